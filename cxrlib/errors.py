@@ -1,0 +1,65 @@
+"""The one tree of errors.
+
+`FilmError` is about one film and becomes a reject row; everything else under `CxrError` stops the command with exit
+code 1 (or 2 for `UsageError`). No message ever holds header text of a film: values are checked against closed lists
+or numbers before they are put into one.
+"""
+
+from __future__ import annotations
+
+from schemas import Reason
+
+
+class CxrError(Exception):
+    """Base of all errors of this product."""
+
+    exit_code = 1
+
+
+class UsageError(CxrError):
+    """The caller asked for something that cannot be: a bad option, an unreadable source list."""
+
+    exit_code = 2
+
+
+class BundleError(CxrError):
+    """A model bundle is missing, does not match its digest, or its card is not valid."""
+
+
+class RunError(CxrError):
+    """A run cannot be planned, resumed or closed: a plan that is not this run's, counts that do not reconcile."""
+
+
+class FilmError(CxrError):
+    """One film cannot be scored.
+
+    Parameters
+    ----------
+    reason : Reason
+        Why, as stored in the reject row; it also says whether trying again may help.
+    expected : str
+        What a scorable film has there.
+    met : str
+        What this one has.
+    """
+
+    def __init__(self, reason: Reason, *, expected: str, met: str) -> None:
+        super().__init__(reason, expected, met)
+        self.reason = reason
+        self.expected = expected
+        self.met = met
+
+    def __str__(self) -> str:
+        return f"expected {self.expected}; met {self.met}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _film_error, (self.reason, self.expected, self.met)
+
+    @property
+    def retryable(self) -> bool:
+        """Whether a later run may succeed on the same bytes."""
+        return self.reason.retryable
+
+
+def _film_error(reason: Reason, expected: str, met: str) -> FilmError:
+    return FilmError(reason, expected=expected, met=met)

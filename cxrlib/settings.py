@@ -1,0 +1,131 @@
+"""Every setting and its default, once, validated; and the digest of those that can change a row.
+
+Nothing else in the product reads the environment. A variable is named ``CXR_`` and the path of the setting, with two
+underscores between the parts: ``CXR_READ__MIN_SIDE=256``, ``CXR_PRIVACY__KEY_FILE=/etc/cxr/key``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cxrlib.errors import UsageError
+
+#: Raised whenever the code changes what a row says for the same bytes, bundle and settings.
+RESULTS_VERSION: Final = 1
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReadSettings(_Group):
+    """What is taken for a chest film and how it is brought to grey."""
+
+    min_side: int = Field(default=128, ge=1, description="Fewest rows or columns of a film, in pixels.")
+    max_pixels: int = Field(default=100_000_000, ge=1, description="Most pixels, checked before anything is decoded.")
+    max_bytes: int = Field(default=512 * 2**20, ge=1, description="Most bytes, checked before anything is inflated.")
+    modalities: tuple[str, ...] = ("CR", "DX", "DR", "RG", "SC", "OT")
+    body_parts: tuple[str, ...] = ("CHEST", "THORAX", "LUNG", "RIB", "PORTABLE CHEST")
+    window_percentiles: tuple[float, float] = Field(
+        default=(0.5, 99.5), description="Grey range where the header gives no window, in percent of the pixels."
+    )
+    fix_polarity: bool = Field(
+        default=True, description="Invert a film that is plainly a negative in spite of its tag."
+    )
+
+
+class DatePolicy(StrEnum):
+    """What becomes of the study date."""
+
+    KEEP = "keep"
+    SHIFT = "shift"
+    DROP = "drop"
+
+
+class UidPolicy(StrEnum):
+    """What becomes of SOP, series and study instance UIDs."""
+
+    KEEP = "keep"
+    HASH = "hash"
+    DROP = "drop"
+
+
+class PrivacySettings(_Group):
+    """What of a patient may stand in a row. The key is any bytes, from a file or from the environment."""
+
+    key: SecretStr | None = Field(default=None, description="Key itself; better given as a file.")
+    key_file: Path | None = Field(default=None, description="File that holds the key.")
+    dates: DatePolicy = DatePolicy.KEEP
+    uids: UidPolicy = UidPolicy.KEEP
+    max_shift_days: int = Field(default=365, ge=1)
+
+    @model_validator(mode="after")
+    def _keyed(self) -> PrivacySettings:
+        needs = self.dates is DatePolicy.SHIFT or self.uids is UidPolicy.HASH
+        if needs and self.key is None and self.key_file is None:
+            raise ValueError("shifting dates or hashing UIDs needs a key: set privacy.key_file")
+        return self
+
+    def key_bytes(self) -> bytes | None:
+        """Return the site's key, or None where there is none (then no row has a patient key)."""
+        if self.key is not None:
+            return self.key.get_secret_value().encode()
+        if self.key_file is None:
+            return None
+        try:
+            key = self.key_file.read_bytes().strip()
+        except OSError as error:
+            raise UsageError(f"the privacy key file {self.key_file} cannot be read: {error.strerror}") from error
+        if not key:
+            raise UsageError(f"the privacy key file {self.key_file} is empty")
+        return key
+
+
+class RunSettings(_Group):
+    """How the work is done; none of these changes a row."""
+
+    chunk_size: int = Field(default=256, ge=1, le=10_000, description="Films per chunk, the unit that is settled.")
+    batch_size: int = Field(default=32, ge=1, le=1024, description="Films handed to the networks at a time.")
+    prefetch: int = Field(default=16, ge=1, description="Films read ahead of the networks, per worker.")
+    decode_threads: int = Field(default=2, ge=1, description="Threads that fetch and decode, per worker.")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    fetch_attempts: int = Field(default=4, ge=1, description="Tries at one object before it is rejected.")
+    overlays: bool = Field(default=False, description="Write a PNG with both masks drawn on the film.")
+
+
+class Settings(BaseSettings):
+    """All settings of a run."""
+
+    model_config = SettingsConfigDict(env_prefix="CXR_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    bundle: str = Field(default="default", description="Name of a bundle that ships, or the URI of one.")
+    read: ReadSettings = ReadSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    run: RunSettings = RunSettings()
+
+    def row_config(self) -> dict[str, Any]:
+        """Return the settings that can change a row, as plain JSON values; the key stands as a fingerprint."""
+        key = self.privacy.key_bytes()
+        fingerprint = None if key is None else hmac.new(key, b"cxr key fingerprint", hashlib.sha256).hexdigest()[:16]
+        return {
+            "results_version": RESULTS_VERSION,
+            "read": self.read.model_dump(mode="json"),
+            "privacy": {
+                **self.privacy.model_dump(mode="json", exclude={"key", "key_file"}),
+                "key_fingerprint": fingerprint,
+            },
+        }
+
+    def digest(self) -> str:
+        """Return the SHA-256, hexadecimal, of `row_config` in canonical JSON."""
+        canonical = json.dumps(self.row_config(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()

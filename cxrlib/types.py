@@ -1,0 +1,192 @@
+"""The values that flow through the pipeline, in the order they do.
+
+``ImageRef -> bytes -> RawImage -> CxrImage -> Prediction -> Masks -> Severity -> row``. All are frozen; arrays they hold
+are never written to after construction.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas import FilmClass, Grade, LungsFound, SourceFormat, View, Windowing
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ImageRef:
+    """One listed object. Its identity is ``(uri, version)``.
+
+    Attributes
+    ----------
+    uri : str
+        fsspec URI, as it is opened.
+    version : str
+        ``etag:...`` or ``mtime:...`` of the object when it was listed.
+    size : int or None
+        Bytes, where the listing says.
+    attempt : int
+        Which try at this object this is, from 1; only retryable rejects raise it.
+    """
+
+    uri: str
+    version: str
+    size: int | None = field(default=None, compare=False)
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FilmFacts:
+    """What we keep of a film's header, already keyed and dated as the privacy settings say.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Size of the source image in the patient's own orientation (after `mirrored` was undone).
+    spacing_mm : tuple of float or None
+        Distance between rows and between columns, in mm at the detector (DICOM PS3.3 10.7.1.3, Imager Pixel Spacing,
+        else Pixel Spacing).
+    transfer_syntax : str or None
+        UID for DICOM, None for PNG and JPEG.
+    """
+
+    source_format: SourceFormat
+    rows: int
+    columns: int
+    spacing_mm: tuple[float, float] | None = None
+    transfer_syntax: str | None = None
+    modality: str | None = None
+    view: View = View.UNKNOWN
+    sop_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    study_instance_uid: str | None = None
+    patient_key: str | None = None
+    study_date: dt.date | None = None
+    mirrored: bool = False
+    inverted: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CxrImage:
+    """A film as a network reads it.
+
+    Attributes
+    ----------
+    pixels : float32 array, rows x columns of the bundle's input
+        In [0, 1], white is dense, left of the patient on the right of the image.
+    facts : FilmFacts
+        Header facts and the geometry back to the source: the grid covers the whole source film, so one grid pixel is
+        ``facts.rows / pixels.shape[0]`` source rows by ``facts.columns / pixels.shape[1]`` source columns.
+    content_digest : str
+        SHA-256 of the source bytes, hexadecimal.
+    windowing : Windowing
+        How grey was made.
+    clipped_fraction : float
+        Share of `pixels` at exactly 0 or 1.
+    polarity_corrected : bool
+        The film looked like a negative in spite of its tag and was inverted.
+    """
+
+    pixels: NDArray[np.float32]
+    facts: FilmFacts
+    content_digest: str
+    windowing: Windowing
+    clipped_fraction: float
+    polarity_corrected: bool = False
+
+    @property
+    def pixel_mm2(self) -> float | None:
+        """Area of one grid pixel in mm2, or None where the spacing is unknown."""
+        if self.facts.spacing_mm is None:
+            return None
+        row_mm, column_mm = self.facts.spacing_mm
+        rows, columns = (int(side) for side in self.pixels.shape)
+        return row_mm * self.facts.rows / rows * column_mm * self.facts.columns / columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a bundle's networks say of one film, before any threshold. An output the bundle lacks is None.
+
+    Attributes
+    ----------
+    lung, infection : float32 array, rows x columns of the bundle's input
+        Probability per pixel, in [0, 1].
+    classes : dict of FilmClass to float
+        Probability per class; sums to 1.
+    """
+
+    lung: NDArray[np.float32]
+    infection: NDArray[np.float32] | None
+    classes: dict[FilmClass, float] | None
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masks:
+    """Cleaned masks on the grid of the network's input. Left and right are the patient's own.
+
+    Attributes
+    ----------
+    left, right : bool array
+        Disjoint; their union is the lung mask. One may be empty, never both.
+    infection : bool array or None
+        Subset of the lung; None where the bundle gives no infection.
+    lungs_found : LungsFound
+    split : bool
+        The two lungs touched and were parted by a cut.
+    """
+
+    left: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    infection: NDArray[np.bool_] | None
+    lungs_found: LungsFound
+    split: bool
+
+    @property
+    def lung(self) -> NDArray[np.bool_]:
+        """Both lungs."""
+        return self.left | self.right
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Lung and infected area of one lung or both, in pixels of the mask grid.
+
+    `infection_px` is None where the bundle gives no infection; `percent` is None there too, and where `lung_px` is 0.
+    """
+
+    lung_px: int
+    infection_px: int | None
+
+    @property
+    def percent(self) -> float | None:
+        """Percent infected, 0 to 100 (qu-ex section 3.3; inflocnet Eq. 3)."""
+        if self.infection_px is None or self.lung_px == 0:
+            return None
+        return 100.0 * self.infection_px / self.lung_px
+
+
+@dataclass(frozen=True, slots=True)
+class Severity:
+    """What the masks measure. `pixel_mm2` is the area of one mask pixel, None where the spacing is unknown."""
+
+    whole: Extent
+    left: Extent
+    right: Extent
+    regions: int | None
+    grade: Grade | None
+    pixel_mm2: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredFilm:
+    """All that a score row is made from."""
+
+    ref: ImageRef
+    image: CxrImage
+    prediction: Prediction
+    masks: Masks
+    severity: Severity
