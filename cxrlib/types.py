@@ -1,7 +1,7 @@
 """The values that flow through the pipeline, in the order they do.
 
-``ImageRef -> bytes -> RawImage -> CxrImage -> Prediction -> Masks -> Severity -> row``. All are frozen; arrays they hold
-are never written to after construction.
+``ImageRef -> bytes -> RawImage -> CxrImage -> Prediction -> Masks -> Severity -> row``. All are frozen; the arrays
+they hold are never written to after construction.
 """
 
 from __future__ import annotations
