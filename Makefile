@@ -1,0 +1,46 @@
+# Every target makes .venv from requirements.lock first if it is missing or out of date. `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint train-default readme lock clean
+
+help:  ## Say what there is to make.
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or later is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install: $(STAMP)  ## Make .venv and install the project into it.
+
+demo: $(STAMP)  ## Score synthetic films from a stand-in S3 bucket and show the cohort table.
+	$(BIN)/cxr demo
+
+lint: $(STAMP)  ## Style, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## Lint, then every test.
+	$(BIN)/pytest
+
+train-default: $(STAMP)  ## Rebuild the default model bundle and its measured figures (hours on a CPU).
+	$(BIN)/python -m cxrlib.training
+
+readme: $(STAMP)  ## Write the generated tables of README.md anew.
+	$(BIN)/python -m flows.readme
+
+lock: $(STAMP)  ## Resolve requirements.lock anew from pyproject.toml.
+	$(BIN)/python infra/lock.py
+
+clean:  ## Remove the virtual environment, caches and the demo's results.
+	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
