@@ -1,0 +1,111 @@
+"""The `cxr` command: finds a command by name, runs it, and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from flows.cli.console import Invocation
+from flows.cli.exits import Exit
+
+#: Name of each command to where it is and what it does; a command is imported only when it is asked for.
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "score": ("flows.cli.score:score", "Score every chest film under SOURCES into Parquet."),
+    "verify": ("flows.cli.verify:verify", "Check that nothing listed was lost in a results root."),
+    "demo": ("flows.cli.demo:demo", "See it all work on synthetic films in a stand-in bucket."),
+    "phantom": ("flows.cli.phantom:phantom", "Write synthetic chest films with known truth."),
+    "models": ("flows.cli.models:models", "List and show model bundles."),
+    "evaluate": ("flows.cli.evaluate:evaluate", "Measure a bundle on labelled films."),
+}
+
+EPILOG = """\b
+Examples:
+  cxr demo                                     two minutes, no data needed
+  cxr score ./films --out ./results            a folder
+  cxr score s3://pacs/2024/ --out s3://scores  a bucket
+  cxr score 'gs://pacs/**/*.dcm' --out ./x     a glob
+  cxr verify ./results
+
+\b
+Exit codes:
+  0  every listed object is settled: scored, rejected for good, or a copy of another
+  1  the command could not run to its end
+  2  the command was not asked for rightly
+  3  it ran, but some objects failed in a way that another run may heal
+
+`cxr COMMAND --help` says more. Research software: not a medical device.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: D102
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: D102
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cxr-batch", prog_name="cxr")
+def cli() -> None:
+    """Score archives of chest X-rays: lungs, COVID-19 and pneumonia, percent infected; one row per film."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` (default: those of the process) and return its exit code (`Exit`)."""
+    invocation = Invocation()
+    try:
+        outcome: Any = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="cxr",
+            obj=invocation,
+            standalone_mode=False,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("cxr: interrupted; what was settled is kept, and the same command goes on from there", err=True)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left, as `| head` does; closing stderr keeps the interpreter from saying so.
+        sys.stderr.close()
+        return Exit.COULD_NOT_RUN
+    except Exception as error:
+        if invocation.debug:
+            raise
+        return _explain(error)
+    return outcome if isinstance(outcome, int) else Exit.SETTLED
+
+
+def _explain(error: Exception) -> int:
+    """Say on one line what stopped the command, and return its exit code."""
+    from cxrlib.errors import CxrError
+
+    text = " ".join(str(error).split()) or "no more is known"
+    if isinstance(error, CxrError):
+        click.echo(f"cxr: {text}", err=True)
+        return error.exit_code
+    click.echo(f"cxr: {type(error).__name__}: {text} (--debug shows where)", err=True)
+    return Exit.COULD_NOT_RUN
+
+
+if __name__ == "__main__":
+    sys.exit(main())

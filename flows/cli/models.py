@@ -1,0 +1,114 @@
+"""`cxr models`: the architectures and bundles there are, without importing torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.cli.console import debug_option, json_option, people, print_json
+
+if TYPE_CHECKING:
+    from cxrlib.bundle import Bundle
+
+
+@click.group()
+def models() -> None:
+    """List the model bundles that ship and the architectures of the catalog, or show one bundle's card."""
+
+
+@models.command("list")
+@json_option
+@debug_option
+def list_models(as_json: bool) -> None:
+    """List the bundles that ship and the architectures a bundle may name."""
+    from cxrlib.bundle import SHIPPED, load_bundle
+    from cxrlib.models.catalog import CATALOG
+
+    bundles = {name: load_bundle(name) for name in SHIPPED}
+    if as_json:
+        print_json(
+            {
+                "bundles": [_identity(name, bundle) for name, bundle in bundles.items()],
+                "architectures": [
+                    {
+                        "name": entry.name,
+                        "paper": entry.paper,
+                        "outputs": list(entry.outputs),
+                        "description": entry.description,
+                    }
+                    for entry in CATALOG.values()
+                ],
+            }
+        )
+        return
+    from rich.table import Table
+
+    shipped = Table("Bundle", "Version", "Digest", "Networks", "What it is", title="Bundles", title_justify="left")
+    for name, bundle in bundles.items():
+        card = bundle.card
+        networks = ", ".join(network.architecture for network in card.networks)
+        shipped.add_row(name, card.bundle.version, bundle.digest[:8], networks, card.bundle.description)
+    catalog = Table("Architecture", "Paper", "Gives", "What it is", title="Architectures", title_justify="left")
+    for entry in CATALOG.values():
+        catalog.add_row(entry.name, entry.paper, ", ".join(entry.outputs), entry.description)
+    console = people()
+    console.print(shipped)
+    console.print(catalog)
+    console.print("`cxr models show NAME` prints a bundle's card; NAME may also be the URI of a bundle of yours.")
+
+
+@models.command("show")
+@click.argument("bundle", default="default")
+@json_option
+@debug_option
+def show_model(bundle: str, as_json: bool) -> None:
+    """Show the card of BUNDLE: its use and limits, what it was trained on, and what it measured."""
+    from cxrlib.bundle import load_bundle
+
+    loaded = load_bundle(bundle)
+    if as_json:
+        print_json({"digest": loaded.digest, "card": loaded.card.model_dump(mode="json")})
+        return
+    from rich.table import Table
+
+    card, console = loaded.card, people()
+    facts = Table(show_header=False, box=None)
+    for label, value in {
+        "Bundle": f"{card.bundle.name} {card.bundle.version}",
+        "Digest": loaded.digest,
+        "Description": card.bundle.description,
+        "Intended use": card.bundle.intended_use,
+        "Limits": card.bundle.limits,
+        "Licence": card.bundle.licence,
+        "Input": f"{card.input.rows} x {card.input.columns}, {card.input.batch} films a pass",
+        "Networks": ", ".join(
+            f"{network.name} ({network.architecture}: {', '.join(network.outputs)})" for network in card.networks
+        ),
+        "Grades (%)": f"mild > 0, moderate >= {card.grades.moderate:g}, severe >= {card.grades.severe:g}, "
+        f"critical >= {card.grades.critical:g}",
+    }.items():
+        facts.add_row(label, value)
+    console.print(facts)
+    if card.training:
+        trained = Table("Trained on", "Films", "Licence", "Note")
+        for source in card.training:
+            trained.add_row(source.dataset, str(source.films), source.licence, source.note)
+        console.print(trained)
+    if card.metrics:
+        measured = Table("Measured on", "Metric", "Value", "95 % interval", "Films")
+        for figure in card.metrics:
+            interval = f"{figure.low:.3f} to {figure.high:.3f}"
+            measured.add_row(figure.dataset, figure.metric, f"{figure.value:.3f}", interval, str(figure.films))
+        console.print(measured)
+
+
+def _identity(name: str, bundle: Bundle) -> dict[str, Any]:
+    identity = bundle.card.bundle
+    return {
+        "name": name,
+        "version": identity.version,
+        "digest": bundle.digest,
+        "description": identity.description,
+        "networks": [network.architecture for network in bundle.card.networks],
+    }
