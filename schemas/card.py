@@ -51,6 +51,12 @@ class Postprocess(_Strict):
     lung_threshold: float = Field(default=0.5, gt=0, lt=1)
     infection_threshold: float = Field(default=0.5, gt=0, lt=1)
     min_region_fraction: float = Field(default=0.05, ge=0, lt=1)
+    max_hole_fraction: float = Field(
+        default=0.03,
+        ge=0,
+        le=1,
+        description="Share of the film above which a hole stays open: the mediastinum between touching lungs.",
+    )
     min_infection_fraction: float = Field(
         default=0.0, ge=0, lt=1, description="Infection below this share of the lung is taken for none."
     )

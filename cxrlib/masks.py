@@ -1,0 +1,84 @@
+"""From a network's probabilities to the masks that are measured (qu-ex section 3.2).
+
+Lung: threshold, hole filling, removal of regions under a share of all positive pixels, plausibility, left and right.
+Infection: threshold, cut to the cleaned lung; under a share of the lung (by default, none) it is taken for none.
+
+Connectivity is the usual dual pair: regions are connected with diagonals (8), their holes without (4).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib import lungs
+from cxrlib.plausibility import check_shape, check_share
+from cxrlib.regions import Connectivity, find_regions
+from cxrlib.types import Masks, Prediction
+from schemas.card import Postprocess
+
+
+def clean(prediction: Prediction, constants: Postprocess) -> Masks:
+    """Threshold and clean the probabilities of one film.
+
+    With two lungs of very unequal size (one lung white) the small one may be under `min_region_fraction` and be
+    removed with the specks; `Masks.lungs_found` then says that one lung was found.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Probabilities in [0, 1], float32, rows x columns of the bundle's input.
+    constants : Postprocess
+        Thresholds and limits of the bundle's card. A pixel is positive where its probability exceeds the threshold.
+
+    Returns
+    -------
+    Masks
+        On the same grid. Left and right are disjoint; the infection is a subset of the lung.
+
+    Raises
+    ------
+    FilmError
+        NO_LUNG if no lung pixel remains, so that no film is 0 % infected for want of a lung; IMPLAUSIBLE_LUNG if the
+        mask has a size or shape that no chest film has (`cxrlib.plausibility`).
+    """
+    positive = prediction.lung > np.float32(constants.lung_threshold)
+    filled = fill_holes(positive, constants.max_hole_fraction)
+    lung = drop_small_regions(filled, constants.min_region_fraction)
+    check_share(lung, constants)
+    sides = lungs.part(lung)
+    check_shape(lung, sides.left, sides.right)
+    return Masks(
+        left=sides.left,
+        right=sides.right,
+        infection=None if prediction.infection is None else _infection(prediction.infection, lung, constants),
+        lungs_found=sides.found,
+        split=sides.split,
+    )
+
+
+def fill_holes(mask: NDArray[np.bool_], max_hole_fraction: float) -> NDArray[np.bool_]:
+    """Return `mask` with its holes filled: background that is enclosed and does not reach the film's edge.
+
+    A hole over `max_hole_fraction` of the film stays: lungs that touch above and below the heart enclose the
+    mediastinum, which is not lung.
+    """
+    background = find_regions(~mask, Connectivity.EDGES)
+    rows, columns = mask.shape
+    enclosed = (background.left > 0) & (background.top > 0) & (background.right < columns) & (background.bottom < rows)
+    holes = enclosed & (background.areas <= max_hole_fraction * mask.size)
+    return mask | background.select(holes) if holes.any() else mask.copy()
+
+
+def drop_small_regions(mask: NDArray[np.bool_], min_fraction: float) -> NDArray[np.bool_]:
+    """Return `mask` without the regions under `min_fraction` of all its pixels (qu-ex section 3.2: 5 %)."""
+    regions = find_regions(mask)
+    large = regions.areas >= min_fraction * int(regions.areas.sum())
+    return mask.copy() if large.all() else regions.select(large)
+
+
+def _infection(probability: NDArray[np.float32], lung: NDArray[np.bool_], constants: Postprocess) -> NDArray[np.bool_]:
+    infection: NDArray[np.bool_] = (probability > np.float32(constants.infection_threshold)) & lung
+    if np.count_nonzero(infection) < constants.min_infection_fraction * np.count_nonzero(lung):
+        return np.zeros_like(lung)
+    return infection
