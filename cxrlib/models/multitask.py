@@ -1,0 +1,81 @@
+"""Our own network: one encoder read once, and from it lung mask, infection mask and class.
+
+The papers run two to five networks a film (qu-ex section 3.1, hybrid section 3). Lung, infection and class are read off
+the same structures, so one encoder serves all three at the cost of one: that is what makes an archive of millions
+affordable. inflocnet section 3 shares an encoder between lung and class in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+
+
+class MultitaskUnet(nn.Module):
+    """U-Net with one mask channel per segmentation output and a class head on the encoder's deepest features.
+
+    Parameters
+    ----------
+    encoder : str
+        Name of a segmentation-models-pytorch encoder, timm's by the prefix ``tu-``.
+    decoder_channels : sequence of int
+        Channels of the five decoder blocks, deepest first.
+    classes : int
+        Number of classes; 0 leaves the class head out.
+    masks : sequence of str
+        Segmentation outputs, in the order of the mask channels.
+    dropout : float
+        Dropped share of the pooled features before the class head.
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+        classes: int = 3,
+        masks: Sequence[str] = ("lung", "infection"),
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.masks = tuple(masks)
+        head = {"classes": classes, "pooling": "avg", "dropout": dropout} if classes else None
+        self.unet = smp.Unet(
+            encoder_name=encoder,
+            encoder_weights=None,
+            in_channels=1,
+            decoder_channels=list(decoder_channels),
+            classes=len(self.masks),
+            aux_params=head,
+        )
+
+    def forward(self, films: Tensor) -> dict[str, Tensor]:
+        """Map (films, 1, rows, columns) to logits by output name."""
+        out = self.unet(films)
+        masks, classes = out if isinstance(out, tuple) else (out, None)
+        logits = {name: masks[:, channel] for channel, name in enumerate(self.masks)}
+        if classes is not None:
+            logits["classes"] = classes
+        return logits
+
+
+def build(**arguments: object) -> nn.Module:
+    """Build a `MultitaskUnet` with random weights; the entry of the catalog calls this."""
+    return MultitaskUnet(**arguments)  # type: ignore[arg-type]
+
+
+def load_grey_encoder(network: MultitaskUnet, state: dict[str, Tensor]) -> None:
+    """Load three-channel ImageNet weights into the one-channel encoder.
+
+    A grey film repeated over three equally normalised channels meets the sum of the stem's three filters, so the sum is
+    loaded and nothing of the pretraining is lost.
+    """
+    encoder = network.unet.encoder
+    wanted = encoder.state_dict()
+    merged = {}
+    for name, tensor in state.items():
+        stem = tensor.ndim == 4 and wanted[name].shape[1] == 1 and tensor.shape[1] == 3
+        merged[name] = torch.sum(tensor, dim=1, keepdim=True) if stem else tensor
+    encoder.load_state_dict(merged, strict=True)

@@ -1,0 +1,77 @@
+"""Random changes of a film in training: geometry on image and masks alike, exposure and quality on the image."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib.training.recipe import Augmentation
+
+
+def random_affine(generator: np.random.Generator, limits: Augmentation, rows: int, columns: int) -> NDArray[np.float32]:
+    """Draw the 2x3 matrix of a rotation, shear, scale, stretch, shift and flip about the image centre."""
+    angle = math.radians(generator.uniform(-1, 1) * limits.rotate_degrees)
+    shear = math.tan(math.radians(generator.uniform(-1, 1) * limits.shear_degrees))
+    scale = math.exp(generator.uniform(-1, 1) * limits.scale)
+    stretch = math.exp(generator.uniform(-1, 1) * limits.stretch)
+    flip = -1.0 if generator.random() < limits.flip_probability else 1.0
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    linear = turn @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag([flip * scale * stretch, scale / stretch])
+    centre = np.array([(columns - 1) / 2, (rows - 1) / 2])
+    shift = generator.uniform(-1, 1, size=2) * limits.shift * np.array([columns, rows])
+    offset = centre + shift - linear @ centre
+    return np.column_stack([linear, offset]).astype(np.float32)
+
+
+def warp(image: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Apply an affine matrix to a film or mask; what comes from outside the film is black."""
+    rows, columns = image.shape
+    warped = cv2.warpAffine(image, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(warped, dtype=np.float32)
+
+
+def random_exposure(
+    generator: np.random.Generator, limits: Augmentation, film: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Change window, gamma and exposure across the film, as generators, detectors and viewers do. Stays in [0, 1]."""
+    low = generator.uniform(-0.5, 0.5) * limits.contrast
+    high = 1.0 + generator.uniform(-0.5, 0.5) * limits.contrast
+    film = np.clip((film - low) / (high - low), 0.0, 1.0)
+    film = film ** math.exp(generator.uniform(-1, 1) * limits.gamma)
+    if generator.random() < 0.3:  # uneven exposure: the heel effect, a grid off focus, scatter
+        corners = generator.uniform(1 - limits.contrast, 1 + limits.contrast, size=(2, 2)).astype(np.float32)
+        film = film * cv2.resize(corners, film.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.clip(film, 0.0, 1.0).astype(np.float32)
+
+
+def random_quality(
+    generator: np.random.Generator, limits: Augmentation, film: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Lose pixels, sharpness or JPEG quality, and add noise. Stays in [0, 1]."""
+    if generator.random() < limits.degrade_probability:
+        degrade = (_blur, _lose_pixels, _compress)[generator.integers(3)]
+        film = degrade(generator, film)
+    if generator.random() < 0.5:
+        noise = generator.normal(0, generator.uniform(0, limits.noise), film.shape)
+        film = film + noise.astype(np.float32)
+    return np.clip(film, 0.0, 1.0)
+
+
+def _blur(generator: np.random.Generator, film: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(film, (0, 0), sigmaX=generator.uniform(0.4, 1.4)), dtype=np.float32)
+
+
+def _lose_pixels(generator: np.random.Generator, film: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows, columns = film.shape
+    share = generator.uniform(0.4, 0.9)
+    small = cv2.resize(film, (int(columns * share), int(rows * share)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _compress(generator: np.random.Generator, film: NDArray[np.float32]) -> NDArray[np.float32]:
+    quality = int(generator.integers(25, 90))
+    _, data = cv2.imencode(".jpg", np.rint(film * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), dtype=np.float32) / np.float32(255)

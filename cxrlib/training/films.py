@@ -1,0 +1,119 @@
+"""Training films in memory: read once as the pipeline reads them, changed at random each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cxrlib.datasets import LungConvention, Sample
+from cxrlib.datasets.sample import read_mask
+from cxrlib.phantom.film import make_phantom
+from cxrlib.read import read_film
+from cxrlib.settings import Settings
+from cxrlib.training.augment import random_affine, random_exposure, random_quality, warp
+from cxrlib.training.recipe import Augmentation, PhantomPlan
+from schemas import FilmClass
+
+#: Class index of a film whose class is unknown; torch's cross entropy leaves it out.
+UNKNOWN_CLASS = -100
+
+
+class Batch(TypedDict):
+    """What the data loader yields; B films of H x W.
+
+    `film` float32 (B, 1, H, W) in [0, 1]; `lung` and `infection` float32 (B, H, W) in {0, 1}; `has_lung` and
+    `has_infection` bool (B,): False where the film has no such annotation; `class_index` int64 (B,).
+    """
+
+    film: Tensor
+    lung: Tensor
+    infection: Tensor
+    has_lung: Tensor
+    has_infection: Tensor
+    class_index: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledFilm:
+    """A film with its labels on the recipe's grid. Arrays are uint8 to save memory: 0..255 grey, 0 or 1 in masks."""
+
+    film: NDArray[np.uint8]
+    lung: NDArray[np.uint8] | None
+    infection: NDArray[np.uint8] | None
+    class_index: int
+
+
+def load_sample(sample: Sample, classes: Sequence[FilmClass], rows: int, columns: int) -> LabelledFilm:
+    """Read a film and its masks. Lung masks drawn with the heart shadow are left out: see `LungConvention`."""
+    film = read_film(sample.image.read_bytes(), Settings(), rows, columns).pixels
+    lung = sample.lung if sample.lung_convention is LungConvention.LUNG_FIELD else None
+    return LabelledFilm(
+        film=np.rint(film * 255).astype(np.uint8),
+        lung=None if lung is None else read_mask(lung, rows, columns).astype(np.uint8),
+        infection=None if sample.infection is None else read_mask(sample.infection, rows, columns).astype(np.uint8),
+        class_index=UNKNOWN_CLASS if sample.film_class is None else list(classes).index(sample.film_class),
+    )
+
+
+def load_phantoms(plan: PhantomPlan, classes: Sequence[FilmClass], rows: int, columns: int) -> list[LabelledFilm]:
+    """Draw the recipe's phantoms on its grid."""
+    films = []
+    for number in range(plan.count):
+        phantom = make_phantom(plan.seed + number, rows=rows, columns=columns)
+        films.append(
+            LabelledFilm(
+                film=np.rint(phantom.pixels * 255).astype(np.uint8),
+                lung=(phantom.left | phantom.right).astype(np.uint8),
+                infection=phantom.infection.astype(np.uint8),
+                class_index=list(classes).index(phantom.film_class),
+            )
+        )
+    return films
+
+
+def held_out(group: str, share: float) -> bool:
+    """Tell whether a group belongs to the validation share: a property of its name, so the same in every run."""
+    digest = hashlib.sha256(group.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < share
+
+
+class TrainingFilms(Dataset[dict[str, Tensor]]):
+    """Films changed at random. What film `index` looks like in epoch `epoch` depends on these and the seed alone."""
+
+    def __init__(self, films: Sequence[LabelledFilm], augmentation: Augmentation | None, seed: int) -> None:
+        self.films = films
+        self.augmentation = augmentation
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.films)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        labelled = self.films[index]
+        film = labelled.film.astype(np.float32) / np.float32(255)
+        empty = np.zeros_like(film)
+        lung = empty if labelled.lung is None else labelled.lung.astype(np.float32)
+        infection = empty if labelled.infection is None else labelled.infection.astype(np.float32)
+        if self.augmentation is not None:
+            generator = np.random.default_rng([self.seed, self.epoch, index])
+            matrix = random_affine(generator, self.augmentation, *film.shape)
+            film = random_exposure(generator, self.augmentation, warp(film, matrix))
+            film = random_quality(generator, self.augmentation, film)
+            lung, infection = ((warp(mask, matrix) > 0.5).astype(np.float32) for mask in (lung, infection))
+        return {
+            "film": torch.from_numpy(film)[None],
+            "lung": torch.from_numpy(lung),
+            "infection": torch.from_numpy(infection),
+            "has_lung": torch.tensor(labelled.lung is not None),
+            "has_infection": torch.tensor(labelled.infection is not None),
+            "class_index": torch.tensor(labelled.class_index),
+        }
