@@ -22,7 +22,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "evaluate": ("flows.cli.evaluate:evaluate", "Measure a bundle on labelled films."),
 }
 
-EPILOG = """\b
+EPILOG: Final = """\b
 Examples:
   cxr demo                                     two minutes, no data needed
   cxr score ./films --out ./results            a folder
@@ -32,29 +32,26 @@ Examples:
 
 \b
 Exit codes:
-  0  every listed object is settled: scored, rejected for good, or a copy of another
-  1  the command could not run to its end
-  2  the command was not asked for rightly
-  3  it ran, but some objects failed in a way that another run may heal
+{codes}
 
 `cxr COMMAND --help` says more. Research software: not a medical device.
-"""
+""".format(codes="\n".join(f"  {code.value:<4}{code.description}" for code in Exit))
 
 
 class LazyGroup(click.Group):
     """A group that lists its commands without importing them."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: D102
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: D102
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: D102
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 

@@ -31,7 +31,9 @@ SETTING_OF: Final[Mapping[str, tuple[str, ...]]] = {
 _OPTIONS = (
     click.option("--bundle", help="Model bundle: a name (`cxr models list`) or the URI of one.  [default: default]"),
     click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
-    click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the networks."),
+    click.option(
+        "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the networks."
+    ),
     click.option("--batch-size", type=int, help="Films handed to the networks at a time."),
     click.option("--chunk-size", type=int, help="Films settled at a time: what a crash can cost."),
     click.option("--overlays", is_flag=True, default=None, help="Also write a PNG of each film with its masks drawn."),

@@ -1,0 +1,116 @@
+"""One scoring run in a process of its own: what is asked of it, and the child's side of the conversation.
+
+``python -m flows.job`` reads a `ScoreJob` as one line of JSON from stdin and answers with `Message` lines on stdout:
+progress as it comes, then the manifest or a failure. Stdin stays open for as long as the parent lives: when it closes,
+the child ends its whole process group, so that neither a cancel nor a ``kill -9`` of the parent leaves workers behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Any, BinaryIO, TextIO
+
+from pydantic import BaseModel, ConfigDict
+
+from cxrlib.errors import CxrError
+from cxrlib.settings import Settings
+from schemas import Manifest
+
+
+class ScoreJob(BaseModel):
+    """What is to be scored, by what and where to.
+
+    `settings` is `Settings` without its secret key, which is never put into a message or a command line: the child
+    finds it where the parent did, in the environment or in the key file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: tuple[str, ...]
+    out: str
+    settings: dict[str, Any]
+    run_id: str
+    resume: bool = False
+    runner: str = "local"
+    workers: int = 1
+
+    @classmethod
+    def of(cls, settings: Settings, **rest: Any) -> ScoreJob:
+        """Return a job under `settings`; `rest` are the other fields."""
+        return cls(settings=settings.model_dump(mode="json", exclude={"privacy": {"key"}}), **rest)
+
+
+class Progress(BaseModel):
+    """How many of the run's films are done."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    done: int
+    total: int
+
+
+class Failure(BaseModel):
+    """Why a run stopped; `exit_code` as the command would give it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    message: str
+    exit_code: int
+
+
+class Message(BaseModel):
+    """One line from the child; exactly one of its parts is set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    progress: Progress | None = None
+    manifest: Manifest | None = None
+    failure: Failure | None = None
+
+
+def _die_with(parent: BinaryIO) -> None:
+    """Wait until the parent's end of stdin closes, then end the process group."""
+    parent.read()
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
+
+
+def serve(request: BinaryIO, answer: TextIO) -> None:
+    """Run the job that stands on the first line of `request`, and write what becomes of it to `answer`."""
+    job = ScoreJob.model_validate_json(request.readline())
+    threading.Thread(target=_die_with, args=(request,), daemon=True).start()
+
+    def send(message: Message) -> None:
+        answer.write(message.model_dump_json(exclude_none=True) + "\n")
+        answer.flush()
+
+    try:
+        from pipelines.score import score  # noqa: PLC0415 - after the lifeline is up: it takes seconds
+
+        manifest = score(
+            job.sources,
+            job.out,
+            Settings(**job.settings),
+            run_id=job.run_id,
+            resume=job.resume,
+            runner=job.runner,
+            progress=lambda done, total: send(Message(progress=Progress(done=done, total=total))),
+        )
+    except CxrError as error:
+        send(Message(failure=Failure(message=str(error), exit_code=error.exit_code)))
+    else:
+        send(Message(manifest=manifest))
+
+
+if __name__ == "__main__":
+    # Libraries print; what they print goes to the log (stderr), and the real stdout is kept for messages alone.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
+        os.dup2(2, 1)
+        serve(sys.stdin.buffer, channel)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # the lifeline thread sits in a read that interpreter shutdown would wait for

@@ -1,0 +1,63 @@
+"""The flow that an imaging engineer schedules: score what is new under the sources, check it, and report.
+
+It needs no Prefect server: without one, Prefect runs its own for as long as the flow does. ``python -m flows.nightly
+SOURCES... --out URI`` runs it once; ``infra/prefect.yaml`` schedules it on a server of yours.
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from cxrlib.settings import Settings
+from flows.job import ScoreJob
+from flows.tasks import publish_summary, score_archive, verify_results
+from pipelines.score import new_run_id
+from schemas import Manifest
+
+
+@flow(name="nightly", log_prints=False, validate_parameters=True)
+def nightly(
+    sources: list[str],
+    out: str,
+    *,
+    bundle: str | None = None,
+    run_id: str | None = None,
+    resume: bool = False,
+    runner: str = "local",
+    workers: int = 1,
+    retries: int = 2,
+) -> Manifest:
+    """Score every film under `sources` that is not settled in the results root `out`.
+
+    Parameters
+    ----------
+    sources : list of str
+        fsspec URIs: folders, prefixes, globs or inventory files.
+    out : str
+        URI of the results root.
+    bundle : str, optional
+        Model bundle; all other settings come from ``CXR_`` environment variables.
+    run_id : str, optional
+        Id of the run; with `resume`, the run to take up again.
+    retries : int
+        How often a run that fell is taken up again, by its id.
+
+    Returns
+    -------
+    Manifest
+        Of the closed run. Single films that failed are in its counts; they do not fail the flow.
+    """
+    settings = Settings() if bundle is None else Settings(bundle=bundle)
+    job = ScoreJob.of(
+        settings,
+        sources=tuple(sources),
+        out=out,
+        run_id=run_id or new_run_id(),
+        resume=resume,
+        runner=runner,
+        workers=workers,
+    )
+    manifest = score_archive.with_options(retries=retries)(job)
+    publish_summary(manifest, out)
+    verify_results(out)
+    return manifest
