@@ -59,7 +59,7 @@ class Sides:
     split: bool
 
 
-def part(lung: NDArray[np.bool_]) -> Sides:
+def part(lung: NDArray[np.bool_], regions: Regions | None = None) -> Sides:
     """Part a lung mask into left and right lung.
 
     Deterministic, and even-handed: the mirrored mask gives the mirrored lungs with their names exchanged (unless the
@@ -69,6 +69,8 @@ def part(lung: NDArray[np.bool_]) -> Sides:
     ----------
     lung : bool array, rows x columns
         Mask of both lungs, patient's left on the image's right; at least one pixel.
+    regions : Regions, optional
+        The regions of `lung`, where they are known already.
 
     Raises
     ------
@@ -78,29 +80,29 @@ def part(lung: NDArray[np.bool_]) -> Sides:
     columns = np.count_nonzero(lung, axis=0)
     if not columns.any():
         raise ValueError(f"expected a lung mask with at least one pixel; met none in {lung.shape[0]}x{lung.shape[1]}")
+    regions = find_regions(lung) if regions is None else regions
     # Ties are broken towards low columns, so each mask is looked at with its heavier half there.
     moment = int(columns @ (2 * np.arange(columns.size) - (columns.size - 1)))
-    mirrored = moment > 0
-    view = np.ascontiguousarray(lung[:, ::-1] if mirrored else lung)
-    low, split = _low_side(view)
-    high = view & ~low
-    if mirrored:
-        low, high = high[:, ::-1], low[:, ::-1]
-    if not high.any():
+    mirror = moment > 0
+    low, split = _low_side(regions.mirrored() if mirror else regions)
+    right = low[:, ::-1] if mirror else low
+    left = lung & ~right
+    if mirror:
+        left, right = right, left
+    if not left.any():
         found = LungsFound.RIGHT_ONLY
-    elif not low.any():
+    elif not right.any():
         found = LungsFound.LEFT_ONLY
     else:
         found = LungsFound.BOTH
-    return Sides(left=high, right=low, found=found, split=split)
+    return Sides(left=left, right=right, found=found, split=split)
 
 
-def _low_side(lung: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], bool]:
+def _low_side(regions: Regions) -> tuple[NDArray[np.bool_], bool]:
     """Return the lung at low columns of a mask that is heavier there, and whether it was cut off the other."""
-    regions = find_regions(lung)
-    midline = _midline(regions, lung.shape[1])
+    midline = _midline(regions, regions.labels.shape[1])
     if midline is None:
-        return lung.copy(), False
+        return regions.labels > 0, False
     low = regions.select(regions.columns < midline)
     split = False
     for index in np.flatnonzero(_spanning(regions, midline)):
@@ -111,7 +113,7 @@ def _low_side(lung: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], bool]:
             low[rows, columns] = np.where(region, cut, low[rows, columns])
             split = True
     # A lone region that no cut parts is one lung, on the side that most of it is on.
-    return (lung.copy(), False) if len(regions) == 1 and not split else (low, split)
+    return (regions.labels > 0, False) if len(regions) == 1 and not split else (low, split)
 
 
 def _midline(regions: Regions, film_columns: int) -> float | None:

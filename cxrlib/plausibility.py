@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlib.errors import FilmError
-from cxrlib.regions import count_regions
+from cxrlib.lungs import Sides
+from cxrlib.regions import Regions
 from schemas import Reason
 from schemas.card import Postprocess
 
@@ -54,46 +55,47 @@ def check_share(lung: NDArray[np.bool_], constants: Postprocess) -> None:
         raise _implausible(f"lung on {100 * least:g} to {100 * most:g} % of the film", f"{100 * share:.1f} %")
 
 
-def check_shape(lung: NDArray[np.bool_], left: NDArray[np.bool_], right: NDArray[np.bool_]) -> None:
+def check_shape(regions: Regions, sides: Sides) -> None:
     """Check that the mask has a shape that a chest film can have.
 
     Parameters
     ----------
-    lung, left, right : bool array, rows x columns
-        The cleaned mask, not empty, and its two sides.
+    regions : Regions
+        Those of the cleaned mask, not empty.
+    sides : Sides
+        The same mask as left and right lung.
 
     Raises
     ------
     FilmError
         IMPLAUSIBLE_LUNG, with the bound that is broken and the value met.
     """
+    if len(regions) > MOST_REGIONS:
+        raise _implausible(f"a lung mask of at most {MOST_REGIONS} regions", f"{len(regions)}")
+    lung = regions.labels > 0
     rows, columns = lung.shape
-    regions = count_regions(lung)
-    if regions > MOST_REGIONS:
-        raise _implausible(f"a lung mask of at most {MOST_REGIONS} regions", f"{regions}")
     on_edge = sum(int(np.count_nonzero(edge)) for edge in (lung[0], lung[-1], lung[:, 0], lung[:, -1]))
     edge = on_edge / (2 * (rows + columns))
     if edge > MOST_EDGE:
         raise _implausible(f"lung on at most {100 * MOST_EDGE:g} % of the film's edges", f"{100 * edge:.0f} %")
-    top, bottom = _span(_rows(lung))
-    first, last = _span(_rows(lung.T))
-    height, width = bottom - top, last - first
+    height = int(regions.bottom.max() - regions.top.min())
+    width = int(regions.right.max() - regions.left.min())
     if height < LEAST_HEIGHT * rows:
         raise _implausible(f"lungs at least {100 * LEAST_HEIGHT:g} % of the film high", f"{100 * height / rows:.1f} %")
     # Measured on a square grid, so that a network of another input shape is judged alike.
     aspect = (width / columns) / (height / rows)
     if not LEAST_ASPECT <= aspect <= MOST_ASPECT:
         raise _implausible(f"lungs {LEAST_ASPECT:g} to {MOST_ASPECT:g} times as wide as high", f"{aspect:.2f}")
-    filled = int(np.count_nonzero(lung)) / (height * width)
+    filled = int(regions.areas.sum()) / (height * width)
     if filled > MOST_FILLED:
         raise _implausible(
             f"lungs that fill at most {100 * MOST_FILLED:g} % of the rectangle around them", f"{100 * filled:.1f} %"
         )
-    _check_abreast(left, right)
+    _check_abreast(sides)
 
 
-def _check_abreast(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> None:
-    left_rows, right_rows = _rows(left), _rows(right)
+def _check_abreast(sides: Sides) -> None:
+    left_rows, right_rows = _rows(sides.left), _rows(sides.right)
     if not (left_rows.any() and right_rows.any()):
         return
     left_span, right_span = _span(left_rows), _span(right_rows)

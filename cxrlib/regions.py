@@ -49,6 +49,34 @@ class Regions:
         mask: NDArray[np.bool_] = np.concatenate(([False], wanted))[self.labels]
         return mask
 
+    def keep(self, wanted: NDArray[np.bool_]) -> Regions:
+        """Return the regions for which `wanted` is set, numbered anew in the same order."""
+        if wanted.all():
+            return self
+        numbers = np.concatenate(([0], np.cumsum(wanted) * wanted)).astype(np.int32)
+        return Regions(
+            labels=numbers[self.labels],
+            areas=self.areas[wanted],
+            left=self.left[wanted],
+            top=self.top[wanted],
+            right=self.right[wanted],
+            bottom=self.bottom[wanted],
+            columns=self.columns[wanted],
+        )
+
+    def mirrored(self) -> Regions:
+        """Return the regions of the mask mirrored left to right, under the same numbers."""
+        width = self.labels.shape[1]
+        return Regions(
+            labels=self.labels[:, ::-1],
+            areas=self.areas,
+            left=width - self.right,
+            top=self.top,
+            right=width - self.left,
+            bottom=self.bottom,
+            columns=width - 1 - self.columns,
+        )
+
 
 def find_regions(mask: NDArray[np.bool_], connectivity: Connectivity = Connectivity.EDGES_AND_CORNERS) -> Regions:
     """Return the connected regions of a bool mask, in the order in which rows meet them."""
