@@ -7,13 +7,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Final
 
 from cxrlib.errors import RunError, UsageError
 from flows.job import Failure, Message, Progress, ScoreJob
 from schemas import Manifest
 
+#: The child's side: our own module by our own interpreter.
+COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "flows.job")
+
 #: Seconds a process group has to end by itself before it is killed.
-GRACE_S = 5.0
+GRACE_S: Final = 5.0
 
 
 def run_job(job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
@@ -31,7 +35,7 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
         As the child did; or RunError where it ended without a word, saying by which signal.
     """
     child = subprocess.Popen(
-        [sys.executable, "-m", "flows.job"],
+        COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

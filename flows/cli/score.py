@@ -1,0 +1,82 @@
+"""`cxr score`: list, plan, score, settle, close."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from flows.cli.console import debug_option, json_option, people, print_json
+from flows.cli.exits import Exit
+from flows.cli.options import setting_options, settings_from
+from flows.cli.progress import film_progress
+
+EPILOG = """\b
+SOURCES are any number of
+  a film              ./film.dcm
+  a folder            ./films           (all that is below it)
+  a bucket or prefix  s3://pacs/2024/   (also gs://, abfs://, http://, memory://)
+  a glob              's3://pacs/**/*.dcm'   (quote it)
+  an archive          zip://*::s3://pacs/march.zip
+  an inventory        list.csv or list.parquet with the columns uri, size, etag
+
+\b
+What is a film is told by content, never by the name. Every listed object ends as a row of
+  URI/scores/     scored
+  URI/rejects/    not scored, with the reason
+or as a named copy of another. Read them with pandas.read_parquet or cxrlib.cohort.load.
+
+\b
+Examples:
+  cxr score ./films --out ./results
+  cxr score s3://pacs/2024/ s3://pacs/2025/ --out s3://scores --privacy-key-file ./key
+  cxr score --resume 20260821-1f3a --out ./results      take up a run that fell
+
+Running it again scores only what is new, has changed, or failed in a way that may heal. Credentials and endpoints
+of a store are those of its own tools (AWS_PROFILE, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, ...).
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("sources", nargs=-1)
+@click.option("--out", required=True, metavar="URI", help="Results root: a folder or any URI.")
+@setting_options
+@click.option("--run-id", help="Name of this run.  [default: date and a random part]")
+@click.option("--resume", "resume", metavar="RUN_ID", help="Take this run up again, by its stored plan.")
+@click.option("--runner", default="local", show_default=True, help="Beam runner.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option
+@debug_option
+def score(
+    sources: tuple[str, ...],
+    out: str,
+    run_id: str | None,
+    resume: str | None,
+    runner: str,
+    workers: int,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Score every chest film under SOURCES into Parquet at --out."""
+    if bool(sources) == bool(resume):
+        raise click.UsageError("give SOURCES to score, or --resume RUN_ID to take a run up again (its plan knows them)")
+    if run_id and resume:
+        raise click.UsageError("--run-id names a new run and --resume an old one: give one of them")
+    settings = settings_from(options)
+
+    from flows.report import summary_lines
+    from pipelines.score import score as run
+
+    with film_progress(quiet) as show:
+        manifest = run(
+            sources, out, settings, run_id=resume or run_id, resume=resume is not None, runner=runner, progress=show
+        )
+    console = people(as_json)
+    for line in summary_lines(manifest):
+        console.print(line)
+    console.print(f"results: {out}")
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+    return Exit.RETRYABLE if manifest.retryable else Exit.SETTLED

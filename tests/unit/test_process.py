@@ -1,0 +1,127 @@
+"""The process group of a scoring run: what it says is passed on, and it never outlives who started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from cxrlib.errors import RunError, UsageError
+from cxrlib.settings import Settings
+from flows import process
+from flows.job import Failure, Message, Progress, ScoreJob
+
+JOB = ScoreJob.of(Settings(), sources=("memory://films",), out="memory://out", run_id="r1")
+
+
+def _child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
+    script = tmp_path / "child.py"
+    script.write_text("import os, subprocess, sys, time\nrequest = sys.stdin.readline()\n" + textwrap.dedent(body))
+    monkeypatch.setattr(process, "COMMAND", (sys.executable, str(script)))
+
+
+def _line(message: Message) -> str:
+    return message.model_dump_json(exclude_none=True)
+
+
+def _alive(pid: int) -> bool:
+    """Whether `pid` runs; a zombie that nobody waits for is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _wait_until_dead(pid: int, seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not _alive(pid)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+
+
+def test_failure_of_the_child_is_raised_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    failure = Message(failure=Failure(message="no such bucket", exit_code=2))
+    _child(monkeypatch, tmp_path, f"print({_line(failure)!r}, flush=True); time.sleep(60)")
+    with pytest.raises(UsageError, match="no such bucket"):
+        process.run_job(JOB, lambda progress: None)
+
+
+def test_progress_is_passed_on_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = [_line(Message(progress=Progress(done=done, total=2))) for done in (0, 1, 2)]
+    _child(monkeypatch, tmp_path, f"print(chr(10).join({lines!r}), flush=True)")
+    seen: list[int] = []
+    with pytest.raises(RunError, match="ended with code 0 before the run closed"):
+        process.run_job(JOB, lambda progress: seen.append(progress.done))
+    assert seen == [0, 1, 2]
+
+
+def test_child_that_is_killed_is_told_by_its_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _child(monkeypatch, tmp_path, "os.kill(os.getpid(), 9)")
+    with pytest.raises(RunError, match=r"SIGKILL.*memory ran out"):
+        process.run_job(JOB, lambda progress: None)
+
+
+@needs_proc
+def test_cancel_ends_the_child_and_its_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # The worker and its parent both refuse to end when asked, as a process stuck in native code does.
+    body = f"""
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    print(open({str(tmp_path / "pid")!r}, "w").write(str(worker.pid)) and {_line(Message(progress=Progress(done=0, total=1)))!r}, flush=True)
+    time.sleep(60)
+    """
+    _child(monkeypatch, tmp_path, body)
+    monkeypatch.setattr(process, "GRACE_S", 0.2)
+
+    def cancel(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.run_job(JOB, cancel)
+    assert _wait_until_dead(int((tmp_path / "pid").read_text()))
+
+
+@needs_proc
+def test_child_and_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import subprocess, sys\n"
+        "from flows.job import _die_with\n"
+        "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdin=subprocess.DEVNULL)\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(worker.pid))\n"
+        "sys.stdin.readline()\n"
+        "print('{\"progress\": {\"done\": 0, \"total\": 1}}', flush=True)\n"
+        "_die_with(sys.stdin.buffer)\n"
+    )
+    parent = tmp_path / "parent.py"
+    parent.write_text(
+        "import sys\n"
+        "from flows import process\n"
+        "from flows.job import ScoreJob\n"
+        f"process.COMMAND = (sys.executable, {str(child)!r})\n"
+        "job = ScoreJob(sources=('x',), out='y', settings={}, run_id='r')\n"
+        "process.run_job(job, lambda progress: print('going', flush=True))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, str(parent)], stdout=subprocess.PIPE, env=environment) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"going\n"
+        running.send_signal(signal.SIGKILL)
+    assert _wait_until_dead(int((tmp_path / "pid").read_text()))
+
+
+def test_job_never_carries_the_privacy_key() -> None:
+    settings = Settings(privacy={"key": "the site's secret"})  # type: ignore[arg-type] - as the environment gives it
+    job = ScoreJob.of(settings, sources=("x",), out="y", run_id="r")
+    assert "secret" not in job.model_dump_json()
+    assert Settings(**job.settings).run == settings.run

@@ -1,0 +1,26 @@
+"""README.md says what the code says."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.readme import README, TABLES, rewritten
+from schemas import REJECTS, SCORES, Reason
+
+
+def test_every_table_of_the_readme_is_the_codes_own() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert text == rewritten(text), "README.md is behind the code: run `make readme`"
+
+
+def test_every_column_and_reason_stands_in_the_readme() -> None:
+    text = README.read_text(encoding="utf-8")
+    names = [*SCORES.names, *REJECTS.names, *(reason.value for reason in Reason)]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_readme_without_a_tables_markers_is_refused(name: str) -> None:
+    text = README.read_text(encoding="utf-8").replace(f"<!-- table: {name} -->", "")
+    with pytest.raises(ValueError, match=name):
+        rewritten(text)
