@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from prefect import flow
 
+from cxrlib.run import new_run_id
 from cxrlib.settings import Settings
 from flows.job import ScoreJob
 from flows.tasks import publish_summary, score_archive, verify_results
-from pipelines.score import new_run_id
 from schemas import Manifest
 
 

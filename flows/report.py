@@ -61,8 +61,8 @@ def summary_markdown(manifest: Manifest, out: str) -> str:
 
 
 def decoded(manifest: Manifest) -> bool:
-    """Whether the run had any film to read."""
-    return manifest.counts.scored + manifest.counts.rejected > 0
+    """Whether this closing of the run had any film to read; a run that is taken up again may have had none left."""
+    return manifest.chunks_settled_here > 0
 
 
 def _by_count(reasons: dict[str, int]) -> list[tuple[str, int]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flows.cli.console import debug_option, json_option, people, print_json
-from flows.cli.exits import Exit
+from flows.cli.console import debug_option, json_option
 
 
 @click.command()

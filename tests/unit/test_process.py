@@ -100,7 +100,7 @@ def test_child_and_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None
         "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdin=subprocess.DEVNULL)\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(worker.pid))\n"
         "sys.stdin.readline()\n"
-        "print('{\"progress\": {\"done\": 0, \"total\": 1}}', flush=True)\n"
+        'print(\'{"progress": {"done": 0, "total": 1}}\', flush=True)\n'
         "_die_with(sys.stdin.buffer)\n"
     )
     parent = tmp_path / "parent.py"
