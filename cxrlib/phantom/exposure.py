@@ -1,0 +1,145 @@
+"""From attenuation to grey: detector response, processing, display curve, noise, and what is written on a film."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib.phantom.geometry import BASE, Field
+from schemas import View
+
+_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How one film was taken and processed.
+
+    Attributes
+    ----------
+    lung_grey, dense_grey : float
+        Where aerated lung and the abdomen come to lie, in [0, 1].
+    boost : float
+        Local contrast that the reader's processing adds; scatter takes some away.
+    gamma : float
+    blur : float
+        Unsharpness, in grid points (of 512 across the short side).
+    noise : float
+        Deviation of the quantum noise in the lung, in grey.
+    grain : float
+        Correlation length of the noise, in pixels of the film.
+    """
+
+    lung_grey: float
+    dense_grey: float
+    boost: float
+    gamma: float
+    blur: float
+    noise: float
+    grain: float
+
+
+def sample_exposure(rng: np.random.Generator) -> Exposure:
+    """Return an exposure drawn from `rng`."""
+    return Exposure(
+        lung_grey=float(rng.uniform(0.14, 0.42)),
+        dense_grey=float(rng.uniform(0.74, 0.96)),
+        boost=float(rng.uniform(0.0, 1.0)),
+        gamma=float(np.exp(rng.normal(0.0, 0.14))),
+        blur=float(rng.uniform(0.4, 1.3)),
+        noise=float(np.exp(rng.uniform(np.log(0.0015), np.log(0.014)))),
+        grain=float(rng.uniform(0.0, 0.8)),
+    )
+
+
+def develop(cm: Field, reference_cm: Field, lung: NDArray[np.bool_], exposure: Exposure) -> Field:
+    """Return the noise-free film in [0, 1], white where dense.
+
+    Parameters
+    ----------
+    cm : float32 array
+        Water-equivalent depth along each ray.
+    reference_cm : float32 array
+        The same without infection: it sets the exposure, so that disease brightens the lung and not the film.
+    lung : bool array
+        Both lungs.
+    """
+    low = float(np.quantile(reference_cm[lung][::7], 0.3))
+    body = reference_cm[::4, ::4]
+    high = float(np.quantile(body[body > 5.0], 0.88))
+    small = cv2.resize(cm, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
+    wide = cv2.resize(cv2.GaussianBlur(small, (0, 0), 0.05 * BASE / 8), cm.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    t = cm + np.float32(exposure.boost) * (cm - wide)
+    t = np.asarray(cv2.GaussianBlur(t, (0, 0), exposure.blur), dtype=np.float32)
+    t = (t - np.float32(low)) * np.float32(1.0 / max(high - low, 3.0))
+    grey = np.float32(exposure.lung_grey) + np.float32(exposure.dense_grey - exposure.lung_grey) * t
+    # Shoulder and toe of the film's curve: nothing clips hard.
+    knee = np.float32(0.72)
+    grey = np.where(grey > knee, knee + (1 - knee) * np.tanh((grey - knee) / (1 - knee)), grey)
+    toe = np.float32(0.14)
+    grey = np.where(grey < toe, toe * np.exp(np.minimum((grey - toe) / toe, 0.0)), grey)
+    return np.asarray(np.clip(grey, 0.0, 1.0) ** np.float32(exposure.gamma), dtype=np.float32)
+
+
+def add_noise(rng: np.random.Generator, film: Field, exposure: Exposure) -> Field:
+    """Return the film with quantum noise, which grows where few quanta came through, clipped to [0, 1]."""
+    noise = rng.standard_normal(film.shape, dtype=np.float32)
+    if exposure.grain > 0.3:
+        # Blurring takes deviation away: for a Gaussian of s pixels about 1 / (2 s sqrt(pi)) is left.
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), exposure.grain), dtype=np.float32)
+        noise *= np.float32(max(1.0, 2.0 * exposure.grain * np.sqrt(np.pi)))
+    noise *= np.float32(exposure.noise) * (0.4 + 1.6 * film)
+    noise += film
+    return np.asarray(np.clip(noise, 0.0, 1.0, out=noise), dtype=np.float32)
+
+
+def write_on(rng: np.random.Generator, film: Field, view: View, lung: NDArray[np.bool_]) -> Field:
+    """Return the film with collimator shadow, side marker and annotations, none of which covers any lung."""
+    canvas = film.copy()
+    rows, columns = (int(side) for side in film.shape)
+    down, across = np.flatnonzero(lung.any(axis=1)), np.flatnonzero(lung.any(axis=0))
+    top, bottom, first, last = int(down[0]), int(down[-1]), int(across[0]), int(across[-1])
+    if rng.random() < 0.35:
+        _collimate(rng, canvas, (top, bottom, first, last))
+    if rng.random() < 0.12:
+        # De-identified films have black boxes in their corners.
+        high, wide = int(rng.uniform(0.03, 0.09) * rows), int(rng.uniform(0.08, 0.2) * columns)
+        for box in (np.s_[: min(high, top), :wide], np.s_[: min(high, top), columns - wide :]):
+            canvas[box] = 0.0
+    if rng.random() < 0.7:
+        left_marker = rng.random() < 0.5
+        text = ("L" if left_marker else "R") if rng.random() < 0.8 else str(view.value)
+        size = float(rng.uniform(0.7, 1.6))
+        wide = round(22 * size)
+        x = columns - wide - int(rng.uniform(4, 20)) if left_marker else int(rng.uniform(4, 20))
+        y = int(rng.uniform(0.06, 0.3) * rows)
+        white = np.float32(rng.uniform(0.85, 1.0))
+        ink = np.zeros(film.shape, dtype=np.uint8)
+        cv2.putText(ink, text, (x, y), _FONT, size, 255, max(1, round(2 * size)), cv2.LINE_AA)
+        if not (lung & (ink > 0)).any():
+            canvas += (white - canvas) * (ink * np.float32(1 / 255))
+    return canvas
+
+
+def _collimate(rng: np.random.Generator, canvas: Field, box: tuple[int, int, int, int]) -> None:
+    rows, columns = canvas.shape
+    top, bottom, first, last = box
+    shade = np.float32(0.0 if rng.random() < 0.85 else rng.uniform(0.9, 1.0))
+    lean = float(rng.normal(0.0, 0.012))
+    ragged = np.arange(columns, dtype=np.float32)[None, :] * np.float32(lean)
+    upright = np.arange(rows, dtype=np.float32)[:, None] * np.float32(lean)
+    row, column = np.arange(rows, dtype=np.float32)[:, None], np.arange(columns, dtype=np.float32)[None, :]
+    depth = rng.uniform(0.0, 1.0, 4) * (rng.random(4) < 0.6)
+    slack = abs(lean) * max(rows, columns) + 4
+    if depth[0]:
+        canvas[row - ragged < np.float32(depth[0] * max(top - slack, 0) * 0.8)] = shade
+    if depth[1]:
+        canvas[row - ragged > np.float32(rows - depth[1] * max(rows - bottom - slack, 0) * 0.6)] = shade
+    if depth[2]:
+        canvas[column + upright < np.float32(depth[2] * max(first - slack, 0) * 0.8)] = shade
+    if depth[3]:
+        canvas[column + upright > np.float32(columns - depth[3] * max(columns - last - slack, 0) * 0.8)] = shade
