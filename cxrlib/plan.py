@@ -166,6 +166,12 @@ def read_plan(store: Store, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
         ) from error
 
 
+def read_chunks(plan_uri: str) -> list[Chunk]:
+    """Return the chunks of a stored plan, in its order; nothing but its chunk ids is read."""
+    with fsspec.open(plan_uri, "rb") as file:
+        return chunks_of(pq.ParquetFile(file).read(columns=["chunk_id"]))
+
+
 def open_chunk(plan_uri: str, chunk: Chunk) -> list[ImageRef]:
     """Return the references of one chunk; of the stored plan only the row groups that hold them are read."""
     with fsspec.open(plan_uri, "rb") as file:

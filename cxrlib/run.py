@@ -1,0 +1,243 @@
+"""A run's life besides the scoring itself: it is planned or taken up again, and it is closed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cxrlib import __version__
+from cxrlib.bundle import Bundle
+from cxrlib.chunks import tally
+from cxrlib.errors import RunError, UsageError
+from cxrlib.ledger import read_ledger
+from cxrlib.listing import list_sources
+from cxrlib.plan import Chunk, PlanHeader, chunks_of, make_plan, read_plan, write_plan
+from cxrlib.rows import Provenance
+from cxrlib.settings import Settings
+from cxrlib.store import Kind, Store
+from cxrlib.types import ImageRef
+from schemas import Counts, Disposition, Manifest
+
+_RUN_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}"
+#: Distributions whose version can change a row or the way it was made.
+_VERSIONS: Final = ("apache-beam", "imagecodecs", "numpy", "opencv-python-headless", "pyarrow", "pydicom", "torch")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A run whose plan is stored.
+
+    Attributes
+    ----------
+    store : Store
+    plan : pa.Table
+        Of schema `schemas.PLAN`.
+    header : PlanHeader
+    """
+
+    store: Store
+    plan: pa.Table
+    header: PlanHeader
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """All chunks of the plan."""
+        return chunks_of(self.plan)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What stands in every row of the run."""
+        return Provenance(
+            bundle_name=self.header.bundle_name,
+            bundle_version=self.header.bundle_version,
+            bundle_digest=self.header.bundle_digest,
+            config_digest=self.header.config_digest,
+            software_version=self.header.software_version,
+            run_id=self.header.run_id,
+        )
+
+    def unsettled(self) -> list[Chunk]:
+        """Return the chunks that are not settled in the store now."""
+        settled = self.store.chunks(Kind.SCORES, self.header.partition)
+        return [chunk for chunk in self.chunks if chunk.chunk_id not in settled]
+
+
+def new_run_id() -> str:
+    """Return a run id that sorts by time: ``20260801T213000Z-1f3a9c``."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: Bundle, run_id: str) -> Run:
+    """List `sources`, plan what is not settled yet, and store the plan.
+
+    Raises
+    ------
+    UsageError
+        A source cannot be listed, `run_id` is no name for a folder, or has a plan already.
+    """
+    if not re.fullmatch(_RUN_ID, run_id):
+        raise UsageError(f"expected a run id of letters, digits, - and _, at most 80; met {run_id!r}")
+    if read_plan(store, run_id) is not None:
+        raise UsageError(f"the run {run_id} is planned already; take it up again with resume, or choose another id")
+    config_digest = settings.digest()
+    ledger = read_ledger(store, partition=bundle.partition, bundle_digest=bundle.digest, config_digest=config_digest)
+    plan = make_plan(
+        _outside(list_sources(sources), store),
+        ledger,
+        chunk_size=settings.run.chunk_size,
+        bundle_digest=bundle.digest,
+        config_digest=config_digest,
+    )
+    header = PlanHeader(
+        run_id=run_id,
+        planned_at=datetime.now(UTC).isoformat(),
+        sources=tuple(sources),
+        bundle_name=bundle.card.bundle.name,
+        bundle_version=bundle.card.bundle.version,
+        bundle_digest=bundle.digest,
+        partition=bundle.partition,
+        config=settings.row_config(),
+        config_digest=config_digest,
+        chunk_size=settings.run.chunk_size,
+        software_version=__version__,
+    )
+    write_plan(store, plan, header)
+    return Run(store, plan, header)
+
+
+def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle: Bundle, run_id: str) -> Run | None:
+    """Take up a run by its id: its own plan holds, whatever the sources hold now. None where it has no plan.
+
+    Raises
+    ------
+    RunError
+        The plan was made for another bundle, other settings, another version of this software or other sources, or
+        another run has settled some of its films meanwhile.
+    """
+    stored = read_plan(store, run_id)
+    if stored is None:
+        return None
+    run = Run(store, *stored)
+    asked = {
+        "bundle": (run.header.bundle_digest, bundle.digest),
+        "settings": (run.header.config_digest, settings.digest()),
+        "software version": (run.header.software_version, __version__),
+    }
+    if sources:
+        asked["sources"] = (" ".join(run.header.sources), " ".join(sources))
+    for what, (planned, met) in asked.items():
+        if planned != met:
+            raise RunError(f"run {run_id} was planned with {what} {planned}; met {met}: start a new run instead")
+    _check_not_overtaken(run)
+    return run
+
+
+def read_manifest(store: Store, run_id: str) -> Manifest | None:
+    """Return the manifest of a closed run, or None where the run is not closed.
+
+    Raises
+    ------
+    RunError
+        The object is not a manifest.
+    """
+    data = store.get(store.manifest_key(run_id))
+    if data is None:
+        return None
+    try:
+        return Manifest.model_validate_json(data)
+    except ValueError as error:
+        uri = store.uri(store.manifest_key(run_id))
+        raise RunError(f"{uri}: expected the manifest of a run; met {error}") from error
+
+
+def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seconds: float) -> Manifest:
+    """Reconcile a run from what is stored, and write its manifest.
+
+    Parameters
+    ----------
+    run : Run
+    runner : str
+    settled_here, films_here : int
+        Chunks, and films in them, that this process' job settled.
+    seconds : float
+        Of scoring.
+
+    Raises
+    ------
+    RunError
+        A chunk is not settled as planned.
+    """
+    chunks = run.chunks
+    counted = tally(run.store, run.header.partition, chunks)
+    dispositions = run.plan["disposition"].cast(pa.string())
+    header = run.header
+    manifest = Manifest(
+        run_id=header.run_id,
+        sources=header.sources,
+        bundle_name=header.bundle_name,
+        bundle_version=header.bundle_version,
+        bundle_digest=header.bundle_digest,
+        config=header.config,
+        config_digest=header.config_digest,
+        software_version=header.software_version,
+        versions={name: importlib.metadata.version(name) for name in _VERSIONS},
+        runner=runner,
+        planned_at=header.planned_moment,
+        closed_at=datetime.now(UTC),
+        chunks=len(chunks),
+        chunks_settled_here=settled_here,
+        counts=Counts(
+            listed=run.plan.num_rows,
+            scored=counted.scored,
+            rejected=counted.rejected,
+            duplicate=_count(dispositions, Disposition.DUPLICATE),
+            settled_before=_count(dispositions, Disposition.SETTLED),
+        ),
+        retryable=counted.retryable,
+        reasons=dict(counted.reasons),
+        seconds_scoring=round(seconds, 3),
+        films_per_second=round(films_here / seconds, 3) if seconds > 0 else 0.0,
+    )
+    run.store.put(run.store.manifest_key(header.run_id), manifest.model_dump_json(indent=2).encode())
+    return manifest
+
+
+def _count(dispositions: pa.ChunkedArray, wanted: Disposition) -> int:
+    return int(pc.sum(pc.equal(dispositions, wanted.value)).as_py() or 0)
+
+
+def _outside(refs: Iterator[ImageRef], store: Store) -> Iterator[ImageRef]:
+    """Leave out what lies in the results root: an archive may hold its own results."""
+    inside = f"{store.root}/"
+    return (ref for ref in refs if not ref.uri.startswith(inside))
+
+
+def _check_not_overtaken(run: Run) -> None:
+    """Refuse to score films that another run has settled since: they would get a second row."""
+    waiting = {chunk.chunk_id for chunk in run.unsettled()}
+    films = run.plan.select(["uri", "version", "chunk_id", "attempt"])
+    films = films.filter(
+        pc.is_in(films["chunk_id"].cast(pa.string()), value_set=pa.array(sorted(waiting), pa.string()))
+    )
+    ledger = read_ledger(
+        run.store,
+        partition=run.header.partition,
+        bundle_digest=run.header.bundle_digest,
+        config_digest=run.header.config_digest,
+    )
+    met = films.drop_columns("chunk_id").join(ledger, keys=["uri", "version"], join_type="inner")
+    overtaken = met.filter(pc.or_(met["settled"], pc.greater_equal(met["attempts"], met["attempt"])))
+    if overtaken.num_rows:
+        example = overtaken.sort_by("uri")["uri"][0].as_py()
+        raise RunError(
+            f"run {run.header.run_id} was overtaken: another run has settled {overtaken.num_rows} of its films "
+            f"(first {example}); start a new run, which scores what is left"
+        )

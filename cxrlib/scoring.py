@@ -1,0 +1,95 @@
+"""The steps that one film goes through besides the networks: read before them, clean and measure after them.
+
+Each gives its result or the `FilmError` that stopped it, never an exception: in a batch of a million, a film that finds
+a fault of ours must cost itself and no other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import traceback
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from cxrlib.errors import FilmError
+from cxrlib.fetch import fetch
+from cxrlib.masks import clean
+from cxrlib.read import read_film
+from cxrlib.rows import RejectedFilm
+from cxrlib.settings import Settings
+from cxrlib.severity import measure
+from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
+from schemas import Reason
+from schemas.card import GradeCuts, Postprocess
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What of a bundle's card the steps around its networks need.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Grid that the networks read.
+    postprocess : Postprocess
+    grades : GradeCuts
+    """
+
+    rows: int
+    columns: int
+    postprocess: Postprocess
+    grades: GradeCuts
+
+
+def read_listed(ref: ImageRef, settings: Settings, recipe: Recipe) -> CxrImage | FilmError:
+    """Fetch one listed object and bring it to what the networks read, or say why that cannot be."""
+    try:
+        return read_film(fetch(ref, settings), settings, recipe.rows, recipe.columns)
+    except FilmError as error:
+        return error
+    except Exception as error:
+        return _fault(ref, error, Reason.DECODER_FAILED, "a film that can be decoded")
+
+
+def assess(ref: ImageRef, image: CxrImage, prediction: Prediction, recipe: Recipe) -> ScoredFilm | FilmError:
+    """Clean the masks of one film and measure them, or say why they are not to be trusted."""
+    try:
+        masks = clean(prediction, recipe.postprocess)
+        severity = measure(masks, image.pixel_mm2, recipe.grades)
+    except FilmError as error:
+        return error
+    except Exception as error:
+        return _fault(ref, error, Reason.MODEL_FAILED, "masks that can be measured")
+    return ScoredFilm(ref=ref, image=image, prediction=prediction, masks=masks, severity=severity)
+
+
+def without_pixels(film: ScoredFilm) -> ScoredFilm:
+    """Return `film` with its grey values and probability maps replaced by zeros that take no memory.
+
+    A row needs neither, and a film waits for the rest of its chunk: at 256 x 256 it then holds 0.2 MB, not 1 MB.
+    """
+    blank = np.broadcast_to(np.float32(0), film.image.pixels.shape)
+    infection = None if film.prediction.infection is None else blank
+    return dataclasses.replace(
+        film,
+        image=dataclasses.replace(film.image, pixels=blank),
+        prediction=dataclasses.replace(film.prediction, lung=blank, infection=infection),
+    )
+
+
+def rejected(ref: ImageRef, error: FilmError) -> RejectedFilm:
+    """Return the reject that `error` makes of `ref`."""
+    return RejectedFilm(ref=ref, reason=error.reason, message=str(error))
+
+
+def _fault(ref: ImageRef, error: Exception, reason: Reason, expected: str) -> FilmError:
+    """Log where an unforeseen error arose, and make a reject of it. Its text is dropped: it may quote a header."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    kind = type(error).__name__
+    _log.error("%s met a fault of this software: %s at %s:%s", ref.uri, kind, frame.filename, frame.lineno)
+    return FilmError(reason, expected=expected, met=f"an unforeseen {kind}")

@@ -1,0 +1,117 @@
+"""Score a selection of an archive: list, plan, score, settle, close."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from cxrlib.bundle import Bundle, load_bundle
+from cxrlib.errors import RunError, UsageError
+from cxrlib.run import Run, close_run, new_run_id, read_manifest, resume_run, start_run
+from cxrlib.scoring import Recipe
+from cxrlib.settings import Settings
+from cxrlib.store import Store
+from pipelines.elements import Job
+from pipelines.graph import scoring_graph
+from pipelines.handler import BundleEngine, EngineFactory
+from pipelines.progress import ProgressCallback, reporting
+from pipelines.runners import RunnerChoice, make_runner
+from schemas import Manifest
+
+
+def score(
+    sources: Sequence[str],
+    out: str,
+    settings: Settings,
+    *,
+    run_id: str | None = None,
+    resume: bool = False,
+    runner: RunnerChoice | str = "local",
+    progress: ProgressCallback | None = None,
+    bundle: Bundle | None = None,
+    engine: EngineFactory | None = None,
+) -> Manifest:
+    """Score what `sources` name into the results root `out`, and return the manifest of the closed run.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        As `cxrlib.listing.list_sources` takes them. May be empty where a planned run is taken up again.
+    out : str
+        fsspec URI of the results root.
+    settings : Settings
+    run_id : str, optional
+        Made up where it is not given.
+    resume : bool
+        Take up the run `run_id` where it has a plan; begin it where it has none. A closed run gives its manifest.
+    runner : RunnerChoice or str
+        ``local``, ``local:N`` for N worker processes, or a runner of Beam.
+    progress : callable, optional
+        Called from a thread with films done and films to score.
+    bundle : Bundle, optional
+        Where it is loaded already; else ``settings.bundle`` is.
+    engine : callable, optional
+        Makes what runs the networks, in each worker process; else the engine of the bundle.
+
+    Raises
+    ------
+    UsageError
+        Bad sources, results root, run id or runner.
+    BundleError
+        The bundle cannot be loaded.
+    RunError
+        The run is another's, was overtaken, or does not reconcile.
+    """
+    if resume and run_id is None:
+        raise UsageError("to take up a run again, its id is needed")
+    choice = RunnerChoice.parse(runner) if isinstance(runner, str) else runner
+    store = Store.at(out)
+    bundle = load_bundle(settings.bundle) if bundle is None else bundle
+    run = resume_run(sources, store, settings, bundle, run_id) if resume and run_id is not None else None
+    if run is None:
+        run = start_run(sources, store, settings, bundle, run_id or new_run_id())
+    elif closed := read_manifest(store, run.header.run_id):
+        return closed
+    engine = engine or BundleEngine(settings, bundle.digest)
+    unsettled = run.unsettled()
+    started = time.monotonic()
+    if unsettled:
+        with reporting(progress, store, run.header.partition, run.header.run_id, run.chunks):
+            run_graph(job_of(run, settings, bundle), engine, choice)
+    left = run.unsettled()
+    if left:
+        raise RunError(
+            f"run {run.header.run_id}: expected {len(unsettled)} chunks to be settled; met {len(left)} that are not"
+        )
+    return close_run(
+        run,
+        runner=str(choice),
+        settled_here=len(unsettled),
+        films_here=sum(chunk.films for chunk in unsettled),
+        seconds=time.monotonic() - started,
+    )
+
+
+def job_of(run: Run, settings: Settings, bundle: Bundle) -> Job:
+    """Return what the workers of a run must know."""
+    card = bundle.card
+    recipe = Recipe(card.input.rows, card.input.columns, card.postprocess, card.grades)
+    return Job(run.store, run.header, run.provenance, settings, recipe)
+
+
+def run_graph(job: Job, engine: EngineFactory, choice: RunnerChoice) -> None:
+    """Run the scoring graph on the chosen runner and wait for its end.
+
+    Raises
+    ------
+    RunError
+        The job ended in another state than done.
+    """
+    beam_runner, options = make_runner(choice)
+    pipeline = beam.Pipeline(runner=beam_runner, options=options)
+    scoring_graph(pipeline, job, engine)
+    state = pipeline.run().wait_until_finish()
+    if state != "DONE":
+        raise RunError(f"run {job.header.run_id}: expected the job to end DONE on {choice}; met {state}")

@@ -1,0 +1,136 @@
+"""The steps of the graph as thin Beam transforms. As little logic as possible here: call out to cxrlib."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from cxrlib.chunks import OpenChunks, settle
+from cxrlib.errors import FilmError
+from cxrlib.plan import Chunk, open_chunk, read_chunks
+from cxrlib.prefetch import ahead
+from cxrlib.scoring import assess, read_listed, rejected, without_pixels
+from cxrlib.store import Kind
+from cxrlib.types import CxrImage, ImageRef, ScoredFilm
+from pipelines import progress
+from pipelines.elements import DoneFilm, InferredFilm, Job, ReadFilm, SettledChunk
+
+
+@dataclass
+class ReadPlan(beam.PTransform):
+    """From the stored plan to the chunks that are not settled yet, spread over the workers."""
+
+    job: Job
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[Chunk]:
+        """Return the chunks, after the graph's one shuffle."""
+        return (
+            begin
+            | "PlanUri" >> beam.Create([self.job.plan_uri], reshuffle=False)
+            | "Unsettled" >> beam.FlatMap(_unsettled, self.job)
+            | "Spread" >> beam.Reshuffle()
+        )
+
+
+def _unsettled(plan_uri: str, job: Job) -> Iterator[Chunk]:
+    settled = job.store.chunks(Kind.SCORES, job.header.partition)
+    return (chunk for chunk in read_chunks(plan_uri) if chunk.chunk_id not in settled)
+
+
+@dataclass
+class DecodeChunk(beam.PTransform):
+    """From a chunk to its films as the networks read them, or their rejects, read ahead in threads."""
+
+    job: Job
+
+    def expand(self, chunks: beam.PCollection[Chunk]) -> beam.PCollection[ReadFilm]:
+        """Return one element per film."""
+        return chunks | beam.ParDo(_DecodeChunk(self.job))
+
+
+class _DecodeChunk(beam.DoFn):
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._threads: ThreadPoolExecutor | None = None
+
+    def setup(self) -> None:
+        # Kept between chunks: fsspec holds connections per thread.
+        self._threads = ThreadPoolExecutor(self._job.settings.run.decode_threads, thread_name_prefix="decode")
+
+    def process(self, chunk: Chunk) -> Iterator[ReadFilm]:
+        job = self._job
+        if self._threads is None or job.store.is_settled(job.header.partition, chunk.chunk_id):
+            return
+        refs = open_chunk(job.plan_uri, chunk)
+        for ref, outcome in ahead(self._read, refs, self._threads, job.settings.run.prefetch):
+            yield ReadFilm(chunk, ref, outcome)
+
+    def _read(self, ref: ImageRef) -> CxrImage | FilmError:
+        return read_listed(ref, self._job.settings, self._job.recipe)
+
+    def teardown(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+
+@dataclass
+class CleanAndMeasure(beam.PTransform):
+    """From a film's prediction to its final outcome; a reject passes."""
+
+    job: Job
+
+    def expand(self, films: beam.PCollection[InferredFilm]) -> beam.PCollection[DoneFilm]:
+        """Return one element per film."""
+        return films | beam.Map(_finish, self.job)
+
+
+def _finish(film: InferredFilm, job: Job) -> DoneFilm:
+    progress.count(job.header.run_id)
+    outcome: ScoredFilm | FilmError
+    if isinstance(film.outcome, FilmError):
+        outcome = film.outcome
+    else:
+        outcome = assess(film.ref, film.outcome.image, film.outcome.prediction, job.recipe)
+    if isinstance(outcome, FilmError):
+        return DoneFilm(film.chunk, rejected(film.ref, outcome))
+    return DoneFilm(film.chunk, without_pixels(outcome))
+
+
+@dataclass
+class CommitChunk(beam.PTransform):
+    """From the films of a chunk to its settled objects, put as soon as the last film is done."""
+
+    job: Job
+
+    def expand(self, films: beam.PCollection[DoneFilm]) -> beam.PCollection[SettledChunk]:
+        """Return one summary per chunk."""
+        return films | beam.ParDo(_CommitChunk(self.job))
+
+
+class _CommitChunk(beam.DoFn):
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._open = OpenChunks()
+
+    def start_bundle(self) -> None:
+        # A bundle that failed may have left films here; it is done again as a whole.
+        self._open = OpenChunks()
+
+    def process(self, film: DoneFilm) -> Iterator[SettledChunk]:
+        outcomes = self._open.add(film.chunk, film.outcome)
+        if outcomes is None:
+            return
+        job = self._job
+        tally = settle(job.store, job.header.partition, film.chunk, outcomes, job.provenance)
+        Metrics.counter("cxr", "chunks_settled").inc()
+        Metrics.counter("cxr", "films_scored").inc(tally.scored)
+        Metrics.counter("cxr", "films_rejected").inc(tally.rejected)
+        yield SettledChunk(film.chunk.chunk_id, tally)
+
+    def finish_bundle(self) -> None:
+        self._open.check_closed()
