@@ -35,7 +35,7 @@ class ScoreJob(BaseModel):
     run_id: str
     resume: bool = False
     runner: str = "local"
-    workers: int = 1
+    beam_options: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings, **rest: Any) -> ScoreJob:
@@ -89,6 +89,7 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
         answer.flush()
 
     try:
+        from pipelines.runners import RunnerChoice  # noqa: PLC0415
         from pipelines.score import score  # noqa: PLC0415 - after the lifeline is up: it takes seconds
 
         manifest = score(
@@ -97,7 +98,7 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
             Settings(**job.settings),
             run_id=job.run_id,
             resume=job.resume,
-            runner=job.runner,
+            runner=RunnerChoice.parse(job.runner, job.beam_options),
             progress=lambda done, total: send(Message(progress=Progress(done=done, total=total))),
         )
     except CxrError as error:

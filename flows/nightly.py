@@ -1,7 +1,7 @@
 """The flow that an imaging engineer schedules: score what is new under the sources, check it, and report.
 
-It needs no Prefect server: without one, Prefect runs its own for as long as the flow does. ``python -m flows.nightly
-SOURCES... --out URI`` runs it once; ``infra/prefect.yaml`` schedules it on a server of yours.
+It needs no Prefect server: without one, Prefect runs its own for as long as the flow does. ``cxr nightly`` runs it
+once; ``infra/prefect.yaml`` schedules it on a server of yours.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def nightly(
     run_id: str | None = None,
     resume: bool = False,
     runner: str = "local",
-    workers: int = 1,
+    beam_options: list[str] | None = None,
     retries: int = 2,
 ) -> Manifest:
     """Score every film under `sources` that is not settled in the results root `out`.
@@ -39,6 +39,8 @@ def nightly(
         Model bundle; all other settings come from ``CXR_`` environment variables.
     run_id : str, optional
         Id of the run; with `resume`, the run to take up again.
+    runner : str
+        ``local``, ``local:N`` for N worker processes, or a runner of Beam with its `beam_options`.
     retries : int
         How often a run that fell is taken up again, by its id.
 
@@ -55,7 +57,7 @@ def nightly(
         run_id=run_id or new_run_id(),
         resume=resume,
         runner=runner,
-        workers=workers,
+        beam_options=tuple(beam_options or ()),
     )
     manifest = score_archive.with_options(retries=retries)(job)
     publish_summary(manifest, out)

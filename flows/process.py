@@ -34,7 +34,7 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
     UsageError, RunError
         As the child did; or RunError where it ended without a word, saying by which signal.
     """
-    child = subprocess.Popen(
+    child = subprocess.Popen(  # noqa: S603 - see COMMAND
         COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -15,6 +15,7 @@ from flows.cli.exits import Exit
 #: Name of each command to where it is and what it does; a command is imported only when it is asked for.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "score": ("flows.cli.score:score", "Score every chest film under SOURCES into Parquet."),
+    "nightly": ("flows.cli.nightly:nightly", "The same as a Prefect flow: retried, verified, reported."),
     "verify": ("flows.cli.verify:verify", "Check that nothing listed was lost in a results root."),
     "demo": ("flows.cli.demo:demo", "See it all work on synthetic films in a stand-in bucket."),
     "phantom": ("flows.cli.phantom:phantom", "Write synthetic chest films with known truth."),

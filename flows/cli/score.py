@@ -30,7 +30,7 @@ or as a named copy of another. Read them with pandas.read_parquet or cxrlib.coho
 Examples:
   cxr score ./films --out ./results
   cxr score s3://pacs/2024/ s3://pacs/2025/ --out s3://scores --privacy-key-file ./key
-  cxr score --resume 20260821-1f3a --out ./results      take up a run that fell
+  cxr score --resume 20260821T010000Z-1f3a9c --out ./results      take up a run that fell
 
 Running it again scores only what is new, has changed, or failed in a way that may heal. Credentials and endpoints
 of a store are those of its own tools (AWS_PROFILE, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, ...).
@@ -43,8 +43,20 @@ of a store are those of its own tools (AWS_PROFILE, AWS_ENDPOINT_URL, GOOGLE_APP
 @setting_options
 @click.option("--run-id", help="Name of this run.  [default: date and a random part]")
 @click.option("--resume", "resume", metavar="RUN_ID", help="Take this run up again, by its stored plan.")
-@click.option("--runner", default="local", show_default=True, help="Beam runner.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--runner",
+    default="local",
+    show_default=True,
+    help="local, local:N (as --workers N), flink, spark, dataflow, portable or prism.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Worker processes of the local runner.  [default: this one]")
+@click.option(
+    "--beam-option",
+    "beam_options",
+    multiple=True,
+    metavar="OPTION",
+    help="Option of the Beam runner, such as --beam-option=--flink_master=host:8081; may be repeated.",
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @debug_option
@@ -54,7 +66,8 @@ def score(
     run_id: str | None,
     resume: str | None,
     runner: str,
-    workers: int,
+    workers: int | None,
+    beam_options: tuple[str, ...],
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -64,14 +77,22 @@ def score(
         raise click.UsageError("give SOURCES to score, or --resume RUN_ID to take a run up again (its plan knows them)")
     if run_id and resume:
         raise click.UsageError("--run-id names a new run and --resume an old one: give one of them")
+    if workers is not None:
+        if runner != "local":
+            raise click.UsageError(
+                f"--workers is for the local runner; a runner such as {runner} has options of its own"
+            )
+        runner = f"local:{workers}"
     settings = settings_from(options)
 
     from flows.report import summary_lines
+    from pipelines.runners import RunnerChoice
     from pipelines.score import score as run
 
+    choice = RunnerChoice.parse(runner, beam_options)
     with film_progress(quiet) as show:
         manifest = run(
-            sources, out, settings, run_id=resume or run_id, resume=resume is not None, runner=runner, progress=show
+            sources, out, settings, run_id=resume or run_id, resume=resume is not None, runner=choice, progress=show
         )
     console = people(as_json)
     for line in summary_lines(manifest):

@@ -77,7 +77,8 @@ def test_cancel_ends_the_child_and_its_workers(monkeypatch: pytest.MonkeyPatch, 
     import signal
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    print(open({str(tmp_path / "pid")!r}, "w").write(str(worker.pid)) and {_line(Message(progress=Progress(done=0, total=1)))!r}, flush=True)
+    open({str(tmp_path / "pid")!r}, "w").write(str(worker.pid))
+    print({_line(Message(progress=Progress(done=0, total=1)))!r}, flush=True)
     time.sleep(60)
     """
     _child(monkeypatch, tmp_path, body)
