@@ -97,11 +97,11 @@ class Anatomy:
     gastric_bubble: bool
 
 
-_Y: Final = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-_LATERAL_R: Final = np.array([0.20, 0.358, 0.425, 0.46, 0.48, 0.494, 0.506, 0.52, 0.532, 0.536, 0.515])
-_LATERAL_L: Final = np.array([0.18, 0.325, 0.391, 0.425, 0.446, 0.461, 0.474, 0.488, 0.502, 0.508, 0.49])
-_MEDIAL_R: Final = np.array([0.175, 0.092, 0.09, 0.10, 0.12, 0.136, 0.155, 0.17, 0.178, 0.176, 0.17])
-_MEDIAL_L: Final = np.array([0.15, 0.062, 0.07, 0.108, 0.114, 0.15, 0.214, 0.277, 0.318, 0.335, 0.335])
+_Y: Final = np.array([0.0, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+_LATERAL_R: Final = np.array([0.20, 0.275, 0.358, 0.425, 0.46, 0.48, 0.494, 0.506, 0.52, 0.532, 0.536, 0.515])
+_LATERAL_L: Final = np.array([0.18, 0.25, 0.325, 0.391, 0.425, 0.446, 0.461, 0.474, 0.488, 0.502, 0.508, 0.49])
+_MEDIAL_R: Final = np.array([0.175, 0.132, 0.092, 0.09, 0.10, 0.12, 0.136, 0.155, 0.17, 0.178, 0.176, 0.17])
+_MEDIAL_L: Final = np.array([0.15, 0.105, 0.062, 0.07, 0.108, 0.114, 0.15, 0.214, 0.277, 0.318, 0.335, 0.335])
 
 
 def _age(rng: np.random.Generator) -> float:
@@ -117,24 +117,35 @@ def _lung(rng: np.random.Generator, *, side: int, width: float, heart: float, to
     lower = np.clip((_Y - 0.35) / 0.3, 0.0, 1.0)
     medial = medial + lower * (medial - 0.06) * (heart - 1.0)
     medial = medial + np.interp(_Y, [0.0, 0.3, 0.6, 1.0], rng.normal(0.0, [0.004, 0.008, 0.014, 0.014]))
-    if not right:
-        # The aortic knuckle unfolds with age.
-        medial = medial + (0.012 + 0.03 * old) * rng.uniform(0.3, 1.0) * np.exp(-(((_Y - 0.27) / 0.055) ** 2))
-    medial = np.clip(medial, 0.05, lateral - 0.02)
+    # The mean border blurs what each border has: knuckle (unfolding with age), bay, ventricle; cava, atrium.
+    y = np.linspace(0.0, 1.0, 41)
+    medial = PchipInterpolator(np.sqrt(_Y), medial)(np.sqrt(y))
+    if right:
+        bumps: tuple[tuple[float, float, float], ...] = (
+            (0.69, 0.10, 0.035 * heart),
+            (0.47, 0.06, -0.016),
+            (0.95, 0.08, -0.03),
+        )
+    else:
+        bumps = ((0.265, 0.05, 0.012 + 0.03 * old), (0.355, 0.035, -0.012), (0.76, 0.10, 0.03), (0.97, 0.08, -0.03))
+    for centre, reach, height in bumps:
+        at = centre + rng.normal(0.0, 0.015)
+        medial = medial + height * rng.uniform(0.2, 1.2) * np.exp(-(((y - at) / reach) ** 2))
+    medial = np.clip(medial, 0.05, np.maximum(np.interp(y, _Y, lateral) - 0.02, 0.06))
     wall = float(lateral[-1])
     peak = wall * float(rng.uniform(0.46, 0.60))
     across = np.array([-0.5, 0.0, 0.3, 0.6, 0.85, 1.0, 1.15, 1.3, 1.45])
     drop = np.array([0.10, 0.055, 0.03, 0.012, 0.002, 0.0, 0.06, 0.24, 0.52])
     x = np.where(across < 1.0, across * peak, peak + (across - 1.0) / 0.45 * (wall - peak))
     foot = float(rng.uniform(0.975, 1.0))
-    y = top + drop / 0.52 * np.where(across > 1.0, foot - top, 0.42)
-    y = y + np.interp(across, [0.0, 0.6, 1.2, 1.45], [*rng.normal(0.0, [0.012, 0.006, 0.008]), 0.0])
+    fall = top + drop / 0.52 * np.where(across > 1.0, foot - top, 0.42)
+    fall = fall + np.interp(across, [0.0, 0.6, 1.2, 1.45], [*rng.normal(0.0, [0.012, 0.006, 0.008]), 0.0])
     return Lung(
         side=side,
-        medial=Curve.through(_Y, medial, root=True),
+        medial=Curve.through(y, medial, root=True),
         lateral=Curve.through(_Y, lateral, root=True),
-        dome=Curve.through(x, y),
-        dome_top=float(y.min()),
+        dome=Curve.through(x, fall),
+        dome_top=float(fall.min()),
         widest=float(lateral.max()),
     )
 

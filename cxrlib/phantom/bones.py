@@ -37,15 +37,16 @@ def ribs_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, lungs: tup
     front_fall = float(rng.uniform(0.17, 0.30) * (1.0 - 0.3 * anatomy.child))
     start = float(rng.normal(-0.03, 0.012))
     cortex = float(rng.uniform(0.3, 0.55))
-    posterior = _rib_profile(float(rng.uniform(0.36, 0.44)), cortex)
+    posterior = _rib_profile(float(rng.uniform(0.36, 0.46)), cortex)
     anterior = _rib_profile(float(rng.uniform(0.42, 0.52)), 0.6 * cortex)
     end = float(rng.uniform(1.06, 1.18))
+    strength = float(rng.uniform(0.7, 1.7))
     for fields in lungs:
         q = np.clip(fields.across, 0.0, 1.25)
         q2 = q * q
         # A ray grazes the ribs where the cage turns away from it.
-        grazing = 0.85 / np.sqrt(1.12 - np.minimum(q2, 1.0) * 0.92)
-        in_wall = smoothstep(fields.cage, -0.035, -0.012)
+        grazing = 0.9 / np.sqrt(1.22 - np.minimum(q2, 1.0) * 0.92)
+        in_wall = smoothstep(fields.cage, -0.028, -0.008)
         jitter = float(rng.normal(0.0, 0.006))
         back = (
             frame.y
@@ -55,7 +56,8 @@ def ribs_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, lungs: tup
         )
         phase = back * np.float32(1.0 / pitch)
         span = smoothstep(phase, -0.5, 0.0) * smoothstep(phase, 11.9, 11.2) * smoothstep(q, 0.06, 0.14)
-        total += np.float32(0.95) * _lookup(posterior, phase) * grazing * in_wall * span
+        covered = 1.0 - 0.45 * smoothstep(fields.dome, 0.02, -0.06)
+        total += np.float32(0.95) * covered * _lookup(posterior, phase) * grazing * in_wall * span
         turn = np.float32(fall - 0.035 + start + jitter)
         front = frame.y - turn - np.float32(front_fall) * (1.0 - q2) - np.float32(0.05) * (1.0 - q)
         phase = front * np.float32(1.0 / (pitch * 1.06))
@@ -65,8 +67,13 @@ def ribs_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, lungs: tup
             * smoothstep(phase, 8.4, 6.4)
             * smoothstep(frame.y, end, end - 0.2)
         )
+        # Where the cage turns edge-on its inner wall is a line of its own.
+        line = np.exp(-(((fields.cage + np.float32(0.012)) * np.float32(1 / 0.011)) ** 2)) * smoothstep(
+            frame.y, 0.0, 0.1
+        )
+        total += np.float32(0.75) * line * smoothstep(frame.y, 1.15, 1.0)
         total += np.float32(0.55) * _lookup(anterior, phase) * grazing * in_wall * reach
-    return np.asarray(total * np.float32(anatomy.bone), dtype=np.float32)
+    return np.asarray(total * np.float32(strength * anatomy.bone), dtype=np.float32)
 
 
 def _lookup(profile: NDArray[np.float32], phase: Field) -> Field:
@@ -83,11 +90,11 @@ def spine_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
     phase = frame.y * np.float32(1.0 / pitch)
     part = phase - np.floor(phase)
     disc = smoothstep(np.abs(part - 0.5), 0.36, 0.46)
-    column = smoothstep(np.abs(x), half + 0.006, half - 0.008)
+    column = smoothstep(np.abs(x), half + 0.012, half - 0.014)
     pedicle = np.exp(-((((np.abs(x) - half * 0.66) / 0.014) ** 2) + ((part - 0.35) / 0.13) ** 2))
     process = np.exp(-((x / 0.014) ** 2)) * smoothstep(np.abs(part - 0.75), 0.3, 0.15)
-    total = column * (2.2 - 0.75 * disc + 0.9 * pedicle + 0.6 * process)
-    return np.asarray(total * np.float32(anatomy.bone), dtype=np.float32)
+    total = column * (1.6 - 0.6 * disc + 0.7 * pedicle + 0.5 * process)
+    return np.asarray(total * np.float32(anatomy.bone * rng.uniform(0.35, 1.2)), dtype=np.float32)
 
 
 def clavicles_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
@@ -128,13 +135,13 @@ def shoulders_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Fi
         head = np.array([[edge + 0.29, 0.07]])
         elbow = np.array([[edge + (0.33 if anatomy.arms_down else 0.75), 0.75 if anatomy.arms_down else -0.05]])
         flip = np.array([side, 1.0])
-        _polygon(canvas, frame.to_grid(blade * flip), 70)
-        _stroke(canvas, frame.to_grid((blade * flip)[[0, 5, 4]]), 0.014 * frame.per_unit, 120)
-        _stroke(canvas, frame.to_grid((blade * flip)[[0, 1]] + [0, 0.03]), 0.02 * frame.per_unit, 110)
+        _polygon(canvas, frame.to_grid(blade * flip), 60)
+        _stroke(canvas, frame.to_grid((blade * flip)[[0, 5, 4]]), 0.010 * frame.per_unit, 85)
+        _stroke(canvas, frame.to_grid((blade * flip)[[0, 1]] + [0, 0.03]), 0.022 * frame.per_unit, 95)
         _stroke(canvas, frame.to_grid(np.concatenate([head, elbow]) * flip), 0.075 * frame.per_unit, 170)
         centre = frame.to_grid(head * flip)[0]
         cv2.circle(canvas, _fixed(centre), round(0.062 * frame.per_unit * 2**_SHIFT), 190, -1, cv2.LINE_AA, _SHIFT)
-    soft = cv2.GaussianBlur(canvas, (0, 0), 0.006 * frame.per_unit)
+    soft = cv2.GaussianBlur(canvas, (0, 0), 0.009 * frame.per_unit)
     return np.asarray(soft, dtype=np.float32) * np.float32(2.6 / 255.0 * anatomy.bone)
 
 

@@ -46,8 +46,8 @@ class Exposure:
 def sample_exposure(rng: np.random.Generator) -> Exposure:
     """Return an exposure drawn from `rng`."""
     return Exposure(
-        lung_grey=float(rng.uniform(0.14, 0.42)),
-        dense_grey=float(rng.uniform(0.74, 0.96)),
+        lung_grey=float(np.clip(rng.normal(0.30, 0.11), 0.1, 0.56)),
+        dense_grey=float(rng.uniform(0.76, 1.02)),
         boost=float(rng.uniform(0.0, 1.0)),
         gamma=float(np.exp(rng.normal(0.0, 0.14))),
         blur=float(rng.uniform(0.4, 1.3)),

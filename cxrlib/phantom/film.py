@@ -102,7 +102,7 @@ def make_phantom(
     sick = infection.infect(ill, frame, (right, left), lung_cm, film_class=film_class, percent=percent)
     vessels = vessels_cm(who, frame, anatomy)
     # Lung is no even foam: its fine structure adds up along the ray.
-    lung_cm *= 1.0 + np.float32(0.018) * smooth_noise(who, frame.shape, 60)
+    lung_cm *= 1.0 + np.float32(0.02) * (smooth_noise(who, frame.shape, 50) + smooth_noise(who, frame.shape, 120))
     cm = tissue.body_cm(who, frame, anatomy)
     cm -= np.float32(tissue.AIR) * np.minimum(lung_cm, np.float32(0.85) * cm)
     cm -= tissue.airway_and_stomach_cm(who, frame, anatomy, left)

@@ -59,7 +59,7 @@ def infect(
     lung = (lungs[0].inside > 0) | (lungs[1].inside > 0)
     rank = _covid_rank(rng, frame, lungs) if film_class is FilmClass.COVID19 else _lobar_rank(rng, frame, lungs)
     inside = _signed_distance(rank, _threshold(rank[lung], percent), frame.per_unit)
-    soft = float(rng.uniform(0.010, 0.032) if film_class is FilmClass.COVID19 else rng.uniform(0.006, 0.026))
+    soft = float(rng.uniform(0.016, 0.045) if film_class is FilmClass.COVID19 else rng.uniform(0.010, 0.036))
     opacity = smoothstep(inside, -soft, soft)
     filled = opacity * _density(rng, frame, film_class)
     depth = 0.72 * lung_cm + np.float32(0.18 * LUNG_CM) * smoothstep(
@@ -103,7 +103,7 @@ def _covid_rank(rng: np.random.Generator, frame: Frame, lungs: tuple[LungFields,
                 (y - np.float32(centre_y)) / np.float32(high)
             ) ** 2
             rank += own * (np.float32(rng.uniform(0.6, 1.4)) * np.exp(-0.5 * r2))
-    rank += np.float32(0.22) * smooth_noise(rng, frame.shape, 8) + np.float32(0.10) * smooth_noise(rng, frame.shape, 18)
+    rank += _cloud(rng, frame, 0.30)
     return np.asarray(rank, dtype=np.float32)
 
 
@@ -122,8 +122,16 @@ def _lobar_rank(rng: np.random.Generator, frame: Frame, lungs: tuple[LungFields,
             (frame.y - np.float32(centre_y)) / np.float32(high)
         ) ** 2
         rank -= own * (np.sqrt(r2 + np.float32(0.02)) + np.float32(0.0 if index == side else behind))
-    rank += np.float32(0.16) * smooth_noise(rng, frame.shape, 8) + np.float32(0.06) * smooth_noise(rng, frame.shape, 18)
+    rank += _cloud(rng, frame, 0.22)
     return np.asarray(rank, dtype=np.float32)
+
+
+def _cloud(rng: np.random.Generator, frame: Frame, height: float) -> Field:
+    """Return ragged noise in three octaves, of `height` at the coarsest."""
+    total = np.zeros(frame.shape, dtype=np.float32)
+    for cells, share in ((8, 1.0), (18, 0.5), (40, 0.2)):
+        total += np.float32(height * share) * smooth_noise(rng, frame.shape, cells)
+    return total
 
 
 def _density(rng: np.random.Generator, frame: Frame, film_class: FilmClass) -> Field:
@@ -134,7 +142,9 @@ def _density(rng: np.random.Generator, frame: Frame, film_class: FilmClass) -> F
     share = float(rng.uniform(-0.8, 0.8) if covid else rng.uniform(0.2, 1.8))
     mix = smoothstep(smooth_noise(rng, frame.shape, 6) + np.float32(share), -0.5, 0.9)
     plateau = np.float32(glass) + np.float32(solid - glass) * mix
-    grain = np.float32(0.10) * smooth_noise(rng, frame.shape, 46)
+    grain = np.float32(0.14) * smooth_noise(rng, frame.shape, 22) + np.float32(0.09) * smooth_noise(
+        rng, frame.shape, 60
+    )
     if covid:
         # Thickened septa in ground glass: a net of fine lines.
         net = np.abs(smooth_noise(rng, frame.shape, 70))

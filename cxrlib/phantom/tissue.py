@@ -55,7 +55,7 @@ def body_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
 
 
 def _breasts(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
-    size = float(rng.uniform(0.15, 0.26) * (0.85 + anatomy.build))
+    size = float(rng.uniform(0.2, 0.34) * (0.8 + anatomy.build))
     low = float(rng.uniform(0.66, 0.86))
     thick = float(rng.uniform(0.8, 3.2))
     out = np.abs(frame.x)
@@ -64,7 +64,7 @@ def _breasts(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
     ) ** 2
     cap = np.sqrt(np.clip(1.0 - r2, 0.0, 1.0))
     return np.asarray(
-        np.float32(thick) * cap * smoothstep(frame.y, low - 0.8 * size, low + 0.4 * size), dtype=np.float32
+        np.float32(thick) * cap * smoothstep(frame.y, low - 1.0 * size, low + 0.75 * size), dtype=np.float32
     )
 
 
@@ -73,18 +73,20 @@ def aeration(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, lungs: tu
 
     Lung behind the heart and in the recess behind the diaphragm is in it, as it is on a film, though no mask counts it.
     """
+    # Heart and diaphragm move during the exposure.
     edge = 0.6 / frame.per_unit
+    beat = edge + float(rng.uniform(0.0, 0.010))
     total = np.zeros(frame.shape, dtype=np.float32)
     behind_heart = float(rng.uniform(0.18, 0.5))
     recess = float(rng.uniform(0.12, 0.35))
     for fields in lungs:
         wall = round_profile(fields.cage, 0.30)
         apex = 0.45 + 0.55 * smoothstep(frame.y, 0.0, 0.28)
-        heart = smoothstep(fields.medial, -1.5 * edge, edge)
+        heart = smoothstep(fields.medial, -beat, beat)
         heart += (1.0 - heart) * np.float32(behind_heart) * smoothstep(fields.medial, -0.16, 0.02)
         heart *= smoothstep(fields.across, 0.03, 0.12)
         below = np.exp(np.minimum(fields.dome, 0.0) * np.float32(1.0 / 0.06)) * np.float32(recess)
-        dome = smoothstep(fields.dome, -edge, edge)
+        dome = smoothstep(fields.dome, -0.7 * beat, 0.7 * beat)
         dome += (1.0 - dome) * below
         thick = wall * apex * heart * dome
         thick *= smoothstep(frame.y, -edge, 0.02)
@@ -106,7 +108,7 @@ def airway_and_stomach_cm(rng: np.random.Generator, frame: Frame, anatomy: Anato
         air = np.maximum(
             air, 0.8 * tube * smoothstep(y, carina - 0.02, carina + 0.02) * smoothstep(y, carina + 0.15, carina + 0.07)
         )
-    total = np.float32(1.9) * air
+    total = np.float32(rng.uniform(1.8, 3.4)) * air
     if anatomy.gastric_bubble:
         wide, high = float(rng.uniform(0.06, 0.13)), float(rng.uniform(0.03, 0.075))
         top = float(anatomy.left.dome_top) + 0.035

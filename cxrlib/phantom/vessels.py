@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,18 +31,18 @@ def _tree(rng: np.random.Generator, lung: Lung, calibre: float) -> list[tuple[fl
     hilum_x = 0.115
     segments: list[tuple[float, float, float, float, float]] = []
     trunks = rng.uniform(9, 13)
-    tips = []
+    tips: deque[_Tip] = deque()
     for k in range(int(trunks)):
         # From straight up and slightly out, through the side, to straight down.
         angle = -1.35 + 2.85 * (k + rng.uniform(0.1, 0.9)) / int(trunks)
         tips.append(_Tip(hilum_x, hilum_y + rng.normal(0, 0.04), angle, calibre * rng.uniform(0.55, 1.0)))
     while tips:
-        tip = tips.pop()
+        tip = tips.popleft()
         length = 0.055 * (0.6 + 12.0 * tip.calibre) * rng.uniform(0.8, 1.4)
         bend = rng.normal(0.0, 0.16)
         x1, y1 = tip.x + length * np.cos(tip.angle + bend), tip.y + length * np.sin(tip.angle + bend)
         segments.append((tip.x, tip.y, x1, y1, tip.calibre))
-        if tip.calibre < 0.0028 or len(segments) > 420:
+        if tip.calibre < 0.0028 or len(segments) > 500:
             continue
         spread = rng.uniform(0.12, 0.42)
         main = rng.uniform(0.72, 0.92)
@@ -73,6 +74,6 @@ def vessels_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Fiel
         down = (frame.y - np.float32(0.40 if lung.side > 0 else 0.43)) / np.float32(0.10)
         hila += np.exp(-(along * along) - down * down)
     soft = np.asarray(cv2.GaussianBlur(canvas, (0, 0), 0.9), dtype=np.float32)
-    fade = 0.35 + 0.65 * smoothstep(np.abs(frame.x), 0.55, 0.15)
-    total = soft * np.float32(0.045 * 26.0 / 255.0 * 1.9) * fade + np.float32(rng.uniform(0.4, 1.2)) * hila
+    fade = 0.5 + 0.5 * smoothstep(np.abs(frame.x), 0.55, 0.15)
+    total = soft * np.float32(0.045 * 26.0 / 255.0 * 5.0) * fade + np.float32(rng.uniform(0.5, 1.8)) * hila
     return np.asarray(total, dtype=np.float32)
