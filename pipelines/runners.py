@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
 from dataclasses import dataclass
 from typing import Final
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from cxrlib.errors import UsageError
 
@@ -70,16 +73,15 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
     if choice.name != LOCAL:
         return create_runner(choice.name), PipelineOptions(options)
     _quieten()
-    if choice.workers > 1:
-        options += [
-            f"--direct_num_workers={choice.workers}",
-            "--direct_running_mode=multi_processing",
-            "--default_sdk_harness_log_level=ERROR",
-        ]
-    return FnApiRunner(), PipelineOptions(options)
+    if choice.workers == 1:
+        return FnApiRunner(), PipelineOptions(options)
+    options.append(f"--direct_num_workers={choice.workers}")
+    command = f"{shlex.quote(sys.executable)} -m pipelines.worker"
+    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command)), PipelineOptions(options)
 
 
 def _quieten() -> None:
     """Keep Beam's routine notices out of the log of a local run; its errors stay."""
-    for name in ("apache_beam.runners.portability.local_job_service", "apache_beam.runners.worker"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("local_job_service", "fn_api_runner"):
+        logging.getLogger(f"apache_beam.runners.portability.{name}").setLevel(logging.ERROR)
+    logging.getLogger("apache_beam.runners.worker").setLevel(logging.ERROR)
