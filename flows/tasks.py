@@ -72,4 +72,5 @@ def verify_results(out: str) -> None:
     """Check from the stored files alone that nothing was lost; raise `RunError` with what was."""
     report = verify(out)
     if not report.ok:
-        raise RunError(f"{out} does not reconcile: {report}")
+        said = "; ".join(f"{problem.kind} {problem.count}" for problem in report.problems)
+        raise RunError(f"{out} does not reconcile: {said}; `cxr verify` names examples")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
-from flows.cli.console import debug_option, json_option
+from flows.cli.console import debug_option, json_option, people, print_json
 
 
 @click.command()
@@ -20,4 +22,17 @@ def verify(uri: str, as_json: bool) -> int:
     from cxrlib.verify import verify as check
 
     report = check(uri)
-    raise NotImplementedError(report)
+    console = people(as_json)
+    console.print(
+        f"{report.runs} runs: {report.listed} listed = {report.scored} scored + {report.rejected} rejected + "
+        f"{report.duplicate} duplicate + {report.settled_before} settled before; "
+        f"{report.score_rows} score rows and {report.reject_rows} reject rows are stored"
+    )
+    if report.open_runs:
+        console.print(f"not closed, so not counted (`cxr score --resume RUN_ID`): {', '.join(report.open_runs)}")
+    for problem in report.problems:
+        console.print(f"PROBLEM {problem.kind}: {problem.count}, such as {', '.join(problem.examples)}")
+    console.print("all is accounted for" if report.ok else f"{len(report.problems)} kinds of problem were found")
+    if as_json:
+        print_json({"ok": report.ok, **asdict(report)})
+    return Exit.SETTLED if report.ok else Exit.COULD_NOT_RUN
