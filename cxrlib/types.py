@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,98 @@ class FilmFacts:
     study_date: dt.date | None = None
     mirrored: bool = False
     inverted: bool = False
+
+
+class WindowFunction(Enum):
+    """VOI LUT Function (0028,1056); DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+
+    LINEAR = "LINEAR"
+    LINEAR_EXACT = "LINEAR_EXACT"
+    SIGMOID = "SIGMOID"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Window centre and width, in the units that the modality transform gives."""
+
+    center: float
+    width: float
+    function: WindowFunction = WindowFunction.LINEAR
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookupTable:
+    """A Modality or VOI LUT (DICOM PS3.3 C.11.1.1.1): input `first` maps to ``values[0]``, ends are held.
+
+    Attributes
+    ----------
+    values : float64 array, one dimension
+        Outputs; `bits` wide each, so 0 to ``2**bits - 1``.
+    """
+
+    first: int
+    values: NDArray[np.float64]
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How stored values become grey, as the header says; nothing here is applied yet.
+
+    Attributes
+    ----------
+    slope, intercept : float
+        Rescale (DICOM PS3.3 C.11.1.1.2); unused where there is a `modality_lut`.
+    padding : tuple of int or None
+        Least and largest stored value that stands for "no image here" (PS3.3 C.7.5.1.1.2).
+    inverse : bool
+        MONOCHROME1, or Presentation LUT Shape INVERSE: the lowest value is white.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    modality_lut: LookupTable | None = None
+    voi_lut: LookupTable | None = None
+    window: Window | None = None
+    padding: tuple[int, int] | None = None
+    inverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How stored pixels are laid so that the patient's right is on the left of the image and the head is up.
+
+    The turn is: swap rows and columns if `transpose`, then reverse rows if `flip_rows`, columns if `flip_columns`.
+    The eight values are the symmetries of a rectangle; the default leaves the film as it is.
+    """
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything is to be done."""
+        return self.transpose or self.flip_rows or self.flip_columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawImage:
+    """A decoded film, before it is displayed or turned.
+
+    Attributes
+    ----------
+    pixels : uint8, uint16, int8 or int16 array, rows x columns as stored
+        Stored values (sign extended, overlay bits cleared), one grey channel. Where a codec gave a reduced resolution
+        the array is smaller than the film by that power of two.
+    facts : FilmFacts
+        Already in the patient's orientation, that is after `placement`.
+    """
+
+    pixels: NDArray[np.integer]
+    display: Display
+    placement: Placement
+    facts: FilmFacts
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,99 @@
+"""The front of the library: the bytes of a film in, the image that the networks read out, or the reason why not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from cxrlib import display, polarity
+from cxrlib.dicom_film import read_dicom
+from cxrlib.errors import FilmError
+from cxrlib.orientation import upright
+from cxrlib.privacy import Pseudonymiser
+from cxrlib.raster import read_jpeg, read_png
+from cxrlib.settings import PrivacySettings, Settings
+from cxrlib.sniff import sniff
+from cxrlib.tail import check_tail
+from cxrlib.types import CxrImage, RawImage
+from schemas import Reason, SourceFormat
+
+#: Settings that differ within one process are those of tests; a run has one.
+_POLICIES_KEPT: Final = 8
+
+
+def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrImage:
+    """Read one film.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole object: DICOM, PNG or JPEG, told by content.
+    settings : Settings
+        What is taken for a film (`settings.read`) and what of the patient is kept (`settings.privacy`).
+    rows, columns : int
+        Grid of the bundle's input. The whole film is averaged over areas onto it; aspect is not kept and nothing is
+        padded, so the geometry back to the source is a scale along each axis.
+
+    Returns
+    -------
+    CxrImage
+        Upright, float32 in [0, 1], white is dense.
+
+    Raises
+    ------
+    FilmError
+        With every reason that can be told from bytes. Bytes that break a reader in a way that nobody foresaw are
+        DECODER_FAILED: one film must not cost a run.
+    UsageError
+        Where the privacy key cannot be read.
+    """
+    pseudonymiser = _pseudonymiser(settings.privacy)
+    try:
+        raw = read_raw(data, settings, pseudonymiser)
+        check_tail(raw.pixels)
+        return _to_image(raw, data, settings, rows, columns)
+    except FilmError:
+        raise
+    except Exception as error:
+        raise FilmError(
+            Reason.DECODER_FAILED, expected="a film that can be read", met=f"an unforeseen {type(error).__name__}"
+        ) from error
+
+
+def read_raw(data: bytes, settings: Settings, pseudonymiser: Pseudonymiser) -> RawImage:
+    """Return the decoded film before it is displayed; parameters and errors are those of `read_film`."""
+    if len(data) > settings.read.max_bytes:
+        raise FilmError(Reason.TOO_LARGE, expected=f"at most {settings.read.max_bytes} bytes", met=str(len(data)))
+    match sniff(data):
+        case SourceFormat.DICOM:
+            return read_dicom(data, settings.read, pseudonymiser)
+        case SourceFormat.PNG:
+            return read_png(data, settings.read)
+        case SourceFormat.JPEG:
+            return read_jpeg(data, settings.read)
+
+
+def _to_image(raw: RawImage, data: bytes, settings: Settings, rows: int, columns: int) -> CxrImage:
+    stored_rows, stored_columns = (columns, rows) if raw.placement.transpose else (rows, columns)
+    grey = display.to_grey(raw, stored_rows, stored_columns, settings.read.window_percentiles)
+    pixels = upright(grey.pixels, raw.placement)
+    negative = settings.read.fix_polarity and polarity.is_negative(pixels)
+    if negative:
+        pixels = np.float32(1.0) - pixels
+    return CxrImage(
+        pixels=pixels,
+        facts=replace(raw.facts),
+        content_digest=hashlib.sha256(data).hexdigest(),
+        windowing=grey.windowing,
+        clipped_fraction=float(np.count_nonzero((pixels <= 0.0) | (pixels >= 1.0))) / pixels.size,
+        polarity_corrected=bool(negative),
+    )
+
+
+@lru_cache(maxsize=_POLICIES_KEPT)
+def _pseudonymiser(privacy: PrivacySettings) -> Pseudonymiser:
+    return Pseudonymiser.of(privacy)
