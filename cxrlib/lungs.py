@@ -36,7 +36,8 @@ CROSSING: Final = 0.2
 LEAST_PART: Final = 0.05
 #: A cut may cross this share of the mask's height, or more only where the region is as wide as high.
 LONGEST_NECK: Final = 0.5
-#: Cost of crossing one lung pixel, against 1 for each half column between the seam and the midline.
+#: Cost of crossing one lung pixel. Standing off the midline costs half as much at the edge of the band of columns that
+#: the seam may take: a detour around lung is always worth it, and a blob without a neck is cut down the middle.
 LUNG_COST: Final = 1000
 
 
@@ -173,7 +174,7 @@ def _cut(region: NDArray[np.bool_], midline: float, mask_height: int) -> NDArray
 def _seam(band: NDArray[np.bool_], twice_midline: float) -> NDArray[np.intp]:
     """Return, per row, the column of the cheapest top-to-bottom path; integer costs, ties to the lower column."""
     rows, columns = band.shape
-    pull = np.abs(2 * np.arange(columns) - round(twice_midline))
+    pull = LUNG_COST * np.abs(2 * np.arange(columns) - round(twice_midline)) // (2 * columns)
     cost = (LUNG_COST * band + pull).astype(np.int64)
     total = np.full((rows, columns + 2), np.iinfo(np.int64).max // 2)  # a column of infinities on either side
     total[0, 1:-1] = cost[0]
