@@ -6,6 +6,7 @@ What the caller's environment says already is left as it is.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -22,6 +23,17 @@ def prepare_prefect() -> None:
     """Set what every use of Prefect by this product needs; call it before Prefect is imported."""
     for name, value in _ALWAYS.items():
         os.environ.setdefault(name, value)
+
+
+def hide_tracebacks() -> None:
+    """Have Prefect log that a flow or task failed, and why, without the traceback: for whoever is told in one line."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_without_traceback)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True
 
 
 def isolate_prefect(home: Path) -> None:

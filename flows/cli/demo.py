@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli.console import debug_option, json_option, people, print_json
+from flows.cli.console import Invocation, debug_option, json_option, people, print_json
 
 
 @click.command()
@@ -19,7 +19,8 @@ from flows.cli.console import debug_option, json_option, people, print_json
 @click.option("--side", type=click.IntRange(256), help="Rows and columns of each film.  [default: mixed]")
 @json_option
 @debug_option
-def demo(out: Path, films: int, bad: int, seed: int, side: int | None, as_json: bool) -> None:
+@click.pass_obj
+def demo(invocation: Invocation, out: Path, films: int, bad: int, seed: int, side: int | None, as_json: bool) -> None:
     """See it all work in about two minutes: no data, no account, nothing to set up.
 
     A stand-in S3 server is started on this machine, synthetic chest films of many DICOM transfer syntaxes and a few
@@ -33,7 +34,10 @@ def demo(out: Path, films: int, bad: int, seed: int, side: int | None, as_json: 
 
         raise UsageError('the demo needs its stand-in server: pip install "cxr-batch[demo]"') from error
     from flows.demo import DemoPlan, run_demo
+    from flows.quiet import hide_tracebacks
 
+    if not invocation.debug:
+        hide_tracebacks()
     manifest = run_demo(DemoPlan(out, films=films, bad=bad, seed=seed, side=side), people(as_json))
     if as_json:
         print_json(manifest.model_dump(mode="json"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flows.cli.console import debug_option, json_option, people, print_json
+from flows.cli.console import Invocation, debug_option, json_option, people, print_json
 from flows.cli.exits import Exit
 from flows.cli.options import settings_from
 
@@ -18,7 +18,9 @@ from flows.cli.options import settings_from
 @click.option("--retries", type=click.IntRange(0), default=2, show_default=True, help="Tries after the first.")
 @json_option
 @debug_option
+@click.pass_obj
 def nightly(
+    invocation: Invocation,
     sources: tuple[str, ...],
     out: str,
     bundle: str | None,
@@ -35,8 +37,11 @@ def nightly(
     settings_from({"bundle": bundle})  # a wrong setting is told before a server is started
 
     from flows.nightly import nightly as flow
+    from flows.quiet import hide_tracebacks
     from flows.report import summary_lines
 
+    if not invocation.debug:
+        hide_tracebacks()
     manifest = flow(
         list(sources), out, bundle=bundle, run_id=run_id, resume=run_id is not None, runner=runner, retries=retries
     )

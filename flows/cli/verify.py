@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from flows.cli.console import debug_option, json_option, people, print_json
+from flows.cli.exits import Exit
 
 
 @click.command()
