@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Final
 
 import pandas as pd
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 from cxrlib.errors import RunError, UsageError
 from cxrlib.plan import read_plan
 from cxrlib.store import Kind, Store
-from schemas import SCORES, Grade, Manifest
+from schemas import SCORES, FilmClass, Grade, LungsFound, Manifest, SourceFormat, View, Windowing
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,15 @@ _NULLABLE_TYPES: Final = {
     pa.bool_(): pd.BooleanDtype(),
     pa.int16(): pd.Int16Dtype(),
     pa.int32(): pd.Int32Dtype(),
+}
+#: Columns of a closed vocabulary: all its words are categories, in its order, whether or not a row has them.
+_VOCABULARIES: Final[dict[str, tuple[type[StrEnum], bool]]] = {
+    "view": (View, False),
+    "source_format": (SourceFormat, False),
+    "class_label": (FilmClass, False),
+    "lungs_found": (LungsFound, False),
+    "grade": (Grade, True),
+    "qc_windowing": (Windowing, False),
 }
 _BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -128,8 +138,9 @@ def _typed(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
         series = table[name].to_pandas(types_mapper=_NULLABLE_TYPES.get if nullable else None)
         if pa.types.is_date(field.type):
             series = pd.to_datetime(series).astype("datetime64[s]")
-        elif name == "grade":
-            series = series.astype(pd.CategoricalDtype([grade.value for grade in Grade], ordered=True))
+        elif name in _VOCABULARIES:
+            words, ordered = _VOCABULARIES[name]
+            series = series.astype(pd.CategoricalDtype([word.value for word in words], ordered=ordered))
         frame[name] = series
     return pd.DataFrame(frame)
 
