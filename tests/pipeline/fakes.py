@@ -100,7 +100,7 @@ class FakeEngineFactory:
 def fake_settings(*, chunk_size: int = 4, batch_size: int = 3, **run: int) -> Settings:
     """Return settings under which the tiny films are not too small."""
     return Settings(
-        read=ReadSettings(min_side=32),
+        read=ReadSettings(min_side=32, fix_polarity=False),
         run=RunSettings(chunk_size=chunk_size, batch_size=batch_size, fetch_attempts=1, **run),
     )
 
