@@ -61,7 +61,7 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
         (``default-1a2b3c4d``). All bundles by default; ``bundle_digest`` then tells their rows apart.
     columns : sequence of str, optional
         Columns of `schemas.SCORES` to return, in this order. All by default; a million rows without the two masks
-        (``lung_rle``, ``infection_rle``) take a third of the memory.
+        (``lung_rle``, ``infection_rle``) take 0.7 GB instead of 1.4.
 
     Returns
     -------
