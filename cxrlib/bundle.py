@@ -66,6 +66,11 @@ def bundle_digest(card: bytes, weights: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
+def locate(name_or_uri: str) -> str:
+    """Return the URI of the directory of a bundle that ships, by name; any other URI as it is."""
+    return str(files("cxrlib").joinpath(SHIPPED[name_or_uri])) if name_or_uri in SHIPPED else name_or_uri
+
+
 def load_bundle(name_or_uri: str) -> Bundle:
     """Load a bundle that ships with the package, by name, or any other by the URI of its directory.
 
@@ -74,7 +79,7 @@ def load_bundle(name_or_uri: str) -> Bundle:
     BundleError
         A file is missing, the digest differs, or the card is not valid.
     """
-    uri = str(files("cxrlib").joinpath(SHIPPED[name_or_uri])) if name_or_uri in SHIPPED else name_or_uri
+    uri = locate(name_or_uri)
     contents = _read_directory(uri)
     card_bytes = contents.pop(CARD_FILE)
     stated = contents.pop(DIGEST_FILE).decode("ascii", errors="replace").strip()

@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "phantom": ("flows.cli.phantom:phantom", "Write synthetic chest films with known truth."),
     "models": ("flows.cli.models:models", "List and show model bundles."),
     "evaluate": ("flows.cli.evaluate:evaluate", "Measure a bundle on labelled films."),
+    "train": ("flows.cli.train:train", "Train a bundle by a recipe on labelled films."),
 }
 
 EPILOG: Final = """\b

@@ -96,11 +96,9 @@ def show_model(bundle: str, as_json: bool) -> None:
             trained.add_row(source.dataset, str(source.films), source.licence, source.note)
         console.print(trained)
     if card.metrics:
-        measured = Table("Measured on", "Metric", "Value", "95 % interval", "Films")
-        for figure in card.metrics:
-            interval = f"{figure.low:.3f} to {figure.high:.3f}"
-            measured.add_row(figure.dataset, figure.metric, f"{figure.value:.3f}", interval, str(figure.films))
-        console.print(measured)
+        from flows.cli.evaluate import figure_table
+
+        console.print(figure_table(card.metrics))
 
 
 def _identity(name: str, bundle: Bundle) -> dict[str, Any]:
