@@ -1,6 +1,8 @@
 # Every target makes .venv from requirements.lock first if it is missing or out of date. `make help` lists them.
 PYTHON ?= python3
 VENV   := .venv
+# Labelled films to train and measure on; never part of this project.
+DATA   ?= ../shared/data
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
@@ -32,8 +34,11 @@ lint: $(STAMP)  ## Style, format and types.
 test: lint  ## Lint, then every test.
 	$(BIN)/pytest
 
-train-default: $(STAMP)  ## Rebuild the default model bundle and its measured figures (hours on a CPU).
-	$(BIN)/python -m cxrlib.training
+train-default: $(STAMP)  ## Rebuild the default model bundle and its measured figures (hours on a CPU); DATA=folder.
+	$(BIN)/cxr train default --data $(DATA) --out cxrlib/models/default
+	$(BIN)/cxr phantom --count 200 --masks --seed 20000 --out runs/phantoms
+	$(BIN)/cxr evaluate cxrlib/models/default $(DATA)/covid-qu-ex $(DATA)/lung_seg $(DATA)/infection_seg \
+	  $(DATA)/classes $(DATA)/severity runs/phantoms --write-card
 
 readme: $(STAMP)  ## Write the generated tables of README.md anew.
 	$(BIN)/python -m flows.readme

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pydicom.uid import UID
 from rich.console import Console
 from rich.table import Table
 
@@ -55,10 +57,10 @@ def run_demo(plan: DemoPlan, console: Console) -> Manifest:
     with stand_in_s3(BUCKET) as bucket:
         began = time.monotonic()
         truth = _fill(bucket, plan)
-        syntaxes = truth["transfer_syntax"].nunique()
+        syntaxes = truth.loc[truth["film_class"].notna(), "transfer_syntax"].nunique()
         console.print(
-            f"1. wrote {len(truth)} objects to {bucket}, a stand-in S3 bucket: {syntaxes} transfer syntaxes, "
-            f"{plan.bad} objects that are no chest films ({time.monotonic() - began:.0f} s)"
+            f"1. put {plan.films} synthetic films of {syntaxes} transfer syntaxes and {plan.bad} bad objects into "
+            f"{bucket}, a stand-in S3 bucket ({time.monotonic() - began:.0f} s)"
         )
         console.print(f"2. scoring {bucket}/films through the Prefect flow `nightly` and Beam ...")
         from flows.nightly import nightly  # noqa: PLC0415 - Prefect must find its isolated environment
@@ -86,42 +88,44 @@ def _show(results: Path, truth: pd.DataFrame, console: Console) -> None:
     from cxrlib import cohort  # noqa: PLC0415
 
     scores = cohort.load(str(results))
-    films = truth.merge(scores, on="uri", suffixes=("_true", ""))
-    films["off"] = (films["percent_infected"] - films["percent_true"]).abs()
+    films = truth[["uri", "percent", "film_class"]].merge(scores, on="uri").sort_values("uri")
+    console.print(_cohort_table(films))
+    off = (films["percent_infected"] - films["percent"]).abs()
+    console.print(
+        f"{int((off <= CLOSE_POINTS).sum())} of {len(films)} films are within {CLOSE_POINTS:g} points of the truth; "
+        f"the mean error is {off.mean():.1f} points"
+    )
+    rejects = truth[["uri", "expected"]].merge(pd.read_parquet(results / "rejects"), on="uri").sort_values("uri")
+    console.print(_reject_table(rejects))
+    surprises = int((rejects["expected"] != rejects["reason"].astype(str)).sum())
+    if surprises:
+        console.print(f"{surprises} of them were expected to come to another end")
+
+
+def _cohort_table(films: pd.DataFrame) -> Table:
     table = Table(title="Cohort: percent of the lung infected, true against measured", title_justify="left")
     for head in ("film", "transfer syntax", "size"):
-        table.add_column(head)
+        table.add_column(head, no_wrap=True)
     for head in ("true %", "measured %", "left %", "right %"):
         table.add_column(head, justify="right")
     for head in ("true class", "class", "grade"):
         table.add_column(head)
-    for film in films.sort_values("uri").itertuples():
+    for film in films.to_dict("records"):
         table.add_row(
-            str(film.uri).rsplit("/films/", maxsplit=1)[-1],
-            _syntax_name(film.transfer_syntax),
-            f"{film.rows}x{film.columns}",
-            f"{film.percent_true:.1f}",
-            f"{film.percent_infected:.1f}",
-            _percent(film.percent_left),
-            _percent(film.percent_right),
-            str(film.film_class),
-            str(film.class_label),
-            str(film.grade),
+            _name(film["uri"]),
+            UID(film["transfer_syntax"]).keyword if isinstance(film["transfer_syntax"], str) else film["source_format"],
+            f"{film['rows']}x{film['columns']}",
+            *(_shown(film[column]) for column in ("percent", "percent_infected", "percent_left", "percent_right")),
+            *(str(film[column]) for column in ("film_class", "class_label", "grade")),
         )
-    console.print(table)
-    close = int((films["off"] <= CLOSE_POINTS).sum())
-    console.print(
-        f"{close} of {len(films)} films are within {CLOSE_POINTS:g} points of the truth; "
-        f"the mean error is {films['off'].mean():.1f} points"
-    )
-    rejects = pd.read_parquet(results / "rejects")
-    table = Table(title="Rejects", title_justify="left")
-    for head in ("object", "reason", "expected", "message"):
-        table.add_column(head)
-    for reject in truth.merge(rejects, on="uri").sort_values("uri").itertuples():
-        name = str(reject.uri).rsplit("/films/", maxsplit=1)[-1]
-        table.add_row(name, str(reject.reason), str(reject.expected), str(reject.message))
-    console.print(table)
+    return table
+
+
+def _reject_table(rejects: pd.DataFrame) -> Table:
+    table = Table("object", "reason", "what was expected and what was met", title="Rejects", title_justify="left")
+    for reject in rejects.to_dict("records"):
+        table.add_row(_name(reject["uri"]), str(reject["reason"]), reject["message"])
+    return table
 
 
 def _close(manifest: Manifest, results: Path, console: Console) -> None:
@@ -133,3 +137,11 @@ def _close(manifest: Manifest, results: Path, console: Console) -> None:
     console.print(f"the Parquet lies in {results}/scores and {results}/rejects; read it with\n")
     console.print(f'  import cxrlib.cohort\n  films = cxrlib.cohort.load("{results}")\n')
     console.print("run the demo again and nothing is decoded; remove the folder to start anew")
+
+
+def _name(uri: str) -> str:
+    return uri.rsplit("/", maxsplit=1)[-1]
+
+
+def _shown(percent: float) -> str:
+    return "-" if math.isnan(percent) else f"{percent:.1f}"

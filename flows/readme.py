@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 from pydantic import BaseModel
+from pydicom.uid import UID
 
 from cxrlib.bundle import load_bundle
+from cxrlib.codecs import SYNTAXES
 from cxrlib.settings import Settings
 from flows.cli.exits import Exit
 from flows.cli.options import SETTING_OF, variable_of
@@ -89,6 +91,11 @@ def accuracy() -> str:
     return _table(("films", "metric", "value", "95 % interval", "number"), rows)
 
 
+def syntaxes() -> str:
+    """Return the table of transfer syntaxes that are read."""
+    return _table(("transfer syntax", "UID"), ((UID(uid).name, f"`{uid}`") for uid in SYNTAXES))
+
+
 #: What stands between the markers of each name.
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "score columns": lambda: columns(SCORES),
@@ -96,6 +103,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "reasons": reasons,
     "exit codes": exits,
     "settings": settings,
+    "transfer syntaxes": syntaxes,
     "accuracy": accuracy,
 }
 

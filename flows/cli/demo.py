@@ -15,7 +15,9 @@ from flows.cli.console import Invocation, debug_option, json_option, people, pri
 )
 @click.option("--films", type=click.IntRange(1), default=60, show_default=True, help="Films that can be scored.")
 @click.option("--bad", type=click.IntRange(0), default=6, show_default=True, help="Objects that cannot.")
-@click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes the same films.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=7, show_default=True, help="The same seed makes the same films."
+)
 @click.option("--side", type=click.IntRange(256), help="Rows and columns of each film.  [default: mixed]")
 @json_option
 @debug_option

@@ -14,6 +14,8 @@ from flows.cli.progress import film_progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.table import Table
+
     from cxrlib.bundle import Bundle
     from schemas.card import Metric
 
@@ -76,14 +78,16 @@ def evaluate(
             show(done, len(samples))
 
         figures = evaluation.summarise(evaluation.evaluate(samples, engine.predict, loaded.card, progress=count))
-    _print_table(figures, f"{loaded.card.bundle.name} {loaded.card.bundle.version} on {split} films", as_json)
+    title = f"{loaded.card.bundle.name} {loaded.card.bundle.version} on {split} films"
+    people(as_json).print(figure_table(figures, title))
     if as_json:
         print_json([figure.model_dump(mode="json") for figure in figures])
     if write_card:
         _write_card(bundle, loaded, figures)
 
 
-def _print_table(figures: Sequence[Metric], title: str, as_json: bool) -> None:
+def figure_table(figures: Sequence[Metric], title: str | None = None) -> Table:
+    """Return measured figures as a table for a console."""
     from rich.table import Table
 
     table = Table("Films", "Figure", title=title, title_justify="left")
@@ -92,12 +96,12 @@ def _print_table(figures: Sequence[Metric], title: str, as_json: bool) -> None:
     for figure in figures:
         interval = f"{figure.low:.3f} to {figure.high:.3f}"
         table.add_row(figure.dataset, figure.metric, f"{figure.value:.3f}", interval, str(figure.films))
-    people(as_json).print(table)
+    return table
 
 
 def _write_card(name: str, bundle: Bundle, figures: Sequence[Metric]) -> None:
-    from cxrlib.bundle import bundle_uri, write_bundle
+    from cxrlib.bundle import locate, write_bundle
 
     card = bundle.card.model_copy(update={"metrics": tuple(figures)})
-    written = write_bundle(bundle_uri(name), card, bundle.files)
+    written = write_bundle(locate(name), card, bundle.files)
     click.echo(f"the card holds {len(figures)} figures; the bundle's digest is now {written.digest}", err=True)
