@@ -43,13 +43,14 @@ class BundleEngine:
 
     def __call__(self) -> Engine:
         """Load the bundle and build its engine."""
-        from cxrlib.models.engine import Engine as TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
-
         bundle = load_bundle(self.settings.bundle)
         if bundle.digest != self.digest:
             raise BundleError(
                 f"bundle {self.settings.bundle}: expected digest {self.digest} as planned; met {bundle.digest}"
             )
+
+        from cxrlib.models.engine import Engine as TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
+
         return TorchEngine(bundle, device=self.settings.run.device, precision=self.settings.run.precision)
 
 

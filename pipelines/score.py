@@ -71,7 +71,7 @@ def score(
     bundle = load_bundle(settings.bundle) if bundle is None else bundle
     run = resume_run(sources, store, settings, bundle, run_id) if resume and run_id is not None else None
     if run is None:
-        run = start_run(sources, store, settings, bundle, run_id or new_run_id())
+        run = start_run(sources, store, settings, bundle, new_run_id() if run_id is None else run_id)
     elif closed := read_manifest(store, run.header.run_id):
         return closed
     engine = engine or BundleEngine(settings, bundle.digest)

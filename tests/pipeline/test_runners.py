@@ -1,0 +1,45 @@
+"""Which runners are named, and which are refused."""
+
+from __future__ import annotations
+
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from cxrlib.errors import UsageError
+from pipelines.runners import RunnerChoice, make_runner
+
+
+def test_the_local_runner_is_the_in_process_one_by_name() -> None:
+    runner, options = make_runner(RunnerChoice.parse("local"))
+    assert type(runner) is FnApiRunner
+    assert options.view_as(DirectOptions).direct_num_workers == 1
+
+
+def test_worker_processes_are_asked_for_by_number() -> None:
+    choice = RunnerChoice.parse("local:3")
+    assert str(choice) == "local:3"
+    runner, options = make_runner(choice)
+    assert type(runner) is FnApiRunner
+    assert options.view_as(DirectOptions).direct_num_workers == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("dask", "last batch of films is lost"), ("DaskRunner", "lost"), ("DirectRunner", "fetches a program")],
+)
+def test_runners_that_lose_films_or_fetch_programs_are_refused_with_the_reason(name: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        RunnerChoice.parse(name)
+
+
+@pytest.mark.parametrize("name", ["nothing", "local:0", "local:x", "flink:2", ""])
+def test_what_is_no_runner_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        RunnerChoice.parse(name)
+
+
+@pytest.mark.parametrize("name", ["flink", "spark", "portable", "FlinkRunner"])
+def test_cluster_runners_are_beams_own(name: str) -> None:
+    runner, _ = make_runner(RunnerChoice.parse(name))
+    assert type(runner).__name__.lower().startswith(name.lower().removesuffix("runner"))
