@@ -1,0 +1,79 @@
+"""kill -9 at random moments: the run is taken up by its id, loses nothing, and does nothing settled twice.
+
+Three kills by default; ``CXR_TEST_KILLS=10`` for the full count.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from cxrlib.verify import verify
+from tests.pipeline.fakes import fake_settings
+from tests.pipeline.trees import objects, plant, run
+
+RUN_ID = "chaos"
+SETTINGS = fake_settings(chunk_size=5, batch_size=4)
+KILLS = int(os.environ.get("CXR_TEST_KILLS", "3"))
+GOOD = 20 * KILLS
+#: Slow enough that each process lives to be killed while it scores.
+SECONDS_PER_FILM = 0.02
+ROOT = Path(__file__).parents[2]
+
+
+def start(source: Path, out: Path, log: Path, seconds_per_film: float) -> subprocess.Popen[bytes]:
+    arguments = [str(source), str(out), str(log), str(seconds_per_film)]
+    return subprocess.Popen([sys.executable, "-m", "tests.chaos.victim", *arguments], cwd=ROOT, start_new_session=True)
+
+
+def settled_films(out: Path) -> dict[str, int]:
+    """Return the films of each settled chunk that the engine saw: all but those rejected before it."""
+    films = {}
+    for path in (out / "scores").rglob("part-*.parquet"):
+        rejects = pq.read_table(str(path).replace("/scores/", "/rejects/"))["reason"].to_pylist()
+        films[path.name] = pq.read_metadata(path).num_rows + sum(r in ("no_lung", "model_failed") for r in rejects)
+    return films
+
+
+def test_a_run_killed_again_and_again_ends_byte_equal_and_settles_no_chunk_twice(tmp_path: Path) -> None:
+    source = plant(tmp_path / "in", good=GOOD)
+    run(source, tmp_path / "whole", SETTINGS, run_id=RUN_ID)
+    out, log = tmp_path / "out", tmp_path / "log"
+    chance = random.Random(20260801)
+    lost = 0
+    written: dict[str, tuple[int, int]] = {}
+    for _ in range(KILLS):
+        victim = start(source, out, log, SECONDS_PER_FILM)
+        scored = log.read_text().count("\n") if log.exists() else 0
+        deadline = time.monotonic() + 120
+        # Only once it scores, since before that there is nothing to lose; then at any moment.
+        while victim.poll() is None and time.monotonic() < deadline:
+            if log.exists() and log.read_text().count("\n") > scored:
+                break
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.8 * 20 * SECONDS_PER_FILM))
+        assert victim.poll() is None, "the victim ended before it could be killed"
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.wait()
+        logged = len(log.read_text().splitlines())
+        lost = logged - sum(settled_films(out).values())
+        for path in out.rglob("part-*.parquet"):
+            state = (path.stat().st_mtime_ns, path.stat().st_ino)
+            whole = (tmp_path / "whole" / path.relative_to(out)).read_bytes()
+            assert path.read_bytes() == whole, "a stored object is whole and right whatever died"
+            if (out / str(path.relative_to(out)).replace("rejects/", "scores/", 1)).exists():
+                assert written.setdefault(str(path), state) == state, "a settled chunk is not written again"
+    assert start(source, out, log, 0).wait(timeout=120) == 0
+    assert objects(out) == objects(tmp_path / "whole")
+    met = len(log.read_text().splitlines())
+    assert met == sum(settled_films(out).values()) + lost, (
+        "films beyond one each are those in flight when the process was killed"
+    )
+    assert verify(str(out)).ok

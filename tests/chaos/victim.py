@@ -1,0 +1,14 @@
+"""One scoring process, to be killed: ``python -m tests.chaos.victim IN OUT LOG SECONDS_PER_FILM``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.chaos.test_kill import RUN_ID, SETTINGS
+from tests.pipeline.fakes import FakeEngineFactory
+from tests.pipeline.trees import run
+
+if __name__ == "__main__":
+    source, out, log, pause = sys.argv[1:]
+    run(source, out, SETTINGS, run_id=RUN_ID, resume=True, engine=FakeEngineFactory(Path(log), float(pause)))

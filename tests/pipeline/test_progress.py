@@ -1,0 +1,64 @@
+"""Progress: what is counted here, what is seen in the store."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from cxrlib.plan import Chunk
+from cxrlib.store import Store
+from pipelines import progress
+
+CHUNKS = [Chunk("a", 0, 3), Chunk("b", 3, 2)]
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(progress, "LISTING_S", 0.01)
+
+
+def test_films_of_this_process_are_told_as_they_are_counted(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    seen = threading.Event()
+
+    def callback(done: int, total: int) -> None:
+        told.append((done, total))
+        if done == 2:
+            seen.set()
+
+    with progress.reporting(callback, Store.at(str(tmp_path)), "b-1", "r", CHUNKS):
+        progress.count("r")
+        progress.count("r")
+        progress.count("another run")
+        assert seen.wait(5)
+    assert told[-1] == (2, 5)
+    assert progress.counted("r") == 0
+
+
+def test_chunks_that_other_processes_settle_are_told(tmp_path: Path) -> None:
+    store = Store.at(str(tmp_path))
+    told: list[tuple[int, int]] = []
+    with progress.reporting(lambda *at: told.append(at), store, "b-1", "r", CHUNKS):
+        store.settle("b-1", "a", scores=b"", rejects=b"")
+        store.settle("b-1", "of another run", scores=b"", rejects=b"")
+    assert told[-1] == (3, 5)
+
+
+def test_what_was_settled_before_counts_and_is_not_counted_twice(tmp_path: Path) -> None:
+    store = Store.at(str(tmp_path))
+    store.settle("b-1", "a", scores=b"", rejects=b"")
+    told: list[tuple[int, int]] = []
+    with progress.reporting(lambda *at: told.append(at), store, "b-1", "r", CHUNKS):
+        for _ in range(2):
+            progress.count("r")
+        store.settle("b-1", "b", scores=b"", rejects=b"")
+    assert told[-1] == (5, 5)
+
+
+def test_without_a_callback_nothing_is_started(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with progress.reporting(None, Store.at(str(tmp_path)), "b-1", "r", CHUNKS):
+        assert threading.active_count() == before
