@@ -76,6 +76,11 @@ class Store:
         """Return the key of a run's manifest."""
         return f"_runs/{run_id}/manifest.json"
 
+    @staticmethod
+    def overlay_key(partition: str, content_digest: str) -> str:
+        """Return the key of the overlay of the film with that content digest, as its row has it."""
+        return f"overlays/bundle={partition}/{content_digest}.png"
+
     def put(self, key: str, data: bytes) -> None:
         """Put an object in one step: whoever reads it meets all of it or none of it."""
         filesystem, path = self._open(key)

@@ -11,6 +11,7 @@ from apache_beam.metrics import Metrics
 
 from cxrlib.chunks import OpenChunks, settle
 from cxrlib.errors import FilmError
+from cxrlib.overlay import draw
 from cxrlib.plan import Chunk, open_chunk, read_chunks
 from cxrlib.prefetch import ahead
 from cxrlib.scoring import assess, read_listed, rejected, without_pixels
@@ -98,6 +99,9 @@ def _finish(film: InferredFilm, job: Job) -> DoneFilm:
         outcome = assess(film.ref, film.outcome.image, film.outcome.prediction, job.recipe)
     if isinstance(outcome, FilmError):
         return DoneFilm(film.chunk, rejected(film.ref, outcome))
+    if job.settings.run.overlays:
+        key = job.store.overlay_key(job.header.partition, outcome.image.content_digest)
+        job.store.put(key, draw(outcome.image, outcome.masks))
     return DoneFilm(film.chunk, without_pixels(outcome))
 
 

@@ -255,3 +255,12 @@ def test_progress_is_told_up_to_the_last_film(tmp_path: Path) -> None:
     assert told[-1] == (10, 10)
     assert told == sorted(told)
     assert any(0 < done < 10 for done, _ in told)
+
+
+def test_overlays_are_written_when_asked_for_and_named_by_content(tmp_path: Path) -> None:
+    run(plant(tmp_path / "in", good=3), tmp_path / "out", fake_settings(overlays=True))
+    scores = pd.read_parquet(tmp_path / "out/scores")
+    overlays = list((tmp_path / "out/overlays").rglob("*.png"))
+    assert {path.stem for path in overlays} == set(scores["content_digest"])
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in overlays)
+    assert verify(str(tmp_path / "out")).ok
