@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.quiet import isolate_prefect
-from flows.report import decoded
+from flows.report import decoded, summary_lines
 from flows.standin import stand_in_s3
 
 if TYPE_CHECKING:
@@ -88,15 +88,15 @@ def _show(results: Path, truth: pd.DataFrame, console: Console) -> None:
     from cxrlib import cohort  # noqa: PLC0415
 
     scores = cohort.load(str(results))
-    films = truth[["uri", "percent", "film_class"]].merge(scores, on="uri").sort_values("uri")
+    films = truth[["uri", "percent", "film_class"]].merge(scores, on="uri").sort_values("uri", key=_names)
     console.print(_cohort_table(films))
     off = (films["percent_infected"] - films["percent"]).abs()
     console.print(
         f"{int((off <= CLOSE_POINTS).sum())} of {len(films)} films are within {CLOSE_POINTS:g} points of the truth; "
         f"the mean error is {off.mean():.1f} points"
     )
-    rejects = truth[["uri", "expected"]].merge(pd.read_parquet(results / "rejects"), on="uri").sort_values("uri")
-    console.print(_reject_table(rejects))
+    rejects = truth[["uri", "expected"]].merge(pd.read_parquet(results / "rejects"), on="uri")
+    console.print(_reject_table(rejects.sort_values("uri", key=_names)))
     surprises = int((rejects["expected"] != rejects["reason"].astype(str)).sum())
     if surprises:
         console.print(f"{surprises} of them were expected to come to another end")
@@ -130,6 +130,7 @@ def _reject_table(rejects: pd.DataFrame) -> Table:
 
 def _close(manifest: Manifest, results: Path, console: Console) -> None:
     """Print how fast it was, and where the results lie."""
+    console.print(f"verified: {summary_lines(manifest)[0]}")
     if decoded(manifest):
         console.print(f"{manifest.films_per_second:.1f} films/s over {manifest.seconds_scoring:.1f} s of scoring")
     else:
@@ -141,6 +142,10 @@ def _close(manifest: Manifest, results: Path, console: Console) -> None:
 
 def _name(uri: str) -> str:
     return uri.rsplit("/", maxsplit=1)[-1]
+
+
+def _names(uris: pd.Series[str]) -> pd.Series[str]:
+    return uris.str.rsplit("/", n=1).str[-1]
 
 
 def _shown(percent: float) -> str:
