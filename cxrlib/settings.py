@@ -32,8 +32,13 @@ class ReadSettings(_Group):
     min_side: int = Field(default=128, ge=1, description="Fewest rows or columns of a film, in pixels.")
     max_pixels: int = Field(default=100_000_000, ge=1, description="Most pixels, checked before anything is decoded.")
     max_bytes: int = Field(default=512 * 2**20, ge=1, description="Most bytes, checked before anything is inflated.")
-    modalities: tuple[str, ...] = ("CR", "DX", "DR", "RG", "SC", "OT")
-    body_parts: tuple[str, ...] = ("CHEST", "THORAX", "LUNG", "RIB", "PORTABLE CHEST")
+    modalities: tuple[str, ...] = Field(
+        default=("CR", "DX", "DR", "RG", "SC", "OT"), description="DICOM modalities taken for projection radiography."
+    )
+    body_parts: tuple[str, ...] = Field(
+        default=("CHEST", "THORAX", "LUNG", "RIB", "PORTABLE CHEST"),
+        description="Names of the chest in Body Part Examined; a film that names none is read.",
+    )
     window_percentiles: tuple[float, float] = Field(
         default=(0.5, 99.5), description="Grey range where the header gives no window, in percent of the pixels."
     )
@@ -63,9 +68,9 @@ class PrivacySettings(_Group):
 
     key: SecretStr | None = Field(default=None, description="Key itself; better given as a file.")
     key_file: Path | None = Field(default=None, description="File that holds the key.")
-    dates: DatePolicy = DatePolicy.KEEP
-    uids: UidPolicy = UidPolicy.KEEP
-    max_shift_days: int = Field(default=365, ge=1)
+    dates: DatePolicy = Field(default=DatePolicy.KEEP, description="Study dates: keep, shift per patient, or drop.")
+    uids: UidPolicy = Field(default=UidPolicy.KEEP, description="SOP, series and study UIDs: keep, hash, or drop.")
+    max_shift_days: int = Field(default=365, ge=1, description="Most days a study date is shifted by.")
 
     @model_validator(mode="after")
     def _keyed(self) -> PrivacySettings:
@@ -97,7 +102,9 @@ class RunSettings(_Group):
     prefetch: int = Field(default=16, ge=1, description="Films read ahead of the networks, per worker.")
     decode_threads: int = Field(default=2, ge=1, description="Threads that fetch and decode, per worker.")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="Arithmetic of the networks; auto is bf16 where the hardware has it."
+    )
     fetch_attempts: int = Field(default=4, ge=1, description="Tries at one object before it is rejected.")
     overlays: bool = Field(default=False, description="Write a PNG with both masks drawn on the film.")
 

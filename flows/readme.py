@@ -25,9 +25,13 @@ from schemas import REJECTS, SCORES, Reason
 README: Final = Path(__file__).resolve().parent.parent / "README.md"
 
 
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "\\<")  # else `<etag>` would be taken for HTML
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
     return "\n".join(lines)
 
 

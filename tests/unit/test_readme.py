@@ -19,6 +19,11 @@ def test_every_column_and_reason_stands_in_the_readme() -> None:
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
+def test_every_setting_says_what_it_is() -> None:
+    table = TABLES["settings"]()
+    assert [line for line in table.splitlines() if line.endswith("|  |")] == []
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_readme_without_a_tables_markers_is_refused(name: str) -> None:
     text = README.read_text(encoding="utf-8").replace(f"<!-- table: {name} -->", "")
