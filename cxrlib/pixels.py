@@ -141,7 +141,7 @@ def _from_codestream(frame: bytes, layout: Layout, header: Header, settings: Rea
         )
     pixels = codecs.decode_codestream(frame, declared)
     if pixels.ndim == 3:
-        return _grey_of_colour_stream(pixels, frame, declared.bits, layout.photometric)
+        return _grey_of_colour_stream(pixels, frame, min(declared.bits, layout.stored), layout.photometric)
     if layout.signed and pixels.dtype.kind == "u":
         # JPEG has no sign; the bit pattern is that of the stored value (PS3.5 8.2.1). A signed JPEG 2000 is believed.
         pixels = _sign_extend(pixels, max(layout.stored, 1))

@@ -1,0 +1,170 @@
+"""The grayscale pipeline: one table gives what the standard's formulas give, in their order."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxrlib.display import TOLERANCE, apply_window, grey_table, to_grey
+from cxrlib.errors import FilmError
+from cxrlib.types import Display, FilmFacts, LookupTable, Placement, RawImage, Window, WindowFunction
+from schemas import Reason, SourceFormat, Windowing
+
+PERCENTILES = (0.5, 99.5)
+RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+
+
+def raw(pixels: np.ndarray, display: Display) -> RawImage:
+    return RawImage(pixels, display, Placement(), FilmFacts(SourceFormat.DICOM, *pixels.shape))
+
+
+def shown(pixels: np.ndarray, display: Display) -> np.ndarray:
+    """Every pixel in grey, without a resize."""
+    return to_grey(raw(pixels, display), *pixels.shape, PERCENTILES).pixels
+
+
+def windowing(display: Display) -> Windowing:
+    return grey_table(RAMP, display, PERCENTILES)[1]
+
+
+def test_linear_window_is_the_formula_of_the_standard() -> None:
+    # PS3.3 C.11.2.1.2: c = 2048, w = 4096 maps 0 to the least and 4095 to the greatest value.
+    grey = shown(RAMP, Display(window=Window(2048, 4096)))
+    assert grey[0, 0] == 0 and grey[-1, -1] == 1
+    assert grey[32, 0] == pytest.approx(2048 / 4095, abs=TOLERANCE)
+
+
+def test_linear_window_of_width_one_is_a_threshold() -> None:
+    grey = apply_window(np.array([99.0, 99.4, 99.6, 101.0]), Window(100, 1))
+    assert grey.tolist() == [0, 0, 1, 1]
+
+
+def test_exact_window_has_its_middle_at_the_centre() -> None:
+    window = Window(2000, 1000, WindowFunction.LINEAR_EXACT)
+    assert apply_window(np.array([1500.0, 2000.0, 2500.0]), window).tolist() == [0, 0.5, 1]
+
+
+def test_sigmoid_window_is_the_formula_of_the_standard() -> None:
+    window = Window(2000, 1000, WindowFunction.SIGMOID)
+    grey = apply_window(np.array([2000.0, 2250.0, -1e9]), window)
+    assert grey[0] == 0.5
+    assert grey[1] == pytest.approx(1 / (1 + np.exp(-1)))
+    assert grey[2] == pytest.approx(0)
+
+
+def test_rescale_comes_before_the_window() -> None:
+    window = Window(1000, 2000, WindowFunction.LINEAR_EXACT)
+    grey = shown(RAMP, Display(slope=0.5, intercept=-24, window=window))
+    assert grey.ravel()[2048] == pytest.approx(0.5, abs=TOLERANCE)
+
+
+def test_modality_table_replaces_the_rescale_and_holds_its_ends() -> None:
+    table = LookupTable(1000, np.arange(2000, dtype=np.float64)[::-1], 12)
+    grey = shown(RAMP, Display(slope=99, modality_lut=table, window=Window(1000, 2000, WindowFunction.LINEAR_EXACT)))
+    flat = grey.ravel()
+    assert flat[0] == flat[1000] == pytest.approx(1999 / 2000, abs=TOLERANCE)
+    assert flat[4095] == flat[2999] == 0
+
+
+def test_voi_table_is_taken_before_a_window_and_scaled_by_its_bits() -> None:
+    table = LookupTable(0, np.sqrt(np.arange(4096.0) / 4095) * 255, 8)
+    display = Display(voi_lut=table, window=Window(2048, 4096))
+    assert windowing(display) is Windowing.VOI_LUT
+    assert shown(RAMP, display).ravel()[1024] == pytest.approx(np.sqrt(1024 / 4095), abs=0.003)
+
+
+def test_inversion_comes_last() -> None:
+    display = Display(window=Window(1000, 500))
+    inverted = Display(window=Window(1000, 500), inverse=True)
+    assert np.allclose(shown(RAMP, inverted), 1 - shown(RAMP, display), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [Window(2048, 0), Window(2048, -100), Window(60000, 100), Window(-5000, 10), Window(2048, 1e9)],
+    ids=["zero width", "negative width", "all black", "all white", "all one grey"],
+)
+def test_window_that_shows_nothing_falls_back_to_the_percentiles(window: Window) -> None:
+    assert windowing(Display(window=window)) is Windowing.PERCENTILE
+    assert shown(RAMP, Display(window=window)).std() > 0.25
+
+
+def test_voi_table_that_shows_nothing_falls_back_to_the_window() -> None:
+    flat = LookupTable(0, np.zeros(4096), 8)
+    assert windowing(Display(voi_lut=flat, window=Window(2048, 4096))) is Windowing.WINDOW
+
+
+def test_percentile_window_is_taken_where_the_header_gives_none() -> None:
+    grey = shown(RAMP, Display())
+    assert windowing(Display()) is Windowing.PERCENTILE
+    assert (grey == 0).mean() == pytest.approx(0.005, abs=0.001)
+    assert (grey == 1).mean() == pytest.approx(0.005, abs=0.001)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_padding_is_black_and_does_not_move_the_percentiles(inverse: bool) -> None:
+    padded = np.pad(RAMP, ((0, 0), (0, 64)), constant_values=60000)
+    grey = shown(padded, Display(padding=(60000, 60000), inverse=inverse))
+    assert (grey[:, 64:] == 0).all()
+    assert np.array_equal(grey[:, :64], shown(RAMP, Display(inverse=inverse)))
+
+
+def test_range_of_padding_values_is_black() -> None:
+    padded = np.pad(RAMP, ((0, 0), (0, 64)), constant_values=50000)
+    padded[::2, 64:] = 51000
+    assert (shown(padded, Display(padding=(50000, 51000)))[:, 64:] == 0).all()
+
+
+def test_padding_value_that_is_the_whole_film_is_not_believed() -> None:
+    assert shown(RAMP, Display(padding=(0, 4095))).std() > 0.25
+
+
+def test_signed_pixels_are_shown_like_unsigned_ones_of_the_same_differences() -> None:
+    signed = RAMP.astype(np.int16) - 2048
+    assert np.array_equal(
+        shown(signed, Display(window=Window(0, 4096))), shown(RAMP, Display(window=Window(2048, 4096)))
+    )
+
+
+@pytest.mark.parametrize("share", [1.0, 0.998])
+def test_film_of_one_value_is_constant(share: float) -> None:
+    pixels = np.full(100_000, 7, np.uint16)
+    pixels[int(share * len(pixels)) :] = 900
+    with pytest.raises(FilmError) as caught:
+        shown(pixels.reshape(250, 400), Display())
+    assert caught.value.reason is Reason.CONSTANT
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.builds(Window, st.floats(500, 3500), st.floats(1500, 6000), st.sampled_from(list(WindowFunction))),
+    st.booleans(),
+    st.tuples(st.integers(20, 90), st.integers(20, 90)),
+)
+def test_table_then_average_equals_the_pipeline_in_float64(
+    seed: int, window: Window, inverse: bool, size: tuple[int, int]
+) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 4096, (97, 91)).astype(np.uint16)
+    display = Display(slope=0.7, intercept=30, window=window, inverse=inverse)
+    grey = apply_window(pixels * 0.7 + 30.0, window)
+    expected = cv2.resize(1 - grey if inverse else grey, size[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(to_grey(raw(pixels, display), *size, PERCENTILES).pixels - expected).max() <= TOLERANCE
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 4000), st.floats(2, 5000), st.sampled_from(list(WindowFunction)))
+def test_window_never_falls_and_stays_within_0_and_1(center: float, width: float, function: WindowFunction) -> None:
+    grey = apply_window(np.arange(-1000.0, 6000.0), Window(center, width, function))
+    assert grey.min() >= 0 and grey.max() <= 1
+    assert (np.diff(grey) >= 0).all()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 128), (200, 40), (300, 300)])
+def test_result_has_the_size_that_was_asked_for(size: tuple[int, int]) -> None:
+    grey = to_grey(raw(RAMP, Display()), *size, PERCENTILES).pixels
+    assert grey.shape == size
+    assert grey.dtype == np.float32
