@@ -25,7 +25,7 @@ class ImageRef:
     uri : str
         fsspec URI, as it is opened.
     version : str
-        ``etag:...`` or ``mtime:...`` of the object when it was listed.
+        ``etag:...``, ``crc32:...`` (zip members), ``mtime:...`` or ``size:...`` when it was listed, the first that is known.
     size : int or None
         Bytes, where the listing says.
     attempt : int

@@ -39,5 +39,7 @@ PROVENANCE: tuple[pa.Field, ...] = (
 #: Columns that say which stored object a row is about.
 IDENTITY: tuple[pa.Field, ...] = (
     field("uri", pa.string(), "fsspec URI of the source object, as listed."),
-    field("version", pa.string(), "Version token of the object: etag:<etag> or mtime:<mtime>; part of its identity."),
+    field(
+        "version", pa.string(), "Version token of the object (etag:, crc32:, mtime: or size:); part of its identity."
+    ),
 )
