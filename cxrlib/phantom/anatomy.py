@@ -177,7 +177,7 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         female=bool(rng.random() < 0.5),
         child=child,
         lung_mm=float(rng.normal(262.0, 16.0) * (0.42 + 0.58 * min(age, 18.0) / 18.0)),
-        lung_of_film=lung_of_film,
+        lung_of_film=float(lung_of_film),
         centre=(float(offset[0]), float(offset[1])),
         tilt=tilt,
         bend=float(rng.normal(0.0, 0.025)),

@@ -16,7 +16,6 @@ import fsspec
 import numpy as np
 import pandas as pd
 from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
 from cxrlib.errors import UsageError
 from cxrlib.phantom.badfilms import BadKind, make_bad
@@ -169,7 +168,7 @@ def write_archive(
         filesystem, path = url_to_fs(uri)
     except (ValueError, ImportError) as error:
         raise UsageError(f"no file system is known for {uri}: {error}") from error
-    root = str(filesystem.unstrip_protocol(path)).rstrip("/") if not isinstance(filesystem, LocalFileSystem) else path
+    root = str(filesystem.unstrip_protocol(path)).rstrip("/")
     plan = _Plan(root, seed, rows or columns, columns or rows, tuple(styles), masks)
     items = [*(_Item(n, None) for n in range(count)), *(_Item(n, tuple(BadKind)[n % len(BadKind)]) for n in range(bad))]
     workers = workers or os.cpu_count() or 1

@@ -46,9 +46,9 @@ class Exposure:
 def sample_exposure(rng: np.random.Generator) -> Exposure:
     """Return an exposure drawn from `rng`."""
     return Exposure(
-        lung_grey=float(np.clip(rng.normal(0.30, 0.11), 0.1, 0.56)),
+        lung_grey=float(np.clip(rng.normal(0.31, 0.10), 0.14, 0.56)),
         dense_grey=float(rng.uniform(0.76, 1.02)),
-        boost=float(rng.uniform(0.0, 1.0)),
+        boost=float(rng.uniform(0.0, 0.9)),
         gamma=float(np.exp(rng.normal(0.0, 0.14))),
         blur=float(rng.uniform(0.4, 1.3)),
         noise=float(np.exp(rng.uniform(np.log(0.0015), np.log(0.014)))),
@@ -80,7 +80,7 @@ def develop(cm: Field, reference_cm: Field, lung: NDArray[np.bool_], exposure: E
     # Shoulder and toe of the film's curve: nothing clips hard.
     knee = np.float32(0.72)
     grey = np.where(grey > knee, knee + (1 - knee) * np.tanh((grey - knee) / (1 - knee)), grey)
-    toe = np.float32(0.14)
+    toe = np.float32(0.2)
     grey = np.where(grey < toe, toe * np.exp(np.minimum((grey - toe) / toe, 0.0)), grey)
     return np.asarray(np.clip(grey, 0.0, 1.0) ** np.float32(exposure.gamma), dtype=np.float32)
 
@@ -114,7 +114,7 @@ def write_on(rng: np.random.Generator, film: Field, view: View, lung: NDArray[np
         left_marker = rng.random() < 0.5
         text = ("L" if left_marker else "R") if rng.random() < 0.8 else str(view.value)
         size = float(rng.uniform(0.7, 1.6))
-        wide = round(22 * size)
+        wide = round(22 * size * len(text))
         x = columns - wide - int(rng.uniform(4, 20)) if left_marker else int(rng.uniform(4, 20))
         y = int(rng.uniform(0.06, 0.3) * rows)
         white = np.float32(rng.uniform(0.85, 1.0))

@@ -90,7 +90,8 @@ def make_phantom(
     """
     if seed < 0:
         raise ValueError(f"a phantom's seed must not be negative: met {seed}")
-    who, ill, how, grain = (np.random.default_rng((seed, stream)) for stream in range(4))
+    # Streams of their own, so that the same person can be drawn healthy and ill on otherwise equal films.
+    who, ill, worn, how, grain = (np.random.default_rng((seed, stream)) for stream in range(5))
     film_class, percent = _class_and_percent(ill, film_class, percent)
     anatomy = sample_anatomy(who)
     frame = make_frame(who, anatomy, rows, columns)
@@ -102,7 +103,7 @@ def make_phantom(
     sick = infection.infect(ill, frame, (right, left), lung_cm, film_class=film_class, percent=percent)
     vessels = vessels_cm(who, frame, anatomy)
     # Lung is no even foam: its fine structure adds up along the ray.
-    lung_cm *= 1.0 + np.float32(0.02) * (smooth_noise(who, frame.shape, 50) + smooth_noise(who, frame.shape, 120))
+    lung_cm *= 1.0 + np.float32(0.02) * (smooth_noise(who, frame.shape, 64) + smooth_noise(who, frame.shape, 128))
     cm = tissue.body_cm(who, frame, anatomy)
     cm -= np.float32(tissue.AIR) * np.minimum(lung_cm, np.float32(0.85) * cm)
     cm -= tissue.airway_and_stomach_cm(who, frame, anatomy, left)
@@ -115,7 +116,7 @@ def make_phantom(
     clean = cm + vessels
     # Fluid around a vessel takes its contrast away.
     cm += vessels * (1.0 - sick.filled) + sick.cm
-    metal = devices.devices_cm(how, frame, anatomy, ill=film_class is not FilmClass.NORMAL)
+    metal = devices.devices_cm(worn, frame, anatomy, ill=film_class is not FilmClass.NORMAL)
     if metal is not None:
         cm += metal
 

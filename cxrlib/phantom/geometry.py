@@ -21,6 +21,7 @@ Field = NDArray[np.float32]
 BASE: Final = 512
 #: Longest side over shortest that a film may have.
 MAX_ASPECT: Final = 2.0
+_MARGIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,16 +55,18 @@ class Frame:
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Field:
-    """Return noise of mean 0 and unit deviation at its knots, with `cells` knots (an even number) to `BASE` points.
+    """Return noise of mean 0 and unit deviation at its knots, with `cells` knots (a power of 2) to `BASE` points.
 
     The knots cover the largest grid there can be and are cropped to this one about the centre, so that the same seed
     draws the same pattern, and the same number of values, whatever the shape.
     """
-    most = int(MAX_ASPECT) * cells + 2
+    step = BASE // cells
+    most = int(MAX_ASPECT) * cells + 2 * _MARGIN
     knots = rng.standard_normal((most, most), dtype=np.float32)
-    used = [2 * int(np.ceil(side * cells / BASE / 2)) for side in shape]
+    # Two knots more than the grid at each side: the edge of the interpolation must not show.
+    used = [2 * int(np.ceil(side / step / 2)) + 2 * _MARGIN for side in shape]
     rows, columns = (slice((most - side) // 2, (most + side) // 2) for side in used)
-    high, wide = (round(side * BASE / cells) for side in used)
+    high, wide = (side * step for side in used)
     fine = cv2.resize(knots[rows, columns], (wide, high), interpolation=cv2.INTER_CUBIC)
     top, left = (high - shape[0]) // 2, (wide - shape[1]) // 2
     return np.asarray(fine[top : top + shape[0], left : left + shape[1]], dtype=np.float32)
@@ -71,8 +74,12 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -
 
 def smoothstep(field: Field, low: float, high: float) -> Field:
     """Return 0 below `low`, 1 above `high` and a cubic between; `low` may exceed `high`."""
-    t = np.clip((field - np.float32(low)) * np.float32(1.0 / (high - low)), 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t), dtype=np.float32)
+    t = np.asarray((field - np.float32(low)) * np.float32(1.0 / (high - low)), dtype=np.float32)
+    np.clip(t, 0.0, 1.0, out=t)
+    cubic = np.float32(3.0) - np.float32(2.0) * t
+    cubic *= t
+    cubic *= t
+    return cubic
 
 
 def make_frame(rng: np.random.Generator, anatomy: Anatomy, rows: int, columns: int) -> Frame:
@@ -82,7 +89,8 @@ def make_frame(rng: np.random.Generator, anatomy: Anatomy, rows: int, columns: i
         raise ValueError(
             f"a phantom's sides must be positive and differ by a factor of {MAX_ASPECT} at most: met {rows} x {columns}"
         )
-    grid_rows, grid_columns = round(BASE * rows / short), round(BASE * columns / short)
+    # Even, so that grids of all shapes share their centre.
+    grid_rows, grid_columns = (2 * round(BASE * side / short / 2) for side in (rows, columns))
     per_unit = anatomy.lung_of_film * BASE
     cos, sin = np.cos(anatomy.tilt), np.sin(anatomy.tilt)
     forward = per_unit * np.array([[cos, -sin], [sin, cos]])
@@ -94,8 +102,8 @@ def make_frame(rng: np.random.Generator, anatomy: Anatomy, rows: int, columns: i
     down = np.arange(grid_rows, dtype=np.float32)[:, None] - np.float32(to_grid[1, 2])
     x = (np.float32(back[0, 0]) * across + np.float32(back[0, 1]) * down).astype(np.float32)
     y = (np.float32(back[1, 0]) * across + np.float32(back[1, 1]) * down).astype(np.float32)
-    x += np.float32(0.006) * smooth_noise(rng, x.shape, 6)
-    y += np.float32(0.006) * smooth_noise(rng, x.shape, 6)
+    x += np.float32(0.005) * smooth_noise(rng, (grid_rows, grid_columns), 8)
+    y += np.float32(0.005) * smooth_noise(rng, (grid_rows, grid_columns), 8)
     x -= np.float32(anatomy.bend) * (y - np.float32(0.5)) ** 2
     return Frame(x=x, y=y, per_unit=per_unit, _to_grid=to_grid, bend=anatomy.bend)
 

@@ -26,11 +26,13 @@ class Infection:
     Attributes
     ----------
     inside : signed distance to the border, about, in body units; the mask is where it is positive, within the lung
-    filled : share of the air that fluid has replaced, in [0, 1]
+    plateau : share of the air that fluid would replace far inside, in [0, 1]
+    filled : share that it does replace; half the plateau at the border
     cm : what that adds along the ray, in water-equivalent cm
     """
 
     inside: Field
+    plateau: Field
     filled: Field
     cm: Field
 
@@ -55,17 +57,20 @@ def infect(
     """Return an infection of `percent` (0 to 100) of both lungs together; `lungs` are the right and the left one."""
     if percent <= 0.0:
         zero = np.zeros(frame.shape, dtype=np.float32)
-        return Infection(inside=np.full(frame.shape, -1.0, dtype=np.float32), filled=zero, cm=zero)
+        outside = np.full(frame.shape, -1.0, dtype=np.float32)
+        return Infection(inside=outside, plateau=zero, filled=zero, cm=zero)
     lung = (lungs[0].inside > 0) | (lungs[1].inside > 0)
     rank = _covid_rank(rng, frame, lungs) if film_class is FilmClass.COVID19 else _lobar_rank(rng, frame, lungs)
     inside = _signed_distance(rank, _threshold(rank[lung], percent), frame.per_unit)
     soft = float(rng.uniform(0.016, 0.045) if film_class is FilmClass.COVID19 else rng.uniform(0.010, 0.036))
     opacity = smoothstep(inside, -soft, soft)
-    filled = opacity * _density(rng, frame, film_class)
+    plateau = _density(rng, frame, film_class)
+    filled = opacity * plateau
     depth = 0.72 * lung_cm + np.float32(0.18 * LUNG_CM) * smoothstep(
         np.maximum(lungs[0].inside, lungs[1].inside), -0.01, 0.01
     )
-    return Infection(inside=inside, filled=filled, cm=np.asarray(np.float32(AIR) * filled * depth, dtype=np.float32))
+    cm = np.asarray(np.float32(AIR) * filled * depth, dtype=np.float32)
+    return Infection(inside=inside, plateau=plateau, filled=filled, cm=cm)
 
 
 def _threshold(ranks: NDArray[np.float32], percent: float) -> float:
@@ -129,7 +134,7 @@ def _lobar_rank(rng: np.random.Generator, frame: Frame, lungs: tuple[LungFields,
 def _cloud(rng: np.random.Generator, frame: Frame, height: float) -> Field:
     """Return ragged noise in three octaves, of `height` at the coarsest."""
     total = np.zeros(frame.shape, dtype=np.float32)
-    for cells, share in ((8, 1.0), (18, 0.5), (40, 0.2)):
+    for cells, share in ((8, 1.0), (16, 0.55), (32, 0.25)):
         total += np.float32(height * share) * smooth_noise(rng, frame.shape, cells)
     return total
 
@@ -137,16 +142,16 @@ def _cloud(rng: np.random.Generator, frame: Frame, height: float) -> Field:
 def _density(rng: np.random.Generator, frame: Frame, film_class: FilmClass) -> Field:
     """Return the plateau: the share of air replaced, a third or so in ground glass, nearly all in consolidation."""
     covid = film_class is FilmClass.COVID19
-    glass = float(rng.uniform(0.26, 0.42))
+    glass = float(rng.uniform(0.30, 0.46))
     solid = float(rng.uniform(0.45, 0.8) if covid else rng.uniform(0.65, 0.95))
     share = float(rng.uniform(-0.8, 0.8) if covid else rng.uniform(0.2, 1.8))
-    mix = smoothstep(smooth_noise(rng, frame.shape, 6) + np.float32(share), -0.5, 0.9)
+    mix = smoothstep(smooth_noise(rng, frame.shape, 8) + np.float32(share), -0.5, 0.9)
     plateau = np.float32(glass) + np.float32(solid - glass) * mix
-    grain = np.float32(0.14) * smooth_noise(rng, frame.shape, 22) + np.float32(0.09) * smooth_noise(
+    grain = np.float32(0.14) * smooth_noise(rng, frame.shape, 16) + np.float32(0.09) * smooth_noise(
         rng, frame.shape, 60
     )
     if covid:
         # Thickened septa in ground glass: a net of fine lines.
-        net = np.abs(smooth_noise(rng, frame.shape, 70))
+        net = np.abs(smooth_noise(rng, frame.shape, 64))
         grain += np.float32(rng.uniform(0.0, 0.35)) * (smoothstep(net, 0.35, 0.0) - np.float32(0.3)) * (1.0 - mix)
     return np.asarray(np.clip(plateau * (1.0 + grain), 0.2, 1.0), dtype=np.float32)

@@ -106,6 +106,8 @@ def pixel_data(frames: list[Stored], syntax: TransferSyntax, bits: int) -> bytes
 
 def compress(frame: Stored, syntax: TransferSyntax, bits: int) -> bytes:
     """Return one frame as a codestream, or as RLE segments; parameters as in `pixel_data`, native syntaxes excluded."""
+    if syntax.native:
+        raise ValueError(f"{syntax.name} does not compress")
     if syntax is TransferSyntax.RLE:
         return _rle(frame)
     if syntax in _KEEPS_SIGN:

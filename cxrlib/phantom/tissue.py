@@ -50,7 +50,7 @@ def body_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
     if anatomy.female and anatomy.age_years > 14.0:
         total += _breasts(rng, frame, anatomy)
     # Fat and muscle are no smooth cylinder.
-    total *= 1.0 + np.float32(0.012) * smooth_noise(rng, frame.shape, 10)
+    total *= 1.0 + np.float32(0.012) * smooth_noise(rng, frame.shape, 8)
     return np.asarray(total, dtype=np.float32)
 
 
@@ -117,7 +117,7 @@ def airway_and_stomach_cm(rng: np.random.Generator, frame: Frame, anatomy: Anato
         bubble = smoothstep(r2, 1.15, 0.75) * np.sqrt(np.clip(1.25 - 0.8 * r2, 0.0, 1.0))
         total += np.float32(rng.uniform(2.0, 5.5)) * bubble * smoothstep(left.dome, -0.012, -0.024)
     if rng.random() < 0.6:
-        gas = smooth_noise(rng, frame.shape, 14)
+        gas = smooth_noise(rng, frame.shape, 16)
         low = anatomy.right.dome_top + 0.2
         total += np.float32(rng.uniform(0.4, 1.6)) * smoothstep(gas, 0.5, 1.3) * smoothstep(y, low, low + 0.2)
     return np.asarray(total, dtype=np.float32)
