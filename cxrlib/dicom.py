@@ -168,7 +168,7 @@ def open_dicom(data: bytes, max_bytes: int) -> DicomFile:
     pixels = found.pixels
     if pixels is not None and syntax != DeflatedExplicitVRLittleEndian:
         pixels = PixelElement(pixels.offset - start, pixels.length)
-    return DicomFile(Header(found.dataset), syntax, little, pixels, found.cut, data, start)
+    return DicomFile(Header(found.dataset, little_endian=little), syntax, little, pixels, found.cut, data, start)
 
 
 def _file_meta(data: bytes, start: int) -> tuple[Dataset, int]:

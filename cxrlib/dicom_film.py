@@ -158,8 +158,8 @@ def _lut_data(item: Header, entries: int) -> NDArray[np.float64] | None:
     data = item.data("LUTData")
     if data is not None:
         # Tables of 8 bits are stored in bytes or, by older writers, in words: their length tells.
-        dtype = np.uint16 if len(data) >= 2 * entries else np.uint8
-        values = np.frombuffer(data[: len(data) // np.dtype(dtype).itemsize * np.dtype(dtype).itemsize], dtype)
+        dtype = item.word if len(data) >= 2 * entries else np.dtype(np.uint8)
+        values = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
     else:
         values = np.array(item.numbers("LUTData"))
     return values[:entries].astype(np.float64) if len(values) >= entries else None

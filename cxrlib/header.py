@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pydicom.config
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -30,12 +31,15 @@ class Header:
     ----------
     dataset : pydicom.Dataset
         Parsed up to its pixel data.
+    little_endian : bool
+        Byte order of its elements of words, which pydicom leaves as they are.
     """
 
-    __slots__ = ("_dataset",)
+    __slots__ = ("_dataset", "_little_endian")
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, *, little_endian: bool = True) -> None:
         self._dataset = dataset
+        self._little_endian = little_endian
 
     def has(self, keyword: str) -> bool:
         """Return whether the element is there, whatever it holds."""
@@ -88,12 +92,17 @@ class Header:
         value = self.value(keyword)
         return value if isinstance(value, bytes) else None
 
+    @property
+    def word(self) -> np.dtype[np.uint16]:
+        """Type of the 16-bit words in `data`, in the byte order of the file."""
+        return np.dtype("<u2") if self._little_endian else np.dtype(">u2")
+
     def items(self, keyword: str) -> Sequence[Header]:
         """Return the items of a sequence; empty where there is none."""
         value = self.value(keyword)
         if value is None or isinstance(value, str | bytes):
             return ()
         try:
-            return [Header(item) for item in value if isinstance(item, Dataset)]
+            return [Header(item, little_endian=self._little_endian) for item in value if isinstance(item, Dataset)]
         except TypeError:
             return ()

@@ -231,7 +231,7 @@ def _through_palette(indices: Pixels, header: Header) -> Pixels:
         entries, first, bits = (int(each) for each in descriptor)
         entries = entries or 2**16
         wide = len(data) >= 2 * entries
-        channel = np.frombuffer(data, np.uint16 if wide else np.uint8)[:entries]
+        channel = np.frombuffer(data, header.word if wide else np.uint8)[:entries]
         if len(channel) < entries:
             raise FilmError(Reason.TRUNCATED, expected=f"{entries} palette entries", met=str(len(channel)))
         channels.append(channel.astype(np.uint16))
