@@ -25,7 +25,7 @@ class ImageRef:
     uri : str
         fsspec URI, as it is opened.
     version : str
-        ``etag:...``, ``crc32:...`` (zip members), ``mtime:...`` or ``size:...`` when it was listed, the first that is known.
+        ``etag:...``, ``crc32:...`` (zip members), ``mtime:...`` or ``size:...`` when it was listed: the first known.
     size : int or None
         Bytes, where the listing says.
     attempt : int
