@@ -27,8 +27,10 @@ for the first one that fails on a stream: jpegsof3 for lossless JPEG, OpenCV for
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from enum import Enum
+from itertools import pairwise
 from typing import Final
 
 import cv2
@@ -76,6 +78,9 @@ SYNTAXES: Final[dict[str, Packing]] = {
 }
 
 
+_RLE_HEADER: Final = struct.Struct("<16I")
+
+
 def decode_codestream(data: bytes, header: FrameHeader) -> Pixels:
     """Decode a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream.
 
@@ -119,10 +124,12 @@ def decode_rle(data: bytes, rows: int, columns: int, samples: int, bytes_each: i
     Raises
     ------
     FilmError
-        DECODER_FAILED where the segments do not decode, TRUNCATED where they give too few pixels.
+        DECODER_FAILED where the segments do not decode or contradict their header, TRUNCATED where they give too few
+        pixels or begin beyond the bytes.
     """
     wanted = rows * columns * samples * bytes_each
     dtype = np.dtype(f"<u{bytes_each}")
+    _check_rle_segments(data, samples * bytes_each)
     try:
         decoded = imagecodecs.dicomrle_decode(data, dtype)
     except (ValueError, RuntimeError) as error:
@@ -133,6 +140,20 @@ def decode_rle(data: bytes, rows: int, columns: int, samples: int, bytes_each: i
         raise FilmError(Reason.TRUNCATED, expected=f"run lengths of {wanted} bytes", met=f"{len(decoded)} bytes")
     shape = (rows, columns) if samples == 1 else (samples, rows, columns)
     return np.frombuffer(decoded, dtype, count=rows * columns * samples).reshape(shape)
+
+
+def _check_rle_segments(data: bytes, segments: int) -> None:
+    """Check the header of RLE segments (PS3.5 G.5), which the codec believes: a wrong offset there is a wild read."""
+    if len(data) < _RLE_HEADER.size:
+        raise FilmError(Reason.TRUNCATED, expected="a header of run lengths", met=f"{len(data)} bytes")
+    count, *offsets = _RLE_HEADER.unpack_from(data)
+    if count != segments:
+        raise FilmError(Reason.DECODER_FAILED, expected=f"{segments} segments of run lengths", met=f"{count}")
+    starts = offsets[:segments]
+    if starts[0] != _RLE_HEADER.size or any(later <= earlier for earlier, later in pairwise(starts)):
+        raise FilmError(Reason.DECODER_FAILED, expected="segments one after another", met="offsets that do not rise")
+    if starts[-1] >= len(data):
+        raise FilmError(Reason.TRUNCATED, expected=f"a segment at {starts[-1]}", met=f"{len(data)} bytes")
 
 
 def _first_that_decodes(data: bytes, decoders: list[Decoder], kind: str) -> Pixels:

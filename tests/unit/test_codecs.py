@@ -53,3 +53,21 @@ def test_run_lengths_of_fewer_pixels_than_asked_for_are_truncated() -> None:
     with pytest.raises(FilmError) as caught:
         codecs.decode_rle(data, 120, 90, 1, 2)
     assert caught.value.reason is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("offsets", "reason"),
+    [
+        ([2, 64, 2**24], Reason.TRUNCATED),
+        ([2, 64, 64], Reason.DECODER_FAILED),
+        ([2, 0, 70], Reason.DECODER_FAILED),
+        ([3, 64, 70, 90], Reason.DECODER_FAILED),
+        ([1, 64, 0], Reason.DECODER_FAILED),
+    ],
+)
+def test_segment_offsets_are_checked_before_the_codec_follows_them(offsets: list[int], reason: Reason) -> None:
+    # imagecodecs reads wherever an offset points to: unchecked, the first of these ends the process.
+    header = np.array(offsets + [0] * (16 - len(offsets)), "<u4").tobytes()
+    with pytest.raises(FilmError) as caught:
+        codecs.decode_rle(header + encode(film(), RLELossless, 12)[64:], 160, 144, 1, 2)
+    assert caught.value.reason is reason
