@@ -152,7 +152,7 @@ def open_dicom(data: bytes, max_bytes: int) -> DicomFile:
     """
     start = PREAMBLE + 4 if data[PREAMBLE : PREAMBLE + 4] == b"DICM" else 0
     meta, start = _file_meta(data, start)
-    syntax = str(meta.get("TransferSyntaxUID", "") or "") or _guess_syntax(data, start)
+    syntax = Header(meta).text("TransferSyntaxUID") or _guess_syntax(data, start)
     implicit = syntax == ImplicitVRLittleEndian
     little = syntax != ExplicitVRBigEndian
     if syntax != DeflatedExplicitVRLittleEndian:

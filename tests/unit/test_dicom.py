@@ -39,6 +39,12 @@ def test_encapsulated_pixels_have_no_length_and_begin_with_an_item() -> None:
     assert bytes(file.body(LIMIT)[file.pixels.offset :][:4]) == b"\xfe\xff\x00\xe0"
 
 
+def test_malformed_transfer_syntax_is_found_out_from_the_first_element() -> None:
+    data = dicom(film())
+    at = data.index(b"\x02\x00\x10\x00UI") + 4
+    assert open_dicom(data[:at] + b"U\xff" + data[at + 2 :], LIMIT).syntax == ExplicitVRLittleEndian
+
+
 def test_names_and_free_text_are_not_parsed() -> None:
     assert not open_dicom(dicom(film()), LIMIT).header.has("PatientName")
 
