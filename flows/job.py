@@ -7,10 +7,12 @@ the child ends its whole process group, so that neither a cancel nor a ``kill -9
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
+import traceback
 from typing import Any, BinaryIO, TextIO
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +38,7 @@ class ScoreJob(BaseModel):
     resume: bool = False
     runner: str = "local"
     beam_options: tuple[str, ...] = ()
+    debug: bool = False
 
     @classmethod
     def of(cls, settings: Settings, **rest: Any) -> ScoreJob:
@@ -84,6 +87,10 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
     job = ScoreJob.model_validate_json(request.readline())
     threading.Thread(target=_die_with, args=(request,), daemon=True).start()
 
+    if not job.debug:
+        # Beam logs the traceback of what it then raises; whoever asked is told in one line.
+        logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
+
     def send(message: Message) -> None:
         answer.write(message.model_dump_json(exclude_none=True) + "\n")
         answer.flush()
@@ -103,6 +110,10 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
         )
     except CxrError as error:
         send(Message(failure=Failure(message=str(error), exit_code=error.exit_code)))
+    except Exception as error:
+        if job.debug:
+            traceback.print_exc()
+        send(Message(failure=Failure(message=f"{type(error).__name__}: {error}", exit_code=CxrError.exit_code)))
     else:
         send(Message(manifest=manifest))
 

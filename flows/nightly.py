@@ -26,6 +26,7 @@ def nightly(
     runner: str = "local",
     beam_options: list[str] | None = None,
     retries: int = 2,
+    debug: bool = False,
 ) -> Manifest:
     """Score every film under `sources` that is not settled in the results root `out`.
 
@@ -43,6 +44,8 @@ def nightly(
         ``local``, ``local:N`` for N worker processes, or a runner of Beam with its `beam_options`.
     retries : int
         How often a run that fell is taken up again, by its id.
+    debug : bool
+        Write the traceback of a failure to the log of the process that scores.
 
     Returns
     -------
@@ -58,6 +61,7 @@ def nightly(
         resume=resume,
         runner=runner,
         beam_options=tuple(beam_options or ()),
+        debug=debug,
     )
     manifest = score_archive.with_options(retries=retries)(job)
     publish_summary(manifest, out)

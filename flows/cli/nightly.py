@@ -21,6 +21,7 @@ from flows.cli.options import settings_from
 @click.pass_obj
 def nightly(
     invocation: Invocation,
+    /,
     sources: tuple[str, ...],
     out: str,
     bundle: str | None,
@@ -43,7 +44,14 @@ def nightly(
     if not invocation.debug:
         hide_tracebacks()
     manifest = flow(
-        list(sources), out, bundle=bundle, run_id=run_id, resume=run_id is not None, runner=runner, retries=retries
+        list(sources),
+        out,
+        bundle=bundle,
+        run_id=run_id,
+        resume=run_id is not None,
+        runner=runner,
+        retries=retries,
+        debug=invocation.debug,
     )
     for line in summary_lines(manifest):
         people(as_json).print(line)

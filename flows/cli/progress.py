@@ -45,15 +45,17 @@ class _LogLines:
     """One line at most every `LINE_EVERY_S` seconds, and one at the end."""
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._next = self._start + LINE_EVERY_S
-        self._said = -1
+        self._start: float | None = None
+        self._before = self._said = self._next = 0.0
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
+        if self._start is None:
+            # A run that is taken up again begins with films that this process did not do.
+            self._start, self._before, self._next = now, done, now + LINE_EVERY_S
         finished = done >= total
         if done == self._said or (now < self._next and not finished):
             return
         self._said, self._next = done, now + LINE_EVERY_S
-        speed = done / max(now - self._start, 1e-9)
+        speed = (done - self._before) / max(now - self._start, 1e-9)
         click.echo(f"{done} of {total} films, {speed:.1f} films/s", err=True)

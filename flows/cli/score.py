@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flows.cli.console import debug_option, json_option, people, print_json
+from flows.cli.console import Invocation, debug_option, json_option, people, print_json
 from flows.cli.exits import Exit
 from flows.cli.options import setting_options, settings_from
 from flows.cli.progress import film_progress
@@ -17,7 +17,7 @@ SOURCES are any number of
   a folder            ./films           (all that is below it)
   a bucket or prefix  s3://pacs/2024/   (also gs://, abfs://, http://, memory://)
   a glob              's3://pacs/**/*.dcm'   (quote it)
-  an archive          zip://*::s3://pacs/march.zip
+  an archive          zip://::s3://pacs/march.zip
   an inventory        list.csv or list.parquet with the columns uri, size, etag
 
 \b
@@ -60,7 +60,10 @@ of a store are those of its own tools (AWS_PROFILE, AWS_ENDPOINT_URL, GOOGLE_APP
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @debug_option
+@click.pass_obj
 def score(
+    invocation: Invocation,
+    /,
     sources: tuple[str, ...],
     out: str,
     run_id: str | None,
@@ -85,15 +88,27 @@ def score(
         runner = f"local:{workers}"
     settings = settings_from(options)
 
-    from flows.report import summary_lines
-    from pipelines.runners import RunnerChoice
-    from pipelines.score import score as run
+    if resume:
+        _require_run(out, resume)
 
-    choice = RunnerChoice.parse(runner, beam_options)
+    from cxrlib.run import new_run_id
+    from flows.job import ScoreJob
+    from flows.process import run_job
+    from flows.report import summary_lines
+
+    job = ScoreJob.of(
+        settings,
+        sources=sources,
+        out=out,
+        run_id=resume or run_id or new_run_id(),
+        resume=resume is not None,
+        runner=runner,
+        beam_options=beam_options,
+        debug=invocation.debug,
+    )
+    # Not in this process: Ctrl-C, or a kill, must end the workers too and leave nobody writing behind a run's back.
     with film_progress(quiet) as show:
-        manifest = run(
-            sources, out, settings, run_id=resume or run_id, resume=resume is not None, runner=choice, progress=show
-        )
+        manifest = run_job(job, lambda progress: show(progress.done, progress.total))
     console = people(as_json)
     for line in summary_lines(manifest):
         console.print(line)
@@ -101,3 +116,14 @@ def score(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
     return Exit.RETRYABLE if manifest.retryable else Exit.SETTLED
+
+
+def _require_run(out: str, run_id: str) -> None:
+    """Say which runs there are where the one to be taken up again has no plan."""
+    from cxrlib.errors import UsageError
+    from cxrlib.store import Store
+
+    runs = Store.at(out).runs()
+    if run_id not in runs:
+        known = f"the newest there: {', '.join(sorted(runs)[-3:])}" if runs else "no run was ever planned there"
+        raise UsageError(f"the results root {out} has no run {run_id}; {known}")

@@ -84,6 +84,11 @@ def test_source_that_lists_nothing_ends_with_two_and_one_line(
     assert len(error.strip().splitlines()) == 1
 
 
+def test_run_to_take_up_that_was_never_planned_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", "--resume", "monday", "--out", str(tmp_path)]) == Exit.USAGE
+    assert "has no run monday; no run was ever planned there" in capsys.readouterr().err
+
+
 def test_bundle_that_is_not_there_ends_with_one_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "show", "no-such-bundle"]) == Exit.COULD_NOT_RUN
     error = capsys.readouterr().err
