@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from cxrlib.datasets import LungConvention, Sample
 from cxrlib.datasets.sample import read_mask
+from cxrlib.errors import FilmError, UsageError
 from cxrlib.phantom.film import make_phantom
 from cxrlib.read import read_film
 from cxrlib.settings import Settings
@@ -52,8 +53,17 @@ class LabelledFilm:
 
 
 def load_sample(sample: Sample, classes: Sequence[FilmClass], rows: int, columns: int) -> LabelledFilm:
-    """Read a film and its masks. Lung masks drawn with the heart shadow are left out: see `LungConvention`."""
-    film = read_film(sample.image.read_bytes(), Settings(), rows, columns).pixels
+    """Read a film and its masks. Lung masks drawn with the heart shadow are left out: see `LungConvention`.
+
+    Raises
+    ------
+    UsageError
+        The pipeline would reject the film; it is named, with the reason.
+    """
+    try:
+        film = read_film(sample.image.read_bytes(), Settings(), rows, columns).pixels
+    except FilmError as error:
+        raise UsageError(f"training film {sample.image} cannot be read ({error.reason}): {error}") from error
     lung = sample.lung if sample.lung_convention is LungConvention.LUNG_FIELD else None
     return LabelledFilm(
         film=np.rint(film * 255).astype(np.uint8),

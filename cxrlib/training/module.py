@@ -53,6 +53,8 @@ class MultitaskModule(LightningModule):
 
     def training_step(self, batch: Batch, _batch_index: int) -> Tensor:
         """Return the summed loss; each part is logged by name."""
+        # Dropout is drawn by step, so that a resumed training drops what the undisturbed one would.
+        torch.manual_seed(self.recipe.seed + self.global_step)
         losses = self._losses(self._resized(batch, self.recipe.side(self.current_epoch)))
         total = torch.stack(list(losses.values())).sum()
         size = len(batch["film"])

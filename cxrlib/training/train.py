@@ -102,7 +102,8 @@ def train(recipe: Recipe, data: Path, work: Path, out: str, *, report: Callable[
         precision="bf16-mixed",
         callbacks=[
             EMAWeightAveraging(decay=recipe.optimiser.average_decay),
-            ModelCheckpoint(dirpath=work, save_last=True, save_top_k=0),
+            # The newest epoch's alone, under one name: `save_last` would be written at the end of the training only.
+            ModelCheckpoint(dirpath=work, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
         ],
         logger=CSVLogger(save_dir=work, name="", version=""),
         log_every_n_steps=20,

@@ -128,9 +128,9 @@ def data(tmp_path: Path) -> Path:
     lines = ["id,image,mask,infection_mask,class_label,mask_convention,group,split"]
     for number in range(12):
         generator = np.random.default_rng(number)
-        film = generator.integers(0, 60, (64, 64)).astype(np.uint8)
-        mask = np.zeros((64, 64), dtype=np.uint8)
-        mask[12:52, 8 + number : 40 + number] = 255
+        film = generator.integers(0, 60, (128, 128)).astype(np.uint8)
+        mask = np.zeros((128, 128), dtype=np.uint8)
+        mask[24:104, 16 + number : 80 + number] = 255
         film[mask > 0] += np.uint8(60 + 60 * (number % 3))
         cv2.imwrite(str(root / "images" / f"{number}.png"), film)
         cv2.imwrite(str(root / "masks" / f"{number}.png"), mask)
