@@ -20,8 +20,8 @@ HTJ2K lossy               14.8        yes    yes    47.0      no
 ========================= =========== ====== ====== ========= =====
 
 pyjpegls takes 76.6 and 82.6 ms for JPEG-LS, pydicom's own decoder 69.6 ms for RLE. Native pixels are viewed by numpy
-(1.4 ms with overlay bits cleared, measured on a busy machine, so at most that) and deflated ones are inflated by zlib:
-imagecodecs inflates some 3.6 times faster but can neither stop at a bound nor say that the stream was cut.
+(1.4 ms with overlay bits cleared, measured on a busy machine, so at most that) and deflated ones are inflated by zlib,
+which stops at a bound and tells a cut stream from a whole one (imagecodecs inflates some 3.6 times faster).
 
 imagecodecs is the fastest or within a few percent nearly everywhere, and one dependency for all: it brings
 libjpeg-turbo 3 (baseline to lossless, 2 to 16 bits), CharLS, OpenJPEG and OpenJPH. gdcm is a fifth faster on lossless

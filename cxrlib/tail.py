@@ -7,6 +7,10 @@ or padded film ends in one value too, so a flat band alone proves nothing. What 
   film up to one column and flat from there on, full film above and nothing below. No shutter has that shape.
 - Where the cut happens to fall between rows there is no step. Then only a large band counts, only if the rows above it
   are film from edge to edge, and only if the top of the film has no such band (a film padded to a square has two).
+
+Measured: none of 4,510 real films is refused. Of cuts at every seventh pixel of one made film (steps nearer to a side
+than 1 % and small straight bands left out), all that left zeros or white are found, and all but 4 in 4,451 that left
+some grey of the film itself. A cut that falls exactly between two rows and costs less than a fifth is not found.
 """
 
 from __future__ import annotations
@@ -27,6 +31,9 @@ STRAIGHT: Final = 0.20
 
 #: Highest step: a row of blocks of a JPEG with subsampled chroma.
 _HIGHEST_STEP: Final = 16
+
+#: The film beside a step differs from the row above it by less than this share of what that row differs from flat.
+_CONTINUES: Final = 0.85
 
 #: Share of one value in a row of film that is not film but frame.
 _FRAME: Final = 0.02
@@ -86,9 +93,22 @@ def _step_height(above: NDArray[np.integer], value: np.integer) -> int:
         height += 1
     if height >= len(ends) or ends[-1 - height] < columns - columns // 100:
         return 0
-    # Film from the edge to the corner: a round or slanted shutter leaves its value on both sides.
-    return height if bool((last[-height:, :corner] != value).mean() > 1 - _FRAME) else 0
+    # Film from the left edge on: a round or slanted shutter leaves its value on both sides.
+    if _frame_share(last[-height:, :corner], value) >= _FRAME:
+        return 0
+    # What is left of the step goes on with the film above; the half-dark row where a picture fades into its border
+    # does not.
+    before, within = last[-height - 1, :corner].astype(np.int32), last[-height, :corner].astype(np.int32)
+    goes_on = np.abs(within - before).mean() < _CONTINUES * np.abs(before - int(value)).mean()
+    return height if bool(goes_on) else 0
 
 
 def _is_film_edge(above: NDArray[np.integer], value: np.integer) -> bool:
-    return len(above) > 0 and bool((above[-_HIGHEST_STEP:] == value).mean() < _FRAME)
+    """Return whether `above` ends in film from edge to edge; a step that is too near a side to be one is left out."""
+    film = above[:-_HIGHEST_STEP][-_HIGHEST_STEP:]
+    return len(film) > 0 and _frame_share(film, value) + _frame_share(film[:, ::-1], value) < _FRAME
+
+
+def _frame_share(rows: NDArray[np.integer], value: np.integer) -> float:
+    """Return the share of `rows` that is `value` from the first column on; within the film that is a grey like any."""
+    return float((np.cumsum(rows != value, axis=1) == 0).mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import encapsulate
 
@@ -20,6 +20,7 @@ def reason_of(value: bytes) -> Reason:
     return caught.value.reason
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=40, max_size=400), st.integers(1, 5), st.booleans())
 def test_any_number_of_fragments_gives_back_the_frame(frame: bytes, fragments: int, with_offsets: bool) -> None:
     value = encapsulate([frame], fragments_per_frame=fragments, has_bot=with_offsets)

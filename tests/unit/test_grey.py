@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlib import grey
@@ -28,6 +28,7 @@ def test_coloured_marker_in_a_corner_is_tolerated() -> None:
     assert grey.from_rgb(marked, 8).shape == marked.shape[:2]
 
 
+@settings(deadline=None)
 @given(st.integers(20, 235), st.integers(0, 2))
 def test_tinted_image_is_not_grey(amount: int, channel: int) -> None:
     tinted = rgb().astype(int)

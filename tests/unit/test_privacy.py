@@ -7,7 +7,7 @@ import hashlib
 import hmac
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlib.privacy import Pseudonymiser
@@ -50,6 +50,7 @@ def test_dropped_date_is_none() -> None:
     assert policies(dates=DatePolicy.DROP).study_date("20200301", "patient-7") is None
 
 
+@settings(deadline=None)
 @given(DATES, DATES, st.text(min_size=1, max_size=20), st.integers(1, 5000))
 def test_shift_keeps_intervals_within_a_patient_and_stays_in_bounds(
     first: dt.date, second: dt.date, patient: str, bound: int

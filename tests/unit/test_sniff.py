@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -35,6 +35,7 @@ def test_no_bytes_are_empty() -> None:
     assert caught.value.reason is Reason.EMPTY
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_text_is_never_an_image(text: str) -> None:
     with pytest.raises(FilmError) as caught:
