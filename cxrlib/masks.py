@@ -1,7 +1,8 @@
 """From a network's probabilities to the masks that are measured (qu-ex section 3.2).
 
 Lung: threshold, hole filling, removal of regions under a share of all positive pixels, plausibility, left and right.
-Infection: threshold, cut to the cleaned lung; under a share of the lung (by default, none) it is taken for none.
+Infection: threshold, cut to the cleaned lung; under a share of the lung (by default, none) it is taken for none, and so
+it is where the bundle's own class head says that the film is normal (off unless the card sets `normal_gate`).
 
 Connectivity is the usual dual pair: regions are connected with diagonals (8), their holes without (4).
 """
@@ -15,6 +16,7 @@ from cxrlib import lungs
 from cxrlib.plausibility import check_shape, check_share
 from cxrlib.regions import Connectivity, Regions, count_regions, find_regions
 from cxrlib.types import Masks, Prediction
+from schemas import FilmClass
 from schemas.card import Postprocess
 
 
@@ -52,7 +54,9 @@ def clean(prediction: Prediction, constants: Postprocess) -> Masks:
     return Masks(
         left=sides.left,
         right=sides.right,
-        infection=None if prediction.infection is None else _infection(prediction.infection, lung, constants),
+        infection=None
+        if prediction.infection is None
+        else _infection(prediction, prediction.infection, lung, constants),
         lungs_found=sides.found,
         split=sides.split,
     )
@@ -79,7 +83,11 @@ def large_regions(mask: NDArray[np.bool_], min_fraction: float) -> Regions:
     return regions.keep(regions.areas >= min_fraction * int(regions.areas.sum()))
 
 
-def _infection(probability: NDArray[np.float32], lung: NDArray[np.bool_], constants: Postprocess) -> NDArray[np.bool_]:
+def _infection(
+    prediction: Prediction, probability: NDArray[np.float32], lung: NDArray[np.bool_], constants: Postprocess
+) -> NDArray[np.bool_]:
+    if prediction.classes is not None and prediction.classes.get(FilmClass.NORMAL, 0.0) > constants.normal_gate:
+        return np.zeros_like(lung)
     infection: NDArray[np.bool_] = (probability > np.float32(constants.infection_threshold)) & lung
     if np.count_nonzero(infection) < constants.min_infection_fraction * np.count_nonzero(lung):
         return np.zeros_like(lung)

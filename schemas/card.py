@@ -60,6 +60,9 @@ class Postprocess(_Strict):
     min_infection_fraction: float = Field(
         default=0.0, ge=0, lt=1, description="Infection below this share of the lung is taken for none."
     )
+    normal_gate: float = Field(
+        default=1.0, gt=0, le=1, description="Infection is taken for none where the class `normal` is more probable."
+    )
     min_lung_fraction: float = Field(default=0.04, ge=0, lt=1, description="Least share of the film that is lung.")
     max_lung_fraction: float = Field(default=0.75, gt=0, le=1, description="Largest share of the film that is lung.")
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from cxrlib.errors import FilmError
 from cxrlib.masks import clean, fill_holes, large_regions
-from schemas import LungsFound, Reason
+from schemas import FilmClass, LungsFound, Reason
 from schemas.card import Postprocess
 from tests.unit.measured_films import ellipse, prediction, two_lungs
 
@@ -152,6 +152,16 @@ def test_infection_under_its_least_share_is_none() -> None:
     assert not masks.infection.any()
     masks = clean(prediction(lungs, infection), Postprocess(min_infection_fraction=0.001))
     np.testing.assert_array_equal(masks.infection, infection)
+
+
+def test_infection_of_a_film_that_is_classed_normal_is_none_where_the_card_gates_it() -> None:
+    lungs, infection = two_lungs(64), ellipse(64, 0.5, 0.28, 0.1, 0.1)
+    classes = {FilmClass.COVID19: 0.3, FilmClass.PNEUMONIA: 0.1, FilmClass.NORMAL: 0.6}
+    for gate, expected in ((0.5, np.zeros_like(lungs)), (0.6, infection), (1.0, infection)):
+        masks = clean(prediction(lungs, infection, classes), Postprocess(normal_gate=gate))
+        np.testing.assert_array_equal(masks.infection, expected)
+    ungated = clean(prediction(lungs, infection), Postprocess(normal_gate=0.5))
+    np.testing.assert_array_equal(ungated.infection, infection)
 
 
 def test_bundle_without_infection_has_no_infection_mask() -> None:

@@ -1,0 +1,76 @@
+"""The bundle that ships gives what it gave when it was committed: figures of eight phantoms, kept beside this file.
+
+After the bundle was trained anew, ``python -m tests.golden.test_default_bundle`` writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cxrlib.bundle import load_bundle
+from cxrlib.models.engine import Engine
+from cxrlib.phantom.encode import encode_png
+from cxrlib.phantom.film import make_phantom
+from cxrlib.read import read_film
+from cxrlib.scoring import Recipe, assess
+from cxrlib.settings import Settings
+from cxrlib.types import ImageRef, ScoredFilm
+
+GOLDEN = Path(__file__).with_name("default_bundle.json")
+SEEDS = range(77_000, 77_008)
+#: In fp32 two processors differ in the last bits of a logit, which can move a border pixel or two across a threshold.
+PIXELS = 20
+PROBABILITY = 0.002
+MEBIBYTE = 2**20
+
+
+def measured() -> dict[str, dict[str, float]]:
+    """Score the phantoms as an archive is scored, in fp32, and return their figures by seed."""
+    bundle = load_bundle("default")
+    card = bundle.card
+    recipe = Recipe(card.input.rows, card.input.columns, card.postprocess, card.grades)
+    images = [
+        read_film(encode_png(make_phantom(seed, rows=512, columns=512)), Settings(), recipe.rows, recipe.columns)
+        for seed in SEEDS
+    ]
+    predictions = Engine(bundle, device="cpu", precision="fp32").predict(images)
+    figures = {}
+    for seed, image, prediction in zip(SEEDS, images, predictions, strict=True):
+        film = assess(ImageRef(f"memory://{seed}.png", "size:0"), image, prediction, recipe)
+        assert isinstance(film, ScoredFilm), film
+        assert film.prediction.classes is not None
+        figures[str(seed)] = {
+            "lung_left_px": film.severity.left.lung_px,
+            "lung_right_px": film.severity.right.lung_px,
+            "infection_px": film.severity.whole.infection_px,
+            **{f"p_{name}": round(value, 4) for name, value in film.prediction.classes.items()},
+        }
+    return figures
+
+
+def test_the_default_bundle_fits_in_git() -> None:
+    assert sum(map(len, load_bundle("default").files.values())) < 16 * MEBIBYTE
+
+
+def test_the_card_of_the_default_bundle_says_what_it_was_trained_on_and_what_it_measured() -> None:
+    card = load_bundle("default").card
+    assert {source.dataset for source in card.training} >= {"covid-qu-ex", "phantom"}
+    assert all(source.licence for source in card.training)
+    assert {"covid-qu-ex", "phantom"} <= {figure.dataset for figure in card.metrics}
+
+
+def test_the_default_bundle_gives_what_it_gave() -> None:
+    golden = json.loads(GOLDEN.read_text())
+    found = measured()
+    assert found.keys() == golden.keys()
+    for seed, figures in golden.items():
+        for name, value in figures.items():
+            tolerance = PROBABILITY if name.startswith("p_") else PIXELS
+            assert found[seed][name] == pytest.approx(value, abs=tolerance), (seed, name)
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(measured(), indent=1) + "\n")
