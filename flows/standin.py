@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 
 
 @contextmanager
@@ -23,6 +24,11 @@ def stand_in_s3(bucket: str) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # Servers of one process share what they store: this empties it of what an earlier one left.
+    control = HTTPConnection(host, port, timeout=30)
+    control.request("POST", "/moto-api/reset")
+    control.getresponse().read()
+    control.close()
     met = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]

@@ -22,3 +22,11 @@ def test_bucket_is_reached_by_its_uri_alone_and_lists_content_etags(monkeypatch:
         (listed,) = filesystem.find(root, detail=True).values()
     assert listed["ETag"].strip('"') == "900150983cd24fb0d6963f7d28e17f72"
     assert dict(os.environ) == before
+
+
+def test_a_second_stand_in_of_the_same_name_begins_empty() -> None:
+    for _ in range(2):
+        with stand_in_s3("films") as uri:
+            filesystem, root = fsspec.core.url_to_fs(uri)
+            assert filesystem.find(root) == []
+            filesystem.pipe_file(f"{root}/left-behind", b"abc")
