@@ -83,7 +83,8 @@ def train(recipe: Recipe, data: Path, work: Path, out: str, *, report: Callable[
     Parameters
     ----------
     work : Path
-        Keeps checkpoints and ``history.csv``; a training that was killed is taken up again from here.
+        Keeps the newest checkpoint, from which a training that was killed is taken up again, and the history: one
+        ``history/version_N/metrics.csv`` for each start.
     report : callable
         Told in one line what is being done.
     """
@@ -105,7 +106,7 @@ def train(recipe: Recipe, data: Path, work: Path, out: str, *, report: Callable[
             # The newest epoch's alone, under one name: `save_last` would be written at the end of the training only.
             ModelCheckpoint(dirpath=work, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
         ],
-        logger=CSVLogger(save_dir=work, name="", version=""),
+        logger=CSVLogger(save_dir=work, name="history"),
         log_every_n_steps=20,
         enable_model_summary=False,
         gradient_clip_val=1.0,

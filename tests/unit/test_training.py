@@ -180,3 +180,5 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(
     assert resumed.digest == whole.digest
     assert load_bundle(str(tmp_path / "bundle")).digest == whole.digest
     assert whole.card.training[0].films == 12
+    starts = sorted((tmp_path / "work").glob("history/*/metrics.csv"))
+    assert len(starts) == 2, "the history of the start that was killed is kept"
