@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cxrlib.errors import UsageError
+from schemas import FilmClass
 from schemas.card import Identity, Input, Postprocess, TrainingData
 
 
@@ -26,12 +27,20 @@ class NetworkPlan(_Part):
 
 
 class DataPlan(_Part):
-    """One data set folder below the data root; its `train` split is used, `repeat` times an epoch."""
+    """One data set folder below the data root; its `train` split is used, each film as often an epoch as it repeats."""
 
     folder: str
     licence: str
     note: str = ""
     repeat: dict[str, int] = Field(default_factory=dict, description="Repeats an epoch by source; 1 if not named.")
+    repeat_class: dict[FilmClass, int] = Field(
+        default_factory=dict, description="Repeats an epoch by class, times those by source; 1 if not named."
+    )
+
+    def repeats(self, source: str, film_class: FilmClass | None) -> int:
+        """Return how often a film is seen in an epoch."""
+        by_class = 1 if film_class is None else self.repeat_class.get(film_class, 1)
+        return self.repeat.get(source, 1) * by_class
 
 
 class PhantomPlan(_Part):

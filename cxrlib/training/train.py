@@ -60,7 +60,7 @@ def read_films(recipe: Recipe, data: Path) -> tuple[list[LabelledFilm], list[Lab
             if held_out(sample.group, recipe.validation):
                 validation.append(labelled)
             else:
-                training.extend([labelled] * plan.repeat.get(sample.source, 1))
+                training.extend([labelled] * plan.repeats(sample.source, sample.film_class))
     _LOG.info("%d training films an epoch, %d held out", len(training), len(validation))
     return training, validation, dict(films)
 
