@@ -101,9 +101,14 @@ def parse_card(data: bytes, where: str) -> Card:
         raise BundleError(f"bundle {where}: its card {CARD_FILE} is not valid: {error}") from error
 
 
+def write_card(card: Card) -> bytes:
+    """Return the bytes of the ``bundle.toml`` that `parse_card` reads as `card`; what is None is left out."""
+    return tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)).encode()
+
+
 def write_bundle(uri: str, card: Card, weights: Mapping[str, bytes]) -> Bundle:
     """Write a bundle to the directory `uri`, replacing one that is there, and return it as it would be loaded."""
-    card_bytes = tomli_w.dumps(card.model_dump(mode="json")).encode()
+    card_bytes = write_card(card)
     digest = bundle_digest(card_bytes, weights)
     filesystem, root = fsspec.core.url_to_fs(uri)
     filesystem.makedirs(root, exist_ok=True)

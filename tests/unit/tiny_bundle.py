@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from cxrlib.bundle import Bundle, bundle_digest
+from cxrlib.bundle import Bundle, bundle_digest, write_card
 from schemas import Card
 
 ARGUMENTS = {"encoder": "tu-mobilenetv3_small_050", "decoder_channels": [16, 16, 8, 8, 8], "classes": 3}
@@ -50,9 +50,7 @@ def _weights() -> bytes:
 
 def tiny_bundle(batch: int = 4) -> Bundle:
     """Return the bundle in memory."""
-    import tomli_w
-
     card = tiny_card(batch)
     files = {"tiny.safetensors": _weights()}
-    digest = bundle_digest(tomli_w.dumps(card.model_dump(mode="json")).encode(), files)
+    digest = bundle_digest(write_card(card), files)
     return Bundle(card=card, digest=digest, files=files)
