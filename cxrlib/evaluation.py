@@ -19,12 +19,10 @@ from cxrlib import metrics
 from cxrlib.datasets import LungConvention, Sample
 from cxrlib.datasets.sample import read_mask
 from cxrlib.errors import FilmError
-from cxrlib.masks import clean
 from cxrlib.metrics import Estimate
-from cxrlib.read import read_film
+from cxrlib.scoring import Recipe, assess, read_listed
 from cxrlib.settings import Settings
-from cxrlib.severity import measure
-from cxrlib.types import CxrImage, Prediction
+from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 from schemas import Card, FilmClass, LungsFound, Reason
 from schemas.card import Metric
 
@@ -83,39 +81,39 @@ def evaluate(
 
 
 def _evaluate_part(samples: Sequence[Sample], predict: Predict, card: Card) -> Iterator[FilmResult]:
-    read = [_read(sample, card) for sample in samples]
-    outcomes = iter(predict([film for film in read if isinstance(film, CxrImage)]))
-    for sample, film in zip(samples, read, strict=True):
-        outcome = next(outcomes) if isinstance(film, CxrImage) else film
-        if isinstance(outcome, FilmError):
-            yield _rejected(sample, outcome.reason)
-        else:
-            yield _compare(sample, outcome, card)
+    recipe = Recipe(card.input.rows, card.input.columns, card.postprocess, card.grades)
+    refs = [_reference(sample.image) for sample in samples]
+    read = [read_listed(ref, Settings(), recipe) for ref in refs]
+    predicted = iter(predict([film for film in read if isinstance(film, CxrImage)]))
+    for sample, ref, image in zip(samples, refs, read, strict=True):
+        outcome: CxrImage | Prediction | ScoredFilm | FilmError = image
+        if isinstance(image, CxrImage):
+            outcome = next(predicted)
+            if isinstance(outcome, Prediction):
+                outcome = assess(ref, image, outcome, recipe)
+        yield _compare(sample, outcome) if isinstance(outcome, ScoredFilm) else _rejected(sample, outcome)
 
 
-def _read(sample: Sample, card: Card) -> CxrImage | FilmError:
-    try:
-        return read_film(sample.image.read_bytes(), Settings(), card.input.rows, card.input.columns)
-    except FilmError as error:
-        return error
+def _reference(path: Path) -> ImageRef:
+    """Return what a listing would say of a film; its size is its version, since nothing else writes to it meanwhile."""
+    size = path.stat().st_size
+    return ImageRef(uri=str(path.resolve()), version=f"size:{size}", size=size)
 
 
-def _rejected(sample: Sample, reason: Reason) -> FilmResult:
+def _rejected(sample: Sample, outcome: object) -> FilmResult:
+    if not isinstance(outcome, FilmError):
+        raise TypeError(f"expected a scored film or a FilmError; met {type(outcome).__name__}")
     return FilmResult(
         sample,
-        reason,
+        outcome.reason,
         lung_dice=0.0 if _comparable_lung(sample) else None,
         infection_dice=None if sample.infection is None else 0.0,
     )
 
 
-def _compare(sample: Sample, prediction: Prediction, card: Card) -> FilmResult:
-    try:
-        masks = clean(prediction, card.postprocess)
-    except FilmError as error:
-        return _rejected(sample, error.reason)
+def _compare(sample: Sample, film: ScoredFilm) -> FilmResult:
     lung = _comparable_lung(sample)
-    classes = prediction.classes
+    masks, classes = film.masks, film.prediction.classes
     return FilmResult(
         sample,
         film_class=None if classes is None else max(classes, key=lambda film_class: classes[film_class]),
@@ -124,7 +122,7 @@ def _compare(sample: Sample, prediction: Prediction, card: Card) -> FilmResult:
             None if sample.infection is None or masks.infection is None else _dice(sample.infection, masks.infection)
         ),
         lungs_found=masks.lungs_found,
-        percent=measure(masks, None, card.grades).whole.percent,
+        percent=film.severity.whole.percent,
     )
 
 
