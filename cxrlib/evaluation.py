@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlib import metrics
-from cxrlib.datasets import LungConvention, Sample
-from cxrlib.datasets.sample import read_mask
+from cxrlib.datasets import LungConvention, Sample, read_mask
+from cxrlib.datasets.sample import Mask
 from cxrlib.errors import FilmError
 from cxrlib.metrics import Estimate
 from cxrlib.scoring import Recipe, assess, read_listed
@@ -126,12 +126,12 @@ def _compare(sample: Sample, film: ScoredFilm) -> FilmResult:
     )
 
 
-def _comparable_lung(sample: Sample) -> Path | None:
+def _comparable_lung(sample: Sample) -> Mask | None:
     return sample.lung if sample.lung_convention is LungConvention.LUNG_FIELD else None
 
 
-def _dice(truth_path: Path, found: NDArray[np.bool_]) -> float:
-    truth = read_mask(truth_path)
+def _dice(drawn: Mask, found: NDArray[np.bool_]) -> float:
+    truth = read_mask(drawn)
     if truth.shape != found.shape:
         size = (truth.shape[1], truth.shape[0])
         found = np.asarray(cv2.resize(found.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5)

@@ -1,155 +1,132 @@
-"""Read a labelled data set by the layout its folder has.
-
-Three layouts are known: COVID-QU-Ex (its own folders with ``splits.csv`` beside them), a folder with an ``index.csv``
-(one line a film: image, masks, labels, group, split), and a phantom archive (``truth.parquet``).
-"""
+"""Read a labelled data set by the layout its folder has: what is there tells which it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import pandas as pd
-
-from cxrlib.datasets.sample import LungConvention, Sample, Split
+from cxrlib.datasets import covid_qu_ex, indexed, kermany, labelme, montgomery, phantoms, radiography
+from cxrlib.datasets.folders import LabelledSet
+from cxrlib.datasets.sample import Sample, Split
+from cxrlib.datasets.splits import straddling
 from cxrlib.errors import UsageError
-from schemas import FilmClass
-
-_CLASSES: Final = {
-    "COVID-19": FilmClass.COVID19,
-    "Non-COVID": FilmClass.PNEUMONIA,
-    "Normal": FilmClass.NORMAL,
-    "covid": FilmClass.COVID19,
-    "pneumonia": FilmClass.PNEUMONIA,
-    "normal": FilmClass.NORMAL,
-}
 
 
-def read_dataset(folder: str | Path, split: Split | None = None) -> list[Sample]:
-    """Return the films of a data set in order of path, all or of one split.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A layout of labelled films.
+
+    Attributes
+    ----------
+    name : str
+    holds : str
+        What its folder holds, by which it is told.
+    gives : str
+        Which labels it has.
+    split : str
+        How its films are split and grouped.
+    """
+
+    name: str
+    holds: str
+    gives: str
+    split: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path], LabelledSet]
+
+
+#: Every layout, in the order in which they are tried.
+LAYOUTS: Final = (
+    Layout(
+        covid_qu_ex.LAYOUT,
+        "`Infection Segmentation Data` or `Lung Segmentation Data`, with `splits.csv` beside them or without",
+        "class, lung, infection (of COVID-19 and Normal films)",
+        "`splits.csv`, else its own folders",
+        covid_qu_ex.recognises,
+        covid_qu_ex.read,
+    ),
+    Layout(
+        indexed.LAYOUT,
+        "`index.csv`, or any CSV file: `image`, `lung_mask`, `infection_mask`, `label`, `group`, `split`, ...",
+        "what its columns hold",
+        "column `split`, else a fifth of the groups",
+        indexed.recognises,
+        indexed.read,
+    ),
+    Layout(
+        phantoms.LAYOUT,
+        "`truth.parquet`, as `cxr phantom --masks` writes it",
+        "class, lung, infection, percent",
+        "all test films",
+        phantoms.recognises,
+        phantoms.read,
+    ),
+    Layout(
+        radiography.LAYOUT,
+        "`COVID`, `Lung_Opacity`, `Normal`, `Viral Pneumonia`, each with `images` and `masks`",
+        "class, lung",
+        "a fifth of the runs of 20 file numbers",
+        radiography.recognises,
+        radiography.read,
+    ),
+    Layout(
+        kermany.LAYOUT,
+        "`train`, `val`, `test` of `NORMAL` and `PNEUMONIA`",
+        "class",
+        "its own folders; patient in the file name",
+        kermany.recognises,
+        kermany.read,
+    ),
+    Layout(
+        montgomery.LAYOUT,
+        "`CXR_png`, with `ManualMask/leftMask` and `rightMask`, or with `mask`",
+        "lung, normal or not",
+        "a fifth of the films",
+        montgomery.recognises,
+        montgomery.read,
+    ),
+    Layout(
+        labelme.LAYOUT,
+        "LabelMe's JSON files beside their films; shapes labelled lung, left, right, infection",
+        "lung, infection, class by flag",
+        "a fifth of the patients",
+        labelme.recognises,
+        labelme.read,
+    ),
+)
+
+
+def load_dataset(path: str | Path) -> LabelledSet:
+    """Read all films of a data set, in order of path, with what is to be said of them.
 
     Raises
     ------
     UsageError
-        The folder has no known layout, or lists a film or mask that is not there (both are named).
+        The folder has no known layout, lists a film whose image or mask is not there (both are named), or puts one
+        group on both sides of the split.
     """
-    root = Path(folder)
-    for marker, reader in _READERS.items():
-        if (root / marker).is_file():
-            samples = reader(root)
-            break
-    else:
-        raise UsageError(f"expected {', '.join(_READERS)} in the data set folder {root}; met none of them")
-    _require_files(samples, root)
-    chosen = [sample for sample in samples if split is None or sample.split is split]
-    return sorted(chosen, key=lambda sample: sample.image)
-
-
-def read_covid_qu_ex(root: Path) -> list[Sample]:
-    """Read COVID-QU-Ex "Infection Segmentation Data": lung masks on all films, infection masks on COVID-19 and Normal.
-
-    The infection masks of Non-COVID films are all zero because nobody drew them, so they are not taken for negatives.
-    """
-    samples = []
-    for row in pd.read_csv(root / "splits.csv").itertuples():
-        image = root / str(row.path)
-        film_class = _CLASSES[str(row.class_folder)]
-        masks = image.parent.parent
-        samples.append(
-            Sample(
-                image=image,
-                source="covid-qu-ex",
-                group=str(row.group),
-                split=Split(str(row.split)),
-                film_class=film_class,
-                lung=masks / "lung masks" / image.name,
-                lung_convention=LungConvention.LUNG_FIELD,
-                infection=None if film_class is FilmClass.PNEUMONIA else masks / "infection masks" / image.name,
-            )
+    root = Path(path)
+    layout = next((layout for layout in LAYOUTS if layout.recognises(root)), None)
+    if layout is None:
+        known = "; ".join(f"{layout.name} ({layout.holds})" for layout in LAYOUTS)
+        raise UsageError(f"expected a data set of a known layout in {root}: {known}; met none of them")
+    found = layout.read(root)
+    if not found.samples:
+        raise UsageError(f"expected films in the data set {root}, which has the layout {layout.name}; met none")
+    for sample in found.samples:
+        missing = next((file for file in sample.files if not file.is_file()), None)
+        if missing is not None:
+            raise UsageError(f"data set {root} lists film {sample.image.name}, but its file {missing} is not there")
+    if both := sorted(straddling(found.samples)):
+        raise UsageError(
+            f"data set {root}: expected every group in one split; met films of group {both[0]} in both "
+            f"({len(both)} such groups)"
         )
-    return samples
+    return LabelledSet(found.layout, tuple(sorted(found.samples, key=lambda sample: sample.image)), found.notes)
 
 
-def read_indexed(root: Path) -> list[Sample]:
-    """Read a folder with ``index.csv``; of its columns `image`, `group` and `split` are needed, all others optional."""
-    index = pd.read_csv(root / "index.csv")
-    missing = {"image", "group", "split"} - set(index.columns)
-    if missing:
-        raise UsageError(f"{root / 'index.csv'}: expected columns image, group and split; missing {sorted(missing)}")
-    samples = []
-    for row in index.to_dict("records"):
-        lung = _path(root, row, "lung_mask", "mask")
-        heart_left_out = "without heart" in str(row.get("mask_convention", ""))
-        convention = LungConvention.LUNG_FIELD if heart_left_out else LungConvention.WITH_HEART
-        samples.append(
-            Sample(
-                image=root / str(row["image"]),
-                source=_source(root, str(row.get("id", ""))),
-                group=str(row["group"]),
-                split=Split(str(row["split"])),
-                film_class=_CLASSES.get(str(row.get("class_label"))),
-                lung=lung,
-                lung_left=_path(root, row, "left_lung_mask", "left_mask"),
-                lung_right=_path(root, row, "right_lung_mask", "right_mask"),
-                lung_convention=convention if lung is not None else None,
-                infection=_path(root, row, "infection_mask"),
-                percent_infected=_number(row, "pct_infected"),
-                geographic_extent=_number(row, "geographic_extent_0_8"),
-            )
-        )
-    return samples
-
-
-def _path(root: Path, row: Mapping[Hashable, Any], *columns: str) -> Path | None:
-    """Return the file that the first filled one of `columns` names."""
-    named = [row[column] for column in columns if isinstance(row.get(column), str) and row[column]]
-    return root / named[0] if named else None
-
-
-def _number(row: Mapping[Hashable, Any], column: str) -> float | None:
-    value = row.get(column)
-    return None if value is None or pd.isna(value) else float(value)
-
-
-def _source(root: Path, film_id: str) -> str:
-    prefix, separator, _ = film_id.partition("_")
-    return f"{root.name}/{prefix}" if separator else root.name
-
-
-def read_phantoms(root: Path) -> list[Sample]:
-    """Read a phantom archive written with masks: every film is a test film, its truth exact."""
-    truth = pd.read_parquet(root / "truth.parquet")
-    good = truth[truth["expected"] == "scored"]
-    samples = []
-    for row in good.itertuples():
-        image = root / str(row.path)
-        masks = root / "masks" / image.relative_to(root / "films")
-        samples.append(
-            Sample(
-                image=image,
-                source="phantom",
-                group=f"phantom-{row.seed}",
-                split=Split.TEST,
-                film_class=FilmClass(str(row.film_class)),
-                lung=masks.with_suffix(".lung.png"),
-                lung_convention=LungConvention.LUNG_FIELD,
-                infection=masks.with_suffix(".infection.png"),
-                percent_infected=float(str(row.percent)),
-            )
-        )
-    return samples
-
-
-_READERS: Final[dict[str, Callable[[Path], list[Sample]]]] = {
-    "splits.csv": read_covid_qu_ex,
-    "index.csv": read_indexed,
-    "truth.parquet": read_phantoms,
-}
-
-
-def _require_files(samples: list[Sample], root: Path) -> None:
-    for sample in samples:
-        for path in (sample.image, sample.lung, sample.lung_left, sample.lung_right, sample.infection):
-            if path is not None and not path.is_file():
-                raise UsageError(f"data set {root} lists film {sample.image.name}, but its file {path} is not there")
+def read_dataset(path: str | Path, split: Split | None = None) -> list[Sample]:
+    """Return the films of a data set in order of path, all or of one split; raises as `load_dataset` does."""
+    return load_dataset(path).of(split)

@@ -10,12 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrlib.datasets.polygons import Polygons, fill, read_annotation
 from cxrlib.errors import UsageError
 from schemas import FilmClass
 
 
 class Split(StrEnum):
-    """Part of a data set. Patients and near-duplicate films never straddle the two."""
+    """Part of a data set. Patients and near-duplicate films never straddle the two.
+
+    A data set's own validation films belong to `TRAIN`: a recipe holds out a share of the training groups itself.
+    """
 
     TRAIN = "train"
     TEST = "test"
@@ -26,6 +30,17 @@ class LungConvention(StrEnum):
 
     LUNG_FIELD = "lung_field"
     WITH_HEART = "with_heart"
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A mask that is the union of several image files of one size, such as one for each lung."""
+
+    paths: tuple[Path, ...]
+
+
+#: Where a mask is: one image file, several whose union it is, or shapes in a LabelMe file.
+Mask = Path | Together | Polygons
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +56,11 @@ class Sample:
         Patient, or the smallest set of films known to hold one patient.
     split : Split
     film_class : FilmClass or None
-    lung, lung_left, lung_right : Path or None
-        Masks, white is lung; left and right are the patient's own.
+    lung, lung_left, lung_right : Mask or None
+        Masks, white is lung; left and right are the patient's own. Read them with `read_mask`.
     lung_convention : LungConvention or None
         None where there is no lung mask.
-    infection : Path or None
+    infection : Mask or None
         None where infection was never annotated, which is not the same as an empty mask.
     percent_infected : float or None
         Percent of the lung, where the data set states it.
@@ -58,29 +73,66 @@ class Sample:
     group: str
     split: Split
     film_class: FilmClass | None = None
-    lung: Path | None = None
-    lung_left: Path | None = None
-    lung_right: Path | None = None
+    lung: Mask | None = None
+    lung_left: Mask | None = None
+    lung_right: Mask | None = None
     lung_convention: LungConvention | None = None
-    infection: Path | None = None
+    infection: Mask | None = None
     percent_infected: float | None = None
     geographic_extent: float | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the film needs: its image and all of its masks."""
+        masks = (self.lung, self.lung_left, self.lung_right, self.infection)
+        return (self.image, *(path for mask in masks if mask is not None for path in mask_files(mask)))
 
-def read_mask(path: Path, rows: int | None = None, columns: int | None = None) -> NDArray[np.bool_]:
-    """Read a mask image as bool, at its own size or resized (a pixel is set where over half its area was).
+
+def mask_files(mask: Mask) -> tuple[Path, ...]:
+    """Return the files that a mask is read from."""
+    match mask:
+        case Together(paths):
+            return paths
+        case Polygons(path):
+            return (path,)
+        case _:
+            return (mask,)
+
+
+def read_mask(mask: Mask, rows: int | None = None, columns: int | None = None) -> NDArray[np.bool_]:
+    """Read a mask as bool, at its own size or resized (a pixel is set where over half its area was).
 
     Raises
     ------
     UsageError
-        The file is not there or is not an image.
+        A file is not there or is not an image, or the files of one mask differ in size.
     """
+    inside = _at_own_size(mask)
+    if rows is None or columns is None or inside.shape == (rows, columns):
+        return inside
+    shrinks = inside.shape[0] >= rows and inside.shape[1] >= columns
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=how) > 0.5)
+
+
+def _at_own_size(mask: Mask) -> NDArray[np.bool_]:
+    match mask:
+        case Polygons(path, regions):
+            return fill(read_annotation(path), regions)
+        case Together(paths):
+            parts = [_image(path) for path in paths]
+            if len({part.shape for part in parts}) > 1:
+                sizes = ", ".join(f"{path} of {part.shape}" for path, part in zip(paths, parts, strict=True))
+                raise UsageError(f"expected the files of one mask to be of one size; met {sizes}")
+            return np.asarray(np.logical_or.reduce(parts))
+        case _:
+            return _image(mask)
+
+
+def _image(path: Path) -> NDArray[np.bool_]:
     grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if grey is None:
         raise UsageError(f"expected a mask image at {path}; met {'no file' if not path.exists() else 'no image'}")
-    inside = np.asarray(grey > 127)
-    if rows is None or columns is None or grey.shape == (rows, columns):
-        return inside
-    shrinks = grey.shape[0] >= rows and grey.shape[1] >= columns
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=how) > 0.5)
+    if grey.max() == 1:  # a mask of 0 and 1, which would be read as empty
+        raise UsageError(f"expected a mask of 0 and 255 at {path}; met one of 0 and 1")
+    return np.asarray(grey > 127)

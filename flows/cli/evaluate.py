@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from schemas.card import Metric
 
 EPILOG = """\b
-A DATASET is a folder with
-  splits.csv        COVID-QU-Ex, in its own layout
-  index.csv         one line a film: image, masks, labels, split
-  truth.parquet     phantoms, as `cxr phantom` writes them
+A DATASET is a folder; what is in it tells its layout:
+  COVID-QU-Ex                   its parts, with splits.csv or without
+  CSV                           index.csv, or any CSV file: image, lung_mask,
+                                infection_mask, label, group, split
+  phantoms                      as `cxr phantom --masks` writes them
+  COVID-19 Radiography Database its class folders of images and masks
+  Kermany chest_xray            train, val, test of NORMAL, PNEUMONIA
+  Montgomery, Shenzhen          CXR_png with ManualMask or mask
+  LabelMe                       JSON files beside their films
 
 \b
 Example:
@@ -33,9 +38,7 @@ Example:
 
 @click.command(epilog=EPILOG)
 @click.argument("bundle")
-@click.argument(
-    "datasets", nargs=-1, required=True, metavar="DATASET...", type=click.Path(exists=True, file_okay=False)
-)
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...", type=click.Path(exists=True))
 @click.option(
     "--split", type=click.Choice(["test", "train", "all"]), default="test", show_default=True, help="Which films."
 )
@@ -62,12 +65,15 @@ def evaluate(
 
     from cxrlib import evaluation
     from cxrlib.bundle import load_bundle
-    from cxrlib.datasets import Split, read_dataset
+    from cxrlib.datasets import Split, load_dataset
     from cxrlib.models.engine import Engine
 
     loaded = load_bundle(bundle)
     chosen = None if split == "all" else Split(split)
-    samples = [sample for folder in datasets for sample in read_dataset(Path(folder), chosen)]
+    read = [load_dataset(Path(folder)) for folder in datasets]
+    for note in (note for dataset in read for note in dataset.notes):
+        click.echo(note, err=True)
+    samples = [sample for dataset in read for sample in dataset.of(chosen)]
     engine = Engine(loaded, device=settings.run.device, precision=settings.run.precision)
     with film_progress() as show:
         done = 0

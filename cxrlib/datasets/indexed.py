@@ -1,0 +1,156 @@
+"""A CSV with one line a film: ``index.csv`` in a folder, or any CSV file. Its paths are relative to its own folder.
+
+Only `image` is needed. The others, with the names they may have:
+
+================== =================================================================================================
+column             meaning
+================== =================================================================================================
+lung_mask          Mask of both lungs; also `mask`.
+left_lung_mask     Mask of the patient's left lung; also `left_mask`. With `right_lung_mask` (`right_mask`) and no
+                   `lung_mask`, the lung is both together.
+infection_mask     Mask of the infection. Empty means that nobody annotated it, which is not a mask without a pixel.
+lung_convention    ``lung_field`` (heart left out; the default) or ``with_heart``; in place of it, `mask_convention`, a
+                   text that says ``without heart`` or not.
+label              Class: covid, pneumonia or normal; also `class_label`. Any other is of none of the classes.
+group              Patient, or the smallest set of films known to hold one; also `patient`. Default: a film is a group.
+split              train or test (val counts as train). Default: a fifth of the groups, by a digest of their names, is
+                   for testing.
+pct_infected       Percent of the lung that is infected, as stated by the data set; also `percent_infected`.
+geographic_extent  Radiologists' extent score, 0 to 8; also `geographic_extent_0_8`.
+id                 The part before its first underscore names the source within the data set.
+================== =================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from cxrlib.datasets.folders import LabelledSet, counted
+from cxrlib.datasets.labels import class_of
+from cxrlib.datasets.sample import LungConvention, Mask, Sample, Split, Together
+from cxrlib.datasets.splits import split_of
+from cxrlib.errors import UsageError
+
+LAYOUT: Final = "CSV"
+INDEX_FILE: Final = "index.csv"
+_SPLITS: Final = {
+    "train": Split.TRAIN,
+    "val": Split.TRAIN,
+    "valid": Split.TRAIN,
+    "validation": Split.TRAIN,
+    "test": Split.TEST,
+}
+_Row = Mapping[Hashable, Any]
+
+
+def recognises(path: Path) -> bool:
+    """Tell whether a path is a CSV file, or a folder with an ``index.csv``."""
+    return path.suffix.lower() == ".csv" if path.is_file() else (path / INDEX_FILE).is_file()
+
+
+def read(path: Path) -> LabelledSet:
+    """Read a CSV of films.
+
+    Raises
+    ------
+    UsageError
+        There is no column `image`, or a value of `split` or `lung_convention` is not one of those above.
+    """
+    index_file = path if path.is_file() else path / INDEX_FILE
+    name = index_file.stem if path.is_file() else path.name
+    index = pd.read_csv(index_file)
+    if "image" not in index.columns:
+        raise UsageError(f"{index_file}: expected a column image; met {', '.join(map(str, index.columns))}")
+    samples = tuple(_sample(row, index_file, name) for row in index.to_dict("records"))
+    return LabelledSet(LAYOUT, samples, tuple(f"{name}: {note}" for note in _notes(index, samples)))
+
+
+def _notes(index: pd.DataFrame, samples: tuple[Sample, ...]) -> list[str]:
+    notes = []
+    columns = set(index.columns)
+    if not columns & {"group", "patient"}:
+        notes.append("no column group: every film is taken for a patient of its own")
+    if any(sample.lung for sample in samples) and not columns & {"lung_convention", "mask_convention"}:
+        notes.append("no column lung_convention: lung masks are taken to leave the heart out")
+    column = next((column for column in ("class_label", "label") if column in columns), None)
+    if column is not None:
+        labels = Counter(str(label) for label in index[column].dropna() if class_of(str(label)) is None)
+        notes += [
+            f"label {label!r} is of none of the classes; its {counted(number, 'film')} count for no class figure"
+            for label, number in sorted(labels.items())
+        ]
+    return notes
+
+
+def _sample(row: _Row, index_file: Path, name: str) -> Sample:
+    root = index_file.parent
+    left, right = (_path(root, row, f"{side}_lung_mask", f"{side}_mask") for side in ("left", "right"))
+    lung: Mask | None = _path(root, row, "lung_mask", "mask")
+    if lung is None and left is not None and right is not None:
+        lung = Together((left, right))
+    film_class = _text(row, "class_label", "label")
+    group = _text(row, "group", "patient") or str(row["image"])
+    split = _text(row, "split")
+    if split is not None and split.lower() not in _SPLITS:
+        raise UsageError(f"{index_file}: expected split {', '.join(_SPLITS)} of film {row['image']}; met {split!r}")
+    return Sample(
+        image=root / str(row["image"]),
+        source=_source(name, str(row.get("id", ""))),
+        group=group,
+        split=split_of(group) if split is None else _SPLITS[split.lower()],
+        film_class=None if film_class is None else class_of(film_class),
+        lung=lung,
+        lung_left=left,
+        lung_right=right,
+        lung_convention=None if lung is None else _convention(row, index_file),
+        infection=_path(root, row, "infection_mask"),
+        percent_infected=_number(row, "pct_infected", "percent_infected"),
+        geographic_extent=_number(row, "geographic_extent_0_8", "geographic_extent"),
+    )
+
+
+def _convention(row: _Row, index_file: Path) -> LungConvention:
+    stated = _text(row, "lung_convention")
+    if stated is not None:
+        try:
+            return LungConvention(stated.lower())
+        except ValueError as error:
+            known = ", ".join(LungConvention)
+            raise UsageError(
+                f"{index_file}: expected lung_convention {known} of film {row['image']}; met {stated!r}"
+            ) from error
+    described = _text(row, "mask_convention")
+    leaves_heart_out = described is None or "without heart" in described
+    return LungConvention.LUNG_FIELD if leaves_heart_out else LungConvention.WITH_HEART
+
+
+def _text(row: _Row, *columns: str) -> str | None:
+    """Return what the first filled one of `columns` says."""
+    for column in columns:
+        value = row.get(column)
+        if value is not None and not pd.isna(value) and str(value).strip():
+            return str(value).strip()
+    return None
+
+
+def _path(root: Path, row: _Row, *columns: str) -> Path | None:
+    named = _text(row, *columns)
+    return None if named is None else root / named
+
+
+def _number(row: _Row, *columns: str) -> float | None:
+    value = _text(row, *columns)
+    try:
+        return None if value is None else float(value)
+    except ValueError as error:
+        raise UsageError(f"expected a number as {columns[0]} of film {row['image']}; met {value!r}") from error
+
+
+def _source(name: str, film_id: str) -> str:
+    prefix, separator, _ = film_id.partition("_")
+    return f"{name}/{prefix}" if separator else name

@@ -1,0 +1,84 @@
+"""A folder of LabelMe files, each beside the film it names: polygons of lungs and infection (pneumonia-seg).
+
+Labels are told by `cxrlib.datasets.polygons.LABELS` (lung, left, right, infection and their synonyms); others are
+passed over, and said. The class is told by a flag of the file (``covid``, ``pneumonia``, ``normal``). A film without a
+polygon of infection counts as without infection only where its flag says ``normal``: else it may just not have been
+annotated. Lung polygons are taken to leave the heart out.
+
+The patient is told by the file name as in Kermany's films (``person12_...``), which the paper drew on; any other name
+is a patient of its own. A fifth of the patients, by a digest of their names, is the test split.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from cxrlib.datasets.folders import LabelledSet, counted
+from cxrlib.datasets.kermany import patient_of
+from cxrlib.datasets.labels import class_of
+from cxrlib.datasets.polygons import Annotation, Polygons, Region, read_annotation
+from cxrlib.datasets.sample import LungConvention, Mask, Sample
+from cxrlib.datasets.splits import split_of
+from schemas import FilmClass
+
+LAYOUT: Final = "LabelMe"
+_LUNGS: Final = frozenset({Region.LUNG, Region.LEFT, Region.RIGHT})
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether a folder holds a LabelMe file, by the first JSON file that is in it or below."""
+    first = next(islice(root.rglob("*.json"), 1), None)
+    return first is not None and b'"shapes"' in first.read_bytes()
+
+
+def read(root: Path) -> LabelledSet:
+    """Read every LabelMe file of a folder and of those below it.
+
+    Raises
+    ------
+    UsageError
+        A JSON file is not LabelMe's, or holds a shape that encloses nothing.
+    """
+    samples, unknown = [], Counter[str]()
+    for path in sorted(root.rglob("*.json")):
+        annotation = read_annotation(path)
+        unknown.update(shape.label for shape in annotation.shapes if shape.region is None)
+        samples.append(_sample(path, annotation, root.name))
+    notes = [
+        f"{root.name}: shapes labelled {label!r} outline no region that is known and were passed over ({number})"
+        for label, number in sorted(unknown.items())
+    ]
+    without = sum(sample.infection is None for sample in samples)
+    if without:
+        notes.append(
+            f"{root.name}: {counted(without, 'film')} without a polygon of infection and not flagged normal; they are "
+            "not used as films without infection"
+        )
+    return LabelledSet(LAYOUT, tuple(samples), tuple(notes))
+
+
+def _sample(path: Path, annotation: Annotation, source: str) -> Sample:
+    drawn = {shape.region for shape in annotation.shapes}
+    classes = {found for flag in annotation.flags if (found := class_of(flag)) is not None}
+    film_class = classes.pop() if len(classes) == 1 else None
+    group = f"{source}/{patient_of(path.stem)}"
+
+    def mask(*regions: Region, known: bool = False) -> Mask | None:
+        return Polygons(path, frozenset(regions)) if known or drawn & set(regions) else None
+
+    lung = mask(*_LUNGS)
+    return Sample(
+        image=path.parent / annotation.image,
+        source=source,
+        group=group,
+        split=split_of(group),
+        film_class=film_class,
+        lung=lung,
+        lung_left=mask(Region.LEFT),
+        lung_right=mask(Region.RIGHT),
+        lung_convention=None if lung is None else LungConvention.LUNG_FIELD,
+        infection=mask(Region.INFECTION, known=film_class is FilmClass.NORMAL),
+    )

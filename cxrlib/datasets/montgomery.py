@@ -1,0 +1,89 @@
+"""The Montgomery and Shenzhen tuberculosis sets: films in ``CXR_png``, lung masks drawn by hand.
+
+Montgomery (138 films) has a mask for each lung, in ``ManualMask/leftMask`` and ``ManualMask/rightMask``, of the film's
+file name. Shenzhen (662 films) has masks of both lungs on 566 of them, in ``mask`` or ``masks``, named as the film with
+``_mask`` behind. Each film is of another patient. The file name ends in 0 for a normal film and in 1 for tuberculosis,
+which is none of our classes. A fifth of the films, by a digest of their names, is the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from cxrlib.datasets.folders import LabelledSet, counted, descend, films_in, require_same_names
+from cxrlib.datasets.sample import LungConvention, Mask, Sample, Together
+from cxrlib.datasets.splits import split_of
+from cxrlib.errors import UsageError
+from schemas import FilmClass
+
+LAYOUT: Final = "Montgomery, Shenzhen"
+_FOLDERS: Final = ("MontgomerySet", "ChinaSet_AllFiles")
+_FILMS: Final = "CXR_png"
+_SOURCES: Final = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
+_MASK: Final = "_mask"
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether a folder is laid out so."""
+    return (descend(root, *_FOLDERS) / _FILMS).is_dir()
+
+
+def read(root: Path) -> LabelledSet:
+    """Read a folder of either set, or one that holds the films of both.
+
+    Raises
+    ------
+    UsageError
+        A film has the mask of one lung and not of the other, or a mask no film.
+    """
+    root = descend(root, *_FOLDERS)
+    samples = tuple(_samples(root, films_in(root / _FILMS)))
+    bare = sum(sample.lung is None for sample in samples)
+    notes = ["films of tuberculosis are of none of the classes and count for the lungs alone"]
+    if bare:
+        notes.append(
+            f"{counted(bare, 'film')} without a lung mask: nobody published one; they count for the class alone"
+        )
+    return LabelledSet(LAYOUT, samples, tuple(f"{LAYOUT}: {note}" for note in notes))
+
+
+def _samples(root: Path, images: list[Path]) -> Iterator[Sample]:
+    manual = root / "ManualMask"
+    sides = (manual / "leftMask", manual / "rightMask")
+    by_hand = {path.name for path in films_in(sides[0])} if manual.is_dir() else set()
+    if by_hand:
+        require_same_names([image for image in images if image.stem.startswith("MCUCXR")], *sides)
+    whole = _whole_masks(root, {image.stem for image in images})
+    for image in images:
+        left, right = (side / image.name if image.name in by_hand else None for side in sides)
+        lung: Mask | None = whole.get(image.stem)
+        if left is not None and right is not None:
+            lung = Together((left, right))
+        source = _SOURCES.get(image.stem.partition("_")[0], root.name)
+        group = f"{source}/{image.stem}"
+        yield Sample(
+            image=image,
+            source=source,
+            group=group,
+            split=split_of(group),
+            film_class=FilmClass.NORMAL if image.stem.endswith("_0") else None,
+            lung=lung,
+            lung_left=left,
+            lung_right=right,
+            lung_convention=None if lung is None else LungConvention.LUNG_FIELD,
+        )
+
+
+def _whole_masks(root: Path, films: set[str]) -> dict[str, Path]:
+    """Return the masks of both lungs by the film's name."""
+    folder = next((descend(root, name) for name in ("mask", "masks") if (root / name).is_dir()), None)
+    if folder is None:
+        return {}
+    masks = {path.stem.removesuffix(_MASK): path for path in films_in(folder)}
+    if spare := sorted(masks.keys() - films):
+        raise UsageError(
+            f"mask {masks[spare[0]]} is there, but no film {spare[0]} in {root / _FILMS} ({len(spare)} such masks)"
+        )
+    return masks

@@ -1,0 +1,43 @@
+"""Phantom archives with masks, as ``cxr phantom --masks`` writes them: every film is a test film, its truth exact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from cxrlib.datasets.folders import LabelledSet
+from cxrlib.datasets.sample import LungConvention, Sample, Split
+from schemas import FilmClass
+
+LAYOUT: Final = "phantoms"
+_TRUTH: Final = "truth.parquet"
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether a folder is a phantom archive."""
+    return (root / _TRUTH).is_file()
+
+
+def read(root: Path) -> LabelledSet:
+    """Read a phantom archive; objects that cannot be scored are no films."""
+    truth = pd.read_parquet(root / _TRUTH)
+    samples = []
+    for row in truth[truth["expected"] == "scored"].itertuples():
+        image = root / str(row.path)
+        masks = root / "masks" / image.relative_to(root / "films")
+        samples.append(
+            Sample(
+                image=image,
+                source="phantom",
+                group=f"phantom-{row.seed}",
+                split=Split.TEST,
+                film_class=FilmClass(str(row.film_class)),
+                lung=masks.with_suffix(".lung.png"),
+                lung_convention=LungConvention.LUNG_FIELD,
+                infection=masks.with_suffix(".infection.png"),
+                percent_infected=float(str(row.percent)),
+            )
+        )
+    return LabelledSet(LAYOUT, tuple(samples))

@@ -1,0 +1,134 @@
+"""Masks drawn as LabelMe shapes, filled when they are read: no mask file is written.
+
+LabelMe writes one JSON file a film: ``imagePath``, ``imageHeight``, ``imageWidth``, ``flags`` and a list ``shapes``,
+each with ``label``, ``points`` (x, y in pixels, the origin at the outer corner of the first pixel) and ``shape_type``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib.errors import UsageError
+
+#: Bits of a pixel's fraction that OpenCV draws with: corners are placed to 1/16 pixel.
+_FRACTION_BITS: Final = 4
+
+
+class Region(StrEnum):
+    """What a shape outlines. Left and right are the patient's own."""
+
+    LUNG = "lung"
+    LEFT = "left"
+    RIGHT = "right"
+    INFECTION = "infection"
+
+
+#: Labels by region, in lower case with blanks and dashes for underscores.
+LABELS: Final = {
+    **dict.fromkeys(("lung", "lungs", "both_lungs", "lung_field", "lung_fields"), Region.LUNG),
+    **dict.fromkeys(("left", "left_lung", "lung_left", "l_lung", "lung_l"), Region.LEFT),
+    **dict.fromkeys(("right", "right_lung", "lung_right", "r_lung", "lung_r"), Region.RIGHT),
+    **dict.fromkeys(("infection", "infected", "infected_region", "lesion", "opacity"), Region.INFECTION),
+    **dict.fromkeys(("consolidation", "ggo", "ground_glass", "ground_glass_opacity"), Region.INFECTION),
+    **dict.fromkeys(("pneumonia", "covid", "covid_19", "covid19"), Region.INFECTION),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Polygons:
+    """The shapes of some regions in one LabelMe file; together they are one mask."""
+
+    path: Path
+    regions: frozenset[Region]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """One shape: its label as written, the region it outlines (None where the label is not known), and its outline.
+
+    `outline` is float64, corners x 2 (x, y).
+    """
+
+    label: str
+    region: Region | None
+    outline: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotation:
+    """One LabelMe file. `image` is the path it names, as written; `flags` are those that were set."""
+
+    image: str
+    rows: int
+    columns: int
+    shapes: tuple[Shape, ...]
+    flags: frozenset[str]
+
+
+def normalised(label: str) -> str:
+    """Return a label in lower case, with underscores for blanks and dashes."""
+    return label.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def read_annotation(path: Path) -> Annotation:
+    """Read a LabelMe file.
+
+    Raises
+    ------
+    UsageError
+        The file is not there, is not LabelMe's, or holds a shape that encloses nothing (a line, a point).
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        return Annotation(
+            image=str(document["imagePath"]).replace("\\", "/"),
+            rows=int(document["imageHeight"]),
+            columns=int(document["imageWidth"]),
+            shapes=tuple(_shape(shape, path) for shape in document["shapes"]),
+            flags=frozenset(normalised(flag) for flag, is_set in (document.get("flags") or {}).items() if is_set),
+        )
+    except OSError as error:
+        raise UsageError(f"expected a LabelMe file at {path}; met {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"expected LabelMe's imagePath, imageHeight, imageWidth and shapes in {path}; "
+            f"met {type(error).__name__}: {error}"
+        ) from error
+
+
+def _shape(shape: dict[str, Any], path: Path) -> Shape:
+    label = str(shape["label"])
+    points = np.asarray(shape["points"], dtype=np.float64)
+    kind = shape.get("shape_type") or "polygon"
+    if kind == "rectangle" and points.shape == (2, 2):
+        (left, top), (right, bottom) = points
+        points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    elif kind == "circle" and points.shape == (2, 2):
+        angles = np.linspace(0, 2 * np.pi, 128, endpoint=False)
+        radius = np.hypot(*(points[1] - points[0]))
+        points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    elif kind != "polygon" or points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
+        raise UsageError(
+            f"{path}: expected shapes that enclose an area (polygon, rectangle, circle); "
+            f"met a {kind} of {len(points)} points labelled {label!r}"
+        )
+    return Shape(label, LABELS.get(normalised(label)), points)
+
+
+def fill(annotation: Annotation, regions: frozenset[Region]) -> NDArray[np.bool_]:
+    """Return the mask of all shapes of `regions`: bool, rows x columns of the annotated image."""
+    mask = np.zeros((annotation.rows, annotation.columns), dtype=np.uint8)
+    for shape in annotation.shapes:
+        if shape.region in regions:
+            # OpenCV counts from the middle of the first pixel, LabelMe from its outer corner.
+            corners = np.rint((shape.outline - 0.5) * 2**_FRACTION_BITS).astype(np.int32)
+            cv2.fillPoly(mask, [corners], 1, shift=_FRACTION_BITS)
+    return mask.astype(bool)

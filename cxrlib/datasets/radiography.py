@@ -1,0 +1,73 @@
+"""COVID-19 Radiography Database: four class folders, each with ``images`` and ``masks`` (lungs) of the same names.
+
+It names no patient and has no split. Twenty file numbers in a row of one class are taken for a group, and a fifth of
+the groups, by a digest of their names, is the test split. Its masks are smaller than its films (256 and 299 pixels) and
+leave the heart out. Infection was annotated on no film.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from cxrlib.datasets.folders import LabelledSet, descend, films_in, require_same_names
+from cxrlib.datasets.sample import LungConvention, Sample
+from cxrlib.datasets.splits import BLOCK, block_of, split_of
+from schemas import FilmClass
+
+LAYOUT: Final = "COVID-19 Radiography Database"
+SOURCE: Final = "covid19-radiography"
+_FOLDER: Final = "COVID-19_Radiography_Dataset"
+_CLASSES: Final = {
+    "COVID": FilmClass.COVID19,
+    "Lung_Opacity": FilmClass.PNEUMONIA,
+    "Normal": FilmClass.NORMAL,
+    "Viral Pneumonia": FilmClass.PNEUMONIA,
+}
+_NUMBER: Final = re.compile(r"(\d+)$")
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether a folder is laid out so."""
+    return bool(_class_folders(descend(root, _FOLDER)))
+
+
+def read(root: Path) -> LabelledSet:
+    """Read all class folders that are there.
+
+    Raises
+    ------
+    UsageError
+        A film lacks its mask, or a mask its film.
+    """
+    samples = tuple(_samples(descend(root, _FOLDER)))
+    notes = (
+        f"{SOURCE}: no patient is named; {BLOCK} file numbers in a row stand for one, and a fifth of these runs is for "
+        "testing",
+        f"{SOURCE}: infection was annotated on no film; none is used as a film without infection",
+    )
+    return LabelledSet(LAYOUT, samples, notes)
+
+
+def _class_folders(root: Path) -> list[Path]:
+    return [root / name for name in _CLASSES if (root / name / "images").is_dir()]
+
+
+def _samples(root: Path) -> Iterator[Sample]:
+    for folder in _class_folders(root):
+        images = films_in(folder / "images")
+        require_same_names(images, folder / "masks")
+        for image in images:
+            number = _NUMBER.search(image.stem)
+            group = f"{SOURCE}/{folder.name}/{block_of(int(number.group(1))) if number else image.stem}"
+            yield Sample(
+                image=image,
+                source=SOURCE,
+                group=group,
+                split=split_of(group),
+                film_class=_CLASSES[folder.name],
+                lung=folder / "masks" / image.name,
+                lung_convention=LungConvention.LUNG_FIELD,
+            )
