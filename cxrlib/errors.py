@@ -30,6 +30,16 @@ class RunError(CxrError):
     """A run cannot be planned, resumed or closed: a plan that is not this run's, counts that do not reconcile."""
 
 
+class BusyError(CxrError):
+    """Another run holds the lease of the results root for the same bundle and settings; nothing was done."""
+
+    exit_code = 4
+
+
+class LeaseLostError(RunError):
+    """This run showed no sign of life for so long that another took the results root over."""
+
+
 class FilmError(CxrError):
     """One film cannot be scored.
 

@@ -107,6 +107,12 @@ class RunSettings(_Group):
     )
     fetch_attempts: int = Field(default=4, ge=1, description="Tries at one object before it is rejected.")
     overlays: bool = Field(default=False, description="Write a PNG with both masks drawn on the film.")
+    lease_wait_s: float = Field(
+        default=0.0, ge=0, description="Seconds to wait for another run into the same results root; 0 leaves at once."
+    )
+    lease_ttl_s: float = Field(
+        default=60.0, ge=1, description="Seconds without a sign of life after which another run takes the root over."
+    )
 
 
 class Settings(BaseSettings):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import threading
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +19,9 @@ from cxrlib.errors import RunError, UsageError
 
 #: Stores on which one PUT is one atomic step; on anything else a temporary name is renamed.
 _SINGLE_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
+#: Stores whose own PUT can be told to fail where the object is there already (If-None-Match, ifGenerationMatch).
+_CONDITIONAL_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+_memory_lock = threading.Lock()
 _SUFFIX: Final = ".parquet"
 _PREFIX: Final = "part-"
 
@@ -103,6 +108,50 @@ class Store:
         except FileNotFoundError:
             return None
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Put an object where there is none, in one step; False where another is there already.
+
+        `data` must differ from what anybody else would put there: where an answer is lost on its way and the put is
+        repeated, that is how it is known for our own. Only right where `can_create` says so.
+        """
+        filesystem, path = self._open(key)
+        try:
+            if isinstance(filesystem, LocalFileSystem):
+                _create_file(Path(path), data)
+            elif "memory" in _protocols(filesystem):
+                with _memory_lock:
+                    filesystem.pipe_file(path, data, mode="create")
+            else:
+                filesystem.pipe_file(path, data, mode="create")
+        except OSError:  # FileExistsError, or what a store says in its stead
+            met = self.get(key)
+            if met is None:
+                raise
+            return met == data
+        return True
+
+    def can_create(self) -> bool:
+        """Whether `create` is one atomic step on this store. A bucket is asked by two puts of one object.
+
+        Servers that speak S3 but do not know If-None-Match take the second put as they took the first.
+        """
+        filesystem, _ = self._open("")
+        if isinstance(filesystem, LocalFileSystem) or "memory" in _protocols(filesystem):
+            return True
+        if not _CONDITIONAL_PUT & set(_protocols(filesystem)):
+            return False
+        key = f"_leases/.probe-{secrets.token_hex(8)}"
+        try:
+            return self.create(key, b"1") and not self.create(key, b"2")
+        finally:
+            self.delete(key)
+
+    def delete(self, key: str) -> None:
+        """Remove an object, where there is one."""
+        filesystem, path = self._open(key)
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.rm_file(path)
+
     def settle(self, partition: str, chunk_id: str, *, scores: bytes, rejects: bytes) -> None:
         """Put a chunk's two objects: rejects first, so that scores that are there say that the chunk is whole."""
         self.put(self.chunk_key(Kind.REJECTS, partition, chunk_id), rejects)
@@ -116,7 +165,7 @@ class Store:
 
     def chunks(self, kind: Kind, partition: str) -> frozenset[str]:
         """Return the ids of the chunks of which the object of `kind` is there."""
-        names = self._names(f"{kind}/bundle={partition}")
+        names = self.names(f"{kind}/bundle={partition}")
         return frozenset(
             name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
             for name in names
@@ -125,14 +174,15 @@ class Store:
 
     def partitions(self) -> tuple[str, ...]:
         """Return the bundles that have scores or rejects here, each as ``<name>-<digest8>``, sorted."""
-        names = {name for kind in Kind for name in self._names(kind.value)}
+        names = {name for kind in Kind for name in self.names(kind.value)}
         return tuple(sorted(name.removeprefix("bundle=") for name in names if name.startswith("bundle=")))
 
     def runs(self) -> tuple[str, ...]:
         """Return the ids of all runs into this root, sorted."""
-        return tuple(sorted(name for name in self._names("_runs") if not name.startswith(".")))
+        return tuple(sorted(name for name in self.names("_runs") if not name.startswith(".")))
 
-    def _names(self, folder: str) -> list[str]:
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the objects and folders in `folder` as they are now; none where it is not there."""
         filesystem, path = self._open(folder)
         filesystem.invalidate_cache(path)
         try:
@@ -151,6 +201,23 @@ class Store:
 def _protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
     protocol = filesystem.protocol
     return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+
+
+def _create_file(path: Path, data: bytes) -> None:
+    """Write under a hidden name, then link it to its own, which fails where that is taken."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        temporary.write_bytes(data)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links; a reader may then meet the object while it is still empty
+            with path.open("xb") as file:
+                file.write(data)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _put_file(path: Path, data: bytes) -> None:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, TextIO
 from pydantic import BaseModel, ConfigDict
 
 from cxrlib.errors import CxrError
+from cxrlib.lease import Held
 from cxrlib.settings import Settings
 from schemas import Manifest
 
@@ -26,7 +27,7 @@ class ScoreJob(BaseModel):
     """What is to be scored, by what and where to.
 
     `settings` is `Settings` without its secret key, which is never put into a message or a command line: the child
-    finds it where the parent did, in the environment or in the key file.
+    finds it where the parent did, in the environment or in the key file. `under` is a lease that the parent holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,7 @@ class ScoreJob(BaseModel):
     runner: str = "local"
     beam_options: tuple[str, ...] = ()
     debug: bool = False
+    under: Held | None = None
 
     @classmethod
     def of(cls, settings: Settings, **rest: Any) -> ScoreJob:
@@ -91,9 +93,15 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
         # Beam logs the traceback of what it then raises; whoever asked is told in one line.
         logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
 
+    one_at_a_time = threading.Lock()
+
     def send(message: Message) -> None:
-        answer.write(message.model_dump_json(exclude_none=True) + "\n")
-        answer.flush()
+        with one_at_a_time:
+            answer.write(message.model_dump_json(exclude_none=True) + "\n")
+            answer.flush()
+
+    def fail(error: CxrError) -> None:
+        send(Message(failure=Failure(message=str(error), exit_code=error.exit_code)))
 
     try:
         from pipelines.runners import RunnerChoice  # noqa: PLC0415
@@ -107,9 +115,11 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
             resume=job.resume,
             runner=RunnerChoice.parse(job.runner, job.beam_options),
             progress=lambda done, total: send(Message(progress=Progress(done=done, total=total))),
+            under=job.under,
+            on_lost=fail,  # whoever hears it ends this process group
         )
     except CxrError as error:
-        send(Message(failure=Failure(message=str(error), exit_code=error.exit_code)))
+        fail(error)
     except Exception as error:
         if job.debug:
             traceback.print_exc()

@@ -25,6 +25,7 @@ def nightly(
     resume: bool = False,
     runner: str = "local",
     beam_options: list[str] | None = None,
+    wait_s: float | None = None,
     retries: int = 2,
     debug: bool = False,
 ) -> Manifest:
@@ -42,6 +43,8 @@ def nightly(
         Id of the run; with `resume`, the run to take up again.
     runner : str
         ``local``, ``local:N`` for N worker processes, or a runner of Beam with its `beam_options`.
+    wait_s : float, optional
+        Seconds to wait for another run into `out` to end; as the settings say where it is not given (they say: leave).
     retries : int
         How often a run that fell is taken up again, by its id.
     debug : bool
@@ -53,6 +56,8 @@ def nightly(
         Of the closed run. Single films that failed are in its counts; they do not fail the flow.
     """
     settings = Settings() if bundle is None else Settings(bundle=bundle)
+    if wait_s is not None:
+        settings = settings.model_copy(update={"run": settings.run.model_copy(update={"lease_wait_s": wait_s})})
     job = ScoreJob.of(
         settings,
         sources=tuple(sources),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from cxrlib.errors import RunError, UsageError
+from cxrlib.errors import BusyError, CxrError, RunError, UsageError
 from flows.job import Failure, Message, Progress, ScoreJob
 from schemas import Manifest
 
@@ -31,7 +31,7 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
 
     Raises
     ------
-    UsageError, RunError
+    UsageError, BusyError, RunError
         As the child did; or RunError where it ended without a word, saying by which signal.
     """
     child = subprocess.Popen(  # noqa: S603 - see COMMAND
@@ -71,8 +71,9 @@ def _converse(child: subprocess.Popen[str], job: ScoreJob, on_progress: Callable
     return None
 
 
-def _error_of(failure: Failure) -> UsageError | RunError:
-    return (UsageError if failure.exit_code == UsageError.exit_code else RunError)(failure.message)
+def _error_of(failure: Failure) -> CxrError:
+    kinds: dict[int, type[CxrError]] = {kind.exit_code: kind for kind in (UsageError, BusyError)}
+    return kinds.get(failure.exit_code, RunError)(failure.message)
 
 
 def _epitaph(code: int) -> str:

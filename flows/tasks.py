@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
-from cxrlib.errors import RunError, UsageError
+from cxrlib.errors import BusyError, RunError, UsageError
 from cxrlib.verify import verify
 from flows.job import Progress, ScoreJob
 from flows.process import run_job
@@ -23,8 +23,8 @@ PROGRESS_EVERY_S = 2.0
 
 
 def _may_heal(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether a failed try is worth another: what was asked for wrongly stays wrong."""
-    return not isinstance(state.result(raise_on_failure=False), UsageError)
+    """Whether a failed try is worth another: what was asked for wrongly stays wrong, and who is busy was waited for."""
+    return not isinstance(state.result(raise_on_failure=False), UsageError | BusyError)
 
 
 class ProgressArtifact:

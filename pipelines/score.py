@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import apache_beam as beam
 
+from cxrlib import lease
 from cxrlib.bundle import Bundle, load_bundle
-from cxrlib.errors import RunError, UsageError
+from cxrlib.errors import LeaseLostError, RunError, UsageError
+from cxrlib.holding import holding
+from cxrlib.lease import Held, LeaseTerms
 from cxrlib.run import Run, close_run, new_run_id, read_manifest, resume_run, start_run
 from cxrlib.scoring import Recipe
 from cxrlib.settings import Settings
@@ -32,6 +36,8 @@ def score(
     progress: ProgressCallback | None = None,
     bundle: Bundle | None = None,
     engine: EngineFactory | None = None,
+    under: Held | None = None,
+    on_lost: Callable[[LeaseLostError], None] | None = None,
 ) -> Manifest:
     """Score what `sources` name into the results root `out`, and return the manifest of the closed run.
 
@@ -54,9 +60,17 @@ def score(
         Where it is loaded already; else ``settings.bundle`` is.
     engine : callable, optional
         Makes what runs the networks, in each worker process; else the engine of the bundle.
+    under : Held, optional
+        A lease that the caller holds; else one is taken for as long as the run lasts, as ``settings.run`` says.
+    on_lost : callable, optional
+        Called from a thread where another took the lease over; the run will not close, so that it may be ended there.
 
     Raises
     ------
+    BusyError
+        Another run into `out` is under way under the same bundle and settings.
+    LeaseLostError
+        This one showed no sign of life for so long that another took the results root over.
     UsageError
         Bad sources, results root, run id or runner.
     BundleError
@@ -69,22 +83,37 @@ def score(
     choice = RunnerChoice.parse(runner) if isinstance(runner, str) else runner
     store = Store.at(out)
     bundle = load_bundle(settings.bundle) if bundle is None else bundle
-    run = resume_run(sources, store, settings, bundle, run_id) if resume and run_id is not None else None
-    if run is None:
-        run = start_run(sources, store, settings, bundle, new_run_id() if run_id is None else run_id)
-    elif closed := read_manifest(store, run.header.run_id):
-        return closed
+    run_id = new_run_id() if run_id is None else run_id
     engine = engine or BundleEngine(settings, bundle.digest)
+    with _leased(store, settings, bundle, run_id, under=under, on_lost=on_lost) as check:
+        run = resume_run(sources, store, settings, bundle, run_id) if resume else None
+        if run is None:
+            run = start_run(sources, store, settings, bundle, run_id)
+        elif closed := read_manifest(store, run_id):
+            return closed
+        return _score(run, job_of(run, settings, bundle), engine, choice, progress=progress, check_lease=check)
+
+
+def _score(
+    run: Run,
+    job: Job,
+    engine: EngineFactory,
+    choice: RunnerChoice,
+    *,
+    progress: ProgressCallback | None,
+    check_lease: Callable[[], None],
+) -> Manifest:
     unsettled = run.unsettled()
     started = time.monotonic()
     if unsettled:
-        with reporting(progress, store, run.header.partition, run.header.run_id, run.chunks):
-            run_graph(job_of(run, settings, bundle), engine, choice)
+        with reporting(progress, run.store, run.header.partition, run.header.run_id, run.chunks):
+            run_graph(job, engine, choice)
     left = run.unsettled()
     if left:
         raise RunError(
             f"run {run.header.run_id}: expected {len(unsettled)} chunks to be settled; met {len(left)} that are not"
         )
+    check_lease()
     return close_run(
         run,
         runner=str(choice),
@@ -92,6 +121,26 @@ def score(
         films_here=sum(chunk.films for chunk in unsettled),
         seconds=time.monotonic() - started,
     )
+
+
+@contextmanager
+def _leased(
+    store: Store,
+    settings: Settings,
+    bundle: Bundle,
+    run_id: str,
+    *,
+    under: Held | None,
+    on_lost: Callable[[LeaseLostError], None] | None,
+) -> Iterator[Callable[[], None]]:
+    """Give what checks the lease, be it the caller's or one of our own."""
+    if under is not None:
+        lease.check(store, under)
+        yield lambda: lease.check(store, under)
+        return
+    scope = lease.scope_of(bundle.partition, settings.digest())
+    with holding(store, scope, run_id, LeaseTerms.of(settings.run), on_lost=on_lost) as held:
+        yield held.check
 
 
 def job_of(run: Run, settings: Settings, bundle: Bundle) -> Job:

@@ -15,6 +15,7 @@ from flows.cli.options import settings_from
 @click.option("--bundle", help="Model bundle: a name (`cxr models list`) or the URI of one.")
 @click.option("--run-id", help="Name of this run; a run of this name that fell is taken up again.")
 @click.option("--runner", default="local", show_default=True, help="As for `cxr score`.")
+@click.option("--wait", type=float, metavar="SECONDS", help="Wait so long for another run to end.  [default: leave]")
 @click.option("--retries", type=click.IntRange(0), default=2, show_default=True, help="Tries after the first.")
 @json_option
 @debug_option
@@ -27,6 +28,7 @@ def nightly(
     bundle: str | None,
     run_id: str | None,
     runner: str,
+    wait: float | None,
     retries: int,
     as_json: bool,
 ) -> int:
@@ -35,7 +37,7 @@ def nightly(
     It needs no Prefect server: without PREFECT_API_URL, Prefect runs its own while the flow runs. Settings other than
     these come from CXR_ environment variables. To have it run every night, see infra/prefect.yaml.
     """
-    settings_from({"bundle": bundle})  # a wrong setting is told before a server is started
+    settings_from({"bundle": bundle, "wait": wait})  # a wrong setting is told before a server is started
 
     from flows.nightly import nightly as flow
     from flows.quiet import hide_tracebacks
@@ -50,6 +52,7 @@ def nightly(
         run_id=run_id,
         resume=run_id is not None,
         runner=runner,
+        wait_s=wait,
         retries=retries,
         debug=invocation.debug,
     )

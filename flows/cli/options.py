@@ -23,6 +23,7 @@ SETTING_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "batch_size": ("run", "batch_size"),
     "chunk_size": ("run", "chunk_size"),
     "overlays": ("run", "overlays"),
+    "wait": ("run", "lease_wait_s"),
     "privacy_key_file": ("privacy", "key_file"),
     "dates": ("privacy", "dates"),
     "uids": ("privacy", "uids"),
@@ -37,6 +38,12 @@ _OPTIONS = (
     click.option("--batch-size", type=int, help="Films handed to the networks at a time."),
     click.option("--chunk-size", type=int, help="Films settled at a time: what a crash can cost."),
     click.option("--overlays", is_flag=True, default=None, help="Also write a PNG of each film with its masks drawn."),
+    click.option(
+        "--wait",
+        type=float,
+        metavar="SECONDS",
+        help="Wait so long for another run into the same results root to end.  [default: leave at once]",
+    ),
     click.option(
         "--privacy-key-file",
         type=click.Path(dir_okay=False),
