@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlib.errors import FilmError
+from cxrlib.resample import resize
 from cxrlib.types import Display, LookupTable, RawImage, Window, WindowFunction
 from schemas import Reason, Windowing
 
@@ -69,16 +70,6 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     shown = np.asarray(cv2.LUT(np.ascontiguousarray(indices), table), dtype=np.uint16)
     resized = resize(shown, rows, columns)
     return Grey((resized.astype(np.float32) / np.float32(_STEPS)), windowing)
-
-
-def resize(pixels: NDArray[np.uint16], rows: int, columns: int) -> NDArray[np.uint16]:
-    """Average over areas where the result is smaller, interpolate linearly where it is larger; aspect is not kept."""
-    smaller = (min(columns, pixels.shape[1]), min(rows, pixels.shape[0]))
-    if smaller != pixels.shape[::-1]:
-        pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA).astype(np.uint16, copy=False)
-    if smaller != (columns, rows):
-        pixels = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_LINEAR).astype(np.uint16, copy=False)
-    return pixels
 
 
 def grey_table(

@@ -44,9 +44,7 @@ def clean(prediction: Prediction, constants: Postprocess) -> Masks:
         NO_LUNG if no lung pixel remains, so that no film is 0 % infected for want of a lung; IMPLAUSIBLE_LUNG if the
         mask has a size or shape that no chest film has (`cxrlib.plausibility`).
     """
-    positive = prediction.lung > np.float32(constants.lung_threshold)
-    filled = fill_holes(positive, constants.max_hole_fraction)
-    regions = large_regions(filled, constants.min_region_fraction)
+    regions = lung_regions(prediction.lung, constants)
     lung = regions.labels > 0
     check_share(lung, constants)
     sides = lungs.part(lung, regions)
@@ -60,6 +58,15 @@ def clean(prediction: Prediction, constants: Postprocess) -> Masks:
         lungs_found=sides.found,
         split=sides.split,
     )
+
+
+def lung_regions(probability: NDArray[np.float32], constants: Postprocess) -> Regions:
+    """Return the lung as regions: thresholded, holes filled, small regions removed (qu-ex section 3.2).
+
+    This is the lung that a row measures, and that the later network of a cascade is shown. It may be empty.
+    """
+    positive = probability > np.float32(constants.lung_threshold)
+    return large_regions(fill_holes(positive, constants.max_hole_fraction), constants.min_region_fraction)
 
 
 def fill_holes(mask: NDArray[np.bool_], max_hole_fraction: float) -> NDArray[np.bool_]:

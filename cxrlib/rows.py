@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cxrlib import rle
+from cxrlib import localisation, rle
 from cxrlib.severity import areas_mm2
 from cxrlib.types import Extent, ImageRef, ScoredFilm
 from schemas import REJECTS, SCORES, FilmClass, Reason
@@ -31,6 +31,7 @@ _DISTINCT_TEXT: Final = frozenset(
         "patient_key",
         "lung_rle",
         "infection_rle",
+        "localisation_map",
         "message",
     }
 )
@@ -144,9 +145,9 @@ def _probability(of: FilmClass) -> _Film:
 
 
 def _class_label(film: ScoredFilm) -> str | None:
-    """Return the most probable class; of equals, the first in the order of `FilmClass`."""
+    """Return the most probable class; of equals, the first on the bundle's card: the one that is localised."""
     classes = film.prediction.classes
-    return None if classes is None else max((c for c in FilmClass if c in classes), key=lambda c: classes[c]).value
+    return None if classes is None else max(classes, key=lambda of: classes[of]).value
 
 
 def _lung_mm2(extent: Callable[[ScoredFilm], Extent]) -> _Film:
@@ -194,6 +195,11 @@ def _infection_rle(film: ScoredFilm) -> str | None:
     return None if film.masks.infection is None else rle.encode(film.masks.infection)
 
 
+def _localisation_map(film: ScoredFilm) -> str | None:
+    cells = film.prediction.localisation_cells
+    return None if cells is None else localisation.encode(cells)
+
+
 #: How each column of SCORES, besides provenance, is taken from a film.
 _SCORE_COLUMNS: Final[dict[str, _Film]] = {
     "uri": lambda film: film.ref.uri,
@@ -235,10 +241,12 @@ _SCORE_COLUMNS: Final[dict[str, _Film]] = {
     "infected_regions": lambda film: film.severity.regions,
     "infected": _infected,
     "grade": lambda film: None if film.severity.grade is None else film.severity.grade.value,
+    "localisation_percent": lambda film: film.severity.localisation_percent,
     "mask_rows": lambda film: film.masks.left.shape[0],
     "mask_columns": lambda film: film.masks.left.shape[1],
     "lung_rle": lambda film: rle.encode(film.masks.lung),
     "infection_rle": _infection_rle,
+    "localisation_map": _localisation_map,
     "qc_windowing": lambda film: film.image.windowing.value,
     "qc_inverted": lambda film: film.image.facts.inverted,
     "qc_polarity_corrected": lambda film: film.image.polarity_corrected,

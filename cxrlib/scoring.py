@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrlib.errors import FilmError
 from cxrlib.fetch import fetch
@@ -22,7 +23,7 @@ from cxrlib.rows import RejectedFilm
 from cxrlib.settings import Settings
 from cxrlib.severity import measure
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
-from schemas import Reason
+from schemas import Card, Reason
 from schemas.card import GradeCuts, Postprocess
 
 _log: Final = logging.getLogger(__name__)
@@ -38,12 +39,21 @@ class Recipe:
         Grid that the networks read.
     postprocess : Postprocess
     grades : GradeCuts
+    localisation_threshold : float or None
+        Above which the localisation map counts; None where the bundle localises nothing.
     """
 
     rows: int
     columns: int
     postprocess: Postprocess
     grades: GradeCuts
+    localisation_threshold: float | None = None
+
+    @classmethod
+    def of(cls, card: Card) -> Recipe:
+        """Return the recipe of a card."""
+        threshold = None if card.localisation is None else card.localisation.threshold
+        return cls(card.input.rows, card.input.columns, card.postprocess, card.grades, threshold)
 
 
 def read_listed(ref: ImageRef, settings: Settings, recipe: Recipe) -> CxrImage | FilmError:
@@ -60,12 +70,18 @@ def assess(ref: ImageRef, image: CxrImage, prediction: Prediction, recipe: Recip
     """Clean the masks of one film and measure them, or say why they are not to be trusted."""
     try:
         masks = clean(prediction, recipe.postprocess)
-        severity = measure(masks, image.pixel_mm2, recipe.grades)
+        severity = measure(masks, image.pixel_mm2, recipe.grades, _localised(prediction, recipe))
     except FilmError as error:
         return error
     except Exception as error:
         return _fault(ref, error, Reason.MODEL_FAILED, "masks that can be measured")
     return ScoredFilm(ref=ref, image=image, prediction=prediction, masks=masks, severity=severity)
+
+
+def _localised(prediction: Prediction, recipe: Recipe) -> NDArray[np.bool_] | None:
+    """Return where the localisation map exceeds its threshold."""
+    found, threshold = prediction.localisation, recipe.localisation_threshold
+    return None if found is None or threshold is None else found > np.float32(threshold)
 
 
 def without_pixels(film: ScoredFilm) -> ScoredFilm:

@@ -24,7 +24,9 @@ class AreasMm2:
     infection: float | None
 
 
-def measure(masks: Masks, pixel_mm2: float | None, cuts: GradeCuts) -> Severity:
+def measure(
+    masks: Masks, pixel_mm2: float | None, cuts: GradeCuts, localised: NDArray[np.bool_] | None = None
+) -> Severity:
     """Measure a film's masks.
 
     Parameters
@@ -35,6 +37,8 @@ def measure(masks: Masks, pixel_mm2: float | None, cuts: GradeCuts) -> Severity:
         Area of one mask pixel in mm2 at the detector (`CxrImage.pixel_mm2`); None where the spacing is unknown.
     cuts : GradeCuts
         Percent at which each grade begins, from the bundle's card.
+    localised : bool array, rows x columns of the masks, or None
+        Where the localisation map exceeds its threshold; None where the bundle localises nothing.
 
     Returns
     -------
@@ -51,6 +55,7 @@ def measure(masks: Masks, pixel_mm2: float | None, cuts: GradeCuts) -> Severity:
         regions=None if masks.infection is None else count_regions(masks.infection),
         grade=None if percent is None else cuts.grade(percent),
         pixel_mm2=pixel_mm2,
+        localisation_percent=None if localised is None else _extent(masks.lung, localised).percent,
     )
 
 

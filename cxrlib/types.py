@@ -13,6 +13,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrlib.localisation import spread
 from schemas import FilmClass, Grade, LungsFound, SourceFormat, View, Windowing
 
 
@@ -209,12 +210,22 @@ class Prediction:
         Probability per pixel, in [0, 1].
     classes : dict of FilmClass to float
         Probability per class; sums to 1.
+    localisation_cells : uint8 array or None
+        What spoke for the most probable class, 0 to 255, on the grid of the layer that was explained
+        (`cxrlib.localisation`).
     """
 
     lung: NDArray[np.float32]
     infection: NDArray[np.float32] | None
     classes: dict[FilmClass, float] | None
     precision: str
+    localisation_cells: NDArray[np.uint8] | None = None
+
+    @property
+    def localisation(self) -> NDArray[np.float32] | None:
+        """What spoke for the most probable class: float32 in [0, 1], rows x columns of the bundle's input."""
+        cells = self.localisation_cells
+        return None if cells is None else spread(cells, *self.lung.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,7 +275,16 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Severity:
-    """What the masks measure. `pixel_mm2` is the area of one mask pixel, None where the spacing is unknown."""
+    """What the masks measure.
+
+    Attributes
+    ----------
+    pixel_mm2 : float or None
+        Area of one mask pixel; None where the spacing is unknown.
+    localisation_percent : float or None
+        Percent of both lungs where the localisation map exceeds its threshold, 0 to 100; None where the bundle
+        localises nothing.
+    """
 
     whole: Extent
     left: Extent
@@ -272,6 +292,7 @@ class Severity:
     regions: int | None
     grade: Grade | None
     pixel_mm2: float | None
+    localisation_percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,11 +17,16 @@ from cxrlib.ledger import read_columns
 from cxrlib.plan import PlanHeader, chunks_of, read_plan
 from cxrlib.run import read_manifest
 from cxrlib.store import Kind, Store
-from schemas import PLAN, REJECTS, SCORES, Counts, Disposition, Manifest
+from schemas import PLAN, REJECTS, Counts, Disposition, Manifest
+from schemas.scores import SCORES_VERSION, score_columns
 
 _EXAMPLES: Final = 5
 _VERSION_KEY: Final = b"cxr.schema_version"
-_SCHEMAS: Final = {Kind.SCORES: SCORES, Kind.REJECTS: REJECTS}
+#: Columns of what is stored, by kind and by the schema versions that are read.
+_COLUMNS_OF: Final[dict[Kind, dict[bytes | None, list[str]]]] = {
+    Kind.SCORES: {str(v).encode(): score_columns(v) for v in range(1, SCORES_VERSION + 1)},
+    Kind.REJECTS: {REJECTS.metadata[_VERSION_KEY]: REJECTS.names},
+}
 _IDENTITY: Final = ["uri", "version"]
 _COLUMNS: Final = [*_IDENTITY, "bundle_digest", "config_digest", "run_id"]
 
@@ -103,10 +108,10 @@ class _Findings:
 def verify(out: str) -> VerifyReport:
     """Check the results root `out`.
 
-    Checked are: each object is Parquet of the present schema version; each chunk of a closed run has both its objects;
-    each film that a closed run planned to score, or took for settled, has exactly one outcome that counts (a score,
-    a final reject, or the reject of that very try); each duplicate's original is in the plan; each row's film is in
-    the plan of the run it names; and the counts equal those of the manifest.
+    Checked are: each object is Parquet of a schema version that is read; each chunk of a closed run has both its
+    objects; each film that a closed run planned to score, or took for settled, has exactly one outcome that counts (a
+    score, a final reject, or the reject of that very try); each duplicate's original is in the plan; each row's film
+    is in the plan of the run it names; and the counts equal those of the manifest.
 
     Raises
     ------
@@ -188,7 +193,7 @@ def _rows(store: Store, found: _Findings) -> pa.Table:
                 except RunError as error:
                     found.add(ProblemKind.UNREADABLE, [str(error)])
                     continue
-                if _version(schema) != _version(_SCHEMAS[kind]) or schema.names != _SCHEMAS[kind].names:
+                if schema.names != _COLUMNS_OF[kind].get(_version(schema)):
                     found.add(ProblemKind.WRONG_SCHEMA, [uri])
                 tables.append(_as_rows(table, kind, chunk_id))
     return pa.concat_tables(tables)

@@ -145,9 +145,7 @@ def _leased(
 
 def job_of(run: Run, settings: Settings, bundle: Bundle) -> Job:
     """Return what the workers of a run must know."""
-    card = bundle.card
-    recipe = Recipe(card.input.rows, card.input.columns, card.postprocess, card.grades)
-    return Job(run.store, run.header, run.provenance, settings, recipe)
+    return Job(run.store, run.header, run.provenance, settings, Recipe.of(bundle.card))
 
 
 def run_graph(job: Job, engine: EngineFactory, choice: RunnerChoice) -> None:

@@ -101,7 +101,8 @@ def _finish(film: InferredFilm, job: Job) -> DoneFilm:
         return DoneFilm(film.chunk, rejected(film.ref, outcome))
     if job.settings.run.overlays:
         key = job.store.overlay_key(job.header.partition, outcome.image.content_digest)
-        job.store.put(key, draw(outcome.image, outcome.masks))
+        localisation, threshold = outcome.prediction.localisation, job.recipe.localisation_threshold
+        job.store.put(key, draw(outcome.image, outcome.masks, localisation, threshold))
     return DoneFilm(film.chunk, without_pixels(outcome))
 
 

@@ -43,8 +43,8 @@ class Input(_Strict):
 class NetworkInput(_Strict):
     """Where one network reads otherwise than its bundle; what is not given is the bundle's.
 
-    The film is brought from the bundle's grid to this one by area where no side grows, and bilinearly where one does.
-    Masks come back to the bundle's grid bilinearly, as probabilities.
+    The film is brought from the bundle's grid to this one, and probability maps from this one to the bundle's, by area
+    where a side shrinks and linearly where it grows (`cxrlib.resample.resize`).
     """
 
     rows: int | None = Field(default=None, ge=32, le=2048, multiple_of=32)

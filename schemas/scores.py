@@ -8,7 +8,9 @@ import pyarrow as pa
 
 from schemas.fields import CATEGORY, IDENTITY, PROVENANCE, field, versioned
 
-SCORES_VERSION: Final = 1
+SCORES_VERSION: Final = 2
+#: Columns that rows of an older version lack, by the version that brought them; null where they are read together.
+SCORES_SINCE: Final[dict[str, int]] = {"localisation_percent": 2, "localisation_map": 2}
 
 _F4 = pa.float32()
 _I4 = pa.int32()
@@ -91,6 +93,14 @@ SCORES: Final[pa.Schema] = versioned(
         ),
         field("infected", pa.bool_(), "Whether any infected pixel remains (qu-ex 3.3).", nullable=True),
         field("grade", CATEGORY, "none, mild, moderate, severe or critical by percent infected.", nullable=True),
+        field(
+            "localisation_percent",
+            _F4,
+            "Share of both lungs where the localisation map exceeds its threshold (hybrid, Grad-CAM); it speaks for "
+            "class_label, be that normal. Null where the bundle has no such map.",
+            unit="percent",
+            nullable=True,
+        ),
         field("mask_rows", pa.int16(), "Rows of the grid both masks are drawn on.", unit="px"),
         field("mask_columns", pa.int16(), "Columns of that grid.", unit="px"),
         field("lung_rle", pa.string(), "Cleaned lung mask, both lungs: COCO compressed run lengths on the mask grid."),
@@ -98,6 +108,13 @@ SCORES: Final[pa.Schema] = versioned(
             "infection_rle",
             pa.string(),
             "Cleaned infection mask: COCO compressed run lengths on the mask grid.",
+            nullable=True,
+        ),
+        field(
+            "localisation_map",
+            pa.string(),
+            "What spoke for class_label: <rows>x<columns>:<Base64 of one byte a cell>, 0 to 255 for 0 to 1; "
+            "cxrlib.localisation.decode draws it on the mask grid.",
             nullable=True,
         ),
         field("qc_windowing", CATEGORY, "How grey was made: voi_lut, window or percentile."),
@@ -111,3 +128,8 @@ SCORES: Final[pa.Schema] = versioned(
         *PROVENANCE,
     ],
 )
+
+
+def score_columns(version: int) -> list[str]:
+    """Return the names of the columns that score rows of schema version `version` have."""
+    return [name for name in SCORES.names if SCORES_SINCE.get(name, 1) <= version]

@@ -9,77 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from cxrlib.bundle import Bundle
-from cxrlib.errors import BundleError, FilmError, UsageError
-from cxrlib.models.catalog import architecture
+from cxrlib.errors import FilmError
+from cxrlib.localisation import to_cells
+from cxrlib.models.hardware import choose_device, choose_precision, release
+from cxrlib.models.system import System
 from cxrlib.types import CxrImage, Prediction
 from schemas import Reason
-from schemas.card import Network
 
 _LOG = logging.getLogger(__name__)
-
-
-class Precision(StrEnum):
-    """Arithmetic of the networks."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
-
-
-_DTYPES: Final = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
-
-
-def choose_device(wanted: str) -> torch.device:
-    """Return the device called `wanted`; ``auto`` is the first CUDA device, else the CPU.
-
-    Raises
-    ------
-    UsageError
-        The name is not a device, or this machine has no such device.
-    """
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise UsageError(f"device {wanted!r}: expected auto, cpu, cuda or cuda:N") from error
-    if device.type not in {"cpu", "cuda"}:
-        raise UsageError(f"device {wanted!r}: expected auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {wanted!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
-
-
-def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """Return the precision called `wanted`; ``auto`` is bf16 where the hardware multiplies in it, else fp32.
-
-    The choice follows from what the processor says of itself and not from a timing, so it is the same in every run.
-    """
-    if wanted != "auto":
-        return Precision(wanted)
-    if device.type == "cuda":
-        return Precision.BF16 if torch.cuda.get_device_capability(device) >= (8, 0) else Precision.FP16
-    capabilities = torch.cpu.get_capabilities()
-    fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return Precision.BF16 if fast else Precision.FP32
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    plan: Network
-    module: nn.Module
 
 
 class Engine:
@@ -104,10 +47,7 @@ class Engine:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.batch = bundle.card.input.batch
-        self._networks = [
-            _Loaded(plan, load_network(plan, bundle.weights(plan)).to(self.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
-            for plan in bundle.card.networks
-        ]
+        self._system = System(bundle, self.device, self.precision)
 
     def predict(self, images: Sequence[CxrImage]) -> list[Prediction | FilmError]:
         """Return one outcome per film, in order: its prediction, or why the networks failed on this film alone.
@@ -135,7 +75,7 @@ class Engine:
                 if size == 1:
                     raise
                 self.batch = max(1, size // 2)
-                _release(self.device)
+                release(self.device)
                 _LOG.warning("out of memory with %d films on %s; going on with %d", size, self.device, self.batch)
                 continue
             start += size
@@ -157,59 +97,17 @@ class Engine:
             return [*self._isolating(films[:middle]), *self._isolating(films[middle:])]
 
     def _forward(self, films: Sequence[NDArray[np.float32]]) -> Iterator[Prediction | FilmError]:
-        probabilities = self._probabilities(films)
-        lung = probabilities["lung"]
-        infection = probabilities.get("infection")
-        classes = probabilities.get("classes")
+        found = self._system.run(films, self.batch)
         for index in range(len(films)):
-            if not all(np.isfinite(output[index]).all() for output in probabilities.values()):
+            if not found.finite(index):
                 yield FilmError(Reason.MODEL_FAILED, expected="finite numbers from the networks", met="NaN or infinity")
                 continue
             yield Prediction(
-                lung=lung[index],
-                infection=None if infection is None else infection[index],
-                classes=None if classes is None else dict(zip(self.card.classes, classes[index].tolist(), strict=True)),
+                lung=found.lung[index],
+                infection=None if found.infection is None else found.infection[index],
+                classes=None
+                if found.classes is None
+                else dict(zip(self.card.classes, found.classes[index].tolist(), strict=True)),
                 precision=self.precision.value,
+                localisation_cells=None if found.attribution is None else to_cells(found.attribution[index]),
             )
-
-    @torch.inference_mode()
-    def _probabilities(self, films: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """Run all networks over one padded batch; float32 probabilities by output, cut back to the films given."""
-        rows, columns = self.card.input.rows, self.card.input.columns
-        padded = np.zeros((self.batch, 1, rows, columns), dtype=np.float32)
-        padded[: len(films), 0] = films
-        film = torch.from_numpy(padded).to(self.device).contiguous(memory_format=torch.channels_last)
-        found: dict[str, Tensor] = {}
-        for network in self._networks:
-            read = film
-            if network.plan.reads == "lung_masked_film":
-                read = film * (found["lung"] > self.card.postprocess.lung_threshold)[:, None]
-            normalised = (read - self.card.input.mean) / self.card.input.std
-            reduced = self.precision is not Precision.FP32
-            with torch.autocast(self.device.type, dtype=_DTYPES[self.precision], enabled=reduced):
-                logits = network.module(normalised)
-            for output in network.plan.outputs:
-                raw = logits[output].float()
-                found[output] = torch.softmax(raw, dim=1) if output == "classes" else torch.sigmoid(raw)
-        return {name: tensor[: len(films)].cpu().numpy() for name, tensor in found.items()}
-
-
-def load_network(plan: Network, weights: bytes) -> nn.Module:
-    """Build a network of a card and load its safetensors weights, strictly; ready for inference, float32.
-
-    Raises
-    ------
-    BundleError
-        The weights do not fit the architecture.
-    """
-    module = architecture(plan.architecture).build(plan.arguments)
-    try:
-        module.load_state_dict(safetensors.torch.load(weights), strict=True)
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        raise BundleError(f"network {plan.name}: its weights do not fit {plan.architecture}: {error}") from error
-    return module.float().eval()
-
-
-def _release(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

@@ -30,8 +30,7 @@ MEBIBYTE = 2**20
 def measured() -> dict[str, dict[str, float]]:
     """Score the phantoms as an archive is scored, in fp32, and return their figures by seed."""
     bundle = load_bundle("default")
-    card = bundle.card
-    recipe = Recipe(card.input.rows, card.input.columns, card.postprocess, card.grades)
+    recipe = Recipe.of(bundle.card)
     images = [
         read_film(encode_png(make_phantom(seed, rows=512, columns=512)), Settings(), recipe.rows, recipe.columns)
         for seed in SEEDS

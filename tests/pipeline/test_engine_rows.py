@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from cxrlib.models.engine import Engine
 from cxrlib.phantom.encode import encode_png
@@ -16,6 +14,8 @@ from cxrlib.settings import RunSettings, Settings
 from pipelines.score import score
 from tests.pipeline.trees import objects
 from tests.unit.tiny_bundle import tiny_bundle
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FILMS = 9
 
@@ -35,15 +35,6 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / f"{seed:02}.png").write_bytes(encode_png(make_phantom(seed, rows=160, columns=160)))
     (root / "05-bad.png").write_bytes(b"no film")
     return root
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny networks on many threads mostly wait for one another, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def run(archive: Path, out: Path, *, batch_size: int, chunk_size: int = 6, reverse: bool = False) -> None:

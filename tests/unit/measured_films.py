@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.masks import clean
 from cxrlib.rows import Provenance
-from cxrlib.severity import measure
+from cxrlib.scoring import Recipe, assess
 from cxrlib.types import CxrImage, FilmFacts, ImageRef, Prediction, ScoredFilm
 from schemas import FilmClass, SourceFormat, View, Windowing
 from schemas.card import GradeCuts, Postprocess
@@ -47,8 +47,12 @@ def scored_film(
     with_infection: bool = True,
     classes: dict[FilmClass, float] | None = None,
     spacing_mm: tuple[float, float] | None = (0.2, 0.1),
+    cells: NDArray[np.uint8] | None = None,
 ) -> ScoredFilm:
-    """Return a whole scored film; `content` stands for its bytes (by default, the URI does)."""
+    """Return a whole scored film; `content` stands for its bytes (by default, the URI does).
+
+    `cells` are those of its localisation, which counts above 0.5.
+    """
     lung = two_lungs()
     infection = ellipse(SIDE, 0.6, 0.28, 0.1, 0.08) & infected
     facts = FilmFacts(
@@ -73,10 +77,11 @@ def scored_film(
         clipped_fraction=0.01,
     )
     predicted = prediction(lung, infection if with_infection else None, classes)
-    masks = clean(predicted, Postprocess())
-    return ScoredFilm(
-        ImageRef(uri, version, 1000), image, predicted, masks, measure(masks, image.pixel_mm2, GradeCuts())
-    )
+    predicted = dataclasses.replace(predicted, localisation_cells=cells)
+    recipe = Recipe(SIDE, SIDE, Postprocess(), GradeCuts(), None if cells is None else 0.5)
+    film = assess(ImageRef(uri, version, 1000), image, predicted, recipe)
+    assert isinstance(film, ScoredFilm)
+    return film
 
 
 def provenance(

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from cxrlib import cohort
@@ -18,6 +20,7 @@ from cxrlib.rows import Provenance, parquet_bytes, rejects_table, scores_table
 from cxrlib.store import Kind, Store
 from cxrlib.types import ScoredFilm
 from schemas import SCORES, Counts, FilmClass, Manifest
+from schemas.scores import score_columns
 from tests.unit.measured_films import provenance, scored_film
 
 _SURE = {FilmClass.COVID19: 0.9, FilmClass.PNEUMONIA: 0.1, FilmClass.NORMAL: 0.0}
@@ -128,6 +131,27 @@ def test_columns_have_types_that_do_not_hang_on_the_values(memory: Store) -> Non
     assert films["infection_px"].isna().tolist() == [False, True]
     alone = cohort.load(memory.root, columns=["uri", "grade", "infected", "infection_px"])
     assert alone.dtypes.to_dict() == films[list(alone.columns)].dtypes.to_dict()
+
+
+def test_rows_of_the_schema_before_are_read_together_with_those_of_the_present(tmp_path: Path) -> None:
+    store = Store.at(str(tmp_path))
+    cells = np.array([[0, 255], [0, 0]], np.uint8)
+    settle(store, [scored_film("s3://b/new", cells=cells)], chunk_id="0002")
+    old = scores_table([scored_film("s3://b/old")], provenance()).select(score_columns(1))
+    old = old.replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": b"1"})
+    rejects = parquet_bytes(rejects_table([], provenance()))
+    for chunk_id in ("0001", "0003"):
+        of_chunk = old.set_column(0, old.schema.field("uri"), pa.array([f"s3://b/old-{chunk_id}"]))
+        of_chunk = of_chunk.set_column(2, old.schema.field("content_digest"), pa.array([chunk_id]))
+        store.settle("default-abababab", chunk_id, scores=parquet_bytes(of_chunk), rejects=rejects)
+    films = cohort.load(str(tmp_path))
+    assert films["uri"].tolist() == ["s3://b/new", "s3://b/old-0001", "s3://b/old-0003"]
+    assert list(films.columns) == SCORES.names
+    assert films["localisation_map"].isna().tolist() == [False, True, True]
+    assert films["localisation_percent"].isna().tolist() == [False, True, True]
+    assert films["localisation_percent"].dtype == "float32"
+    assert films["percent_infected"].notna().all()
+    assert len(pd.read_parquet(tmp_path / "scores")) == 3
 
 
 def test_columns_are_those_asked_for_in_that_order(memory: Store) -> None:

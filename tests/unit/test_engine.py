@@ -9,12 +9,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cxrlib.errors import BundleError, FilmError, UsageError
-from cxrlib.models import engine as engine_module
-from cxrlib.models.engine import Engine, Precision, choose_device, choose_precision
+from cxrlib.bundle import Bundle
+from cxrlib.errors import FilmError
+from cxrlib.models import network as network_module
+from cxrlib.models.engine import Engine
+from cxrlib.models.system import Found, System
 from cxrlib.types import CxrImage, FilmFacts, Prediction
-from schemas import Card, Reason, SourceFormat, Windowing
+from schemas import Reason, SourceFormat, Windowing
+from schemas.card import Network
 from tests.unit.tiny_bundle import tiny_bundle
+from tests.unit.tiny_systems import LAYER, tiny_network, tiny_system
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def film(seed: int) -> CxrImage:
@@ -33,12 +39,28 @@ def same(a: Prediction | FilmError, b: Prediction | FilmError) -> bool:
     assert a.infection is not None
     assert b.infection is not None
     masks = np.array_equal(a.lung, b.lung) and np.array_equal(a.infection, b.infection)
+    if a.localisation_cells is None or b.localisation_cells is None:
+        assert a.localisation_cells is b.localisation_cells
+    else:
+        masks = masks and np.array_equal(a.localisation_cells, b.localisation_cells)
     return masks and a.classes == b.classes
 
 
-@pytest.fixture(scope="module", params=["fp32", "bf16"])
+def everything() -> Bundle:
+    """Return a bundle of all kinds of network: an ensemble, inputs of their own, a cascade and a localisation."""
+    return tiny_system(
+        tiny_network("lung", "lung", "infection"),
+        tiny_network("lung-2", "lung", seed=8, input={"rows": 32, "columns": 96}),
+        tiny_network("classifier", "classes", seed=9, reads="lung_masked_film", input={"mean": 0.2, "std": 0.3}),
+        localisation={"network": "classifier", "layer": LAYER},
+        postprocess={"lung_threshold": 0.3},
+    )
+
+
+@pytest.fixture(scope="module", params=["one-fp32", "one-bf16", "all-fp32", "all-bf16"])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return Engine(tiny_bundle(), device="cpu", precision=request.param)
+    kind, precision = request.param.split("-")
+    return Engine(tiny_bundle() if kind == "one" else everything(), device="cpu", precision=precision)
 
 
 def test_outputs_are_probabilities_on_the_cards_grid(engine: Engine) -> None:
@@ -95,50 +117,92 @@ class _Poisoned(torch.nn.Module):
         return self.inner(films)  # type: ignore[no-any-return]
 
 
-def poison(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = engine_module.load_network
-    monkeypatch.setattr(engine_module, "load_network", lambda plan, weights: _Poisoned(load(plan, weights)))
+def poison(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    load = network_module.load_network
+
+    def poisoned(plan: Network, weights: bytes) -> torch.nn.Module:
+        network = load(plan, weights)
+        return _Poisoned(network) if plan.name == name else network
+
+    monkeypatch.setattr(network_module, "load_network", poisoned)
 
 
-def test_a_poisoned_batch_is_bisected_so_that_only_the_bad_film_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    healthy = Engine(tiny_bundle(), device="cpu", precision="fp32").predict([film(seed) for seed in range(8)])
-    poison(monkeypatch)
+def parallel(layer: str) -> Bundle:
+    """Return a bundle whose second network is explained; both read the film."""
+    return tiny_system(
+        tiny_network("tiny", "lung", "infection"),
+        tiny_network("classifier", "classes", seed=9),
+        localisation={"network": "classifier", "layer": layer},
+    )
+
+
+@pytest.mark.parametrize("bad", ["tiny", "classifier"])
+def test_a_poisoned_batch_is_bisected_so_that_only_the_bad_film_fails(
+    monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    healthy = Engine(parallel(LAYER), device="cpu", precision="fp32").predict([film(seed) for seed in range(8)])
+    poison(monkeypatch, bad)
     films = [film(seed) for seed in range(8)]
     marked = films[5].pixels.copy()
     marked[0, 0] = 2.0  # normalised to 3.0
     films[5] = film_of(marked)
-    outcomes = Engine(tiny_bundle(), device="cpu", precision="fp32").predict(films)
-    bad = outcomes[5]
-    assert isinstance(bad, FilmError)
-    assert bad.reason is Reason.MODEL_FAILED
+    bundle = parallel(f"inner.{LAYER}" if bad == "classifier" else LAYER)
+    outcomes = Engine(bundle, device="cpu", precision="fp32").predict(films)
+    broken = outcomes[5]
+    assert isinstance(broken, FilmError)
+    assert broken.reason is Reason.MODEL_FAILED
     assert all(same(outcomes[i], healthy[i]) for i in range(8) if i != 5)
 
 
 def test_out_of_memory_halves_the_batch_and_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(tiny_bundle(8), device="cpu", precision="fp32")
-    forward = Engine._probabilities
+    forward = System.run
     tried: list[int] = []
 
-    def limited(self: Engine, films: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        tried.append(self.batch)
-        if self.batch > 2:
+    def limited(self: System, films: Sequence[NDArray[np.float32]], batch: int) -> Found:
+        tried.append(batch)
+        if batch > 2:
             raise torch.OutOfMemoryError("no room")
-        return forward(self, films)
+        return forward(self, films, batch)
 
-    monkeypatch.setattr(Engine, "_probabilities", limited)
+    monkeypatch.setattr(System, "run", limited)
     assert len(engine.predict([film(seed) for seed in range(5)])) == 5
     assert tried == [8, 4, 2, 2, 2]
     engine.predict([film(0)])
     assert tried[-1] == 2
 
 
+def test_out_of_memory_while_explaining_halves_the_batch_for_all_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    films = [film(seed) for seed in range(3)]
+    expected = Engine(tiny_system(*_HYBRID, batch=2, localisation=_EXPLAINED), device="cpu", precision="fp32")
+    engine = Engine(tiny_system(*_HYBRID, batch=8, localisation=_EXPLAINED), device="cpu", precision="fp32")
+    gradient = torch.autograd.grad
+
+    def limited(outputs: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        if len(inputs[0]) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return gradient(outputs, inputs)
+
+    monkeypatch.setattr(torch.autograd, "grad", limited)
+    outcomes = engine.predict(films)
+    assert engine.batch == 2
+    assert all(same(a, b) for a, b in zip(outcomes, expected.predict(films), strict=True))
+
+
+_HYBRID = (
+    tiny_network("lung", "lung", "infection"),
+    tiny_network("classifier", "classes", seed=9, reads="lung_masked_film"),
+)
+_EXPLAINED = {"network": "classifier", "layer": LAYER}
+
+
 def test_out_of_memory_on_a_single_film_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(tiny_bundle(2), device="cpu", precision="fp32")
 
-    def full(*_: object) -> dict[str, NDArray[np.float32]]:
+    def full(*_: object) -> Found:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(Engine, "_probabilities", full)
+    monkeypatch.setattr(System, "run", full)
     with pytest.raises(torch.OutOfMemoryError):
         engine.predict([film(0)])
 
@@ -150,48 +214,3 @@ def test_no_films_give_no_predictions(engine: Engine) -> None:
 def test_a_film_of_another_size_is_a_programming_error(engine: Engine) -> None:
     with pytest.raises(ValueError, match=r"expected films of \(64, 64\) pixels.*met \(32, 64\)"):
         engine.predict([film_of(np.zeros((32, 64), dtype=np.float32))])
-
-
-def test_weights_that_do_not_fit_are_refused() -> None:
-    bundle = tiny_bundle()
-    plain = bundle.card.model_dump()
-    plain["networks"][0]["arguments"] = {**plain["networks"][0]["arguments"], "decoder_channels": [32, 16, 8, 8, 8]}
-    with pytest.raises(BundleError, match="do not fit multitask-unet"):
-        Engine(type(bundle)(Card.model_validate(plain), bundle.digest, bundle.files), device="cpu")
-
-
-def test_a_cascade_reads_the_lung_masked_film() -> None:
-    bundle = tiny_bundle()
-    plain = bundle.card.model_dump()
-    network = plain["networks"][0]
-    first = {**network, "name": "lung", "outputs": ("lung",)}
-    second = {**network, "name": "rest", "outputs": ("infection", "classes"), "reads": "lung_masked_film"}
-    plain["networks"] = (first, second)
-    cascade = Engine(type(bundle)(Card.model_validate(plain), "0" * 64, bundle.files), device="cpu", precision="fp32")
-    parallel = Engine(bundle, device="cpu", precision="fp32")
-    one = film(3)
-    (a,), (b,) = cascade.predict([one]), parallel.predict([one])
-    assert isinstance(a, Prediction)
-    assert isinstance(b, Prediction)
-    assert np.array_equal(a.lung, b.lung)
-    masked = film_of(np.where(b.lung > 0.5, one.pixels, 0).astype(np.float32))
-    (c,) = parallel.predict([masked])
-    assert isinstance(c, Prediction)
-    assert a.infection is not None
-    assert c.infection is not None
-    assert np.array_equal(a.infection, c.infection)
-
-
-@pytest.mark.parametrize("name", ["tpu", "cuda:99", "gpu 0"])
-def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
-    with pytest.raises(UsageError, match="device"):
-        choose_device(name)
-
-
-def test_precision_follows_from_what_the_processor_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": False})
-    assert choose_precision("auto", cpu) is Precision.BF16
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert choose_precision("auto", cpu) is Precision.FP32
-    assert choose_precision("bf16", cpu) is Precision.BF16

@@ -40,6 +40,20 @@ def test_healthy_film_has_no_infection_drawn() -> None:
         assert _columns_of(_picture(film), Colour.INFECTION).size == 0
 
 
+def test_localisation_is_a_haze_with_a_contour_at_its_threshold() -> None:
+    film = scored_film(cells=np.array([[0, 0], [0, 255]], np.uint8))
+    plain, drawn = (draw(film.image, film.masks, *rest) for rest in ((), (film.prediction.localisation, 0.5)))
+    before, after = (cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR) for each in (plain, drawn))
+    assert before is not None
+    assert after is not None
+    height, width = after.shape[:2]
+    np.testing.assert_array_equal(before[: height // 5, : width // 5], after[: height // 5, : width // 5])
+    haze = after[-height // 20 :, -width // 20 :].reshape(-1, 3).mean(axis=0)
+    assert haze[0] < haze[1], "yellow has more green than blue"
+    columns = _columns_of(np.asarray(after[:, :, ::-1], dtype=np.uint8), Colour.LOCALISED)
+    assert 0.45 * width < columns.min() < columns.max()
+
+
 def test_film_shows_through_off_the_masks() -> None:
     film = scored_film()
     white = dataclasses.replace(film.image, pixels=np.ones_like(film.image.pixels))

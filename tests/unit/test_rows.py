@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cxrlib import rle
+from cxrlib import localisation, rle
 from cxrlib.masks import clean
 from cxrlib.rows import RejectedFilm, parquet_bytes, rejects_table, scores_table
 from cxrlib.severity import measure
@@ -55,13 +55,32 @@ def test_row_says_what_was_measured() -> None:
 def test_bundle_without_infection_or_classes_and_film_without_spacing_give_nulls() -> None:
     row = scores_table([scored_film(with_infection=False, spacing_mm=None)], provenance()).to_pylist()[0]
     nulls = {name for name, value in row.items() if value is None}
-    expected = {name for name in SCORES.names if "infect" in name or name.startswith(("p_", "percent"))}
+    of_outputs = ("p_", "percent", "localisation")
+    expected = {name for name in SCORES.names if "infect" in name or name.startswith(of_outputs)}
     assert nulls == expected | {n for n in SCORES.names if n.endswith("_mm2")} | {
         "grade",
         "class_label",
         "row_spacing_mm",
         "column_spacing_mm",
     }
+
+
+def test_row_stores_the_very_map_that_its_percent_was_measured_on() -> None:
+    cells = np.zeros((8, 8), np.uint8)
+    cells[3:5, 1:3] = 255
+    film = scored_film(classes=dict.fromkeys(FilmClass, 1 / 3), cells=cells)
+    row = scores_table([film], provenance()).to_pylist()[0]
+    drawn = localisation.decode(row["localisation_map"], row["mask_rows"], row["mask_columns"])
+    np.testing.assert_array_equal(drawn, film.prediction.localisation)
+    lung = rle.decode(row["lung_rle"], SIDE, SIDE)
+    assert 0 < row["localisation_percent"] < 100
+    assert row["localisation_percent"] == pytest.approx(100 * np.mean(drawn[lung] > 0.5))
+
+
+def test_equally_probable_classes_give_the_first_on_the_card() -> None:
+    for order in (list(FilmClass), list(FilmClass)[::-1]):
+        row = scores_table([scored_film(classes=dict.fromkeys(order, 1 / 3))], provenance()).to_pylist()[0]
+        assert row["class_label"] == order[0].value
 
 
 def test_healthy_film_is_not_infected_and_has_percent_zero() -> None:

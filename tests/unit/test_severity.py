@@ -109,3 +109,12 @@ def test_regions_carry_their_boxes_areas_and_centres(mask: NDArray[np.bool_]) ->
             assert (regions.top[i], regions.bottom[i]) == (rows.min(), rows.max() + 1)
             assert (regions.left[i], regions.right[i]) == (columns.min(), columns.max() + 1)
             assert regions.columns[i] == pytest.approx(columns.mean())
+
+
+def test_localised_percent_is_of_both_lungs_and_of_nothing_else() -> None:
+    masks = _masks(0)
+    localised = np.zeros((20, 20), dtype=bool)
+    localised[:5] = True
+    localised[15:] = True  # off the lungs
+    assert measure(masks, None, GradeCuts(), localised).localisation_percent == 50
+    assert measure(masks, None, GradeCuts()).localisation_percent is None

@@ -14,6 +14,7 @@ from cxrlib.errors import UsageError
 from cxrlib.store import Store
 from cxrlib.verify import ProblemKind, verify
 from schemas import SCORES
+from schemas.scores import score_columns
 from tests.pipeline.trees import plant, run
 
 
@@ -90,6 +91,16 @@ def test_an_object_of_another_schema_version_is_named(out: Path) -> None:
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": b"0"}), path)
     assert kinds(out) == {ProblemKind.WRONG_SCHEMA: 1}
+
+
+def test_an_object_of_the_schema_before_is_well_if_it_has_the_columns_of_its_version(out: Path) -> None:
+    path = parts(out, "scores")[0]
+    table = pq.read_table(path)
+    first = {**SCORES.metadata, b"cxr.schema_version": b"1"}
+    pq.write_table(table.replace_schema_metadata(first), path)
+    assert kinds(out) == {ProblemKind.WRONG_SCHEMA: 1}
+    pq.write_table(table.select(score_columns(1)).replace_schema_metadata(first), path)
+    assert verify(str(out)).ok
 
 
 def test_a_manifest_that_states_other_counts_is_found(out: Path) -> None:

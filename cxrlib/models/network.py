@@ -1,0 +1,137 @@
+"""One network of a bundle: built, loaded, tried once, and run over a batch of films."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cxrlib.bundle import Bundle
+from cxrlib.errors import BundleError
+from cxrlib.models.catalog import architecture
+from cxrlib.models.hardware import Precision
+from schemas.card import Input, Network
+
+#: What an error of the network itself may be, where its card and its architecture do not agree.
+_MISFITS: Final = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a network says of a batch of films.
+
+    Attributes
+    ----------
+    probabilities : dict of str to float32 array
+        By output, those that the card lists: ``lung`` and ``infection`` (films, rows, columns) on the network's own
+        grid, ``classes`` (films, classes).
+    attribution : float32 array or None
+        Grad-CAM (films, rows, columns of the layer), none negative; None unless the card has this network explained.
+    """
+
+    probabilities: dict[str, NDArray[np.float32]]
+    attribution: NDArray[np.float32] | None
+
+
+class BundleNetwork:
+    """A network of a bundle, ready to be run on one device in one precision.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    plan : Network
+        One of the card's networks.
+    device : torch.device
+    precision : Precision
+
+    Attributes
+    ----------
+    plan : Network
+    input : Input
+        What it reads: the bundle's input, with what the network has of its own.
+
+    Raises
+    ------
+    BundleError
+        The weights do not fit the architecture, or what the network gives is not what the card says.
+    """
+
+    def __init__(self, bundle: Bundle, plan: Network, device: torch.device, precision: Precision) -> None:
+        card = bundle.card
+        self.plan = plan
+        self.input: Input = card.input_of(plan)
+        self._device = device
+        self._precision = precision
+        module = load_network(plan, bundle.weights(plan)).requires_grad_(False)
+        self._module: nn.Module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._explain = None
+        if card.localisation is not None and card.localisation.network == plan.name:
+            from cxrlib.models.gradcam import Explainer  # noqa: PLC0415 - Captum costs seconds, and few bundles use it
+
+            self._explain = Explainer(self._module, card.localisation.layer)
+        self._try(len(card.classes))
+
+    def tensor(self, films: NDArray[np.float32]) -> Tensor:
+        """Return films as this network reads them: (films, 1, rows, columns), normalised, on its device."""
+        film = torch.from_numpy(films[:, None]).to(self._device).contiguous(memory_format=torch.channels_last)
+        return (film - self.input.mean) / self.input.std
+
+    def run(self, films: Tensor) -> Answer:
+        """Run the network over a batch that `tensor` made."""
+        reduced = self._precision is not Precision.FP32
+        attribution: Tensor | None = None
+        with torch.autocast(self._device.type, dtype=self._precision.dtype, enabled=reduced):
+            if self._explain is None:
+                with torch.inference_mode():
+                    logits = self._module(films)
+            else:
+                logits, attribution = self._explain(films)
+        return Answer(
+            probabilities={output: _probability(output, logits[output]) for output in self.plan.outputs},
+            attribution=None if attribution is None else attribution.float().cpu().numpy(),
+        )
+
+    def _try(self, classes: int) -> None:
+        """Run one black film, so that a card that does not fit its network stops the run and not every film of it."""
+        rows, columns = self.input.rows, self.input.columns
+        expected = {"lung": (1, rows, columns), "infection": (1, rows, columns), "classes": (1, classes)}
+        where = f"network {self.plan.name} ({self.plan.architecture}) on {rows} x {columns} pixels"
+        try:
+            answer = self.run(self.tensor(np.zeros((1, rows, columns), np.float32)))
+        except torch.OutOfMemoryError:
+            raise
+        except _MISFITS as error:
+            raise BundleError(
+                f"{where}: expected outputs {', '.join(self.plan.outputs)}; met {type(error).__name__}: {error}"
+            ) from error
+        for output, probability in answer.probabilities.items():
+            if probability.shape != expected[output]:
+                raise BundleError(f"{where}: expected {output} of shape {expected[output]}; met {probability.shape}")
+
+
+def load_network(plan: Network, weights: bytes) -> nn.Module:
+    """Build a network of a card and load its safetensors weights, strictly; ready for inference, float32.
+
+    Raises
+    ------
+    BundleError
+        The weights do not fit the architecture.
+    """
+    module = architecture(plan.architecture).build(plan.arguments)
+    try:
+        module.load_state_dict(safetensors.torch.load(weights), strict=True)
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise BundleError(f"network {plan.name}: its weights do not fit {plan.architecture}: {error}") from error
+    return module.float().eval()
+
+
+def _probability(output: str, logits: Tensor) -> NDArray[np.float32]:
+    raw = logits.float()
+    probability = torch.softmax(raw, dim=1) if output == "classes" else torch.sigmoid(raw)
+    return probability.cpu().numpy()
