@@ -333,23 +333,26 @@ def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_
     code = (
         "import sys, time; from cxrlib.holding import holding; from cxrlib.lease import LeaseTerms;"
         "from cxrlib.store import Store\n"
-        f"with holding(Store.at({str(tmp_path)!r}), {SCOPE!r}, 'killed', LeaseTerms(ttl_s=2.0)):\n"
+        f"with holding(Store.at({str(tmp_path)!r}), {SCOPE!r}, 'killed', LeaseTerms(ttl_s=float(sys.argv[1]))):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )
     root = Path(__file__).parents[2]
     for here in (True, False):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=root) as holder:
+        terms = LeaseTerms(ttl_s=60.0 if here else 4.0)
+        command = [sys.executable, "-c", code, str(terms.ttl_s)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"held\n"
             if not here:
                 monkeypatch.setattr(lease, "is_alive", lambda mark: None)
             with pytest.raises(BusyError, match="run killed"):
-                lease.acquire(store, SCOPE, "next", LeaseTerms(ttl_s=2.0))
+                lease.acquire(store, SCOPE, "next", terms)
             holder.kill()
+            holder.wait()  # the signal is only sent by then
             began = time.monotonic()
-            held = lease.acquire(store, SCOPE, "next", LeaseTerms(ttl_s=2.0))
+            held = lease.acquire(store, SCOPE, "next", terms)
             took = time.monotonic() - began
-            assert took < 1.5 if here else took > 2.0
+            assert took < terms.ttl_s / 2 if here else took > terms.ttl_s
             lease.release(store, held)
 
 
