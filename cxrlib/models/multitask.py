@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import segmentation_models_pytorch as smp
-import torch
 from torch import Tensor, nn
 
 
@@ -64,18 +63,3 @@ class MultitaskUnet(nn.Module):
 def build(**arguments: object) -> nn.Module:
     """Build a `MultitaskUnet` with random weights; the entry of the catalog calls this."""
     return MultitaskUnet(**arguments)  # type: ignore[arg-type]
-
-
-def load_grey_encoder(network: MultitaskUnet, state: dict[str, Tensor]) -> None:
-    """Load three-channel ImageNet weights into the one-channel encoder.
-
-    A grey film repeated over three equally normalised channels meets the sum of the stem's three filters, so the sum is
-    loaded and nothing of the pretraining is lost.
-    """
-    encoder = network.unet.encoder
-    wanted = encoder.state_dict()
-    merged = {}
-    for name, tensor in state.items():
-        stem = tensor.ndim == 4 and wanted[name].shape[1] == 1 and tensor.shape[1] == 3
-        merged[name] = torch.sum(tensor, dim=1, keepdim=True) if stem else tensor
-    encoder.load_state_dict(merged, strict=True)

@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.training.recipe import Augmentation
+from cxrlib.training.method import AffineAugmentation, Augmentation, Fill, FilmAugmentation
 
 
-def random_affine(generator: np.random.Generator, limits: Augmentation, rows: int, columns: int) -> NDArray[np.float32]:
+def augment(
+    generator: np.random.Generator,
+    limits: Augmentation,
+    film: NDArray[np.float32],
+    masks: Sequence[NDArray[np.float32]],
+) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """Change a film (rows x columns, in [0, 1]) at random, and move its masks (0 or 1) with it."""
+    if isinstance(limits, AffineAugmentation):
+        matrix = random_plain_affine(generator, limits, *film.shape)
+        film = warp(film, matrix, limits.fill)
+        return film, [_binary(warp(mask, matrix, limits.fill)) for mask in masks]
+    matrix = random_affine(generator, limits, *film.shape)
+    film = random_exposure(generator, limits, warp(film, matrix))
+    film = random_quality(generator, limits, film)
+    return film, [_binary(warp(mask, matrix)) for mask in masks]
+
+
+def _binary(mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (mask > 0.5).astype(np.float32)
+
+
+def random_plain_affine(
+    generator: np.random.Generator, limits: AffineAugmentation, rows: int, columns: int
+) -> NDArray[np.float32]:
+    """Draw the 2x3 matrix of a rotation, shear, zoom of either side and shift about the image centre."""
+    angle = math.radians(generator.uniform(-1, 1) * limits.rotate_degrees)
+    shear = generator.uniform(-1, 1) * limits.shear
+    zoom = 1 + generator.uniform(-1, 1, size=2) * limits.zoom
+    shift = generator.uniform(-1, 1, size=2) * limits.shift * np.array([columns, rows])
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return _about_centre(turn @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag(zoom), shift, rows, columns)
+
+
+def random_affine(
+    generator: np.random.Generator, limits: FilmAugmentation, rows: int, columns: int
+) -> NDArray[np.float32]:
     """Draw the 2x3 matrix of a rotation, shear, scale, stretch, shift and flip about the image centre."""
     angle = math.radians(generator.uniform(-1, 1) * limits.rotate_degrees)
     shear = math.tan(math.radians(generator.uniform(-1, 1) * limits.shear_degrees))
@@ -20,21 +56,28 @@ def random_affine(generator: np.random.Generator, limits: Augmentation, rows: in
     flip = -1.0 if generator.random() < limits.flip_probability else 1.0
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     linear = turn @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag([flip * scale * stretch, scale / stretch])
-    centre = np.array([(columns - 1) / 2, (rows - 1) / 2])
     shift = generator.uniform(-1, 1, size=2) * limits.shift * np.array([columns, rows])
+    return _about_centre(linear, shift, rows, columns)
+
+
+def _about_centre(
+    linear: NDArray[np.float64], shift: NDArray[np.float64], rows: int, columns: int
+) -> NDArray[np.float32]:
+    centre = np.array([(columns - 1) / 2, (rows - 1) / 2])
     offset = centre + shift - linear @ centre
     return np.column_stack([linear, offset]).astype(np.float32)
 
 
-def warp(image: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Apply an affine matrix to a film or mask; what comes from outside the film is black."""
+def warp(image: NDArray[np.float32], matrix: NDArray[np.float32], fill: Fill = Fill.BLACK) -> NDArray[np.float32]:
+    """Apply an affine matrix to a film or mask; `fill` says what comes from outside the film."""
     rows, columns = image.shape
-    warped = cv2.warpAffine(image, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    border = cv2.BORDER_CONSTANT if fill is Fill.BLACK else cv2.BORDER_REPLICATE
+    warped = cv2.warpAffine(image, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(warped, dtype=np.float32)
 
 
 def random_exposure(
-    generator: np.random.Generator, limits: Augmentation, film: NDArray[np.float32]
+    generator: np.random.Generator, limits: FilmAugmentation, film: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Change window, gamma and exposure across the film, as generators, detectors and viewers do. Stays in [0, 1]."""
     low = generator.uniform(-0.5, 0.5) * limits.contrast
@@ -48,7 +91,7 @@ def random_exposure(
 
 
 def random_quality(
-    generator: np.random.Generator, limits: Augmentation, film: NDArray[np.float32]
+    generator: np.random.Generator, limits: FilmAugmentation, film: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Lose pixels, sharpness or JPEG quality, and add noise. Stays in [0, 1]."""
     if generator.random() < limits.degrade_probability:

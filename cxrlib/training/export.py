@@ -1,22 +1,48 @@
-"""From trained weights to a bundle."""
+"""From trained weights to a bundle with a whole card: what it is, what it was trained on, and what was left out."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from cxrlib.bundle import Bundle, write_bundle
-from cxrlib.training.recipe import Recipe
-from schemas import Card, FilmClass
-from schemas.card import Network
+from cxrlib.training.history import Ending
+from cxrlib.training.recipe import CLASSES, IMAGENET, NetworkPlan, Recipe
+from cxrlib.training.selection import Chosen
+from schemas import Card
+from schemas.card import Network, TrainingData
 
-#: Order of the class logits of every network that this package trains.
-CLASSES: Final = (FilmClass.COVID19, FilmClass.PNEUMONIA, FilmClass.NORMAL)
 
-_WEIGHTS_FILE: Final = "weights.safetensors"
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """One network after its training.
+
+    Attributes
+    ----------
+    plan : NetworkPlan
+        As the recipe has it, before anything was shortened.
+    weights : bytes
+        Safetensors.
+    chosen : list of Chosen
+        The films it was trained on and those held out.
+    epochs : int
+        Epochs trained.
+    ended : Ending
+    started_from : str or None
+        The weights its encoder started from; None if they were random.
+    """
+
+    plan: NetworkPlan
+    weights: bytes
+    chosen: Sequence[Chosen]
+    epochs: int
+    ended: Ending
+    started_from: str | None
 
 
 def network_weights(network: nn.Module) -> bytes:
@@ -31,25 +57,84 @@ def network_weights(network: nn.Module) -> bytes:
     return safetensors.torch.save(state)
 
 
-def export_bundle(recipe: Recipe, network: nn.Module, films: dict[str, int], uri: str) -> Bundle:
-    """Write `network` as a bundle to `uri`; `films` counts the training films by data folder."""
-    outputs = [name for name in ("lung", "infection") if name in network.masks]  # type: ignore[operator]
+def export_bundle(recipe: Recipe, trained: Sequence[Trained], most_films: int | None, uri: str) -> Bundle:
+    """Write trained networks as one bundle to `uri`.
+
+    Where the training fell short of its recipe (fewer epochs or films, other data, random weights in place of
+    pretrained ones), the card's limits say so.
+    """
+    files = {_weights_file(recipe, network.plan): network.weights for network in trained}
+    given = {output for network in trained for output in network.plan.outputs}
+    departures = departures_from(recipe, trained, most_films)
+    limits = recipe.bundle.limits + "".join(f" {departure}" for departure in departures)
     card = Card(
-        bundle=recipe.bundle,
+        bundle=recipe.bundle.model_copy(update={"limits": limits}),
         input=recipe.input,
-        networks=(
-            Network.model_validate(
-                {
-                    "name": recipe.bundle.name,
-                    "architecture": recipe.network.architecture,
-                    "arguments": recipe.network.arguments,
-                    "weights": _WEIGHTS_FILE,
-                    "outputs": [*outputs, "classes"],
-                }
-            ),
-        ),
-        classes=CLASSES,
+        networks=tuple(_on_card(recipe, network.plan) for network in trained),
+        classes=CLASSES if "classes" in given else (),
+        localisation=recipe.localisation,
         postprocess=recipe.postprocess,
-        training=recipe.training_data(films),
+        training=training_data(recipe, trained),
     )
-    return write_bundle(uri, card, {_WEIGHTS_FILE: network_weights(network)})
+    return write_bundle(uri, card, files)
+
+
+def training_data(recipe: Recipe, trained: Sequence[Trained]) -> tuple[TrainingData, ...]:
+    """Return what the card says of the training data: each data set that was used, with its films counted once."""
+    films: dict[str, set[Path]] = {}
+    for network in trained:
+        for film in network.chosen:
+            films.setdefault(film.dataset, set()).add(film.sample.image)
+    real = [
+        TrainingData(dataset=plan.folder, films=len(films[name]), licence=plan.licence, note=plan.note)
+        for name, plan in recipe.data.items()
+        if name in films
+    ]
+    phantoms = {
+        (network.plan.phantoms.count, network.plan.phantoms.seed) for network in trained if network.plan.phantoms.count
+    }
+    drawn = [
+        TrainingData(dataset="phantom", films=count, licence="Apache-2.0", note=f"seed {seed}")
+        for count, seed in sorted(phantoms)
+    ]
+    return (*real, *drawn)
+
+
+def departures_from(recipe: Recipe, trained: Sequence[Trained], most_films: int | None) -> list[str]:
+    """Say in whole sentences where a training fell short of its recipe; nothing if it did not."""
+    said = []
+    cut = [
+        f"{network.plan.name} {network.epochs} of {network.plan.all_epochs} epochs"
+        + (f" ({network.ended})" if network.ended is Ending.TIME else "")
+        for network in trained
+        if network.epochs < network.plan.all_epochs and network.ended is not Ending.EARLY_STOP
+    ]
+    if cut:
+        said.append(f"Training was shortened: {', '.join(cut)}.")
+    if most_films is not None:
+        said.append(f"Each network was trained on at most {most_films} films.")
+    for network in trained:
+        used = dict.fromkeys(film.dataset for film in network.chosen)
+        if not set(used) & set(network.plan.data):
+            folders = " and ".join(recipe.data[name].folder for name in used)
+            wanted = " and ".join(recipe.data[name].folder for name in network.plan.data)
+            said.append(f"Network {network.plan.name} was trained on {folders} in place of {wanted}.")
+        if network.plan.pretrained == IMAGENET and network.started_from is None:
+            said.append(f"The encoder of {network.plan.name} started from random weights in place of ImageNet's.")
+    return said
+
+
+def _on_card(recipe: Recipe, plan: NetworkPlan) -> Network:
+    return Network(
+        name=plan.name,
+        architecture=plan.architecture,
+        arguments=plan.arguments,
+        weights=_weights_file(recipe, plan),
+        outputs=plan.outputs,
+        reads=plan.reads,
+        input=plan.input,
+    )
+
+
+def _weights_file(recipe: Recipe, plan: NetworkPlan) -> str:
+    return "weights.safetensors" if len(recipe.networks) == 1 else f"{plan.name}.safetensors"

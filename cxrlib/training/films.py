@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -13,14 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cxrlib.datasets import LungConvention, Sample
+from cxrlib.datasets import Sample
 from cxrlib.datasets.sample import read_mask
 from cxrlib.errors import FilmError, UsageError
 from cxrlib.phantom.film import make_phantom
 from cxrlib.read import read_film
 from cxrlib.settings import Settings
-from cxrlib.training.augment import random_affine, random_exposure, random_quality, warp
-from cxrlib.training.recipe import Augmentation, PhantomPlan
+from cxrlib.training.augment import augment
+from cxrlib.training.method import Augmentation
+from cxrlib.training.recipe import CLASSES, NetworkPlan, PhantomPlan
+from cxrlib.training.selection import Chosen, has_lung
 from schemas import FilmClass
 
 #: Class index of a film whose class is unknown; torch's cross entropy leaves it out.
@@ -52,6 +53,27 @@ class LabelledFilm:
     class_index: int
 
 
+def read_films(
+    plan: NetworkPlan, chosen: Sequence[Chosen], rows: int, columns: int
+) -> tuple[list[LabelledFilm], list[LabelledFilm]]:
+    """Read the films of a network: those to train on, as often as an epoch sees them, and those held out.
+
+    Raises
+    ------
+    UsageError
+        The pipeline would reject a film; it is named, with the reason.
+    """
+    training = load_phantoms(plan.phantoms, CLASSES, rows, columns)
+    held_out: list[LabelledFilm] = []
+    for film in chosen:
+        labelled = load_sample(film.sample, CLASSES, rows, columns)
+        if film.held_out:
+            held_out.append(labelled)
+        else:
+            training.extend([labelled] * film.repeats)
+    return training, held_out
+
+
 def load_sample(sample: Sample, classes: Sequence[FilmClass], rows: int, columns: int) -> LabelledFilm:
     """Read a film and its masks. Lung masks drawn with the heart shadow are left out: see `LungConvention`.
 
@@ -64,7 +86,7 @@ def load_sample(sample: Sample, classes: Sequence[FilmClass], rows: int, columns
         film = read_film(sample.image.read_bytes(), Settings(), rows, columns).pixels
     except FilmError as error:
         raise UsageError(f"training film {sample.image} cannot be read ({error.reason}): {error}") from error
-    lung = sample.lung if sample.lung_convention is LungConvention.LUNG_FIELD else None
+    lung = sample.lung if has_lung(sample) else None
     return LabelledFilm(
         film=np.rint(film * 255).astype(np.uint8),
         lung=None if lung is None else read_mask(lung, rows, columns).astype(np.uint8),
@@ -89,12 +111,6 @@ def load_phantoms(plan: PhantomPlan, classes: Sequence[FilmClass], rows: int, co
     return films
 
 
-def held_out(group: str, share: float) -> bool:
-    """Tell whether a group belongs to the validation share: a property of its name, so the same in every run."""
-    digest = hashlib.sha256(group.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < share
-
-
 class TrainingFilms(Dataset[dict[str, Tensor]]):
     """Films changed at random. What film `index` looks like in epoch `epoch` depends on these and the seed alone."""
 
@@ -115,10 +131,7 @@ class TrainingFilms(Dataset[dict[str, Tensor]]):
         infection = empty if labelled.infection is None else labelled.infection.astype(np.float32)
         if self.augmentation is not None:
             generator = np.random.default_rng([self.seed, self.epoch, index])
-            matrix = random_affine(generator, self.augmentation, *film.shape)
-            film = random_exposure(generator, self.augmentation, warp(film, matrix))
-            film = random_quality(generator, self.augmentation, film)
-            lung, infection = ((warp(mask, matrix) > 0.5).astype(np.float32) for mask in (lung, infection))
+            film, (lung, infection) = augment(generator, self.augmentation, film, (lung, infection))
         return {
             "film": torch.from_numpy(film)[None],
             "lung": torch.from_numpy(lung),

@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from cxrlib.training.method import ClassLoss, ClassLossKind, MaskLossKind
+
+_DICE: Final = smp.losses.DiceLoss(mode="binary", from_logits=True)
+_JACCARD: Final = smp.losses.JaccardLoss(mode="binary", from_logits=True)
+_FOCAL: Final = smp.losses.FocalLoss(mode="binary", gamma=2.0)
 
 
-def mask_loss(logits: Tensor, truth: Tensor, annotated: Tensor) -> Tensor:
-    """Binary cross-entropy plus soft Dice, averaged over the annotated films; 0 where there are none.
+def mask_loss(kind: MaskLossKind, logits: Tensor, truth: Tensor, annotated: Tensor) -> Tensor:
+    """Return the loss of a mask over the annotated films; 0 where there are none.
 
     Parameters
     ----------
+    kind : MaskLossKind
     logits, truth : (films, rows, columns) float
     annotated : (films,) bool
         Films without this annotation are left out.
-
-    Notes
-    -----
-    Soft Dice counts only films whose truth is not empty: on an empty one it rewards nothing but exact zeros, which the
-    cross-entropy teaches better.
     """
     if not bool(annotated.any()):
         return logits.sum() * 0.0
-    logits, truth = logits[annotated].float(), truth[annotated]
+    return _MASK_LOSSES[kind](logits[annotated].float(), truth[annotated])
+
+
+def class_loss(plan: ClassLoss, logits: Tensor, class_index: Tensor) -> Tensor:
+    """Return the loss of the class over the films whose class is known (index not negative); 0 where there are none.
+
+    Binary cross-entropy takes each class for a question of its own, asked of the softmax: what Keras does where a
+    network that ends in softmax is compiled with that loss, as inflocnet's is (section 5.3.1, Table 3).
+    """
+    known = class_index >= 0
+    if not bool(known.any()):
+        return logits.sum() * 0.0
+    if plan.kind is ClassLossKind.CATEGORICAL_CROSS_ENTROPY:
+        return functional.cross_entropy(logits.float(), class_index, label_smoothing=plan.label_smoothing)
+    with torch.autocast(logits.device.type, enabled=False):
+        probability = torch.softmax(logits[known].float(), dim=1)
+        truth = functional.one_hot(class_index[known], probability.shape[1]).float()
+        if plan.label_smoothing:
+            truth = truth * (1 - plan.label_smoothing) + plan.label_smoothing / probability.shape[1]
+        return functional.binary_cross_entropy(probability, truth)
+
+
+def _binary_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    """Mean over pixels of the binary cross-entropy.
+
+    Up to its scale, that is the cross-entropy over a softmax of background and foreground (qu-ex Eq. 1).
+    """
+    return functional.binary_cross_entropy_with_logits(logits, truth)
+
+
+def _binary_cross_entropy_dice(logits: Tensor, truth: Tensor) -> Tensor:
+    """Binary cross-entropy plus one minus the mean soft Dice of the films.
+
+    Soft Dice counts only films whose truth is not empty: on an empty one it rewards nothing but exact zeros, which the
+    cross-entropy teaches better.
+    """
     entropy = functional.binary_cross_entropy_with_logits(logits, truth)
     positive = truth.flatten(1).sum(dim=1) > 0
     if not bool(positive.any()):
@@ -34,8 +76,29 @@ def mask_loss(logits: Tensor, truth: Tensor, annotated: Tensor) -> Tensor:
     return entropy + (1 - dice).mean()
 
 
-def class_loss(logits: Tensor, class_index: Tensor, label_smoothing: float) -> Tensor:
-    """Cross-entropy over the films whose class is known (index -100 where it is not); 0 where there are none."""
-    if not bool((class_index >= 0).any()):
-        return logits.sum() * 0.0
-    return functional.cross_entropy(logits.float(), class_index, label_smoothing=label_smoothing)
+def _dice(logits: Tensor, truth: Tensor) -> Tensor:
+    """One minus the soft Dice of all pixels of the batch."""
+    loss: Tensor = _DICE(logits[:, None], truth[:, None])
+    return loss
+
+
+def _jaccard_ssim_focal(logits: Tensor, truth: Tensor) -> Tensor:
+    """Jaccard loss, one minus structural similarity, and focal loss, in equal parts.
+
+    pneumonia-seg section 5 names the sum ``unet3p_hybrid_loss`` and gives no weights; UNet 3+ (Huang et al. 2020), to
+    which the name refers, adds the three as they are.
+    """
+    logits, truth = logits[:, None], truth[:, None]
+    # The window of the similarity is a convolution, which autocast would run in bf16: too coarse for variances.
+    with torch.autocast(logits.device.type, enabled=False):
+        similarity = structural_similarity_index_measure(torch.sigmoid(logits), truth, data_range=1.0)
+        total: Tensor = _JACCARD(logits, truth) + _FOCAL(logits, truth) + (1.0 - cast("Tensor", similarity))
+    return total
+
+
+_MASK_LOSSES: Final[Mapping[MaskLossKind, Callable[[Tensor, Tensor], Tensor]]] = {
+    MaskLossKind.BINARY_CROSS_ENTROPY: _binary_cross_entropy,
+    MaskLossKind.BINARY_CROSS_ENTROPY_DICE: _binary_cross_entropy_dice,
+    MaskLossKind.DICE: _dice,
+    MaskLossKind.JACCARD_SSIM_FOCAL: _jaccard_ssim_focal,
+}

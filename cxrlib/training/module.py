@@ -1,8 +1,8 @@
-"""The training step as a Lightning module."""
+"""The training step of one network as a Lightning module."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,87 +11,110 @@ from torch.nn import functional
 
 from cxrlib.training.films import Batch
 from cxrlib.training.losses import class_loss, mask_loss
-from cxrlib.training.recipe import Recipe
+from cxrlib.training.method import OneCycle
+from cxrlib.training.optimisers import build_optimiser, one_cycle
+from cxrlib.training.recipe import NetworkPlan
+from schemas.card import Input
+
+_MASKS: Final = ("lung", "infection")
 
 
-class MultitaskModule(LightningModule):
-    """Trains one network on all of its outputs at once, whichever labels a film has."""
+class NetworkModule(LightningModule):
+    """Trains one network on all of its outputs at once, whichever labels a film has.
 
-    def __init__(self, recipe: Recipe, network: nn.Module, steps: int) -> None:
+    Parameters
+    ----------
+    plan : NetworkPlan
+    reads : Input
+        Its grid and normalisation.
+    network : nn.Module
+        As the catalog builds it: (films, 1, rows, columns) to logits by output.
+    seed : int
+    steps : int
+        All steps of the training, which the one-cycle rate needs to know.
+    """
+
+    def __init__(self, plan: NetworkPlan, reads: Input, network: nn.Module, seed: int, steps: int) -> None:
         super().__init__()
-        self.recipe = recipe
+        self.plan = plan
+        self.reads = reads
         self.network = network
+        self.seed = seed
         self.steps = steps
 
-    def _resized(self, batch: Batch, side: int) -> Batch:
-        if batch["film"].shape[-1] == side:
+    def _resized(self, batch: Batch, side: int | None) -> Batch:
+        if side is None or batch["film"].shape[-1] == side:
             return batch
         resized = batch.copy()
         resized["film"] = functional.interpolate(batch["film"], size=(side, side), mode="area")
-        for name in ("lung", "infection"):
+        for name in _MASKS:
             masks = functional.interpolate(batch[name][:, None], size=(side, side), mode="area")
             resized[name] = (masks[:, 0] > 0.5).float()
         return resized
 
-    def _logits(self, films: Tensor) -> dict[str, Tensor]:
-        mean, std = self.recipe.input.mean, self.recipe.input.std
-        normalised = ((films - mean) / std).contiguous(memory_format=torch.channels_last)
+    def _logits(self, batch: Batch) -> dict[str, Tensor]:
+        films = batch["film"]
+        if self.plan.reads == "lung_masked_film":
+            films = films * batch["lung"][:, None]
+        normalised = ((films - self.reads.mean) / self.reads.std).contiguous(memory_format=torch.channels_last)
         logits: dict[str, Tensor] = self.network(normalised)
         return logits
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self._logits(batch["film"])
-        weights = self.recipe.loss
-        losses = {
-            "lung": weights.lung * mask_loss(logits["lung"], batch["lung"], batch["has_lung"]),
-            "infection": weights.infection * mask_loss(logits["infection"], batch["infection"], batch["has_infection"]),
-        }
-        if "classes" in logits:
-            smoothing = weights.label_smoothing
-            losses["classes"] = weights.classes * class_loss(logits["classes"], batch["class_index"], smoothing)
+    def _losses(self, batch: Batch, logits: dict[str, Tensor]) -> dict[str, Tensor]:
+        losses = {}
+        for name in _MASKS:
+            plan = getattr(self.plan.loss, name)
+            if plan is not None:
+                loss = mask_loss(plan.kind, logits[name], batch[name], batch[f"has_{name}"])  # type: ignore[literal-required]
+                losses[name] = plan.weight * loss
+        classes = self.plan.loss.classes
+        if classes is not None:
+            losses["classes"] = classes.weight * class_loss(classes, logits["classes"], batch["class_index"])
         return losses
 
     def training_step(self, batch: Batch, _batch_index: int) -> Tensor:
         """Return the summed loss; each part is logged by name."""
         # Dropout is drawn by step, so that a resumed training drops what the undisturbed one would.
-        torch.manual_seed(self.recipe.seed + self.global_step)
-        losses = self._losses(self._resized(batch, self.recipe.side(self.current_epoch)))
+        torch.manual_seed(self.seed + self.global_step)
+        batch = self._resized(batch, self.plan.side(self.current_epoch))
+        losses = self._losses(batch, self._logits(batch))
         total = torch.stack(list(losses.values())).sum()
-        size = len(batch["film"])
-        self.log_dict(
-            {f"train_{name}": value.detach() for name, value in losses.items()}, on_epoch=True, batch_size=size
-        )
-        self.log("train_loss", total.detach(), on_epoch=True, prog_bar=True, batch_size=size)
+        self._log({f"train_{name}": value.detach() for name, value in losses.items()}, len(batch["film"]))
+        self._log({"train_loss": total.detach()}, len(batch["film"]), prog_bar=True)
         return total
 
     def validation_step(self, batch: Batch, _batch_index: int) -> None:
-        """Log the losses and the share of right classes on the held-out groups, at full size."""
-        losses = self._losses(batch)
+        """Log the losses on the held-out films at full size, mean Dice of each mask and the share of right classes."""
+        logits = self._logits(batch)
+        losses = self._losses(batch, logits)
         size = len(batch["film"])
-        self.log_dict({f"val_{name}": value for name, value in losses.items()}, batch_size=size)
-        self.log("val_loss", torch.stack(list(losses.values())).sum(), prog_bar=True, batch_size=size)
+        self._log({f"val_{name}": value for name, value in losses.items()}, size)
+        self._log({"val_loss": torch.stack(list(losses.values())).sum()}, size, prog_bar=True)
+        for name in _MASKS:
+            annotated = batch[f"has_{name}"]  # type: ignore[literal-required]
+            if name in losses and bool(annotated.any()):
+                dice = _dice(logits[name][annotated], batch[name][annotated])
+                self._log({f"val_{name}_dice": dice.mean()}, len(dice))
+        known = batch["class_index"] >= 0
+        if "classes" in losses and bool(known.any()):
+            right = logits["classes"][known].argmax(dim=1) == batch["class_index"][known]
+            self._log({"val_accuracy": right.float().mean()}, len(right))
+
+    def _log(self, values: dict[str, Tensor], films: int, *, prog_bar: bool = False) -> None:
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=films, prog_bar=prog_bar)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with one cycle; tensors of one dimension (norms, biases) are not decayed."""
-        plan = self.recipe.optimiser
-        groups = []
-        for encoder in (True, False):
-            rate = plan.rate * (plan.encoder_factor if encoder else 1.0)
-            for decayed in (True, False):
-                parameters = [
-                    parameter
-                    for name, parameter in self.network.named_parameters()
-                    if ("encoder." in name) is encoder and (parameter.ndim > 1) is decayed
-                ]
-                decay = plan.weight_decay if decayed else 0.0
-                groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
-        optimiser = torch.optim.AdamW(groups)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser,
-            max_lr=[float(str(group["lr"])) for group in groups],
-            total_steps=self.steps,
-            pct_start=plan.warmup,
-            div_factor=10,
-            final_div_factor=100,
-        )
+        """Return the plan's optimiser, and its rate where that changes step by step."""
+        optimiser = build_optimiser(self.plan.optimiser, self.network)
+        if not isinstance(self.plan.schedule, OneCycle):
+            return optimiser
+        schedule = one_cycle(self.plan.schedule, optimiser, self.steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _dice(logits: Tensor, truth: Tensor) -> Tensor:
+    """Return the Dice of each film's mask at even odds, (films,); that of two empty masks is 1."""
+    found, truth = (logits > 0).flatten(1), (truth > 0.5).flatten(1)
+    total = found.sum(dim=1) + truth.sum(dim=1)
+    overlap = 2 * (found & truth).sum(dim=1)
+    return torch.where(total > 0, overlap / total.clamp(min=1), 1.0)

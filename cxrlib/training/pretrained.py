@@ -6,8 +6,9 @@ from pathlib import Path
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cxrlib.errors import UsageError
 
@@ -23,9 +24,38 @@ def encoder_weights(name_or_path: str) -> dict[str, Tensor]:
     """
     if name_or_path == "efficientnet-lite0":
         return _efficientnet_lite0()
-    if Path(name_or_path).is_file():
+    if not Path(name_or_path).is_file():
+        raise UsageError(f"encoder weights {name_or_path!r}: expected 'efficientnet-lite0' or a safetensors file")
+    try:
         return dict(load_file(name_or_path))
-    raise UsageError(f"encoder weights {name_or_path!r}: expected 'efficientnet-lite0' or a safetensors file")
+    except SafetensorError as error:
+        raise UsageError(f"encoder weights {name_or_path!r}: expected a safetensors file; {error}") from error
+
+
+def load_encoder(network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load the weights of a network's encoder, strictly: the one module in it that is called ``encoder``.
+
+    A grey film repeated over three equally normalised channels meets the sum of the stem's three filters, so where the
+    encoder has one channel and the weights have three, the sum is loaded and nothing of the pretraining is lost.
+
+    Raises
+    ------
+    UsageError
+        The network has no such module or several, or the weights are not of that encoder.
+    """
+    encoders = {name: module for name, module in network.named_modules() if name.split(".")[-1] == "encoder"}
+    if len(encoders) != 1:
+        raise UsageError(f"expected a network with one encoder to load weights into; met {sorted(encoders) or 'none'}")
+    (encoder,) = encoders.values()
+    wanted = encoder.state_dict()
+    merged = {}
+    for name, tensor in state.items():
+        grey = name in wanted and tensor.ndim == 4 and wanted[name].shape[1] == 1 and tensor.shape[1] == 3
+        merged[name] = torch.sum(tensor, dim=1, keepdim=True) if grey else tensor
+    try:
+        encoder.load_state_dict(merged, strict=True)
+    except RuntimeError as error:
+        raise UsageError(f"expected weights of the encoder {type(encoder).__name__}; {error}") from error
 
 
 def _efficientnet_lite0() -> dict[str, Tensor]:

@@ -1,37 +1,49 @@
-"""A training recipe: what a network is trained on and how, as data. Recipes ship as TOML files in ``recipes/``."""
+"""A training recipe: which networks make a bundle, on what films each is trained and how. Recipes ship as TOML files.
+
+A recipe states what its paper states. What the paper leaves open is chosen in the recipe, with a comment that says
+"not stated". Nothing here imports torch.
+"""
 
 from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from cxrlib.errors import UsageError
+from cxrlib.training.method import (
+    Augmentation,
+    Constant,
+    EarlyStop,
+    Losses,
+    Monitor,
+    Optimiser,
+    Part,
+    Plateau,
+    Schedule,
+)
 from schemas import FilmClass
-from schemas.card import Identity, Input, Postprocess, TrainingData
+from schemas.card import Identity, Input, Localisation, NetworkInput, Postprocess
+
+Output = Literal["lung", "infection", "classes"]
+
+#: Order of the class logits of every network that this package trains.
+CLASSES: Final = (FilmClass.COVID19, FilmClass.PNEUMONIA, FilmClass.NORMAL)
+
+#: `pretrained` of an encoder that its paper starts from ImageNet weights: the file is the user's to give.
+IMAGENET: Final = "imagenet"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NetworkPlan(_Part):
-    """What is trained: an architecture of the catalog and the encoder weights it starts from."""
-
-    architecture: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    pretrained: str | None = Field(default=None, description="Installed weight package, or path of a safetensors file.")
-
-
-class DataPlan(_Part):
-    """One data set folder below the data root; its `train` split is used, each film as often an epoch as it repeats."""
+class DataPlan(Part):
+    """One data set folder below the data root; each of its films is seen as often an epoch as it repeats."""
 
     folder: str
     licence: str
     note: str = ""
+    leave_out: tuple[str, ...] = Field(default=(), description="Folders within it whose films are not used.")
     repeat: dict[str, int] = Field(default_factory=dict, description="Repeats an epoch by source; 1 if not named.")
     repeat_class: dict[FilmClass, int] = Field(
         default_factory=dict, description="Repeats an epoch by class, times those by source; 1 if not named."
@@ -43,96 +55,147 @@ class DataPlan(_Part):
         return self.repeat.get(source, 1) * by_class
 
 
-class PhantomPlan(_Part):
+class PhantomPlan(Part):
     """Synthetic films that are drawn once and join every epoch."""
 
     count: int = Field(default=0, ge=0)
     seed: int = 0
 
 
-class Stage(_Part):
+class Stage(Part):
     """Epochs trained at one image size; the small ones come first because they are cheap."""
 
     side: int = Field(ge=32, multiple_of=32)
     epochs: int = Field(ge=1)
 
 
-class Optimiser(_Part):
-    """AdamW with a one-cycle rate; the pretrained encoder learns slower by `encoder_factor`."""
+class NetworkPlan(Part):
+    """One network: what is built, what it starts from, what it is trained on and how.
 
-    rate: float = Field(gt=0)
-    encoder_factor: float = Field(default=1.0, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup: float = Field(default=0.1, ge=0, le=1, description="Share of all steps in which the rate rises.")
-    average_decay: float = Field(default=0.998, gt=0, lt=1, description="Decay of the moving average of the weights.")
+    `epochs` counts those at full size; `stages` instead of it gives each part of the training a size of its own.
+    `best` names what the exported epoch is chosen by; without it, the last epoch is exported. `average_decay` exports
+    the moving average of the weights. `share` is the network's part of a training's time, where that is limited.
+    """
 
-
-class LossWeights(_Part):
-    """Weights of the summed loss; each mask loss is binary cross-entropy plus soft Dice."""
-
-    lung: float = 1.0
-    infection: float = 1.0
-    classes: float = 1.0
-    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
-
-
-class Augmentation(_Part):
-    """Largest random change of each kind; all are drawn per film and epoch from the recipe's seed."""
-
-    rotate_degrees: float = 12.0
-    shift: float = 0.08
-    scale: float = 0.15
-    stretch: float = 0.08
-    shear_degrees: float = 4.0
-    flip_probability: float = Field(default=0.3, ge=0, le=1)
-    gamma: float = 0.35
-    contrast: float = 0.25
-    noise: float = 0.04
-    degrade_probability: float = Field(default=0.35, ge=0, le=1, description="Blur, fewer pixels or JPEG artefacts.")
-
-
-class Recipe(_Part):
-    """The whole recipe."""
-
-    seed: int = 0
-    batch: int = Field(ge=1)
-    validation: float = Field(default=0.05, ge=0, lt=0.5, description="Share of the training groups held out.")
-    bundle: Identity
-    input: Input
-    network: NetworkPlan
-    data: tuple[DataPlan, ...] = Field(min_length=1)
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    architecture: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    outputs: tuple[Output, ...] = Field(min_length=1)
+    reads: Literal["film", "lung_masked_film"] = "film"
+    input: NetworkInput | None = None
+    pretrained: str | None = Field(
+        default=None,
+        description="What its encoder starts from: an installed weight package, a safetensors file, or 'imagenet' "
+        "where the paper starts from such weights and the user gives them; random weights if not stated.",
+    )
+    data: tuple[str, ...] = Field(min_length=1, description="Names of the recipe's data sets.")
+    instead: tuple[str, ...] = Field(
+        default=(), description="Data sets that serve where those of `data` are not there."
+    )
     phantoms: PhantomPlan = PhantomPlan()
-    stages: tuple[Stage, ...] = Field(min_length=1)
+    validation: float = Field(default=0.05, ge=0, lt=0.5, description="Share of the training groups held out.")
+    batch: int = Field(ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    stages: tuple[Stage, ...] = ()
     optimiser: Optimiser
-    loss: LossWeights = LossWeights()
-    augmentation: Augmentation = Augmentation()
-    postprocess: Postprocess = Postprocess()
+    schedule: Schedule = Constant()
+    clip: float | None = Field(default=None, gt=0, description="Largest norm of the gradient.")
+    loss: Losses
+    augmentation: Augmentation | None = None
+    early_stop: EarlyStop | None = None
+    best: Monitor | None = None
+    average_decay: float | None = Field(default=None, gt=0, lt=1)
+    share: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NetworkPlan:
+        if (self.epochs is None) is not bool(self.stages):
+            raise ValueError(f"network {self.name}: expected either epochs or stages")
+        losses = {output for output in get_args(Output) if getattr(self.loss, output) is not None}
+        if losses != set(self.outputs):
+            raise ValueError(
+                f"network {self.name}: expected a loss for each of its outputs {sorted(self.outputs)}; "
+                f"met {sorted(losses)}"
+            )
+        unmeasured = sorted(watched for watched in self.watched if not watched.measured(losses))
+        if unmeasured:
+            raise ValueError(f"network {self.name}: its outputs do not measure {', '.join(unmeasured)}")
+        return self
 
     @property
-    def epochs(self) -> int:
-        """All epochs of all stages."""
-        return sum(stage.epochs for stage in self.stages)
+    def watched(self) -> frozenset[Monitor]:
+        """What the training watches on the held-out films."""
+        watched = {self.best, None if self.early_stop is None else self.early_stop.monitor}
+        if isinstance(self.schedule, Plateau):
+            watched.add(self.schedule.monitor)
+        return frozenset(monitor for monitor in watched if monitor is not None)
 
-    def side(self, epoch: int) -> int:
-        """Return the image side of an epoch, counted from 0."""
+    @property
+    def all_epochs(self) -> int:
+        """All epochs of all stages."""
+        return self.epochs or sum(stage.epochs for stage in self.stages)
+
+    def shortened(self, epochs: int) -> NetworkPlan:
+        """Return the plan with at most so many epochs; of stages, the last are kept, at full size."""
+        if epochs >= self.all_epochs:
+            return self
+        if not self.stages:
+            return self.model_copy(update={"epochs": epochs})
+        kept: list[Stage] = []
+        for stage in reversed(self.stages):
+            if epochs > 0:
+                kept.insert(0, stage.model_copy(update={"epochs": min(stage.epochs, epochs)}))
+            epochs -= stage.epochs
+        return self.model_copy(update={"stages": tuple(kept)})
+
+    def side(self, epoch: int) -> int | None:
+        """Return the image side of an epoch, counted from 0; None is the full size."""
         for stage in self.stages:
             if epoch < stage.epochs:
                 return stage.side
             epoch -= stage.epochs
-        return self.stages[-1].side
+        return self.stages[-1].side if self.stages else None
 
-    def training_data(self, films: dict[str, int]) -> tuple[TrainingData, ...]:
-        """Return what the card says of the training data; `films` counts them by folder."""
-        real = tuple(
-            TrainingData(dataset=plan.folder, films=films[plan.folder], licence=plan.licence, note=plan.note)
-            for plan in self.data
-        )
-        if not self.phantoms.count:
-            return real
-        phantoms = TrainingData(
-            dataset="phantom", films=self.phantoms.count, licence="Apache-2.0", note=f"seed {self.phantoms.seed}"
-        )
-        return (*real, phantoms)
+
+class Recipe(Part):
+    """The whole recipe. Its networks are trained in order and exported into one bundle."""
+
+    seed: int = 0
+    bundle: Identity
+    input: Input
+    data: dict[str, DataPlan] = Field(min_length=1)
+    networks: tuple[NetworkPlan, ...] = Field(min_length=1)
+    localisation: Localisation | None = None
+    postprocess: Postprocess = Postprocess()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_common(cls, plain: Any) -> Any:
+        """Give every network what the table ``common`` says, where it does not say otherwise itself."""
+        if not isinstance(plain, dict) or "common" not in plain:
+            return plain
+        common = plain["common"]
+        rest = {key: value for key, value in plain.items() if key != "common"}
+        return {**rest, "networks": [{**common, **network} for network in plain.get("networks", [])]}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        names = [network.name for network in self.networks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"every network must have a name of its own: met {', '.join(names)}")
+        for network in self.networks:
+            unknown = {*network.data, *network.instead} - self.data.keys()
+            if unknown:
+                raise ValueError(
+                    f"network {network.name}: expected data sets among {', '.join(self.data)}; "
+                    f"met {', '.join(sorted(unknown))}"
+                )
+        return self
+
+    def input_of(self, network: NetworkPlan) -> Input:
+        """Return what a network reads: the bundle's input, with what the network has of its own."""
+        own = {} if network.input is None else network.input.model_dump(exclude_none=True)
+        return self.input.model_copy(update=own)
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -141,21 +204,38 @@ def load_recipe(name_or_path: str) -> Recipe:
     Raises
     ------
     UsageError
-        There is no such recipe, or it is not valid.
+        There is no such recipe, or it is not valid: every key at fault is named.
     """
     shipped = files("cxrlib.training").joinpath("recipes", f"{name_or_path}.toml")
     try:
-        text = shipped.read_text() if shipped.is_file() else Path(name_or_path).read_text()
+        text = shipped.read_text("utf-8") if shipped.is_file() else Path(name_or_path).read_text("utf-8")
         return Recipe.model_validate(tomllib.loads(text))
     except OSError as error:
         raise UsageError(
             f"recipe {name_or_path!r} neither ships ({', '.join(recipe_names())}) nor is a file"
         ) from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise UsageError(f"recipe {name_or_path} is not valid: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"recipe {name_or_path} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"recipe {name_or_path} is not valid: {'; '.join(_faults(error))}") from error
 
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that ship."""
     folder = files("cxrlib.training").joinpath("recipes")
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def _faults(error: ValidationError) -> list[str]:
+    faults = []
+    for fault in error.errors():
+        where = ".".join(str(step) for step in fault["loc"]) or "recipe"
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{where} is not a key that a recipe has")
+        elif fault["type"] == "missing":
+            faults.append(f"{where} is missing")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            met = fault["input"]
+            faults.append(f"{where}: {message}" + ("" if isinstance(met, dict | BaseModel) else f", met {met!r}"))
+    return faults

@@ -1,120 +1,189 @@
-"""Train a recipe: read the films, fit, average the weights, export a bundle. A killed training goes on where it was."""
+"""Train a recipe: each network in turn, then one bundle of them. A training that was killed goes on where it was."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
-from torch.utils.data import DataLoader, Sampler
+from lightning.pytorch import seed_everything
+from torch import nn
 
 from cxrlib.bundle import Bundle
-from cxrlib.datasets import Split, read_dataset
+from cxrlib.errors import UsageError
 from cxrlib.models.catalog import architecture
-from cxrlib.models.multitask import MultitaskUnet, load_grey_encoder
-from cxrlib.training.export import CLASSES, export_bundle
-from cxrlib.training.films import LabelledFilm, TrainingFilms, held_out, load_phantoms, load_sample
-from cxrlib.training.module import MultitaskModule
-from cxrlib.training.pretrained import encoder_weights
-from cxrlib.training.recipe import Recipe
+from cxrlib.training.course import LAST_FILE
+from cxrlib.training.export import Trained, export_bundle, network_weights
+from cxrlib.training.films import TrainingFilms, read_films
+from cxrlib.training.fit import fit, kept_rows, kept_state
+from cxrlib.training.history import Ending, ending
+from cxrlib.training.method import OneCycle
+from cxrlib.training.pretrained import encoder_weights, load_encoder
+from cxrlib.training.recipe import IMAGENET, NetworkPlan, Recipe
+from cxrlib.training.selection import Chosen, choose
 
 _LOG = logging.getLogger(__name__)
 
+_PLAN_FILE: Final = "plan.json"
 
-class _EpochOrder(Sampler[int]):
-    """A shuffled order that depends on seed and epoch alone, so that a resumed training sees the same batches.
 
-    Lightning calls `set_epoch` before each epoch; the films' own random changes follow it too.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One network's part of the training.
+
+    `plan` is that of the recipe, perhaps with fewer epochs; `over` says why an earlier start has ended it already.
     """
 
-    def __init__(self, films: TrainingFilms) -> None:
-        self.films = films
-
-    def set_epoch(self, epoch: int) -> None:
-        self.films.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.films)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.films.seed * 1000 + self.films.epoch)
-        return iter(torch.randperm(len(self.films), generator=generator).tolist())
+    plan: NetworkPlan
+    chosen: Sequence[Chosen]
+    folder: Path
+    started_from: str | None
+    over: Ending | None
 
 
-def read_films(recipe: Recipe, data: Path) -> tuple[list[LabelledFilm], list[LabelledFilm], dict[str, int]]:
-    """Read the films of a recipe: those to train on, those held out for validation, and how many by folder."""
-    rows, columns = recipe.input.rows, recipe.input.columns
-    training = load_phantoms(recipe.phantoms, CLASSES, rows, columns)
-    validation: list[LabelledFilm] = []
-    films: Counter[str] = Counter()
-    for plan in recipe.data:
-        for sample in read_dataset(data / plan.folder, Split.TRAIN):
-            labelled = load_sample(sample, CLASSES, rows, columns)
-            films[plan.folder] += 1
-            if held_out(sample.group, recipe.validation):
-                validation.append(labelled)
-            else:
-                training.extend([labelled] * plan.repeats(sample.source, sample.film_class))
-    _LOG.info("%d training films an epoch, %d held out", len(training), len(validation))
-    return training, validation, dict(films)
-
-
-def new_network(recipe: Recipe) -> MultitaskUnet:
-    """Build the recipe's network with its starting weights."""
-    network = architecture(recipe.network.architecture).build(recipe.network.arguments)
-    if not isinstance(network, MultitaskUnet):
-        raise TypeError(
-            f"this trainer trains a MultitaskUnet; {recipe.network.architecture} is {type(network).__name__}"
-        )
-    if recipe.network.pretrained is not None:
-        load_grey_encoder(network, encoder_weights(recipe.network.pretrained))
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def train(recipe: Recipe, data: Path, work: Path, out: str, *, report: Callable[[str], None] = _LOG.info) -> Bundle:
+def train(
+    recipe: Recipe,
+    data: Path,
+    work: Path,
+    out: str,
+    *,
+    epochs: int | None = None,
+    films: int | None = None,
+    minutes: float | None = None,
+    pretrained: Mapping[str, str] | None = None,
+    report: Callable[[str], None] = _LOG.info,
+) -> Bundle:
     """Train `recipe` on the data sets below `data` and write the bundle to `out`.
 
     Parameters
     ----------
     work : Path
-        Keeps the newest checkpoint, from which a training that was killed is taken up again, and the history: one
-        ``history/version_N/metrics.csv`` for each start.
+        One folder a network: its newest checkpoint, from which a training that was killed or ran out of time is taken
+        up again, its best one, its history (``history.csv``) and its learning curve (``curve.png``).
+    epochs, films : int, optional
+        Train each network for at most so many epochs, on at most so many films; the card then says so.
+    minutes : float, optional
+        End each network after the epoch in which its part of this time is over, and export what there is. Taken up
+        again, the training goes on from there.
+    pretrained : mapping of str to str, optional
+        Encoder weights by name of network, in place of what the recipe says: a safetensors file, or the name of an
+        installed weight package.
     report : callable
         Told in one line what is being done.
+
+    Raises
+    ------
+    UsageError
+        Data are missing, `work` holds another training, or a loss is no longer finite.
     """
+    parts = [
+        _part(recipe, plan, data=data, work=work, epochs=epochs, films=films, pretrained=pretrained or {})
+        for plan in recipe.networks
+    ]
+    unknown = sorted(set(pretrained or {}) - {part.plan.name for part in parts})
+    if unknown:
+        known = ", ".join(part.plan.name for part in parts)
+        raise UsageError(f"expected encoder weights for networks among {known}; met {', '.join(unknown)}")
+    ends = None if minutes is None else time.monotonic() + 60 * minutes
+    trained = []
+    for place, part in enumerate(parts):
+        ended = part.over
+        if ended is None:
+            left = sum(later.plan.share for later in parts[place:] if later.over is None)
+            now = time.monotonic()
+            deadline = None if ends is None else now + (ends - now) * part.plan.share / left
+            ended = _train_network(recipe, part, deadline, report)
+        else:
+            report(f"{part.plan.name}: {ended}; nothing to do")
+        trained.append(_trained(recipe, part, ended))
+    return export_bundle(recipe, trained, films, out)
+
+
+def _part(
+    recipe: Recipe,
+    network: NetworkPlan,
+    *,
+    data: Path,
+    work: Path,
+    epochs: int | None,
+    films: int | None,
+    pretrained: Mapping[str, str],
+) -> _Part:
+    plan = network if epochs is None else network.shortened(epochs)
+    chosen = choose(recipe, plan, data, films)
+    started_from = pretrained.get(plan.name, None if plan.pretrained == IMAGENET else plan.pretrained)
+    folder = work / plan.name
+    _claim(folder, _identity(recipe, plan, chosen, started_from))
+    return _Part(plan, chosen, folder, started_from, ending(kept_rows(folder), plan))
+
+
+def _identity(recipe: Recipe, plan: NetworkPlan, chosen: Sequence[Chosen], started_from: str | None) -> dict[str, Any]:
+    """Return all that a network's training depends on, so that no other one is taken up in its place."""
+    # More epochs only prolong a training, unless its rate runs over all of them or its image size depends on them.
+    prolongs = not isinstance(plan.schedule, OneCycle) and not plan.stages
+    films = "\n".join(f"{film.dataset} {film.sample.image.name} {film.held_out} {film.repeats}" for film in chosen)
+    return {
+        "seed": recipe.seed,
+        "input": recipe.input_of(plan).model_dump(mode="json"),
+        "network": plan.model_dump(mode="json", exclude={"share", *(("epochs",) if prolongs else ())}),
+        "started_from": started_from,
+        "films": hashlib.sha256(films.encode()).hexdigest(),
+    }
+
+
+def _claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Note in a work folder which training it is of; refuse it if it holds the checkpoint of another."""
+    path = folder / _PLAN_FILE
+    if (folder / LAST_FILE).exists():
+        met = json.loads(path.read_text()) if path.exists() else {}
+        differ = sorted(key for key in identity if met.get(key) != identity[key])
+        if differ:
+            raise UsageError(
+                f"{folder} holds a training that differs in {', '.join(differ)}; expected the same recipe, films and "
+                "starting weights, to go on with it. Name another work folder, or remove this one"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(identity, indent=1) + "\n")
+
+
+def _train_network(recipe: Recipe, part: _Part, deadline: float | None, report: Callable[[str], None]) -> Ending:
+    plan, reads = part.plan, recipe.input_of(part.plan)
     seed_everything(recipe.seed, verbose=False)
-    training, validation, films = read_films(recipe, data)
-    report(f"{len(training)} films an epoch, {len(validation)} held out, {recipe.epochs} epochs")
-    dataset = TrainingFilms(training, recipe.augmentation, recipe.seed)
-    loader = DataLoader(dataset, batch_size=recipe.batch, sampler=_EpochOrder(dataset), drop_last=True)
-    held = DataLoader(TrainingFilms(validation, None, recipe.seed), batch_size=recipe.batch)
-    module = MultitaskModule(recipe, new_network(recipe), steps=recipe.epochs * len(loader))
-    last = work / "last.ckpt"
-    trainer = Trainer(
-        max_epochs=recipe.epochs,
-        accelerator="auto",
-        devices=1,
-        precision="bf16-mixed",
-        callbacks=[
-            EMAWeightAveraging(decay=recipe.optimiser.average_decay),
-            # The newest epoch's alone, under one name: `save_last` would be written at the end of the training only.
-            ModelCheckpoint(dirpath=work, filename="last", enable_version_counter=False, save_on_train_epoch_end=True),
-        ],
-        logger=CSVLogger(save_dir=work, name="history"),
-        log_every_n_steps=20,
-        enable_model_summary=False,
-        gradient_clip_val=1.0,
-        num_sanity_val_steps=0,
+    training, held_out = read_films(plan, part.chosen, reads.rows, reads.columns)
+    report(
+        f"{plan.name}: {len(training)} films an epoch, {len(held_out)} held out, {plan.all_epochs} epochs, "
+        f"encoder from {part.started_from or 'random weights'}"
     )
-    trainer.fit(module, _untyped(loader), _untyped(held), ckpt_path=str(last) if last.exists() else None)
-    return export_bundle(recipe, module.network.eval(), films, out)
+    network = architecture(plan.architecture).build(plan.arguments)
+    if part.started_from is not None:
+        load_encoder(network, encoder_weights(part.started_from))
+    return fit(
+        plan,
+        reads,
+        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        training=TrainingFilms(training, plan.augmentation, recipe.seed),
+        held_out=TrainingFilms(held_out, None, recipe.seed),
+        folder=part.folder,
+        deadline=deadline,
+        report=report,
+    )
 
 
-def _untyped(loader: DataLoader[Any]) -> Any:
-    return loader
+def _trained(recipe: Recipe, part: _Part, ended: Ending) -> Trained:
+    network: nn.Module = architecture(part.plan.architecture).build(part.plan.arguments)
+    network.load_state_dict(kept_state(part.plan, part.folder))
+    (whole,) = (plan for plan in recipe.networks if plan.name == part.plan.name)
+    return Trained(
+        plan=whole,
+        weights=network_weights(network),
+        chosen=part.chosen,
+        epochs=len(kept_rows(part.folder)),
+        ended=ended,
+        started_from=part.started_from,
+    )

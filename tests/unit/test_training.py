@@ -1,184 +1,220 @@
-"""Training: losses skip what was not annotated, films follow seed and epoch, a killed training goes on the same."""
+"""Training: networks in turn into one bundle; a killed or halted training goes on and ends the same."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
-from cxrlib.bundle import load_bundle
+from cxrlib.bundle import Bundle, load_bundle
 from cxrlib.errors import UsageError
-from cxrlib.models.multitask import MultitaskUnet, load_grey_encoder
-from cxrlib.training.augment import random_affine, random_exposure, random_quality, warp
-from cxrlib.training.films import LabelledFilm, TrainingFilms, held_out
-from cxrlib.training.losses import class_loss, mask_loss
-from cxrlib.training.recipe import Augmentation, Recipe, load_recipe, recipe_names
+from cxrlib.training.course import LAST_FILE
+from cxrlib.training.history import read_csv
+from cxrlib.training.module import NetworkModule
+from cxrlib.training.recipe import Recipe
 from cxrlib.training.train import train
 from tests.unit.tiny_bundle import ARGUMENTS
+from tests.unit.tiny_recipe import FILMS, cascade, square_films, tiny_network, tiny_recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_a_film_without_annotation_adds_nothing_to_the_mask_loss() -> None:
-    logits = torch.randn(3, 8, 8)
-    truth = torch.zeros(3, 8, 8)
-    truth[:, :4] = 1
-    all_three = mask_loss(logits[:2], truth[:2], torch.tensor([True, True]))
-    truth[2] = torch.rand(8, 8).round()
-    one_left_out = mask_loss(logits, truth, torch.tensor([True, True, False]))
-    assert one_left_out == pytest.approx(all_three.item())
-    assert mask_loss(logits, truth, torch.zeros(3, dtype=torch.bool)).item() == 0
+@pytest.fixture(scope="module")
+def data(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return square_films(tmp_path_factory.mktemp("data"))
 
 
-def test_the_right_mask_costs_less_than_a_wrong_one() -> None:
-    truth = torch.zeros(1, 8, 8)
-    truth[:, 2:6, 2:6] = 1
-    right, wrong = (truth - 0.5) * 20, (0.5 - truth) * 20
-    known = torch.tensor([True])
-    assert mask_loss(right, truth, known) < 0.01
-    assert mask_loss(wrong, truth, known) > 1
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
+    """The cascade, trained in one go: its bundle and its work folder."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return train(cascade(), data, folder / "work", str(folder / "bundle")), folder / "work"
 
 
-def test_a_film_of_unknown_class_adds_nothing_to_the_class_loss() -> None:
-    logits = torch.randn(3, 3)
-    known = class_loss(logits[:2], torch.tensor([0, 2]), 0.05)
-    assert class_loss(logits, torch.tensor([0, 2, -100]), 0.05) == pytest.approx(known.item())
-    assert class_loss(logits, torch.tensor([-100] * 3), 0.05).item() == 0
+def histories(work: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in sorted(work.glob("*/history.csv"))}
 
 
-def labelled(seed: int, *, infected: bool = True) -> LabelledFilm:
-    film = np.random.default_rng(seed).integers(0, 255, (64, 64), dtype=np.uint8)
-    mask = np.zeros((64, 64), dtype=np.uint8)
-    mask[16:48, 8:56] = 1
-    return LabelledFilm(film=film, lung=mask, infection=mask * infected, class_index=0 if infected else 2)
+class _Killed(BaseException):
+    """Stands for SIGKILL: nothing in the training catches it."""
 
 
-def test_a_film_looks_the_same_in_the_same_epoch_and_other_in_the_next() -> None:
-    films = TrainingFilms([labelled(0), labelled(1)], Augmentation(), seed=3)
-    first = films[1]
-    again = films[1]
-    films.epoch = 1
-    later = films[1]
-    assert torch.equal(first["film"], again["film"])
-    assert not torch.equal(first["film"], later["film"])
+def in_a_step(network: str, epoch: int) -> Callable[[pytest.MonkeyPatch], None]:
+    def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
+        step = NetworkModule.training_step
+
+        def killed(self: NetworkModule, batch: object, index: int) -> torch.Tensor:
+            if (self.plan.name, self.current_epoch) == (network, epoch):
+                raise _Killed
+            return step(self, batch, index)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(NetworkModule, "training_step", killed)
+
+    return arrange
 
 
-def test_augmentation_moves_masks_with_the_film_and_keeps_its_range() -> None:
-    limits = Augmentation()
-    film = np.zeros((64, 64), dtype=np.float32)
-    film[20:40, 20:40] = 1
-    for seed in range(20):
-        generator = np.random.default_rng(seed)
-        moved = warp(film, random_affine(generator, limits, 64, 64))
-        changed = random_quality(generator, limits, random_exposure(generator, limits, moved))
-        assert changed.dtype == np.float32
-        assert 0 <= changed.min() <= changed.max() <= 1
-        assert 0.5 * film.sum() < moved.sum() < 2 * film.sum()
+def before_the_checkpoint(network: str, epoch: int) -> Callable[[pytest.MonkeyPatch], None]:
+    """After history and best weights of an epoch were written, before its checkpoint was."""
+
+    def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
+        save = Trainer.save_checkpoint
+
+        def killed(self: Trainer, path: Path, weights_only: bool | None = None) -> None:
+            if path.name == LAST_FILE and (path.parent.name, self.current_epoch) == (network, epoch):
+                raise _Killed
+            save(self, path, weights_only)
+
+        monkeypatch.setattr(Trainer, "save_checkpoint", killed)
+
+    return arrange
 
 
-def test_no_augmentation_leaves_the_film_as_it_is() -> None:
-    one = labelled(0)
-    drawn = TrainingFilms([one], None, seed=0)[0]
-    assert torch.equal((drawn["film"][0] * 255).round().to(torch.uint8), torch.from_numpy(one.film))
-
-
-def test_groups_are_held_out_by_name_alone_and_in_the_share_asked() -> None:
-    groups = [f"patient-{number}" for number in range(4000)]
-    share = np.mean([held_out(group, 0.05) for group in groups])
-    assert 0.04 < share < 0.06
-    assert not any(held_out(group, 0.0) for group in groups)
-
-
-def test_a_grey_film_meets_the_sum_of_the_colour_filters() -> None:
-    torch.manual_seed(0)
-    import segmentation_models_pytorch as smp
-
-    colour = smp.encoders.get_encoder(ARGUMENTS["encoder"], weights=None).eval()
-    network = MultitaskUnet(**ARGUMENTS).eval()  # type: ignore[arg-type]
-    load_grey_encoder(network, colour.state_dict())
-    grey = torch.rand(1, 1, 64, 64)
-    deepest = network.unet.encoder(grey)[-1]
-    assert torch.allclose(deepest, colour(grey.expand(1, 3, 64, 64))[-1], atol=1e-4)
-
-
-def test_every_recipe_that_ships_is_valid() -> None:
-    assert "default" in recipe_names()
-    for name in recipe_names():
-        assert load_recipe(name).epochs >= 1
-
-
-def test_an_unknown_recipe_lists_what_ships() -> None:
-    with pytest.raises(UsageError, match="default"):
-        load_recipe("no-such-recipe")
-
-
-def test_stages_give_each_epoch_its_side() -> None:
-    recipe = load_recipe("default")
-    sides = [recipe.side(epoch) for epoch in range(recipe.epochs)]
-    assert sides == [stage.side for stage in recipe.stages for _ in range(stage.epochs)]
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A data set of twelve films in the index.csv layout: a bright square is the lung, its class its shade."""
-    root = tmp_path / "data" / "squares"
-    (root / "images").mkdir(parents=True)
-    (root / "masks").mkdir()
-    lines = ["id,image,mask,infection_mask,class_label,mask_convention,group,split"]
-    for number in range(12):
-        generator = np.random.default_rng(number)
-        film = generator.integers(0, 60, (128, 128)).astype(np.uint8)
-        mask = np.zeros((128, 128), dtype=np.uint8)
-        mask[24:104, 16 + number : 80 + number] = 255
-        film[mask > 0] += np.uint8(60 + 60 * (number % 3))
-        cv2.imwrite(str(root / "images" / f"{number}.png"), film)
-        cv2.imwrite(str(root / "masks" / f"{number}.png"), mask)
-        label = ["covid", "pneumonia", "normal"][number % 3]
-        masks = f"masks/{number}.png,masks/{number}.png"
-        lines.append(f"s_{number},images/{number}.png,{masks},{label},without heart,g{number},train")
-    (root / "index.csv").write_text("\n".join(lines))
-    return tmp_path / "data"
-
-
-def tiny_recipe(epochs: int) -> Recipe:
-    plain = load_recipe("default").model_dump()
-    plain.update(
-        batch=4,
-        validation=0.2,
-        input={"rows": 64, "columns": 64, "batch": 4},
-        network={"architecture": "multitask-unet", "arguments": ARGUMENTS, "pretrained": None},
-        data=[{"folder": "squares", "licence": "none needed"}],
-        phantoms={"count": 0},
-        stages=[{"side": 32, "epochs": 1}, {"side": 64, "epochs": epochs - 1}],
-    )
-    return Recipe.model_validate(plain)
-
-
-class _Killed(Exception):
-    pass
-
-
-def test_a_killed_training_goes_on_and_ends_in_the_same_weights(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "kill",
+    [
+        pytest.param(in_a_step("lung", 2), id="first network"),
+        pytest.param(in_a_step("classes", 1), id="second network"),
+        pytest.param(before_the_checkpoint("classes", 1), id="between best weights and checkpoint"),
+    ],
+)
+def test_a_killed_training_goes_on_and_ends_in_the_same_bytes_and_history(
+    kill: Callable[[pytest.MonkeyPatch], None],
+    data: Path,
+    undisturbed: tuple[Bundle, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = train(tiny_recipe(3), data, tmp_path / "whole", str(tmp_path / "whole-bundle"))
-    from cxrlib.training.module import MultitaskModule
-
-    step = MultitaskModule.training_step
-
-    def killed(self: MultitaskModule, batch: object, index: int) -> torch.Tensor:
-        if self.current_epoch == 2:
-            raise _Killed
-        return step(self, batch, index)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(MultitaskModule, "training_step", killed)
+    whole, whole_work = undisturbed
+    kill(monkeypatch)
     with pytest.raises(_Killed):
-        train(tiny_recipe(3), data, tmp_path / "work", str(tmp_path / "bundle"))
+        train(cascade(), data, tmp_path / "work", str(tmp_path / "bundle"))
     monkeypatch.undo()
-    resumed = train(tiny_recipe(3), data, tmp_path / "work", str(tmp_path / "bundle"))
-    assert resumed.digest == whole.digest
-    assert load_bundle(str(tmp_path / "bundle")).digest == whole.digest
-    assert whole.card.training[0].films == 12
-    starts = sorted((tmp_path / "work").glob("history/*/metrics.csv"))
-    assert len(starts) == 2, "the history of the start that was killed is kept"
+    # Another machine has it elsewhere.
+    (tmp_path / "work").rename(tmp_path / "moved")
+    resumed = train(cascade(), data, tmp_path / "moved", str(tmp_path / "bundle"))
+    assert dict(resumed.files) == dict(whole.files)
+    assert resumed.digest == whole.digest == load_bundle(str(tmp_path / "bundle")).digest
+    assert histories(tmp_path / "moved") == histories(whole_work)
+
+
+def test_the_cascade_tests_what_it_should(undisturbed: tuple[Bundle, Path]) -> None:
+    rows = read_csv(undisturbed[1] / "classes" / "history.csv")
+    losses = [row["val_loss"] for row in rows]
+    assert len({row["rate"] for row in rows}) > 1, "the rate fell"
+    assert losses.index(min(losses)) < len(rows) - 1, "the best epoch is not the last"
+
+
+def test_a_finished_training_is_exported_again_and_not_trained_again(
+    data: Path, undisturbed: tuple[Bundle, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, work = undisturbed
+    monkeypatch.setattr(Trainer, "fit", None)
+    said: list[str] = []
+    again = train(cascade(), data, work, str(tmp_path / "bundle"), report=said.append)
+    assert again.digest == whole.digest
+    assert len(said) == 2
+    assert all("nothing to do" in line for line in said)
+
+
+def test_out_of_time_the_bundle_says_so_and_a_later_start_ends_as_one_without_limit(
+    data: Path, undisturbed: tuple[Bundle, Path], tmp_path: Path
+) -> None:
+    whole, _ = undisturbed
+    short = train(cascade(), data, tmp_path / "work", str(tmp_path / "bundle"), minutes=1e-6)
+    assert "Training was shortened: lung 1 of 3 epochs (out of time), classes 1 of 5" in short.card.bundle.limits
+    later = train(cascade(), data, tmp_path / "work", str(tmp_path / "bundle"))
+    assert later.digest == whole.digest
+
+
+def test_the_card_names_networks_data_and_what_was_left_out(data: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        tiny_network("first", data=["absent"], instead=["squares"], pretrained="imagenet"),
+        data={
+            "absent": {"folder": "absent", "licence": "none"},
+            "squares": {"folder": "squares", "licence": "none needed", "note": "drawn"},
+        },
+        postprocess={"lung_threshold": 0.6},
+    )
+    bundle = train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"), epochs=1, films=5)
+    card = bundle.card
+    assert [network.name for network in card.networks] == ["first"]
+    assert card.postprocess.lung_threshold == 0.6
+    (source,) = card.training
+    assert (source.dataset, source.licence, source.note) == ("squares", "none needed", "drawn")
+    assert 5 < source.films < FILMS, "training films and those held out"
+    assert card.bundle.limits == (
+        "Says nothing about films. Training was shortened: first 1 of 3 epochs. Each network was trained on at most 5 "
+        "films. Network first was trained on squares in place of absent. The encoder of first started from random "
+        "weights in place of ImageNet's."
+    )
+    assert (tmp_path / "work" / "first" / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_whole_training_adds_nothing_to_the_cards_limits(undisturbed: tuple[Bundle, Path]) -> None:
+    assert undisturbed[0].card.bundle.limits == "Says nothing about films."
+
+
+def test_networks_of_a_cascade_keep_their_own_reading(undisturbed: tuple[Bundle, Path]) -> None:
+    lung, classes = undisturbed[0].card.networks
+    assert (lung.outputs, lung.reads, lung.weights) == (("lung",), "film", "lung.safetensors")
+    assert (classes.outputs, classes.reads, classes.weights) == (
+        ("classes",),
+        "lung_masked_film",
+        "classes.safetensors",
+    )
+
+
+def test_another_training_in_the_work_folder_is_refused(
+    data: Path, undisturbed: tuple[Bundle, Path], tmp_path: Path
+) -> None:
+    other = Recipe.model_validate({**cascade().model_dump(), "seed": 12})
+    with pytest.raises(UsageError, match="holds a training that differs in seed"):
+        train(other, data, undisturbed[1], str(tmp_path / "bundle"))
+    with pytest.raises(UsageError, match="differs in films"):
+        train(cascade(), data, undisturbed[1], str(tmp_path / "bundle"), films=4)
+
+
+def test_more_epochs_prolong_a_training_whose_rate_does_not_depend_on_them(data: Path, tmp_path: Path) -> None:
+    whole = train(tiny_recipe(), data, tmp_path / "whole", str(tmp_path / "bundle"))
+    train(tiny_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"), epochs=1)
+    prolonged = train(tiny_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"))
+    assert prolonged.digest == whole.digest
+
+
+def test_watching_held_out_films_needs_some(data: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(tiny_network(validation=0.0, best="val_loss"))
+    with pytest.raises(UsageError, match="expected held-out films"):
+        train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"))
+
+
+def test_a_loss_that_is_no_number_ends_the_training(data: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(tiny_network(optimiser={"kind": "sgd", "rate": 1e30}))
+    with pytest.raises(UsageError, match="network tiny: expected a finite loss"):
+        train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"))
+
+
+def test_weights_for_an_unknown_network_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="networks among tiny; met lungs"):
+        train(tiny_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"), pretrained={"lungs": "x"})
+
+
+def test_an_encoder_starts_from_the_weights_it_is_given(data: Path, tmp_path: Path) -> None:
+    import safetensors.torch
+
+    from cxrlib.models.catalog import architecture
+
+    torch.manual_seed(5)
+    donor = architecture("multitask-unet").build(ARGUMENTS)
+    state = {name.removeprefix("unet.encoder."): tensor for name, tensor in donor.state_dict().items()}
+    encoder = {name: tensor for name, tensor in state.items() if not name.startswith("unet.")}
+    file = tmp_path / "encoder.safetensors"
+    file.write_bytes(safetensors.torch.save(encoder))
+    frozen = tiny_recipe(tiny_network(pretrained="imagenet", optimiser={"kind": "sgd", "rate": 1e-12}, epochs=1))
+    bundle = train(frozen, data, tmp_path / "work", str(tmp_path / "bundle"), pretrained={"tiny": str(file)})
+    weights = safetensors.torch.load(bundle.files["weights.safetensors"])
+    stem = next(name for name, tensor in encoder.items() if tensor.ndim == 4)
+    assert torch.allclose(weights[f"unet.encoder.{stem}"].float(), encoder[stem], atol=1e-3)
+    assert "random weights" not in bundle.card.bundle.limits

@@ -1,0 +1,107 @@
+"""The history of a network's training: one row an epoch. What follows from it (best epoch, end) is read off it alone.
+
+So a training that is taken up again decides as an undisturbed one: its checkpoint keeps the rows and nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from cxrlib.errors import UsageError
+from cxrlib.training.method import Monitor
+from cxrlib.training.recipe import NetworkPlan
+
+#: Figures of one epoch by name: ``epoch`` (from 0), ``rate``, then ``train_...`` and ``val_...``.
+Row = Mapping[str, float]
+
+
+class Ending(StrEnum):
+    """Why a training is over."""
+
+    EPOCHS = "all epochs done"
+    EARLY_STOP = "no gain on the held-out films"
+    TIME = "out of time"
+
+
+def best_epoch(rows: Sequence[Row], monitor: Monitor) -> int:
+    """Return the first epoch that no other is better than.
+
+    Raises
+    ------
+    UsageError
+        The training does not measure this.
+    """
+    if monitor not in rows[0]:
+        measured = ", ".join(sorted(set(rows[0]) & {each.value for each in Monitor})) or "nothing on held-out films"
+        raise UsageError(f"expected {monitor.value} to be measured in each epoch; met {measured}")
+    sign = 1 if monitor.falls else -1
+    return min(range(len(rows)), key=lambda epoch: (sign * rows[epoch][monitor], epoch))
+
+
+def ending(rows: Sequence[Row], plan: NetworkPlan) -> Ending | None:
+    """Tell whether, and why, a training is over after these epochs; None if it goes on."""
+    if len(rows) >= plan.all_epochs:
+        return Ending.EPOCHS
+    stop = plan.early_stop
+    if stop is not None and rows and len(rows) - 1 - best_epoch(rows, stop.monitor) >= stop.patience:
+        return Ending.EARLY_STOP
+    return None
+
+
+def check_finite(row: Row, network: str) -> None:
+    """Raise `UsageError` if an epoch's loss is not a number, since no later epoch will be either."""
+    if not math.isfinite(row["train_loss"]):
+        raise UsageError(
+            f"network {network}: expected a finite loss; met {row['train_loss']} in epoch {int(row['epoch'])}. "
+            "A lower rate, or a largest norm of the gradient (clip), may help"
+        )
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Write the history; the digits of each figure are all that it has."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, float]]:
+    """Read a history that `write_csv` wrote."""
+    with path.open(newline="") as file:
+        return [
+            {name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def draw(rows: Sequence[Row], title: str, path: Path, best: int | None = None) -> None:
+    """Draw the learning curve as a PNG: loss and rate, and below them what was measured on the held-out films."""
+    epochs = [int(row["epoch"]) + 1 for row in rows]
+    measured = [name for name in rows[0] if name.endswith(("_dice", "_accuracy"))]
+    figure = Figure(figsize=(7, 6 if measured else 3.5), layout="constrained")
+    panels = figure.subplots(2 if measured else 1, 1, sharex=True, squeeze=False)[:, 0]
+    for name, label in (("train_loss", "training"), ("val_loss", "held out")):
+        if name in rows[0]:
+            panels[0].plot(epochs, [row[name] for row in rows], marker=".", label=label)
+    panels[0].set(ylabel="loss", title=title)
+    rate = panels[0].twinx()
+    rate.step(epochs, [row["rate"] for row in rows], where="mid", color="0.7", linewidth=1)
+    rate.set(ylabel="rate", yscale="log")
+    for name in measured:
+        label = name.removeprefix("val_").replace("_", " ")
+        panels[1].plot(epochs, [row[name] for row in rows], marker=".", label=label)
+    if measured:
+        panels[1].set(ylabel="held out", ylim=(0, 1))
+    for panel in panels:
+        if best is not None:
+            panel.axvline(best + 1, color="0.5", linestyle=":", label=f"best, epoch {best + 1}")
+        panel.legend()
+    panels[-1].set(xlabel="epoch")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
+    figure.savefig(path, dpi=110)
