@@ -5,7 +5,11 @@
 
 A results root keeps every row that was ever settled. What a cohort counts is less: a film whose object was replaced
 has one row here, of the newest object; a film that lies in the archive twice has one row; and rows made under different
-settings are not mixed. Each thing left out is counted in ``DataFrame.attrs`` and in the log.
+settings are not mixed. Each thing left out is counted in ``DataFrame.attrs`` and in the log. Rows of an older schema
+version are read beside those of the present one; a column that they lack is null there.
+
+Masks and localisation maps are text here; `cxrlib.rle.decode` and `cxrlib.localisation.decode` draw them on the row's
+``mask_rows`` x ``mask_columns``.
 """
 
 from __future__ import annotations

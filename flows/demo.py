@@ -66,7 +66,7 @@ def run_demo(plan: DemoPlan, console: Console) -> Manifest:
         from flows.nightly import nightly  # noqa: PLC0415 - Prefect must find its isolated environment
 
         manifest = nightly([f"{bucket}/films"], str(results))
-    _show(results, truth, console)
+    show_cohort(str(results), truth, console)
     _close(manifest, results, console)
     return manifest
 
@@ -81,25 +81,32 @@ def _fill(bucket: str, plan: DemoPlan) -> pd.DataFrame:
     return pd.read_parquet(f"{bucket}/truth.parquet")
 
 
-def _show(results: Path, truth: pd.DataFrame, console: Console) -> None:
+def show_cohort(results: str, truth: pd.DataFrame, console: Console) -> None:
     """Print the cohort beside the truth, then the rejects beside what they should be."""
     import pandas as pd  # noqa: PLC0415
 
     from cxrlib import cohort  # noqa: PLC0415
 
-    scores = cohort.load(str(results))
+    scores = cohort.load(results)
     films = truth[["uri", "percent", "film_class"]].merge(scores, on="uri").sort_values("uri", key=_names)
     console.print(_cohort_table(films))
-    off = (films["percent_infected"] - films["percent"]).abs()
-    console.print(
-        f"{int((off <= CLOSE_POINTS).sum())} of {len(films)} films are within {CLOSE_POINTS:g} points of the truth; "
-        f"the mean error is {off.mean():.1f} points"
-    )
-    rejects = truth[["uri", "expected"]].merge(pd.read_parquet(results / "rejects"), on="uri")
+    console.print(_agreement(films))
+    rejects = truth[["uri", "expected"]].merge(pd.read_parquet(f"{results}/rejects"), on="uri")
     console.print(_reject_table(rejects.sort_values("uri", key=_names)))
     surprises = int((rejects["expected"] != rejects["reason"].astype(str)).sum())
     if surprises:
         console.print(f"{surprises} of them were expected to come to another end")
+
+
+def _agreement(films: pd.DataFrame) -> str:
+    """Say how near the measured percent is to the true one."""
+    off = (films["percent_infected"] - films["percent"]).abs().dropna()
+    if off.empty:
+        return "no percent was measured: the bundle gives no infection, or no film was scored"
+    return (
+        f"{int((off <= CLOSE_POINTS).sum())} of {len(films)} films are within {CLOSE_POINTS:g} points of the truth; "
+        f"the mean error is {off.mean():.1f} points"
+    )
 
 
 def _cohort_table(films: pd.DataFrame) -> Table:
@@ -116,7 +123,7 @@ def _cohort_table(films: pd.DataFrame) -> Table:
             UID(film["transfer_syntax"]).keyword if isinstance(film["transfer_syntax"], str) else film["source_format"],
             f"{film['rows']}x{film['columns']}",
             *(_shown(film[column]) for column in ("percent", "percent_infected", "percent_left", "percent_right")),
-            *(str(film[column]) for column in ("film_class", "class_label", "grade")),
+            *(_said(film[column]) for column in ("film_class", "class_label", "grade")),
         )
     return table
 
@@ -146,6 +153,10 @@ def _name(uri: str) -> str:
 
 def _names(uris: pd.Series[str]) -> pd.Series[str]:
     return uris.str.rsplit("/", n=1).str[-1]
+
+
+def _said(word: object) -> str:
+    return word if isinstance(word, str) else "-"
 
 
 def _shown(percent: float) -> str:

@@ -63,7 +63,7 @@ def list_models(as_json: bool) -> None:
 @json_option
 @debug_option
 def show_model(bundle: str, as_json: bool) -> None:
-    """Show the card of BUNDLE: its use and limits, what it was trained on, and what it measured."""
+    """Show the card of BUNDLE: its use and limits, its networks, what it was trained on, and what it measured."""
     from cxrlib.bundle import load_bundle
 
     loaded = load_bundle(bundle)
@@ -71,6 +71,8 @@ def show_model(bundle: str, as_json: bool) -> None:
         print_json({"digest": loaded.digest, "card": loaded.card.model_dump(mode="json")})
         return
     from rich.table import Table
+
+    from flows.cli.system import localisation, network_table, scheme
 
     card, console = loaded.card, people()
     facts = Table(show_header=False, box=None)
@@ -82,14 +84,14 @@ def show_model(bundle: str, as_json: bool) -> None:
         "Limits": card.bundle.limits,
         "Licence": card.bundle.licence,
         "Input": f"{card.input.rows} x {card.input.columns}, {card.input.batch} films a pass",
-        "Networks": ", ".join(
-            f"{network.name} ({network.architecture}: {', '.join(network.outputs)})" for network in card.networks
-        ),
+        "Scheme": scheme(card),
+        "Localisation": localisation(card),
         "Grades (%)": f"mild > 0, moderate >= {card.grades.moderate:g}, severe >= {card.grades.severe:g}, "
         f"critical >= {card.grades.critical:g}",
     }.items():
         facts.add_row(label, value)
     console.print(facts)
+    console.print(network_table(card))
     if card.training:
         trained = Table("Trained on", "Films", "Licence", "Note")
         for source in card.training:
