@@ -83,7 +83,8 @@ def evaluate(
             done += more
             show(done, len(samples))
 
-        figures = evaluation.summarise(evaluation.evaluate(samples, engine.predict, loaded.card, progress=count))
+        results = evaluation.evaluate(samples, engine.predict, loaded.card, progress=count)
+    figures = evaluation.card_metrics(evaluation.measure(results, loaded.card, resamples=0))
     title = f"{loaded.card.bundle.name} {loaded.card.bundle.version} on {split} films"
     people(as_json).print(figure_table(figures, title))
     if as_json:

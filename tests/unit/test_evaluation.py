@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrlib.datasets import Sample, read_dataset
+from cxrlib.datasets import LungConvention, Sample, read_dataset
 from cxrlib.errors import FilmError
-from cxrlib.evaluation import evaluate, summarise
+from cxrlib.evaluation import card_metrics, evaluate, measure
 from cxrlib.types import CxrImage, Prediction
 from schemas import FilmClass, Reason
 from schemas.card import Metric
@@ -59,7 +60,8 @@ def figures(samples: Sequence[Sample], say: Callable[[int], Outcome]) -> dict[st
     def predict(images: Sequence[CxrImage]) -> list[Outcome]:
         return [say(number) for number in range(len(images))]
 
-    return {figure.metric: figure for figure in summarise(evaluate(samples, predict, tiny_card()))}
+    results = evaluate(samples, predict, tiny_card())
+    return {figure.metric: figure for figure in card_metrics(measure(results, tiny_card(), resamples=0))}
 
 
 def test_a_perfect_network_gets_perfect_figures(samples: list[Sample]) -> None:
@@ -103,6 +105,18 @@ def test_a_film_without_a_lung_is_rejected_and_not_zero_percent(samples: list[Sa
         return Prediction(nothing, nothing, truth(False).classes, "fp32") if number == 5 else truth(number < 3)
 
     assert figures(samples, say)["rejected"].value == pytest.approx(1 / 6, abs=1e-4)
+
+
+def test_true_percent_is_measured_from_the_masks_where_nobody_states_it(samples: list[Sample]) -> None:
+    unstated = [dataclasses.replace(sample, percent_infected=None) for sample in samples]
+    found = evaluate(unstated, lambda images: [truth(n < 3) for n in range(len(images))], tiny_card())
+    assert [film.truth.percent for film in found] == pytest.approx([100 * 60 / 336] * 3 + [0] * 3)
+    assert [film.truth.infected for film in found] == [True] * 3 + [False] * 3
+
+
+def test_a_lung_drawn_with_the_heart_is_not_compared(samples: list[Sample]) -> None:
+    other = [dataclasses.replace(sample, lung_convention=LungConvention.WITH_HEART) for sample in samples]
+    assert "lung Dice" not in figures(other, lambda number: truth(number < 3))
 
 
 def test_the_interval_is_that_of_qu_ex_equation_2(samples: list[Sample]) -> None:

@@ -1,0 +1,114 @@
+"""Measure the films of each source by every figure, each with its two 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from cxrlib.evaluation.columns import Columns, columns_of
+from cxrlib.evaluation.figure import Figure
+from cxrlib.evaluation.figures import figures_of
+from cxrlib.evaluation.films import FilmResult
+from cxrlib.evaluation.intervals import Interval, of_resamples
+from cxrlib.evaluation.statistics import Weights, group_weights
+from schemas import Card
+from schemas.card import Metric
+
+#: Resamples of a bootstrap; the ends of the interval then move by about a twentieth of its width.
+RESAMPLES: Final = 1000
+#: Seed of every bootstrap, so that the same films give the same interval.
+SEED: Final = 2021
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One figure of one source.
+
+    Attributes
+    ----------
+    source : str
+    figure : Figure
+    value : float
+    interval : Interval or None
+        In closed form: qu-ex Eq. 2 for shares, Fisher's for rank correlations, Bland and Altman's for differences.
+    bootstrap : Interval or None
+        By resampling groups; None where there is but one group, or where it was not asked for.
+    films, groups : int
+        What the figure rests on.
+    """
+
+    source: str
+    figure: Figure
+    value: float
+    interval: Interval | None
+    bootstrap: Interval | None
+    films: int
+    groups: int
+
+
+def by_source(results: Sequence[FilmResult]) -> dict[str, Columns]:
+    """Return the films of each source, in order of its name."""
+    sources = sorted({result.sample.source for result in results})
+    return {name: columns_of([result for result in results if result.sample.source == name]) for name in sources}
+
+
+def measure(results: Sequence[FilmResult], card: Card, *, resamples: int = RESAMPLES) -> list[Measured]:
+    """Return every figure of every source, in order of source and then of the table; undefined ones are left out.
+
+    Parameters
+    ----------
+    results : sequence of FilmResult
+    card : Card
+        Of the bundle that gave them.
+    resamples : int
+        Of the group bootstrap; none is made if 0.
+    """
+    found = []
+    for source, columns in by_source(results).items():
+        weights = group_weights(columns.groups, resamples, SEED) if resamples and columns.groups.max() > 0 else None
+        for figure in figures_of(card):
+            measured = _measure(source, figure, columns, weights)
+            if measured is not None:
+                found.append(measured)
+    return found
+
+
+def _measure(source: str, figure: Figure, columns: Columns, weights: Weights | None) -> Measured | None:
+    inputs = figure.inputs(columns)
+    counts = ~np.logical_or.reduce([np.isnan(values) for values in inputs])
+    known = tuple(values[counts] for values in inputs)
+    n = int(counts.sum())
+    value = float(figure.statistic(*known, np.ones((1, n)))[0]) if n else math.nan
+    if math.isnan(value):
+        return None
+    groups = np.unique(columns.groups[counts]).size
+    resampled = None if weights is None or groups < 2 else figure.statistic(*known, weights[:, counts])
+    return Measured(
+        source=source,
+        figure=figure,
+        value=value,
+        interval=None if figure.interval is None else figure.interval(value, known),
+        bootstrap=None if resampled is None else of_resamples(resampled),
+        films=n,
+        groups=groups,
+    )
+
+
+def card_metrics(measured: Sequence[Measured]) -> list[Metric]:
+    """Return the figures that stand on a card, with the interval in closed form, to four decimals."""
+    return [
+        Metric(
+            dataset=item.source,
+            metric=item.figure.name,
+            value=round(item.value, 4),
+            low=round(item.interval.low, 4),
+            high=round(item.interval.high, 4),
+            films=item.films,
+        )
+        for item in measured
+        if item.figure.on_card and item.interval is not None
+    ]
