@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cxrlib import __version__
+from cxrlib import __version__, versions
 from cxrlib.bundle import Bundle
 from cxrlib.chunks import tally
 from cxrlib.errors import RunError, UsageError
@@ -27,8 +26,6 @@ from cxrlib.types import ImageRef
 from schemas import Counts, Disposition, Manifest
 
 _RUN_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}"
-#: Distributions whose version can change a row or the way it was made.
-_VERSIONS: Final = ("apache-beam", "imagecodecs", "numpy", "opencv-python-headless", "pyarrow", "pydicom", "torch")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +185,7 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
         config=header.config,
         config_digest=header.config_digest,
         software_version=header.software_version,
-        versions={name: importlib.metadata.version(name) for name in _VERSIONS},
+        versions=versions.installed(),
         runner=runner,
         planned_at=header.planned_moment,
         closed_at=datetime.now(UTC),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from apache_beam.ml.inference.base import ModelHandler
 
+from cxrlib import versions
 from cxrlib.bundle import load_bundle
-from cxrlib.errors import BundleError, FilmError
+from cxrlib.errors import BundleError, FilmError, RunError
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Prediction
 from pipelines.elements import Inferred, InferredFilm, ReadFilm
@@ -36,13 +37,26 @@ class BundleEngine:
         Bundle, device and precision.
     digest : str
         Digest the bundle must have: the one that stands in the rows.
+    versions : dict of str to str
+        What the worker must have installed: what whoever planned the run has, or the rows may not be the same.
     """
 
     settings: Settings
     digest: str
+    versions: dict[str, str] = field(default_factory=versions.environment, hash=False)
 
     def __call__(self) -> Engine:
-        """Load the bundle and build its engine."""
+        """Load the bundle and build its engine.
+
+        Raises
+        ------
+        RunError
+            This process has other versions installed.
+        BundleError
+            The bundle cannot be loaded, or is another.
+        """
+        if differ := versions.differences(self.versions):
+            raise RunError(f"expected a worker with the versions that the run was planned with; met {differ}")
         bundle = load_bundle(self.settings.bundle)
         if bundle.digest != self.digest:
             raise BundleError(

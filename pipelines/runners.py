@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
@@ -68,8 +68,16 @@ class RunnerChoice:
 
 
 def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
-    """Return Beam's runner and the options of its pipeline."""
+    """Return Beam's runner and the options of its pipeline.
+
+    Raises
+    ------
+    UsageError
+        The portable runner is not told where its job server or its workers are.
+    """
     options = list(choice.options)
+    if choice.name == "portable":
+        _check_portable(PipelineOptions(options).view_as(PortableOptions))
     if choice.name != LOCAL:
         return create_runner(choice.name), PipelineOptions(options)
     _quieten()
@@ -78,6 +86,14 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
     options.append(f"--direct_num_workers={choice.workers}")
     command = f"{shlex.quote(sys.executable)} -m pipelines.worker"
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command)), PipelineOptions(options)
+
+
+def _check_portable(options: PortableOptions) -> None:
+    """Hold a portable job to a named job server and environment: Beam's defaults are Docker and an image without us."""
+    needed = {"job_endpoint": "host:port of the job server", "environment_type": "EXTERNAL, PROCESS or DOCKER"}
+    for name, meaning in needed.items():
+        if getattr(options, name) is None:
+            raise UsageError(f"the portable runner needs --beam-option=--{name}=({meaning})")
 
 
 def _quieten() -> None:

@@ -21,7 +21,7 @@ from pipelines.elements import Job
 from pipelines.graph import scoring_graph
 from pipelines.handler import BundleEngine, EngineFactory
 from pipelines.progress import ProgressCallback, reporting
-from pipelines.runners import RunnerChoice, make_runner
+from pipelines.runners import LOCAL, RunnerChoice, make_runner
 from schemas import Manifest
 
 
@@ -154,11 +154,18 @@ def run_graph(job: Job, engine: EngineFactory, choice: RunnerChoice) -> None:
     Raises
     ------
     RunError
-        The job ended in another state than done.
+        The job ended in another state than done, or its runner cannot be reached.
     """
     beam_runner, options = make_runner(choice)
     pipeline = beam.Pipeline(runner=beam_runner, options=options)
     scoring_graph(pipeline, job, engine)
-    state = pipeline.run().wait_until_finish()
+    try:
+        state = pipeline.run().wait_until_finish()
+    except Exception as error:
+        if choice.name == LOCAL:
+            raise
+        # What a runner elsewhere tells is the text of a traceback; its last line says what was wrong.
+        met = str(error).strip().rpartition("\n")[2] or type(error).__name__
+        raise RunError(f"run {job.header.run_id}: expected the job to end DONE on {choice}; met {met}") from error
     if state != "DONE":
         raise RunError(f"run {job.header.run_id}: expected the job to end DONE on {choice}; met {state}")

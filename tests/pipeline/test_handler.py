@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from cxrlib.errors import BundleError, FilmError
+from cxrlib import versions
+from cxrlib.errors import BundleError, FilmError, RunError
 from cxrlib.plan import Chunk
 from cxrlib.types import CxrImage, FilmFacts, ImageRef
 from pipelines.elements import Inferred, ReadFilm
@@ -58,3 +61,9 @@ def test_a_bundle_that_changed_since_the_plan_is_refused_in_the_worker(monkeypat
     monkeypatch.setattr("pipelines.handler.load_bundle", lambda uri: fake_bundle(7))
     with pytest.raises(BundleError, match="as planned; met"):
         BundleEngine(fake_settings(), "0" * 64)()
+
+
+def test_a_worker_with_other_versions_than_the_planner_is_refused_and_both_are_named() -> None:
+    planned = {**versions.environment(), "torch": "0.1"}
+    with pytest.raises(RunError, match=rf"torch 0\.1 here {re.escape(versions.installed()['torch'])}$"):
+        BundleEngine(fake_settings(), "0" * 64, planned)()

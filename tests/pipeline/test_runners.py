@@ -39,7 +39,22 @@ def test_what_is_no_runner_is_a_usage_error(name: str) -> None:
         RunnerChoice.parse(name)
 
 
-@pytest.mark.parametrize("name", ["flink", "spark", "portable", "FlinkRunner"])
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [((), "job_endpoint"), (("--job_endpoint=127.0.0.1:1",), "environment_type")],
+)
+def test_a_portable_job_names_its_job_server_and_its_workers(options: tuple[str, ...], missing: str) -> None:
+    with pytest.raises(UsageError, match=missing):
+        make_runner(RunnerChoice.parse("portable", options))
+
+
+@pytest.mark.parametrize("name", ["flink", "spark", "FlinkRunner"])
 def test_cluster_runners_are_beams_own(name: str) -> None:
     runner, _ = make_runner(RunnerChoice.parse(name))
     assert type(runner).__name__.lower().startswith(name.lower().removesuffix("runner"))
+
+
+def test_a_portable_runner_is_beams_own_once_it_knows_where_to_run() -> None:
+    options = ("--job_endpoint=127.0.0.1:1", "--environment_type=EXTERNAL", "--environment_config=127.0.0.1:2")
+    runner, _ = make_runner(RunnerChoice.parse("portable", options))
+    assert type(runner).__name__ == "PortableRunner"
