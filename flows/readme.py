@@ -17,6 +17,7 @@ from pydicom.uid import UID
 
 from cxrlib.bundle import load_bundle
 from cxrlib.codecs import SYNTAXES
+from cxrlib.models.catalog import CATALOG
 from cxrlib.settings import Settings
 from flows.cli.exits import Exit
 from flows.cli.options import SETTING_OF, variable_of
@@ -95,6 +96,39 @@ def accuracy() -> str:
     return _table(("films", "metric", "value", "95 % interval", "number"), rows)
 
 
+def models() -> str:
+    """Return the table of the catalog: every architecture, with its parameters here and in its paper."""
+    head = (
+        "paper",
+        "architecture",
+        "variant",
+        "system",
+        "parameters",
+        "in the paper",
+        "input",
+        "gives",
+        "recipe",
+        "status",
+    )
+    rows = (
+        (
+            entry.paper,
+            f"`{entry.name}`",
+            variant.label,
+            entry.system,
+            f"{variant.parameters:,}",
+            "" if variant.paper_millions is None else f"{variant.paper_millions} M",
+            f"{entry.side} x {entry.side}",
+            ", ".join(entry.outputs),
+            "" if variant.recipe is None else f"`{variant.recipe}`",
+            variant.status.value,
+        )
+        for entry in CATALOG.values()
+        for variant in entry.variants
+    )
+    return _table(head, rows)
+
+
 def syntaxes() -> str:
     """Return the table of transfer syntaxes that are read."""
     return _table(("transfer syntax", "UID"), ((UID(uid).name, f"`{uid}`") for uid in SYNTAXES))
@@ -109,6 +143,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings,
     "transfer syntaxes": syntaxes,
     "accuracy": accuracy,
+    "models": models,
 }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cxrlib.bundle import SHIPPED
 from cxrlib.errors import BundleError
 
 if TYPE_CHECKING:
@@ -15,31 +17,43 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How far an architecture has been taken in this project."""
+    """How far a variant has been taken in this project."""
 
     SHIPPED = "ships trained"
     RECIPE = "trained by its recipe"
-    RIVAL = "built and tested; no recipe"
+    COMPARED = "built for the paper's comparison"
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to build an architecture: arguments and what they amount to.
+    """One way to build an architecture, and what it amounts to.
 
     Attributes
     ----------
+    label : str
+        What tells it from the other variants, as the paper names it; empty where there is one.
     arguments : mapping
         As a card gives them.
     parameters : int
-        Trainable parameters of the network built here; a test counts them.
-    paper_millions : float or None
-        Trainable parameters that the paper prints, in millions, with the paper's own decimals; None where it prints
-        none.
+        Parameters of the network built here, counted as the paper counts; a test counts them.
+    paper_millions : Decimal or None
+        Parameters that the paper prints, in millions, with the digits it prints; None where it prints none.
+    recipe : str or None
+        The recipe that trains it.
     """
 
+    label: str
     arguments: Mapping[str, Any]
     parameters: int
-    paper_millions: float | None = None
+    paper_millions: Decimal | None = None
+    recipe: str | None = None
+
+    @property
+    def status(self) -> Status:
+        """Shipped if its recipe made a bundle that ships (a bundle has the name of its recipe)."""
+        if self.recipe is None:
+            return Status.COMPARED
+        return Status.SHIPPED if self.recipe in SHIPPED else Status.RECIPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +67,22 @@ class Architecture:
     paper : str
         Short name of the paper it comes from, or ``ours``.
     system : str
-        What the paper calls it, and what for.
+        What it does in the paper's system.
     description : str
     outputs : tuple of str
-        Outputs it can give: ``lung``, ``infection``, ``classes``. An argument ``output`` chooses where it gives one.
+        Outputs it can give: ``lung``, ``infection``, ``classes``. Where it has an argument ``output``, that chooses.
     builder : str
         ``module:function`` that builds it; called with the card's arguments.
     side : int
         Rows and columns of the paper's input, in pixels.
     variants : tuple of Variant
-        The ways the paper builds it; the first is the one the recipe uses.
-    recipe : str or None
-        The recipe that trains it.
-    status : Status
+        The ways the paper builds it; the first is the one that its system is made of.
     localisation_layer : str or None
         Dotted path, inside the built network, of the module whose output is the deepest feature map (films, channels,
         rows, columns): what Grad-CAM explains a class by.
+    counts_statistics : bool
+        Whether the paper's counts take in the running means and variances of the norms, as Keras does; they are
+        trainable parameters alone otherwise.
     """
 
     name: str
@@ -78,10 +92,9 @@ class Architecture:
     outputs: tuple[str, ...]
     builder: str
     side: int
-    variants: tuple[Variant, ...] = field(default=())
-    recipe: str | None = None
-    status: Status = Status.RIVAL
+    variants: tuple[Variant, ...]
     localisation_layer: str | None = None
+    counts_statistics: bool = False
 
     def build(self, arguments: Mapping[str, Any]) -> nn.Module:
         """Build the network with random weights.

@@ -13,16 +13,18 @@ Arguments, as a card and a recipe give them (a TOML table):
 - ``hybrid-coatnet``: ``rows`` and ``columns`` of its input (256), since its attention is over a fixed grid.
 - ``hybrid-classifier``: ``encoder`` (``xception``, ``resnet50``, ``inceptionresnetv2``).
 - ``amalgam``: ``encoders``, by default both, ``["mobilenetv2", "inceptionresnetv2"]``; one alone is the paper's rival.
+  ``output``, by default ``lung``.
 - ``pneumonia-deeplabv3``, ``pneumonia-segnet``: ``output``, by default ``infection``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final
 
 from cxrlib.errors import BundleError
-from cxrlib.models.architecture import Architecture, Status
+from cxrlib.models.architecture import Architecture, Variant
 
 _QU_EX: Final = "Lung and infection segmentation, parallel or cascaded"
 _MASKS: Final = ("lung", "infection")
@@ -38,8 +40,9 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=("lung", "infection", "classes"),
             builder="cxrlib.models.multitask:build",
             side=256,
-            recipe="default",
-            status=Status.SHIPPED,
+            variants=(
+                Variant("EfficientNet-Lite0", {"encoder": "tu-tf_efficientnet_lite0"}, 5_198_693, recipe="default"),
+            ),
         ),
         Architecture(
             name="qu-ex-unet",
@@ -49,6 +52,19 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=_MASKS,
             builder="cxrlib.models.qu_ex:build_unet",
             side=256,
+            variants=(
+                Variant(
+                    "ResNet18",
+                    {"encoder": "resnet18", "output": "infection"},
+                    14_321_826,
+                    Decimal("14.32"),
+                    recipe="qu-ex-resnet18",
+                ),
+                Variant("ResNet50", {"encoder": "resnet50", "output": "infection"}, 32_514_722, Decimal("32.5")),
+                Variant("DenseNet121", {"encoder": "densenet121", "output": "infection"}, 13_601_250, Decimal("13.60")),
+                Variant("DenseNet161", {"encoder": "densenet161", "output": "infection"}, 38_728_802, Decimal("38.73")),
+                Variant("InceptionV4", {"encoder": "inceptionv4", "output": "infection"}, 48_791_234, Decimal("48.79")),
+            ),
         ),
         Architecture(
             name="qu-ex-unetplusplus",
@@ -58,8 +74,19 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=_MASKS,
             builder="cxrlib.models.qu_ex:build_unetplusplus",
             side=256,
-            recipe="qu-ex",
-            status=Status.RECIPE,
+            variants=(
+                Variant(
+                    "DenseNet121",
+                    {"encoder": "densenet121", "output": "infection"},
+                    30_065_890,
+                    Decimal("30.06"),
+                    recipe="qu-ex",
+                ),
+                Variant("ResNet18", {"encoder": "resnet18", "output": "infection"}, 15_964_066, Decimal("15.96")),
+                Variant("ResNet50", {"encoder": "resnet50", "output": "infection"}, 48_979_362, Decimal("48.97")),
+                Variant("DenseNet161", {"encoder": "densenet161", "output": "infection"}, 79_046_882, Decimal("79.04")),
+                Variant("InceptionV4", {"encoder": "inceptionv4", "output": "infection"}, 59_356_610, Decimal("59.35")),
+            ),
         ),
         Architecture(
             name="qu-ex-fpn",
@@ -69,8 +96,31 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=_MASKS,
             builder="cxrlib.models.qu_ex:build_fpn",
             side=256,
-            recipe="qu-ex",
-            status=Status.RECIPE,
+            variants=(
+                Variant(
+                    "DenseNet121",
+                    {"encoder": "densenet121", "output": "lung"},
+                    9_295_618,
+                    Decimal("9.29"),
+                    recipe="qu-ex",
+                ),
+                Variant(
+                    "ResNet18",
+                    {"encoder": "resnet18", "output": "lung"},
+                    13_043_138,
+                    Decimal("13.04"),
+                    recipe="qu-ex-resnet18",
+                ),
+                Variant("ResNet50", {"encoder": "resnet50", "output": "lung"}, 26_111_938, Decimal("26.11")),
+                Variant(
+                    "DenseNet161",
+                    {"encoder": "densenet161", "output": "lung"},
+                    29_490_562,
+                    Decimal("29.49"),
+                    recipe="qu-ex-cascaded",
+                ),
+                Variant("InceptionV4", {"encoder": "inceptionv4", "output": "lung"}, 43_572_194, Decimal("43.57")),
+            ),
         ),
         Architecture(
             name="inflocnet-lung-class",
@@ -80,9 +130,9 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=("lung", "classes"),
             builder="cxrlib.models.inflocnet:build_lung_class",
             side=128,
-            recipe="inflocnet",
-            status=Status.RECIPE,
+            variants=(Variant("", {}, 27_802_948, Decimal("28.132805"), recipe="inflocnet"),),
             localisation_layer="features",
+            counts_statistics=True,
         ),
         Architecture(
             name="inflocnet-infection",
@@ -92,8 +142,8 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=("infection",),
             builder="cxrlib.models.inflocnet:build_infection",
             side=128,
-            recipe="inflocnet",
-            status=Status.RECIPE,
+            variants=(Variant("", {}, 25_786_113, Decimal("26.165825"), recipe="inflocnet"),),
+            counts_statistics=True,
         ),
         Architecture(
             name="inflocnet-unet",
@@ -103,6 +153,33 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=("lung", "infection", "classes"),
             builder="cxrlib.models.inflocnet_rivals:build_unet",
             side=128,
+            variants=(
+                Variant(
+                    "with transfer, lung and class",
+                    {"output": "lung", "transfer": True},
+                    22_194_500,
+                    Decimal("21.821637"),
+                ),
+                Variant(
+                    "with transfer, infection",
+                    {"output": "infection", "transfer": True},
+                    20_177_665,
+                    Decimal("19.854657"),
+                ),
+                Variant(
+                    "no transfer, lung and class",
+                    {"output": "lung", "transfer": False},
+                    34_243_204,
+                    Decimal("29.837267"),
+                ),
+                Variant(
+                    "no transfer, infection",
+                    {"output": "infection", "transfer": False},
+                    27_917_057,
+                    Decimal("27.887169"),
+                ),
+            ),
+            counts_statistics=True,
         ),
         Architecture(
             name="inflocnet-unetplusplus",
@@ -112,39 +189,83 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=("lung", "infection", "classes"),
             builder="cxrlib.models.inflocnet_rivals:build_unetplusplus",
             side=128,
+            variants=(
+                Variant(
+                    "with transfer, lung and class",
+                    {"output": "lung", "transfer": True},
+                    32_157_380,
+                    Decimal("34.107525"),
+                ),
+                Variant(
+                    "with transfer, infection",
+                    {"output": "infection", "transfer": True},
+                    30_140_545,
+                    Decimal("30.140545"),
+                ),
+                Variant(
+                    "no transfer, lung and class",
+                    {"output": "lung", "transfer": False},
+                    42_970_372,
+                    Decimal("42.970501"),
+                ),
+                Variant(
+                    "no transfer, infection",
+                    {"output": "infection", "transfer": False},
+                    36_644_225,
+                    Decimal("36.644225"),
+                ),
+            ),
+            counts_statistics=True,
         ),
         Architecture(
             name="hybrid-unet",
             paper="hybrid",
-            system="Lung ensemble, 1 of 3",
+            system="Lung segmentation",
             description="U-Net, in the ensemble on InceptionResNetV2.",
             outputs=("lung",),
             builder="cxrlib.models.hybrid:build_unet",
             side=256,
-            recipe="hybrid",
-            status=Status.RECIPE,
+            variants=(
+                Variant(
+                    "InceptionResNetV2, of the ensemble", {"encoder": "inceptionresnetv2"}, 62_028_721, recipe="hybrid"
+                ),
+                Variant("VGG16", {"encoder": "vgg16"}, 23_747_089),
+                Variant("SE-ResNeXt50", {"encoder": "seresnext50"}, 34_517_697),
+                Variant("MobileNetV2", {"encoder": "mobilenetv2"}, 6_628_369),
+                Variant("EfficientNet-B2", {"encoder": "efficientnetb2"}, 10_045_715),
+            ),
         ),
         Architecture(
             name="hybrid-linknet",
             paper="hybrid",
-            system="Lung ensemble, 2 of 3",
+            system="Lung segmentation",
             description="LinkNet, in the ensemble on SE-ResNeXt50.",
             outputs=("lung",),
             builder="cxrlib.models.hybrid:build_linknet",
             side=256,
-            recipe="hybrid",
-            status=Status.RECIPE,
+            variants=(
+                Variant("SE-ResNeXt50, of the ensemble", {"encoder": "seresnext50"}, 33_174_369, recipe="hybrid"),
+                Variant("VGG16", {"encoder": "vgg16"}, 15_977_345),
+                Variant("InceptionResNetV2", {"encoder": "inceptionresnetv2"}, 59_445_089),
+                Variant("MobileNetV2", {"encoder": "mobilenetv2"}, 4_319_283),
+                Variant("EfficientNet-B2", {"encoder": "efficientnetb2"}, 7_892_179),
+            ),
         ),
         Architecture(
             name="hybrid-fpn",
             paper="hybrid",
-            system="Lung ensemble, 3 of 3",
+            system="Lung segmentation",
             description="Feature pyramid, in the ensemble on EfficientNet-B2.",
             outputs=("lung",),
             builder="cxrlib.models.hybrid:build_fpn",
             side=256,
-            recipe="hybrid",
-            status=Status.RECIPE,
+            variants=(
+                Variant("EfficientNet-B2, of the ensemble", {"encoder": "efficientnetb2"}, 9_464_643, recipe="hybrid"),
+                Variant("VGG16", {"encoder": "vgg16"}, 16_797_249),
+                Variant("SE-ResNeXt50", {"encoder": "seresnext50"}, 28_112_625),
+                Variant("InceptionResNetV2", {"encoder": "inceptionresnetv2"}, 56_733_665),
+                Variant("MobileNetV2", {"encoder": "mobilenetv2"}, 4_214_849),
+            ),
         ),
         Architecture(
             name="hybrid-coatnet",
@@ -154,8 +275,7 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=("classes",),
             builder="cxrlib.models.hybrid_classifier:build_coatnet",
             side=256,
-            recipe="hybrid",
-            status=Status.RECIPE,
+            variants=(Variant("CoAtNet-0", {"rows": 256, "columns": 256}, 24_285_583, recipe="hybrid"),),
             localisation_layer="features",
         ),
         Architecture(
@@ -166,6 +286,11 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=("classes",),
             builder="cxrlib.models.hybrid_classifier:build_classifier",
             side=256,
+            variants=(
+                Variant("Xception", {"encoder": "xception"}, 20_812_523),
+                Variant("ResNet50", {"encoder": "resnet50"}, 23_507_907),
+                Variant("InceptionResNetV2", {"encoder": "inceptionresnetv2"}, 54_310_499),
+            ),
             localisation_layer="features",
         ),
         Architecture(
@@ -176,8 +301,11 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=_MASKS,
             builder="cxrlib.models.amalgam:build",
             side=256,
-            recipe="amalgam",
-            status=Status.RECIPE,
+            variants=(
+                Variant("both encoders", {}, 67_489_857, recipe="amalgam"),
+                Variant("MobileNetV2 alone", {"encoders": ["mobilenetv2"]}, 6_628_369),
+                Variant("InceptionResNetV2 alone", {"encoders": ["inceptionresnetv2"]}, 62_028_721),
+            ),
         ),
         Architecture(
             name="pneumonia-deeplabv3",
@@ -187,8 +315,7 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=_MASKS,
             builder="cxrlib.models.pneumonia:build_deeplabv3",
             side=256,
-            recipe="pneumonia-seg",
-            status=Status.RECIPE,
+            variants=(Variant("ResNet50", {}, 39_627_457, recipe="pneumonia-seg"),),
         ),
         Architecture(
             name="pneumonia-segnet",
@@ -198,8 +325,7 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             outputs=_MASKS,
             builder="cxrlib.models.segnet:build",
             side=256,
-            recipe="pneumonia-seg",
-            status=Status.RECIPE,
+            variants=(Variant("VGG16", {}, 29_442_433, recipe="pneumonia-segnet"),),
         ),
     )
 }

@@ -10,6 +10,7 @@ from flows.cli.console import debug_option, json_option, people, print_json
 
 if TYPE_CHECKING:
     from cxrlib.bundle import Bundle
+    from cxrlib.models.architecture import Variant
 
 
 @click.group()
@@ -36,6 +37,8 @@ def list_models(as_json: bool) -> None:
                         "paper": entry.paper,
                         "outputs": list(entry.outputs),
                         "description": entry.description,
+                        "side": entry.side,
+                        "variants": [_variant(variant) for variant in entry.variants],
                     }
                     for entry in CATALOG.values()
                 ],
@@ -49,9 +52,13 @@ def list_models(as_json: bool) -> None:
         card = bundle.card
         networks = ", ".join(network.architecture for network in card.networks)
         shipped.add_row(name, card.bundle.version, bundle.digest[:8], networks, card.bundle.description)
-    catalog = Table("Architecture", "Paper", "Gives", "What it is", title="Architectures", title_justify="left")
+    heads = ("Architecture", "Paper", "Gives", "Parameters", "Recipes", "What it is")
+    catalog = Table(*heads, title="Architectures", title_justify="left")
     for entry in CATALOG.values():
-        catalog.add_row(entry.name, entry.paper, ", ".join(entry.outputs), entry.description)
+        counts = sorted(variant.parameters / 1e6 for variant in entry.variants)
+        recipes = [variant.recipe for variant in entry.variants if variant.recipe]
+        size = f"{counts[0]:.1f} M" if len(counts) == 1 else f"{counts[0]:.1f} to {counts[-1]:.1f} M"
+        catalog.add_row(entry.name, entry.paper, ", ".join(entry.outputs), size, ", ".join(recipes), entry.description)
     console = people()
     console.print(shipped)
     console.print(catalog)
@@ -101,6 +108,17 @@ def show_model(bundle: str, as_json: bool) -> None:
         from flows.cli.evaluate import figure_table
 
         console.print(figure_table(card.metrics))
+
+
+def _variant(variant: Variant) -> dict[str, Any]:
+    return {
+        "label": variant.label,
+        "arguments": dict(variant.arguments),
+        "parameters": variant.parameters,
+        "paper_millions": None if variant.paper_millions is None else float(variant.paper_millions),
+        "recipe": variant.recipe,
+        "status": variant.status.value,
+    }
 
 
 def _identity(name: str, bundle: Bundle) -> dict[str, Any]:
