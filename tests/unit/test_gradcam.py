@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrlib.errors import BundleError
+from cxrlib.models.catalog import CATALOG
 from cxrlib.models.gradcam import Explainer
 from cxrlib.models.hardware import Precision
 from cxrlib.models.system import System
@@ -98,3 +99,27 @@ def test_threads_that_share_a_network_get_the_maps_of_their_own_films() -> None:
     with ThreadPoolExecutor(6) as threads:
         for met, one in zip(threads.map(attribution, films), expected, strict=True):
             np.testing.assert_array_equal(met, one)
+
+
+_EXPLAINABLE = sorted(name for name, entry in CATALOG.items() if entry.localisation_layer is not None)
+
+
+@pytest.mark.parametrize("name", _EXPLAINABLE)
+def test_the_layer_that_the_catalog_names_explains_its_network(name: str) -> None:
+    entry = CATALOG[name]
+    arguments = dict(entry.variants[0].arguments) if entry.variants else {}
+    torch.manual_seed(3)
+    module = entry.build(arguments).requires_grad_(False).eval()
+    films = torch.randn(2, 1, entry.side, entry.side)
+    assert entry.localisation_layer is not None
+    logits, maps = Explainer(module, entry.localisation_layer)(films)
+    with torch.inference_mode():
+        plain = module(films)["classes"]
+    torch.testing.assert_close(logits["classes"], plain, atol=1e-4, rtol=1e-4)
+    assert maps.shape[0] == 2
+    assert min(maps.shape[1:]) > 1
+    assert torch.isfinite(maps).all()
+
+
+def test_the_catalog_names_a_layer_for_the_classifier_of_the_paper_that_localises() -> None:
+    assert "hybrid-coatnet" in _EXPLAINABLE

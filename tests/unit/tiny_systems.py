@@ -11,8 +11,6 @@ from tests.unit.tiny_bundle import ARGUMENTS, tiny_card
 
 #: A layer of the tiny network, 2 x 2 cells at 64 x 64 pixels.
 LAYER = "unet.encoder.model.blocks.5"
-#: A layer before it, 4 x 4 cells, whose output is changed in place by what follows.
-INNER_LAYER = "unet.encoder.model.blocks.3.0.bn1"
 
 
 def tiny_network(name: str, *outputs: str, seed: int = 7, **rest: Any) -> dict[str, Any]:
