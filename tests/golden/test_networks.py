@@ -1,0 +1,123 @@
+"""Every architecture computes what it computed when it was committed: logits on seeded weights and films, kept beside.
+
+The file holds logits computed in float64, which no kernel, processor or number of threads moves in the digits kept.
+The networks are run here as the engine runs them, in float32 with channels last, and may differ by what float32
+rounds off. Measured over all cases, outputs and four ways of computing them (oneDNN and torch's own kernels, channels
+first and last), that is 4.5e-5 of the logits' standard deviation at most. The tolerance is eleven times as much, and a
+test below makes small mistakes that exceed it ten times over.
+
+After an architecture was changed on purpose, ``python -m tests.golden.test_networks`` writes the file anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from cxrlib.models.catalog import CATALOG
+from tests.networks import EACH, MORE, Case, fill
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+GOLDEN = Path(__file__).with_name("networks.json")
+#: Largest difference from float64, as a share of the standard deviation of the logits.
+TOLERANCE = 5e-4
+#: Of each mask, the means of its blocks of 16 x 16 pixels, and every so many pixels one.
+BLOCK = 16
+STRIDE = 509
+
+
+def filled(case: Case) -> nn.Module:
+    network = case.build()
+    fill(network)
+    return network
+
+
+def run(network: nn.Module, case: Case, dtype: torch.dtype) -> dict[str, NDArray[np.float64]]:
+    """Return what stands for the logits of each output: of masks, block means and single pixels; of classes, all."""
+    films = torch.from_numpy(case.films()).to(dtype)
+    network = network.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.inference_mode():
+        logits = {name: tensor.double() for name, tensor in network(films).items()}
+    return {name: sample(tensor).numpy() for name, tensor in sorted(logits.items())}
+
+
+def sample(logits: torch.Tensor) -> torch.Tensor:
+    if logits.ndim == 2:
+        return logits.flatten()
+    blocks = functional.avg_pool2d(logits, BLOCK)
+    return torch.cat([blocks.flatten(), logits.flatten()[::STRIDE]])
+
+
+def difference(found: NDArray[np.float64], golden: NDArray[np.float64]) -> float:
+    """Return the largest difference as a share of the golden values' standard deviation."""
+    return float(np.abs(found - golden).max() / golden.std())
+
+
+def kept() -> dict[str, dict[str, NDArray[np.float64]]]:
+    cases = json.loads(GOLDEN.read_text())
+    return {case: {name: np.array(values) for name, values in outputs.items()} for case, outputs in cases.items()}
+
+
+@pytest.mark.parametrize("case", (*EACH, *MORE), ids=str)
+def test_a_network_gives_what_it_gave(case: Case) -> None:
+    golden = kept()[str(case)]
+    found = run(filled(case), case, torch.float32)
+    assert found.keys() == golden.keys()
+    for name, values in golden.items():
+        assert found[name].shape == values.shape
+        assert difference(found[name], values) < TOLERANCE, name
+
+
+def test_every_architecture_has_golden_logits_and_nothing_else_has() -> None:
+    golden = kept()
+    assert golden.keys() == {str(case) for case in (*EACH, *MORE)}
+    for case in EACH:
+        assert set(golden[str(case)]) <= set(CATALOG[case.architecture].outputs)
+
+
+def _norms_of_another_library(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-3  # as Keras has it; torch has 1e-5
+
+
+def _one_filter_of_one_layer(network: nn.Module) -> None:
+    kernel = next(parameter for name, parameter in network.named_parameters() if "layer3" in name)
+    kernel.data[0] *= 1.1
+
+
+def _one_activation(network: nn.Module) -> None:
+    network.net.decoder.blocks[-1].conv2[2] = nn.LeakyReLU(0.01)  # type: ignore[index, union-attr]
+
+
+@pytest.mark.parametrize("mistake", [_norms_of_another_library, _one_filter_of_one_layer, _one_activation])
+def test_a_small_mistake_is_noticed(mistake: Callable[[nn.Module], None]) -> None:
+    case = next(case for case in EACH if case.architecture == "qu-ex-unet")
+    network = filled(case)
+    mistake(network)
+    assert difference(run(network, case, torch.float32)["lung"], kept()[str(case)]["lung"]) > 10 * TOLERANCE
+
+
+def write() -> None:
+    golden = {
+        str(case): {
+            name: [float(f"{value:.7g}") for value in values]
+            for name, values in run(filled(case), case, torch.float64).items()
+        }
+        for case in (*EACH, *MORE)
+    }
+    lines = ",\n".join(f" {json.dumps(case)}: {json.dumps(outputs)}" for case, outputs in golden.items())
+    GOLDEN.write_text(f"{{\n{lines}\n}}\n")
+
+
+if __name__ == "__main__":
+    write()
