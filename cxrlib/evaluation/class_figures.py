@@ -62,7 +62,7 @@ def by_class(classes: Sequence[FilmClass]) -> Iterator[Figure]:
     yield figure("class F1, macro", inputs=labels, statistic=partial(over_classes, _class_f1))
     yield figure(
         "class calibration error",
-        inputs=lambda c: (_confidence(c), where(known(c), c.called == c.true_class)),
+        inputs=lambda c: (confidence(c), where(known(c), c.called == c.true_class)),
         statistic=calibration_error,
     )
     for film_class, index in zip(classes, indices, strict=True):
@@ -101,6 +101,6 @@ _ONE_CLASS: Final = {
 }
 
 
-def _confidence(c: Columns) -> PerFilm:
+def confidence(c: Columns) -> PerFilm:
     """Return the probability of the class that was called; NaN where none was."""
     return np.asarray(c.probability.max(axis=1))

@@ -5,6 +5,7 @@ A film that the pipeline rejects is not left out: it counts as nothing found, as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ class FilmResult:
         """Return a measure of one of this film's masks; a rejected film has found nothing, and nothing rightly."""
         if counts is None:
             return None
-        return 0.0 if self.reason is not None else metric.of(counts)
+        value = metric.of(counts)
+        return value if self.reason is None or math.isnan(value) else 0.0
 
     @property
     def lung_dice(self) -> float | None:

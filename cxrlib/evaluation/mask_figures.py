@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from cxrlib.evaluation.columns import Columns, MaskColumns
-from cxrlib.evaluation.figure import Figure, Section, any_of, where
+from cxrlib.evaluation.figure import CLASS_NAMES, Figure, Section, any_of, where
 from cxrlib.evaluation.statistics import PerFilm, Values, Weights, mean, ratio
 from cxrlib.metrics import PixelMetric
 from schemas import FilmClass
@@ -17,7 +17,6 @@ from schemas import FilmClass
 #: Dice under which a lung mask is counted as poor.
 POOR_DICE: Final = 0.9
 
-_COVID: Final = (FilmClass.COVID19,)
 _COVID_AND_NORMAL: Final = (FilmClass.COVID19, FilmClass.NORMAL)
 
 
@@ -26,7 +25,16 @@ def _lung_dice(c: Columns) -> PerFilm:
 
 
 def lung() -> Iterator[Figure]:
+    """Yield the figures of the lung mask."""
     yield Figure("lung Dice", Section.LUNG, lambda c: (_lung_dice(c),), mean, on_card=True)
+    for film_class, name in CLASS_NAMES.items():
+        yield Figure(
+            f"lung Dice, {name} films",
+            Section.LUNG,
+            partial(_of, (film_class,), _lung_dice),
+            mean,
+            film_class=film_class,
+        )
     yield from _mask_figures(Section.LUNG, "lung", lambda c: c.lung)
     yield Figure(
         f"lung Dice under {POOR_DICE:.2f}",
@@ -37,22 +45,44 @@ def lung() -> Iterator[Figure]:
 
 
 def infection() -> Iterator[Figure]:
-    def of(classes: Sequence[FilmClass], metric: PixelMetric, c: Columns) -> tuple[PerFilm, ...]:
-        return (where(any_of(c, classes), c.infection.per_film[metric]),)
+    """Yield the figures of the infection mask."""
 
-    def in_parts(metric: PixelMetric, c: Columns) -> tuple[PerFilm, ...]:
-        return (*of(_COVID_AND_NORMAL, metric, c), c.of_class(FilmClass.COVID19).astype(np.float64))
+    def in_parts(get: Callable[[Columns], PerFilm], c: Columns) -> tuple[PerFilm, ...]:
+        return (*_of(_COVID_AND_NORMAL, get, c), c.of_class(FilmClass.COVID19).astype(np.float64))
 
-    def figure(name: str, inputs: Callable[[Columns], tuple[PerFilm, ...]], on_card: bool) -> Figure:
-        statistic = _mean_of_parts if "equal parts" in name else mean
-        return Figure(f"infection {name}", Section.INFECTION, inputs, statistic, on_card=on_card)
-
-    for metric, label in ((PixelMetric.DICE, "Dice"), (PixelMetric.IOU, "IoU")):
-        on_card = metric is PixelMetric.DICE
-        yield figure(f"{label}, COVID-19 films", partial(of, _COVID, metric), on_card)
-        yield figure(f"{label}, COVID-19 and Normal films", partial(of, _COVID_AND_NORMAL, metric), on_card)
-        yield figure(f"{label}, COVID-19 and Normal in equal parts", partial(in_parts, metric), on_card)
+    figure = partial(Figure, section=Section.INFECTION)
+    for metric in (PixelMetric.DICE, PixelMetric.IOU):
+        get = partial(_infection, metric)
+        label, on_card = f"infection {_METRIC_NAMES[metric]}", metric is PixelMetric.DICE
+        for film_class, name in CLASS_NAMES.items():
+            yield figure(
+                f"{label}, {name} films",
+                inputs=partial(_of, (film_class,), get),
+                statistic=mean,
+                on_card=on_card and film_class is FilmClass.COVID19,
+                film_class=film_class,
+            )
+        yield figure(
+            f"{label}, COVID-19 and Normal films",
+            inputs=partial(_of, _COVID_AND_NORMAL, get),
+            statistic=mean,
+            on_card=on_card,
+        )
+        yield figure(
+            f"{label}, COVID-19 and Normal in equal parts",
+            inputs=partial(in_parts, get),
+            statistic=_mean_of_parts,
+            on_card=on_card,
+        )
     yield from _mask_figures(Section.INFECTION, "infection", lambda c: c.infection)
+
+
+def _infection(metric: PixelMetric, c: Columns) -> PerFilm:
+    return c.infection.per_film[metric]
+
+
+def _of(classes: Sequence[FilmClass], get: Callable[[Columns], PerFilm], c: Columns) -> tuple[PerFilm, ...]:
+    return (where(any_of(c, classes), get(c)),)
 
 
 def _mean_of_parts(values: PerFilm, in_first: PerFilm, weights: Weights) -> Values:

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.console import debug_option, json_option, people, print_json
+from flows.cli.console import debug_option, people
 from flows.cli.options import settings_from
 from flows.cli.progress import film_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.table import Table
 
     from cxrlib.bundle import Bundle
+    from cxrlib.datasets import LabelledSet, Sample
+    from cxrlib.evaluation import DataSet
     from schemas.card import Metric
 
 EPILOG = """\b
@@ -32,7 +34,7 @@ A DATASET is a folder; what is in it tells its layout:
 
 \b
 Example:
-  cxr evaluate default ./covid-qu-ex ./lung_seg
+  cxr evaluate default ./covid-qu-ex ./lung_seg --report ./report
 """
 
 
@@ -45,7 +47,19 @@ Example:
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic to run in.")
 @click.option("--write-card", is_flag=True, help="Put the figures onto the bundle's card (its digest then changes).")
-@json_option
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write every figure as one JSON document; - is stdout.",
+)
+@click.option(
+    "--report",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write report.html (tables, plots, worst films), figures.json and films.csv.",
+)
 @debug_option
 def evaluate(
     bundle: str,
@@ -54,26 +68,25 @@ def evaluate(
     device: str | None,
     precision: str | None,
     write_card: bool,
-    as_json: bool,
+    json_file: Path | None,
+    report: Path | None,
 ) -> None:
     """Measure BUNDLE on labelled films by the very steps that score an archive.
 
-    Prints each figure with its 95 % interval. A film that is rejected is not left out: it counts as Dice 0, as a wrong
-    class, and as lungs not found. Only the test split says anything of films that were not trained on.
+    Prints the figures of a card, each with its 95 % interval; --json and --report hold some sixty more, with group
+    bootstraps. A film that is rejected is not left out: it counts as Dice 0, as a wrong class, and as lungs not found.
+    Only the test split says anything of films that were not trained on.
     """
     settings = settings_from({"device": device, "precision": precision})
 
-    from cxrlib import evaluation
+    from cxrlib import __version__, evaluation
     from cxrlib.bundle import load_bundle
-    from cxrlib.datasets import Split, load_dataset
+    from cxrlib.datasets import load_dataset
     from cxrlib.models.engine import Engine
 
     loaded = load_bundle(bundle)
-    chosen = None if split == "all" else Split(split)
-    read = [load_dataset(Path(folder)) for folder in datasets]
-    for note in (note for dataset in read for note in dataset.notes):
-        click.echo(note, err=True)
-    samples = [sample for dataset in read for sample in dataset.of(chosen)]
+    read = {folder: load_dataset(folder) for folder in datasets}
+    samples = _films_of(read, split)
     engine = Engine(loaded, device=settings.run.device, precision=settings.run.precision)
     with film_progress() as show:
         done = 0
@@ -83,14 +96,58 @@ def evaluate(
             done += more
             show(done, len(samples))
 
-        results = evaluation.evaluate(samples, engine.predict, loaded.card, progress=count)
-    figures = evaluation.card_metrics(evaluation.measure(results, loaded.card, resamples=0))
+        results = evaluation.evaluate(samples, engine.predict, loaded.card, settings=settings, progress=count)
+    in_full = json_file is not None or report is not None
+    measured = evaluation.measure(results, loaded.card, resamples=evaluation.RESAMPLES if in_full else 0)
+    figures = evaluation.card_metrics(measured)
     title = f"{loaded.card.bundle.name} {loaded.card.bundle.version} on {split} films"
-    people(as_json).print(figure_table(figures, title))
-    if as_json:
-        print_json([figure.model_dump(mode="json") for figure in figures])
+    people(as_json=str(json_file) == "-").print(figure_table(figures, title))
+    for sentence in evaluation.not_measured(loaded.card):
+        click.echo(sentence, err=True)
+    if in_full:
+        whole = evaluation.Evaluation(
+            bundle=loaded,
+            split=split,
+            precision=engine.precision.value,
+            device=engine.device.type,
+            software_version=__version__,
+            datasets=tuple(_described(folder, found, split) for folder, found in read.items()),
+            results=tuple(results),
+            measured=tuple(measured),
+        )
+        if json_file is not None:
+            with click.open_file(str(json_file), "w", encoding="utf-8") as file:
+                file.write(evaluation.json_text(whole))
+        if report is not None:
+            from cxrlib.evaluation.report import write_report
+            from cxrlib.evaluation.worst import draw_worst
+
+            page = write_report(whole, draw_worst(results, engine.predict, loaded.card, settings), report)
+            click.echo(f"the report is {page}", err=True)
     if write_card:
         _write_card(bundle, loaded, figures)
+
+
+def _films_of(read: Mapping[str, LabelledSet], split: str) -> list[Sample]:
+    """Return the films of a split, having said what is to be said of their data sets."""
+    from cxrlib.datasets import Split
+    from cxrlib.errors import UsageError
+
+    for note in (note for dataset in read.values() for note in dataset.notes):
+        click.echo(note, err=True)
+    chosen = None if split == "all" else Split(split)
+    samples = [sample for dataset in read.values() for sample in dataset.of(chosen)]
+    if not samples:
+        raise UsageError(f"expected {split} films in {', '.join(read)}; met none (--split all takes every film)")
+    return samples
+
+
+def _described(folder: str, found: LabelledSet, split: str) -> DataSet:
+    from cxrlib.datasets import Split
+    from cxrlib.evaluation import DataSet
+
+    films = found.of(None if split == "all" else Split(split))
+    return DataSet(Path(folder).resolve().name, found.layout, len(films), len(found.samples), found.notes)
 
 
 def figure_table(figures: Sequence[Metric], title: str | None = None) -> Table:

@@ -1,0 +1,78 @@
+"""What every plot of a report shares: a grid of panels, one a source, drawn without a display and without a clock."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from schemas import FilmClass
+
+#: Colours of Okabe and Ito, which people who see red and green alike tell apart.
+CLASS_COLOURS: Final[dict[FilmClass | None, str]] = {
+    FilmClass.COVID19: "#d55e00",
+    FilmClass.PNEUMONIA: "#0072b2",
+    FilmClass.NORMAL: "#009e73",
+    None: "#888888",
+}
+INK: Final = "#333333"
+FAINT: Final = "#bbbbbb"
+
+_ACROSS: Final = 4
+_DOTS_PER_INCH: Final = 130
+_STYLE: Final[dict[Any, Any]] = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "font.family": "DejaVu Sans",
+}
+
+
+class Panels:
+    """A grid of panels that fills as they are asked for.
+
+    Attributes
+    ----------
+    figure : Figure
+    """
+
+    def __init__(self, count: int, width: float, height: float) -> None:
+        across = min(count, _ACROSS)
+        self._down = ceil(count / across)
+        self._across = across
+        self._drawn = 0
+        self.figure = Figure(figsize=(width * across, height * self._down), layout="constrained")
+        FigureCanvasAgg(self.figure)
+
+    def next(self, title: str) -> Axes:
+        """Return the next panel, titled."""
+        self._drawn += 1
+        axes: Axes = self.figure.add_subplot(self._down, self._across, self._drawn)
+        axes.set_title(title, loc="left")
+        return axes
+
+    def png(self) -> bytes:
+        """Return the picture. The same panels give the same bytes."""
+        data = io.BytesIO()
+        self.figure.savefig(data, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+        return data.getvalue()
+
+
+@contextmanager
+def panels(count: int, width: float = 2.9, height: float = 2.6) -> Iterator[Panels]:
+    """Give a grid of `count` panels, each of `width` by `height` inches, in the report's style."""
+    with mpl.rc_context(_STYLE):
+        yield Panels(count, width, height)

@@ -1,0 +1,155 @@
+"""An evaluation as data: what was measured, every figure, and one line a film."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cxrlib.bundle import Bundle
+from cxrlib.evaluation.columns import CLASSES
+from cxrlib.evaluation.figures import not_measured
+from cxrlib.evaluation.films import FilmResult
+from cxrlib.evaluation.intervals import Interval
+from cxrlib.evaluation.measure import RESAMPLES, Measured
+from cxrlib.metrics import PixelCounts, PixelMetric
+
+#: Raised whenever a key of the document changes its meaning.
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """One data set as it was measured: what it was called, its layout, its films of the split and of all splits."""
+
+    name: str
+    layout: str
+    films: int
+    all_films: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """A whole evaluation.
+
+    Attributes
+    ----------
+    bundle : Bundle
+    split : str
+        ``test``, ``train`` or ``all``.
+    precision, device : str
+        Arithmetic and processor that the networks ran in.
+    software_version : str
+    datasets : tuple of DataSet
+    results : tuple of FilmResult
+    measured : tuple of Measured
+    """
+
+    bundle: Bundle
+    split: str
+    precision: str
+    device: str
+    software_version: str
+    datasets: tuple[DataSet, ...]
+    results: tuple[FilmResult, ...]
+    measured: tuple[Measured, ...]
+
+
+def document(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as plain JSON values; the same films give the same document."""
+    identity = evaluation.bundle.card.bundle
+    return {
+        "format": FORMAT,
+        "bundle": {"name": identity.name, "version": identity.version, "digest": evaluation.bundle.digest},
+        "software_version": evaluation.software_version,
+        "split": evaluation.split,
+        "precision": evaluation.precision,
+        "device": evaluation.device,
+        "datasets": [
+            {
+                "name": dataset.name,
+                "layout": dataset.layout,
+                "films": dataset.films,
+                "films_of_all_splits": dataset.all_films,
+                "notes": list(dataset.notes),
+            }
+            for dataset in evaluation.datasets
+        ],
+        "films": len(evaluation.results),
+        "rejected": dict(rejects(evaluation.results)),
+        "not_measured": list(not_measured(evaluation.bundle.card)),
+        "bootstrap_resamples": RESAMPLES,
+        "figures": [_figure(item) for item in evaluation.measured],
+    }
+
+
+def json_text(evaluation: Evaluation) -> str:
+    """Return `document` as JSON text."""
+    return json.dumps(document(evaluation), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def rejects(results: Sequence[FilmResult]) -> list[tuple[str, int]]:
+    """Return how many films were rejected for each reason, the most frequent first."""
+    counts = Counter(film.reason.value for film in results if film.reason is not None)
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _figure(item: Measured) -> dict[str, Any]:
+    return {
+        "source": item.source,
+        "section": item.figure.section.value,
+        "figure": item.figure.name,
+        "unit": item.figure.unit.value,
+        "class": None if item.figure.film_class is None else item.figure.film_class.value,
+        "value": round(item.value, 6),
+        "interval": _interval(item.interval),
+        "bootstrap": _interval(item.bootstrap),
+        "films": item.films,
+        "groups": item.groups,
+        "on_card": item.figure.on_card,
+    }
+
+
+def _interval(interval: Interval | None) -> list[float] | None:
+    if interval is None or math.isnan(interval.low):
+        return None
+    return [round(interval.low, 6), round(interval.high, 6)]
+
+
+def film_table(results: Sequence[FilmResult]) -> pd.DataFrame:
+    """Return one line a film: its labels, what it came to, and how well its masks agree; percent 0 to 100."""
+    return pd.DataFrame([_film(film) for film in results])
+
+
+def _film(film: FilmResult) -> dict[str, Any]:
+    sample, probabilities = film.sample, film.probabilities or {}
+    return {
+        "image": str(sample.image),
+        "source": sample.source,
+        "group": sample.group,
+        "true_class": _value(sample.film_class),
+        "class": _value(film.film_class),
+        **{f"p_{name.value}": probabilities.get(name) for name in CLASSES},
+        "rejected": _value(film.reason),
+        "lungs_found": _value(film.lungs_found),
+        **_mask("lung", film, film.lung),
+        **_mask("infection", film, film.infection),
+        "true_percent": film.truth.percent,
+        "percent": film.percent,
+        "geographic_extent": sample.geographic_extent,
+    }
+
+
+def _mask(name: str, film: FilmResult, counts: PixelCounts | None) -> dict[str, float | None]:
+    measures = (PixelMetric.DICE, PixelMetric.IOU, PixelMetric.SENSITIVITY, PixelMetric.PRECISION)
+    return {f"{name}_{metric.value}": film.of_mask(metric, counts) for metric in measures}
+
+
+def _value(name: Any) -> str | None:
+    return None if name is None else str(name.value)

@@ -1,0 +1,140 @@
+"""The films on which a bundle did worst, drawn beside their truth."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib import lungs
+from cxrlib.datasets import Sample, read_mask
+from cxrlib.datasets.sample import Mask
+from cxrlib.evaluation.films import FilmResult, Predict, score_films
+from cxrlib.overlay import draw
+from cxrlib.settings import Settings
+from cxrlib.types import CxrImage, Masks, ScoredFilm
+from schemas import Card, LungsFound
+
+#: Films of each ranking, and of one source among them.
+SHOWN: Final = 8
+OF_ONE_SOURCE: Final = 4
+
+_HEIGHT: Final = 340
+_GAP: Final = 6
+_JPEG_QUALITY: Final = 82
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A way to be worst: `badness` of a film, or None where it has none; the worst is the largest."""
+
+    title: str
+    badness: Callable[[FilmResult], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One film of a ranking: what it came to, and a JPEG of its truth (left) beside what was found (right)."""
+
+    film: FilmResult
+    jpeg: bytes
+
+
+def _lung(film: FilmResult) -> float | None:
+    return None if film.lung_dice is None else -film.lung_dice
+
+
+def _infection(film: FilmResult) -> float | None:
+    return -film.infection_dice if film.truth.infected and film.infection_dice is not None else None
+
+
+def _percent(film: FilmResult) -> float | None:
+    return None if film.percent is None or film.truth.percent is None else abs(film.percent - film.truth.percent)
+
+
+def _class(film: FilmResult) -> float | None:
+    true, probabilities = film.sample.film_class, film.probabilities
+    if true is None or probabilities is None or film.film_class is true:
+        return None
+    return max(probabilities.values())
+
+
+RANKINGS: Final = (
+    Ranking("Lowest lung Dice", _lung),
+    Ranking("Lowest infection Dice of infected films", _infection),
+    Ranking("Percent infected furthest off", _percent),
+    Ranking("Surest of a wrong class", _class),
+)
+
+
+def worst_films(results: Sequence[FilmResult], ranking: Ranking) -> list[FilmResult]:
+    """Return the worst films of a ranking, worst first, with no more than `OF_ONE_SOURCE` of one source.
+
+    Rejected films are in no ranking: nothing was found that could be drawn.
+    """
+    rated = [
+        (badness, film) for film in results if film.reason is None and (badness := ranking.badness(film)) is not None
+    ]
+    chosen, of_source = list[FilmResult](), Counter[str]()
+    for _, film in sorted(rated, key=lambda item: (-item[0], item[1].sample.image)):
+        if of_source[film.sample.source] < OF_ONE_SOURCE and len(chosen) < SHOWN:
+            of_source[film.sample.source] += 1
+            chosen.append(film)
+    return chosen
+
+
+def draw_worst(
+    results: Sequence[FilmResult], predict: Predict, card: Card, settings: Settings
+) -> dict[str, list[Picture]]:
+    """Return the pictures of every ranking, by its title; the films are scored anew, which gives the same masks."""
+    chosen = {ranking.title: worst_films(results, ranking) for ranking in RANKINGS}
+    samples = sorted({film.sample for films in chosen.values() for film in films}, key=lambda sample: sample.image)
+    with ThreadPoolExecutor(settings.run.decode_threads) as pool:
+        scored = score_films(samples, predict, card, settings=settings, pool=pool)
+        drawn = {sample: _picture(sample, film) for sample, film in scored if isinstance(film, ScoredFilm)}
+    return {
+        title: [Picture(film, drawn[film.sample]) for film in films if film.sample in drawn]
+        for title, films in chosen.items()
+        if films
+    }
+
+
+def _picture(sample: Sample, film: ScoredFilm) -> bytes:
+    pictures = [_scaled(draw(film.image, masks)) for masks in (_true_masks(sample, film.image), film.masks)]
+    gap = np.full((_HEIGHT, _GAP, 3), 255, dtype=np.uint8)
+    _, encoded = cv2.imencode(
+        ".jpg", np.hstack([pictures[0], gap, pictures[1]]), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    )
+    return encoded.tobytes()
+
+
+def _scaled(png: bytes) -> NDArray[np.uint8]:
+    picture = np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR))
+    rows, columns = picture.shape[:2]
+    size = (max(math.floor(columns * _HEIGHT / rows), 1), _HEIGHT)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _true_masks(sample: Sample, image: CxrImage) -> Masks:
+    """Return the true masks on the film's grid, empty where there are none. A lung of either convention is shown."""
+    rows, columns = (int(side) for side in image.pixels.shape)
+
+    def read(mask: Mask | None) -> NDArray[np.bool_]:
+        return np.zeros((rows, columns), dtype=bool) if mask is None else read_mask(mask, rows, columns)
+
+    lung = read(sample.lung)
+    sides = lungs.part(lung) if lung.any() else lungs.Sides(lung, lung, LungsFound.BOTH, split=False)
+    infection = None if sample.infection is None else read(sample.infection)
+    return Masks(sides.left, sides.right, infection, sides.found, sides.split)
+
+
+def rejected_films(results: Sequence[FilmResult]) -> Iterator[FilmResult]:
+    """Yield the films that were rejected, in order."""
+    return (film for film in results if film.reason is not None)
