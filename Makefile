@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint train-default readme lock clean
+.PHONY: help install demo test test-cluster test-systems lint train-default readme lock clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,13 @@ lint: $(STAMP)  ## Style, format and types.
 
 test: lint  ## Lint, then every test.
 	$(BIN)/pytest
+
+test-cluster: $(STAMP)  ## Test against a real S3 server and Beam's job server, built with Go; Linux.
+	$(BIN)/python -m infra.services
+	infra/isolated.sh $(BIN)/pytest -m cluster tests/cluster
+
+test-systems: $(STAMP)  ## Train each paper's system shortened, measure it, and score phantoms (ten minutes; real films).
+	$(BIN)/pytest -m systems
 
 train-default: $(STAMP)  ## Rebuild the default model bundle and its measured figures (hours on a CPU); DATA=folder.
 	$(BIN)/cxr train default --data $(DATA) --out cxrlib/models/default

@@ -15,8 +15,8 @@ import pytest
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
 
 from cxrlib.errors import UsageError
+from infra.services import free_port
 from pipelines.pool import WorkerPool, serve
-from tests.pipeline.ports import free_port
 
 #: Stands for an SDK worker: it writes down what it was told, then waits to be ended.
 WORKER = (

@@ -1,0 +1,124 @@
+"""How the tests of the cluster lane score, look at what was stored, and find the workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import s3fs
+
+from infra.services import ObjectStore, Service
+
+BUNDLE: Final = "s3://bundles/default"
+#: Longest that one run may take, on a machine that is busy with other things.
+LIMIT_S: Final = 600
+
+
+@dataclass
+class Lane:
+    """The servers of the lane; `scorer` and `workers` are the environments of the command and of the workers."""
+
+    home: Path
+    objects: ObjectStore
+    scorer: Mapping[str, str]
+    workers: Mapping[str, str]
+    jobs: Service
+    pool: Service
+
+    def score_arguments(self, prefix: str, out: str, *, resume: bool = False, local: bool = False) -> tuple[str, ...]:
+        """Return the command line that scores ``s3://films/<prefix>/films`` into ``s3://scores/<out>``."""
+        what = ("--resume", "same") if resume else (f"s3://films/{prefix}/films", "--run-id", "same")
+        where = () if local else self.portable()
+        return ("score", *what, "--out", f"s3://scores/{out}", "--bundle", BUNDLE, "--chunk-size", "10", *where)
+
+    def portable(self) -> tuple[str, ...]:
+        """Return the options that send a job to the job server, to be worked on by the pool."""
+        options = (
+            f"--job_endpoint={self.jobs.address}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config={self.pool.address}",
+        )
+        return ("--runner", "portable", *(f"--beam-option={option}" for option in options))
+
+    def score(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end as the account that scores."""
+        return run_cxr(arguments, {**os.environ, **self.scorer}, self.home)
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command as the account that scores."""
+        return subprocess.Popen(
+            (sys.executable, "-m", "flows.cli.main", *arguments),
+            env={**os.environ, **self.scorer},
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def stored(self, out: str) -> dict[str, bytes]:
+        """Return the chunk objects below ``s3://scores/<out>`` by key, as the owner reads them."""
+        files = self.files()
+        found = [path for kind in ("scores", "rejects") for path in files.find(f"scores/{out}/{kind}")]
+        return {path.removeprefix(f"scores/{out}/"): bytes(files.cat_file(path)) for path in found}
+
+    def settled(self, out: str) -> int:
+        """Return how many chunks of ``s3://scores/<out>`` are settled."""
+        return len(self.files().find(f"scores/{out}/scores"))
+
+    def files(self) -> s3fs.S3FileSystem:
+        """Return the owner's file system, with nothing remembered of what was there before."""
+        owner = self.objects.owner
+        files = s3fs.S3FileSystem(
+            key=owner["AWS_ACCESS_KEY_ID"],
+            secret=owner["AWS_SECRET_ACCESS_KEY"],
+            endpoint_url=owner["AWS_ENDPOINT_URL"],
+            client_kwargs={"region_name": owner["AWS_DEFAULT_REGION"]},
+        )
+        files.invalidate_cache()
+        return files
+
+    def sdk_workers(self) -> list[int]:
+        """Return the process ids of the SDK workers that live."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    command = (entry / "cmdline").read_bytes().split(b"\0")
+                    environment = (entry / "environ").read_bytes()
+                except OSError:
+                    continue
+                if b"pipelines.worker" in command and f"HOME={self.workers['HOME']}".encode() in environment:
+                    found.append(int(entry.name))
+        return found
+
+
+def run_cxr(
+    arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the command ``cxr`` in a process of its own and keep all that it says below `folder`."""
+    done = subprocess.run(
+        (sys.executable, "-m", "flows.cli.main", *arguments),
+        env=dict(environment),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    with (folder / "cxr.log").open("a") as log:
+        log.write(done.stdout + done.stderr)
+    return done
+
+
+def until(what: Callable[[], object], *, seconds: float = 120.0) -> None:
+    """Wait until `what` holds; fail where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, f"waited for {seconds} s in vain"
+        time.sleep(0.2)
