@@ -3,6 +3,13 @@
 This package imports nothing of the product, so that every other part may import it.
 """
 
+from schemas.backfill import BackfillControl as BackfillControl
+from schemas.backfill import BackfillManifest as BackfillManifest
+from schemas.backfill import Cut as Cut
+from schemas.backfill import CutBy as CutBy
+from schemas.backfill import Order as Order
+from schemas.backfill import PartEntry as PartEntry
+from schemas.backfill import PartFailure as PartFailure
 from schemas.card import Card as Card
 from schemas.manifest import Counts as Counts
 from schemas.manifest import Manifest as Manifest
