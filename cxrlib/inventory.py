@@ -26,6 +26,7 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "size": ("size",),
     "etag": ("etag",),
     "mtime": ("mtime", "lastmodified", "lastmodifieddate"),
+    "token": ("versiontoken",),
     "latest": ("islatest",),
     "deleted": ("isdeletemarker",),
 }
@@ -38,9 +39,9 @@ def read_inventory(uri: str) -> Iterator[ImageRef]:
 
     A CSV file (gzip is unpacked by suffix) needs a header, a Parquet file column names: ``uri`` (or ``bucket`` and
     ``key``), and, where known, ``size``, ``etag`` and ``mtime``. A uri without a scheme is relative to the inventory.
-    An object of which neither etag nor mtime is told is looked up. An S3 Inventory is named by its ``manifest.json``
-    (Amazon S3 User Guide, "Inventory list"): its CSV files have no header and URL-encoded keys; versions that are not
-    the latest and delete markers are passed over.
+    A ``version_token``, as this product writes versions, goes before both. An object of which none of them is told is
+    looked up. An S3 Inventory is named by its ``manifest.json`` (Amazon S3 User Guide, "Inventory list"): its CSV files
+    have no header and URL-encoded keys; versions that are not the latest and delete markers are passed over.
 
     Raises
     ------
@@ -135,7 +136,9 @@ def _reference(row: dict[str, Any], base: str, *, encoded: bool) -> ImageRef:
         uri = f"s3://{row['bucket']}/{unquote_plus(row['key']) if encoded else row['key']}"
     size = None if row.get("size") in (None, "") else int(row["size"])
     version = ""
-    if row.get("etag"):
+    if row.get("token"):
+        version = str(row["token"])
+    elif row.get("etag"):
         version = filesystems.etag_token(str(row["etag"]))
     elif row.get("mtime"):
         version = filesystems.mtime_token(row["mtime"])
