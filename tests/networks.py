@@ -34,6 +34,13 @@ class Case:
         """Build it, ready for inference."""
         return CATALOG[self.architecture].build(self.arguments).eval()
 
+    def outputs(self, network: nn.Module) -> list[str]:
+        """Return what a network so built gives, in order of name."""
+        import torch
+
+        with torch.inference_mode():
+            return sorted(network(torch.from_numpy(self.films())))
+
     def films(self) -> NDArray[np.float32]:
         """Return seeded films (FILMS, 1, side, side) in [-1, 1]."""
         return np.random.default_rng(1).uniform(-1, 1, (FILMS, 1, self.side, self.side)).astype(np.float32)

@@ -1,0 +1,89 @@
+"""Every architecture goes through a bundle and comes back: with the weights it was exported with, bit for bit.
+
+The export keeps kernels as float16 (`cxrlib.training.export.network_weights`), so what comes back is compared with the
+same network after its kernels were rounded in place; everything else is kept as it was.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cxrlib.bundle import Bundle, load_bundle
+from cxrlib.models.hardware import Precision
+from cxrlib.models.network import BundleNetwork, load_network
+from cxrlib.training.export import Trained, export_bundle, network_weights
+from cxrlib.training.history import Ending
+from tests.networks import EACH, Case, fill
+from tests.unit.tiny_bundle import ARGUMENTS
+from tests.unit.tiny_recipe import tiny_network, tiny_recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: What the bundle's card says of its input.
+MEAN, STD = 0.25, 0.5
+_LOSSES = {
+    "lung": {"kind": "binary-cross-entropy"},
+    "infection": {"kind": "binary-cross-entropy"},
+    "classes": {"kind": "categorical-cross-entropy"},
+}
+
+
+def exported(case: Case, network: nn.Module, outputs: list[str], folder: Path) -> Bundle:
+    """Export a network as a training does, beside a tiny one for the lung that a card must have; read it back."""
+    plans = [
+        tiny_network(
+            "tried",
+            architecture=case.architecture,
+            arguments=case.arguments,
+            outputs=outputs,
+            loss={name: _LOSSES[name] for name in outputs},
+        ),
+        tiny_network(
+            "lung", arguments={**ARGUMENTS, "masks": ["lung"]}, outputs=["lung"], loss={"lung": _LOSSES["lung"]}
+        ),
+    ]
+    recipe = tiny_recipe(*plans, input={"rows": case.side, "columns": case.side, "mean": MEAN, "std": STD})
+    lung = Case("multitask-unet", recipe.networks[1].arguments).build()
+    trained = [
+        Trained(plan, network_weights(module), chosen=(), epochs=1, ended=Ending.EPOCHS, started_from=None)
+        for plan, module in zip(recipe.networks, (network, lung), strict=True)
+    ]
+    export_bundle(recipe, trained, None, str(folder))
+    return load_bundle(str(folder))
+
+
+def rounded(network: nn.Module) -> nn.Module:
+    """Round the kernels of a network in place, as the export does."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(parameter.half())
+    return network
+
+
+@pytest.mark.parametrize("case", EACH, ids=str)
+def test_a_network_comes_back_from_a_bundle_with_the_same_logits_bit_for_bit(case: Case, tmp_path: Path) -> None:
+    network = case.build()
+    fill(network)
+    bundle = exported(case, network, case.outputs(network), tmp_path)
+    plan = bundle.card.networks[0]
+    grey = np.random.default_rng(2).random((2, case.side, case.side), dtype=np.float32)
+    films = ((torch.from_numpy(grey)[:, None] - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+    built = load_network(plan, bundle.weights(plan))
+    with torch.inference_mode():
+        expected = rounded(network).to(memory_format=torch.channels_last)(films)  # type: ignore[call-overload]
+        found = built.to(memory_format=torch.channels_last)(films)  # type: ignore[call-overload]
+    assert found.keys() == expected.keys() == set(plan.outputs)
+    assert all(torch.equal(found[name], logits) for name, logits in expected.items())
+    assert network_weights(built) == bundle.weights(plan), "exported again, it is the same file"
+
+    run = BundleNetwork(bundle, plan, torch.device("cpu"), Precision.FP32)
+    answer = run.run(run.tensor(grey))
+    for name, logits in expected.items():
+        probability = torch.softmax(logits, dim=1) if name == "classes" else torch.sigmoid(logits)
+        assert np.array_equal(answer.probabilities[name], probability.numpy()), f"{name} as the engine gives it"
