@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.regions import Regions, find_regions
+from cxrlib.regions import Regions, column_counts, find_regions
 from schemas import LungsFound
 
 #: A mask narrower than this share of its height is one lung.
@@ -78,15 +78,18 @@ def part(lung: NDArray[np.bool_], regions: Regions | None = None) -> Sides:
     ValueError
         If the mask is empty.
     """
-    columns = np.count_nonzero(lung, axis=0)
+    columns = column_counts(lung)
     if not columns.any():
         raise ValueError(f"expected a lung mask with at least one pixel; met none in {lung.shape[0]}x{lung.shape[1]}")
     regions = find_regions(lung) if regions is None else regions
     # Ties are broken towards low columns, so each mask is looked at with its heavier half there.
     moment = int(columns @ (2 * np.arange(columns.size) - (columns.size - 1)))
     mirror = moment > 0
-    low, split = _low_side(regions.mirrored() if mirror else regions)
-    right = low[:, ::-1] if mirror else low
+    low, cuts = _low_side(regions.mirrored() if mirror else regions)
+    right = regions.select(low)
+    for index, cut in cuts.items():
+        box = regions.box(index)
+        right[box] = np.where(regions.within_box(index), cut[:, ::-1] if mirror else cut, right[box])
     left = lung & ~right
     if mirror:
         left, right = right, left
@@ -96,25 +99,25 @@ def part(lung: NDArray[np.bool_], regions: Regions | None = None) -> Sides:
         found = LungsFound.LEFT_ONLY
     else:
         found = LungsFound.BOTH
-    return Sides(left=left, right=right, found=found, split=split)
+    return Sides(left=left, right=right, found=found, split=bool(cuts))
 
 
-def _low_side(regions: Regions) -> tuple[NDArray[np.bool_], bool]:
-    """Return the lung at low columns of a mask that is heavier there, and whether it was cut off the other."""
-    midline = _midline(regions, regions.labels.shape[1])
+def _low_side(regions: Regions) -> tuple[NDArray[np.bool_], dict[int, NDArray[np.bool_]]]:
+    """Return which regions are of the lung at low columns, in a mask that is heavier there.
+
+    Of each region that was cut, by its index, also the part that is of that lung, within its box.
+    """
+    midline = _midline(regions, regions.mask.shape[1])
+    every = np.ones(len(regions), dtype=np.bool_)
     if midline is None:
-        return regions.labels > 0, False
-    low = regions.select(regions.columns < midline)
-    split = False
-    for index in np.flatnonzero(_spanning(regions, midline)):
-        rows, columns = _box(regions, int(index))
-        region = regions.labels[rows, columns] == index + 1
-        cut = _cut(region, midline - columns.start, _height(regions))
+        return every, {}
+    cuts = {}
+    for index in np.flatnonzero(_spanning(regions, midline)).tolist():
+        cut = _cut(regions.within_box(index), midline - int(regions.left[index]), _height(regions))
         if cut is not None:
-            low[rows, columns] = np.where(region, cut, low[rows, columns])
-            split = True
+            cuts[index] = cut
     # A lone region that no cut parts is one lung, on the side that most of it is on.
-    return (regions.labels > 0, False) if len(regions) == 1 and not split else (low, split)
+    return every if len(regions) == 1 and not cuts else regions.columns < midline, cuts
 
 
 def _midline(regions: Regions, film_columns: int) -> float | None:
@@ -139,14 +142,6 @@ def _midline(regions: Regions, film_columns: int) -> float | None:
 def _height(regions: Regions) -> int:
     """Return the rows from the top of the highest region to the foot of the lowest."""
     return int(regions.bottom.max() - regions.top.min())
-
-
-def _box(regions: Regions, index: int) -> tuple[slice, slice]:
-    """Return the rows and columns of a region's bounding box."""
-    return (
-        slice(int(regions.top[index]), int(regions.bottom[index])),
-        slice(int(regions.left[index]), int(regions.right[index])),
-    )
 
 
 def _spanning(regions: Regions, midline: float) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxrlib.errors import FilmError
 from cxrlib.lungs import Sides
-from cxrlib.regions import Regions
+from cxrlib.regions import Regions, bounding_box
 from schemas import Reason
 from schemas.card import Postprocess
 
@@ -72,7 +72,7 @@ def check_shape(regions: Regions, sides: Sides) -> None:
     """
     if len(regions) > MOST_REGIONS:
         raise _implausible(f"a lung mask of at most {MOST_REGIONS} regions", f"{len(regions)}")
-    lung = regions.labels > 0
+    lung = regions.mask
     rows, columns = lung.shape
     on_edge = sum(int(np.count_nonzero(edge)) for edge in (lung[0], lung[-1], lung[:, 0], lung[:, -1]))
     edge = on_edge / (2 * (rows + columns))
@@ -95,28 +95,16 @@ def check_shape(regions: Regions, sides: Sides) -> None:
 
 
 def _check_abreast(sides: Sides) -> None:
-    left_rows, right_rows = _rows(sides.left), _rows(sides.right)
-    if not (left_rows.any() and right_rows.any()):
+    left, right = bounding_box(sides.left)[0], bounding_box(sides.right)[0]
+    lower = min(left.stop - left.start, right.stop - right.start)
+    if lower == 0:
         return
-    left_span, right_span = _span(left_rows), _span(right_rows)
-    beside = min(left_span[1], right_span[1]) - max(left_span[0], right_span[0])
-    abreast = beside / min(left_span[1] - left_span[0], right_span[1] - right_span[0])
+    abreast = (min(left.stop, right.stop) - max(left.start, right.start)) / lower
     if abreast < LEAST_ABREAST:
         raise _implausible(
             f"two lungs side by side over at least {100 * LEAST_ABREAST:g} % of the lower one's height",
             f"{100 * max(abreast, 0.0):.0f} %",
         )
-
-
-def _rows(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which rows of the mask have a pixel."""
-    present: NDArray[np.bool_] = np.any(mask, axis=1)
-    return present
-
-
-def _span(present: NDArray[np.bool_]) -> tuple[int, int]:
-    """Return the first index that is set, and one past the last."""
-    return int(np.argmax(present)), present.size - int(np.argmax(present[::-1]))
 
 
 def _implausible(expected: str, met: str) -> FilmError:

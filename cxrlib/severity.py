@@ -46,12 +46,13 @@ def measure(
         `regions` counts infected regions, connected with diagonals (8-connectivity); `regions` and `grade` are None
         where the bundle gives no infection.
     """
-    whole = _extent(masks.lung, masks.infection)
+    left, right = _extent(masks.left, masks.infection), _extent(masks.right, masks.infection)
+    whole = _together(left, right)
     percent = whole.percent
     return Severity(
         whole=whole,
-        left=_extent(masks.left, masks.infection),
-        right=_extent(masks.right, masks.infection),
+        left=left,
+        right=right,
         regions=None if masks.infection is None else count_regions(masks.infection),
         grade=None if percent is None else cuts.grade(percent),
         pixel_mm2=pixel_mm2,
@@ -65,6 +66,14 @@ def areas_mm2(extent: Extent, pixel_mm2: float | None) -> AreasMm2 | None:
         return None
     infection = None if extent.infection_px is None else extent.infection_px * pixel_mm2
     return AreasMm2(lung=extent.lung_px * pixel_mm2, infection=infection)
+
+
+def _together(left: Extent, right: Extent) -> Extent:
+    """Return the extent of both lungs: they are disjoint, and the infection lies within them."""
+    infected = (
+        None if left.infection_px is None or right.infection_px is None else left.infection_px + right.infection_px
+    )
+    return Extent(lung_px=left.lung_px + right.lung_px, infection_px=infected)
 
 
 def _extent(lung: NDArray[np.bool_], infection: NDArray[np.bool_] | None) -> Extent:

@@ -105,7 +105,7 @@ def _masked(
 ) -> list[NDArray[np.float32]]:
     """Return films with all but the cleaned lung set to 0."""
     return [
-        np.where(lung_regions(lung, constants).labels > 0, film, np.float32(0))
+        np.where(lung_regions(lung, constants).mask, film, np.float32(0))
         for film, lung in zip(films, lungs, strict=True)
     ]
 

@@ -12,32 +12,18 @@ from scipy import ndimage
 
 from cxrlib.errors import FilmError
 from cxrlib.masks import clean, fill_holes, large_regions
+from cxrlib.regions import find_regions
 from schemas import FilmClass, LungsFound, Reason
 from schemas.card import Postprocess
+from tests.unit import plain_masks
 from tests.unit.measured_films import ellipse, prediction, two_lungs
 
-_WITH_CORNERS = np.ones((3, 3))
 _LENIENT = Postprocess(min_lung_fraction=0.0, max_lung_fraction=1.0)
-
-
-def reference_lung(mask: NDArray[np.bool_], constants: Postprocess) -> NDArray[np.bool_]:
-    """Clean as the docstring says, with scipy and loops."""
-    filled = ndimage.binary_fill_holes(mask)
-    holes, count = ndimage.label(filled & ~mask)
-    for hole in range(1, count + 1):
-        if (holes == hole).sum() > constants.max_hole_fraction * mask.size:
-            filled &= holes != hole
-    regions, count = ndimage.label(filled, structure=_WITH_CORNERS)
-    lung = np.zeros_like(mask)
-    for region in range(1, count + 1):
-        if (regions == region).sum() >= constants.min_region_fraction * filled.sum():
-            lung |= regions == region
-    return lung
 
 
 def cleaned_lung(mask: NDArray[np.bool_], constants: Postprocess) -> NDArray[np.bool_]:
     filled = fill_holes(mask, constants.max_hole_fraction)
-    lung: NDArray[np.bool_] = large_regions(filled, constants.min_region_fraction).labels > 0
+    lung: NDArray[np.bool_] = large_regions(find_regions(filled), constants.min_region_fraction).mask
     return lung
 
 
@@ -58,12 +44,12 @@ _constants = st.builds(
 
 @given(blobs(), _constants)
 def test_cleaning_equals_the_scipy_reference_on_blobs(mask: NDArray[np.bool_], constants: Postprocess) -> None:
-    np.testing.assert_array_equal(cleaned_lung(mask, constants), reference_lung(mask, constants))
+    np.testing.assert_array_equal(cleaned_lung(mask, constants), plain_masks.lung(mask, constants))
 
 
 @given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))), _constants)
 def test_cleaning_equals_the_scipy_reference_on_any_small_mask(mask: NDArray[np.bool_], constants: Postprocess) -> None:
-    np.testing.assert_array_equal(cleaned_lung(mask, constants), reference_lung(mask, constants))
+    np.testing.assert_array_equal(cleaned_lung(mask, constants), plain_masks.lung(mask, constants))
 
 
 @given(blobs(), _constants)
@@ -120,9 +106,9 @@ def test_region_under_five_percent_is_dropped_and_one_at_five_is_kept() -> None:
     mask = np.zeros((40, 40), dtype=bool)
     mask[2:21, 2:22] = True  # 380 pixels
     mask[30:34, 30:35] = True  # 20 of 400
-    assert large_regions(mask, 0.05).labels[30, 30] > 0
+    assert large_regions(find_regions(mask), 0.05).mask[30, 30]
     mask[33, 34] = False  # 19 of 399
-    assert large_regions(mask, 0.05).labels[30, 30] == 0
+    assert not large_regions(find_regions(mask), 0.05).mask[30, 30]
 
 
 def test_probability_at_the_threshold_is_not_lung() -> None:

@@ -102,9 +102,11 @@ def test_regions_are_counted_with_corners(mask: NDArray[np.bool_]) -> None:
 @given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_regions_carry_their_boxes_areas_and_centres(mask: NDArray[np.bool_]) -> None:
     for regions in (find_regions(mask), find_regions(mask[:, ::-1]).mirrored()):
-        np.testing.assert_array_equal(regions.labels > 0, mask)
+        np.testing.assert_array_equal(regions.mask, mask)
         for i in range(len(regions)):
-            rows, columns = np.nonzero(regions.labels == i + 1)
+            only = regions.select(np.arange(len(regions)) == i)
+            np.testing.assert_array_equal(only[regions.box(i)], regions.within_box(i))
+            rows, columns = np.nonzero(only)
             assert regions.areas[i] == rows.size
             assert (regions.top[i], regions.bottom[i]) == (rows.min(), rows.max() + 1)
             assert (regions.left[i], regions.right[i]) == (columns.min(), columns.max() + 1)

@@ -107,7 +107,7 @@ def test_a_cascade_reads_the_film_within_the_cleaned_lung_of_the_ensemble() -> N
     found = run(bundle)
     masked, cleaned = [], 0
     for film, lung in zip(films(), found.lung, strict=True):
-        inside = lung_regions(lung, bundle.card.postprocess).labels > 0
+        inside = lung_regions(lung, bundle.card.postprocess).mask
         cleaned += int(np.count_nonzero(inside != (lung > np.float32(threshold))))
         masked.append(np.where(inside, film, np.float32(0)))
     assert cleaned > 0, "the masks must need cleaning for the test to tell"
