@@ -36,6 +36,14 @@ class BusyError(CxrError):
     exit_code = 4
 
 
+class StalePlanError(RunError):
+    """A stored plan cannot be taken up any more; a new run scores what is left of it."""
+
+
+class StoppedError(RunError):
+    """The run was stopped as it was asked to be; what it settled is kept."""
+
+
 class LeaseLostError(RunError):
     """This run showed no sign of life for so long that another took the results root over."""
 

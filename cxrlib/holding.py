@@ -1,17 +1,22 @@
-"""Holding a lease for as long as a block of work lasts: it is renewed in a thread and given back at the end."""
+"""Holding a lease for as long as a block of work lasts: it is renewed in a thread and given back at the end.
+
+Who waits for it leaves a note of that, so that a backfill which holds it may stand aside (`cxrlib.waiting`).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cxrlib import lease
-from cxrlib.errors import LeaseLostError
+from cxrlib.errors import BusyError, LeaseLostError
 from cxrlib.lease import Held, LeaseTerms
 from cxrlib.store import Store
+from cxrlib.waiting import announced
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +58,7 @@ def holding(
     BusyError
         Another run holds it.
     """
-    holder = Holding(store, lease.acquire(store, scope, run_id, terms))
+    holder = Holding(store, _acquired(store, scope, run_id, terms))
     stop = threading.Event()
     renewing = threading.Thread(target=_renew, args=(store, holder, terms, stop, on_lost), name="lease", daemon=True)
     renewing.start()
@@ -64,6 +69,16 @@ def holding(
         renewing.join()
         with contextlib.suppress(OSError):  # it runs out by itself
             lease.release(store, holder.held)
+
+
+def _acquired(store: Store, scope: str, run_id: str, terms: LeaseTerms) -> Held:
+    try:
+        return lease.acquire(store, scope, run_id, dataclasses.replace(terms, wait_s=0.0))
+    except BusyError:
+        if not terms.wait_s:
+            raise
+    with announced(store, scope, run_id):
+        return lease.acquire(store, scope, run_id, terms)
 
 
 def _renew(

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from cxrlib import __version__, versions
 from cxrlib.bundle import Bundle
 from cxrlib.chunks import tally
-from cxrlib.errors import RunError, UsageError
+from cxrlib.errors import RunError, StalePlanError, UsageError
 from cxrlib.ledger import read_ledger
 from cxrlib.listing import list_sources
 from cxrlib.plan import Chunk, PlanHeader, chunks_of, make_plan, read_plan, write_plan
@@ -79,7 +79,10 @@ def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: 
     ------
     UsageError
         A source cannot be listed, `run_id` is no name for a folder, or has a plan already.
+    RunError
+        The results root is an unfinished copy.
     """
+    store.require_whole()
     if not re.fullmatch(_RUN_ID, run_id):
         raise UsageError(f"expected a run id of letters, digits, - and _, at most 80; met {run_id!r}")
     if read_plan(store, run_id) is not None:
@@ -115,7 +118,7 @@ def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle:
 
     Raises
     ------
-    RunError
+    StalePlanError
         The plan was made for another bundle, other settings, another version of this software or other sources, or
         another run has settled some of its films meanwhile.
     """
@@ -132,7 +135,7 @@ def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle:
         asked["sources"] = (" ".join(run.header.sources), " ".join(sources))
     for what, (planned, met) in asked.items():
         if planned != met:
-            raise RunError(f"run {run_id} was planned with {what} {planned}; met {met}: start a new run instead")
+            raise StalePlanError(f"run {run_id} was planned with {what} {planned}; met {met}: start a new run instead")
     _check_not_overtaken(run)
     return run
 
@@ -234,7 +237,7 @@ def _check_not_overtaken(run: Run) -> None:
     overtaken = met.filter(pc.or_(met["settled"], pc.greater_equal(met["attempts"], met["attempt"])))
     if overtaken.num_rows:
         example = overtaken.sort_by("uri")["uri"][0].as_py()
-        raise RunError(
+        raise StalePlanError(
             f"run {run.header.run_id} was overtaken: another run has settled {overtaken.num_rows} of its films "
             f"(first {example}); start a new run, which scores what is left"
         )

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
-from cxrlib.errors import CxrError
+from cxrlib import errors
+from cxrlib.errors import CxrError, RunError
 from cxrlib.lease import Held
 from cxrlib.settings import Settings
 from schemas import Manifest
@@ -58,12 +59,28 @@ class Progress(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why a run stopped; `exit_code` as the command would give it."""
+    """Why a run stopped: the name of the error's class, and what it said."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: str
     message: str
-    exit_code: int
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Return what is told of `error`; one that is not of this product tells its class in its message."""
+        if isinstance(error, CxrError):
+            return cls(kind=type(error).__name__, message=str(error))
+        return cls(kind=RunError.__name__, message=f"{type(error).__name__}: {error}")
+
+    @property
+    def error(self) -> CxrError:
+        """The error, as it was raised in the child; a `RunError` where it is of one film."""
+        kind = getattr(errors, self.kind, RunError)
+        if kind is errors.FilmError or not issubclass(kind, CxrError):
+            kind = RunError
+        error: CxrError = kind(self.message)
+        return error
 
 
 class Message(BaseModel):
@@ -100,8 +117,8 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
             answer.write(message.model_dump_json(exclude_none=True) + "\n")
             answer.flush()
 
-    def fail(error: CxrError) -> None:
-        send(Message(failure=Failure(message=str(error), exit_code=error.exit_code)))
+    def fail(error: Exception) -> None:
+        send(Message(failure=Failure.of(error)))
 
     try:
         from pipelines.runners import RunnerChoice  # noqa: PLC0415
@@ -118,12 +135,10 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
             under=job.under,
             on_lost=fail,  # whoever hears it ends this process group
         )
-    except CxrError as error:
-        fail(error)
     except Exception as error:
-        if job.debug:
+        if job.debug and not isinstance(error, CxrError):
             traceback.print_exc()
-        send(Message(failure=Failure(message=f"{type(error).__name__}: {error}", exit_code=CxrError.exit_code)))
+        fail(error)
     else:
         send(Message(manifest=manifest))
 

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from cxrlib.errors import BusyError, CxrError, RunError, UsageError
-from flows.job import Failure, Message, Progress, ScoreJob
+from cxrlib.errors import RunError, StoppedError
+from flows.job import Message, Progress, ScoreJob
 from schemas import Manifest
 
 #: The child's side: our own module by our own interpreter.
@@ -18,9 +20,11 @@ COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "flows.job")
 
 #: Seconds a process group has to end by itself before it is killed.
 GRACE_S: Final = 5.0
+#: Seconds between two looks at whether a child is to be stopped.
+_LOOK_S: Final = 0.2
 
 
-def run_job(job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
+def run_job(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event | None = None) -> Manifest:
     """Score in a child process and return the manifest of the closed run.
 
     Parameters
@@ -28,11 +32,15 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
     job : ScoreJob
     on_progress : callable
         Called with each `Progress`, in the calling thread.
+    stop : threading.Event, optional
+        Ends the child when it is set, from any thread.
 
     Raises
     ------
-    UsageError, BusyError, RunError
-        As the child did; or RunError where it ended without a word, saying by which signal.
+    StoppedError
+        `stop` was set before the run closed.
+    CxrError
+        As the child raised it; or RunError where it ended without a word, saying by which signal.
     """
     child = subprocess.Popen(  # noqa: S603 - see COMMAND
         COMMAND,
@@ -42,9 +50,15 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
         encoding="utf-8",
     )
     try:
-        manifest = _converse(child, job, on_progress)
+        with _stopped_by(stop, child):
+            manifest = _converse(child, job, on_progress)
     finally:
         _end_group(child)
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()
+    if manifest is None and stop is not None and stop.is_set():
+        raise StoppedError(f"run {job.run_id} was stopped; what it settled is kept")
     if manifest is None:
         raise RunError(_epitaph(child.returncode))
     return manifest
@@ -64,16 +78,34 @@ def _converse(child: subprocess.Popen[str], job: ScoreJob, on_progress: Callable
         if message.progress is not None:
             on_progress(message.progress)
         elif message.failure is not None:
-            raise _error_of(message.failure)
+            raise message.failure.error
         else:
             return message.manifest
     child.wait()
     return None
 
 
-def _error_of(failure: Failure) -> CxrError:
-    kinds: dict[int, type[CxrError]] = {kind.exit_code: kind for kind in (UsageError, BusyError)}
-    return kinds.get(failure.exit_code, RunError)(failure.message)
+@contextmanager
+def _stopped_by(stop: threading.Event | None, child: subprocess.Popen[str]) -> Iterator[None]:
+    """End the child while the block waits for its words, should `stop` be set."""
+    if stop is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK_S):
+            if stop.is_set():
+                _end_group(child)
+                return
+
+    watcher = threading.Thread(target=watch, name="stop", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _epitaph(code: int) -> str:
@@ -96,6 +128,3 @@ def _end_group(child: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             continue
     child.wait()
-    for pipe in (child.stdin, child.stdout):
-        if pipe is not None:
-            pipe.close()

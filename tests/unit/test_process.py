@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from cxrlib.errors import RunError, UsageError
+from cxrlib.errors import CxrError, FilmError, RunError, StalePlanError, StoppedError, UsageError
 from cxrlib.settings import Settings
 from flows import process
 from flows.job import Failure, Message, Progress, ScoreJob
+from schemas import Reason
 
 JOB = ScoreJob.of(Settings(), sources=("memory://films",), out="memory://out", run_id="r1")
 
@@ -49,10 +51,44 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 
 
 def test_failure_of_the_child_is_raised_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    failure = Message(failure=Failure(message="no such bucket", exit_code=2))
+    failure = Message(failure=Failure.of(UsageError("no such bucket")))
     _child(monkeypatch, tmp_path, f"print({_line(failure)!r}, flush=True); time.sleep(60)")
     with pytest.raises(UsageError, match="no such bucket"):
         process.run_job(JOB, lambda progress: None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StalePlanError("overtaken"), StalePlanError),
+        (FilmError(Reason.EMPTY, expected="bytes", met="none"), RunError),
+        (OSError("no space left"), RunError),
+    ],
+)
+def test_failure_keeps_its_kind_on_its_way(error: Exception, kind: type[CxrError]) -> None:
+    told = Failure.model_validate_json(Failure.of(error).model_dump_json()).error
+    assert type(told) is kind
+    assert str(error) in str(told)
+
+
+@needs_proc
+def test_child_that_is_asked_to_stop_is_ended_and_told_apart_from_one_that_fell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ready = _line(Message(progress=Progress(done=1, total=2)))
+    body = f"""
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
+    print({ready!r}, flush=True)
+    time.sleep(60)
+    """
+    _child(monkeypatch, tmp_path, body)
+    monkeypatch.setattr(process, "GRACE_S", 0.2)
+    stop = threading.Event()
+    with pytest.raises(StoppedError, match="what it settled is kept"):
+        process.run_job(JOB, lambda progress: stop.set(), stop)
+    assert not _alive(int((tmp_path / "pid").read_text()))
 
 
 def test_progress_is_passed_on_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
