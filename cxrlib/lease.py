@@ -209,6 +209,29 @@ def is_held(claim: Held) -> bool:
     return claim.record.state is not LeaseState.RELEASED and is_alive(claim.record.process) is not False
 
 
+def holders(store: Store, clock: Clock | None = None) -> list[LeaseRecord]:
+    """Return the leases whose holders are alive, whichever they are for.
+
+    Where this machine cannot tell, a lease is watched until it is renewed or its time to live has passed.
+    """
+    clock = clock or Clock()
+    watches = {scope: _Watch(clock, 0.0) for scope in scopes(store)}
+    alive: dict[str, LeaseRecord] = {}
+    while True:
+        waiting = 0.0
+        for scope, watch in watches.items():
+            for claim in standing(store, scope):
+                if watch.abandoned(claim) or claim.key in alive:
+                    continue
+                if watch.alive(claim):
+                    alive[claim.key] = claim.record
+                else:
+                    waiting = max(waiting, claim.record.ttl_s)
+        if not waiting:
+            return list(alive.values())
+        clock.sleep(min(_POLL_S, waiting / RENEWALS))
+
+
 @dataclass(slots=True)
 class _Watch:
     """Since when each claim has looked as it does, by the clock of the one who watches."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +24,12 @@ _SINGLE_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az",
 _CONDITIONAL_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 _memory_lock = threading.Lock()
 _SUFFIX: Final = ".parquet"
+#: Folder in which a copy of a root is made, and the object that stands in it until the copy is whole.
+STAGE: Final = "_compact"
+_UNFINISHED: Final = f"{STAGE}/unfinished.json"
 _PREFIX: Final = "part-"
+#: How a name begins, in place of a chunk's id, where the object holds rows of many chunks.
+COMPACT: Final = "compact-"
 
 
 class Kind(StrEnum):
@@ -171,6 +177,46 @@ class Store:
             for name in names
             if name.startswith(_PREFIX) and name.endswith(_SUFFIX)
         )
+
+    def begin_copy(self, note: bytes) -> bool:
+        """Say that this root is a copy in the making; False where somebody else said so first."""
+        return self.create(_UNFINISHED, note)
+
+    def publish(self, folders: Sequence[str]) -> None:
+        """Bring what was staged below `STAGE` to its place, folder by folder, then say no more that it is unfinished.
+
+        On a local disk each folder comes in one step; elsewhere object by object, each of them in one step.
+        """
+        filesystem, stage = self._open(STAGE)
+        for folder in folders:
+            if isinstance(filesystem, LocalFileSystem):
+                if Path(stage, folder).exists():
+                    Path(stage, folder).rename(Path(stage).parent / folder)
+                continue
+            for key in self.keys(f"{STAGE}/{folder}"):
+                filesystem.mv(self._open(key)[1], self._open(key.removeprefix(f"{STAGE}/"))[1])
+        self.delete(_UNFINISHED)
+        if isinstance(filesystem, LocalFileSystem):
+            Path(stage).rmdir()
+
+    def require_whole(self) -> None:
+        """Raise `RunError` where this root is a copy that was not made to its end."""
+        if self.get(_UNFINISHED) is not None:
+            raise RunError(
+                f"{self.root} is an unfinished copy of another results root: expected `cxr compact` to have come to "
+                f"its end; met {_UNFINISHED}. Remove this root and make the copy anew"
+            )
+
+    def keys(self, folder: str) -> list[str]:
+        """Return the keys of all objects below `folder` as they are now, sorted, without hidden ones."""
+        filesystem, path = self._open(folder)
+        filesystem.invalidate_cache()
+        root = self._open("")[1].rstrip("/")
+        try:
+            found = [str(name)[len(root) + 1 :] for name in filesystem.find(path)]
+        except FileNotFoundError:
+            return []
+        return sorted(key for key in found if not key.rpartition("/")[2].startswith(".") and not key.endswith("/"))
 
     def partitions(self) -> tuple[str, ...]:
         """Return the bundles that have scores or rejects here, each as ``<name>-<digest8>``, sorted."""
