@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cxrlib.dicom import open_dicom
 from cxrlib.eligible import refuse
 from cxrlib.header import Header
+from cxrlib.lattice import Grid
 from cxrlib.orientation import placement_of
 from cxrlib.pixels import stored_values
 from cxrlib.privacy import Pseudonymiser
@@ -24,13 +25,15 @@ _SPACINGS: Final = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSp
 _LARGEST_SPACING_MM: Final = 10.0
 
 
-def read_dicom(data: bytes, settings: ReadSettings, pseudonymiser: Pseudonymiser) -> RawImage:
+def read_dicom(data: bytes, settings: ReadSettings, pseudonymiser: Pseudonymiser, grid: Grid | None = None) -> RawImage:
     """Read a DICOM film.
 
     Parameters
     ----------
     data : bytes
         The whole file, with or without preamble and file meta.
+    grid : Grid, optional
+        What the film is to be averaged to once it is upright: allows to decode no more than that takes.
 
     Raises
     ------
@@ -39,10 +42,11 @@ def read_dicom(data: bytes, settings: ReadSettings, pseudonymiser: Pseudonymiser
     """
     file = open_dicom(data, settings.max_bytes)
     refuse(file, len(data), settings)
-    pixels = stored_values(file, settings)
-    display = display_of(file.header, pixels)
     placement = placement_of(file.header)
-    return RawImage(pixels, display, placement, _facts(file.header, file.syntax, placement, display, pseudonymiser))
+    stored = stored_values(file, settings, grid.turned() if grid is not None and placement.transpose else grid)
+    display = display_of(file.header, stored.pixels)
+    facts = _facts(file.header, file.syntax, placement, display, pseudonymiser)
+    return RawImage(stored.pixels, display, placement, facts, stored.lattice)
 
 
 def display_of(header: Header, pixels: NDArray[np.integer]) -> Display:

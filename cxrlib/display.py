@@ -5,6 +5,8 @@ of it maps one stored value to one grey, and stored values have 16 bits at most,
 once for each possible value in float64, kept in 65,536 steps, and applied by a table. The film is then averaged over
 areas in those steps. That is window first and resize second, as it should be, without a floating-point copy of the
 film: the result differs from the same done in float64 by less than `TOLERANCE`.
+
+A film that the codec gave at a reduced resolution is looked up as it is and then averaged by its lattice.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrlib.doubt import WholeFilmNeededError
 from cxrlib.errors import FilmError
+from cxrlib.lattice import Grid, Lattice
 from cxrlib.resample import resize
 from cxrlib.types import Display, LookupTable, RawImage, Window, WindowFunction
 from schemas import Reason, Windowing
@@ -31,6 +35,12 @@ LEAST_SPAN: Final = 0.1
 
 #: A film is constant where one value has more than this share of the pixels that are not padding.
 CONSTANT_SHARE: Final = 0.995
+
+#: A reduced film whose central 90 % spans less than this share of its range may be constant as a whole.
+_NARROW: Final = 0.02
+
+#: A reduced film's span after a window may be wrong by this factor at most: it is nearly always within a hundredth.
+_SPAN_FACTOR: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,21 +74,27 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     ------
     FilmError
         CONSTANT where the film has, to all intents, one value.
+    WholeFilmNeededError
+        Where `raw` is reduced and near to a bound at which the whole film might be judged otherwise.
     """
-    table, windowing = grey_table(raw.pixels, raw.display, percentiles)
+    table, windowing = grey_table(raw.pixels, raw.display, percentiles, raw.lattice)
     indices = raw.pixels.view(np.uint8 if raw.pixels.dtype.itemsize == 1 else np.uint16)
     shown = np.asarray(cv2.LUT(np.ascontiguousarray(indices), table), dtype=np.uint16)
-    resized = resize(shown, rows, columns)
-    return Grey((resized.astype(np.float32) / np.float32(_STEPS)), windowing)
+    if raw.lattice is None:
+        steps = resize(shown, rows, columns)
+    else:
+        steps = np.rint(raw.lattice.average(shown, Grid(rows, columns)))
+    return Grey((steps.astype(np.float32) / np.float32(_STEPS)), windowing)
 
 
 def grey_table(
-    pixels: NDArray[np.integer], display: Display, percentiles: tuple[float, float]
+    pixels: NDArray[np.integer], display: Display, percentiles: tuple[float, float], lattice: Lattice | None = None
 ) -> tuple[NDArray[np.uint16], Windowing]:
     """Return the grey, 0 to 65535, of each stored value (by its bits read as unsigned), and how it was made.
 
-    Parameters and errors are those of `to_grey`.
+    `lattice` is that of `pixels` where they are a reduced film. Parameters and errors are else those of `to_grey`.
     """
+    whole = lattice is None
     unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
     stored = np.arange(256**unsigned.itemsize).astype(unsigned).view(pixels.dtype)
     counts = _count(np.ascontiguousarray(pixels).view(unsigned), len(stored))
@@ -87,9 +103,13 @@ def grey_table(
         counts[padding] = 0
     else:  # a padding value that would leave nothing of the film is no padding value
         padding[:] = False
-    _refuse_constant(counts)
-    values = _modality(stored.astype(np.float64), display)
-    grey, windowing = _voi(values, counts, display, percentiles)
+    if whole:
+        _refuse_constant(counts)
+    else:
+        _doubt_narrow(stored.astype(np.float64), counts)
+    excess = 0.0 if lattice is None else lattice.excess
+    values = _modality(stored.astype(np.float64) - excess, display)
+    grey, windowing = _voi(values, counts, display, percentiles, whole)
     if display.inverse:
         grey = 1.0 - grey
     grey[padding] = 0.0
@@ -126,16 +146,20 @@ def _modality(stored: NDArray[np.float64], display: Display) -> NDArray[np.float
 
 
 def _voi(
-    values: NDArray[np.float64], counts: NDArray[np.int64], display: Display, percentiles: tuple[float, float]
+    values: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    display: Display,
+    percentiles: tuple[float, float],
+    whole: bool,
 ) -> tuple[NDArray[np.float64], Windowing]:
     if display.voi_lut is not None:
         grey = apply_lut(values, display.voi_lut) / (2.0**display.voi_lut.bits - 1.0)
-        if _shows_the_film(grey, counts):
+        if _shows_the_film(grey, counts, whole):
             return np.clip(grey, 0.0, 1.0), Windowing.VOI_LUT
     window = display.window
     if window is not None and window.width > 0 and not (window.function is WindowFunction.LINEAR and window.width < 1):
         grey = apply_window(values, window)
-        if _shows_the_film(grey, counts):
+        if _shows_the_film(grey, counts, whole):
             return grey, Windowing.WINDOW
     low, high = (_percentile(values, counts, percent) for percent in percentiles)
     if low == high:
@@ -144,8 +168,16 @@ def _voi(
     return np.clip((values - low) / (high - low), 0.0, 1.0), Windowing.PERCENTILE
 
 
-def _shows_the_film(grey: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
-    return _percentile(grey, counts, 95.0) - _percentile(grey, counts, 5.0) >= LEAST_SPAN
+def _shows_the_film(grey: NDArray[np.float64], counts: NDArray[np.int64], whole: bool) -> bool:
+    span = _central_span(grey, counts)
+    if not whole and LEAST_SPAN / _SPAN_FACTOR <= span <= LEAST_SPAN * _SPAN_FACTOR:
+        raise WholeFilmNeededError
+    return span >= LEAST_SPAN
+
+
+def _central_span(values: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
+    """Return what the central 90 % of the pixels span."""
+    return _percentile(values, counts, 95.0) - _percentile(values, counts, 5.0)
 
 
 def _percentile(values: NDArray[np.float64], counts: NDArray[np.int64], percent: float) -> float:
@@ -166,6 +198,12 @@ def _padding_mask(stored: NDArray[np.integer], padding: tuple[int, int] | None) 
         return np.zeros(len(stored), dtype=np.bool_)
     low, high = padding
     return (stored >= low) & (stored <= high)
+
+
+def _doubt_narrow(stored: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
+    met = stored[counts > 0]
+    if _central_span(stored, counts) <= _NARROW * float(met.max() - met.min()):
+        raise WholeFilmNeededError
 
 
 def _refuse_constant(counts: NDArray[np.int64]) -> None:

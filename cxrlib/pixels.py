@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from cxrlib import codecs, codestream, grey
 from cxrlib.codecs import SYNTAXES, Packing
+from cxrlib.codestream import FrameHeader
 from cxrlib.dicom import DicomFile
 from cxrlib.eligible import check_size
 from cxrlib.encapsulation import is_encapsulated, join_fragments
 from cxrlib.errors import FilmError
 from cxrlib.header import Header
+from cxrlib.lattice import Grid, Lattice
+from cxrlib.reduced import decode_reduced
 from cxrlib.settings import ReadSettings
 from schemas import Reason
 
@@ -83,7 +86,22 @@ class Layout:
         return 2 if self.photometric == "YBR_FULL_422" else self.samples
 
 
-def stored_values(file: DicomFile, settings: ReadSettings) -> Pixels:
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredValues:
+    """A film's stored values.
+
+    Attributes
+    ----------
+    pixels : uint8, uint16, int8 or int16 array, rows x columns
+        Of the film, or of `lattice` where it is not None.
+    lattice : Lattice or None
+    """
+
+    pixels: Pixels
+    lattice: Lattice | None = None
+
+
+def stored_values(file: DicomFile, settings: ReadSettings, grid: Grid | None = None) -> StoredValues:
     """Return the film's stored values.
 
     Parameters
@@ -92,10 +110,8 @@ def stored_values(file: DicomFile, settings: ReadSettings) -> Pixels:
         A file that `eligible.refuse` let pass.
     settings : ReadSettings
         For the guards.
-
-    Returns
-    -------
-    uint8, uint16, int8 or int16 array, rows x columns
+    grid : Grid, optional
+        What the film is to be averaged to, as it is stored: allows to decode no more than that takes.
 
     Raises
     ------
@@ -121,15 +137,30 @@ def stored_values(file: DicomFile, settings: ReadSettings) -> Pixels:
     else:
         frame = bytes(value) if packing is not Packing.NATIVE else b""
     if not frame:
-        return _to_grey(_unpack(value, layout, need, file.little_endian), layout, file.header, transformed=False)
+        native = _unpack(value, layout, need, file.little_endian)
+        return StoredValues(_to_grey(native, layout, file.header, transformed=False))
     if packing is Packing.RLE:
         planes = codecs.decode_rle(frame, layout.rows, layout.columns, layout.samples, layout.allocated // 8)
         pixels = planes if planes.ndim == 2 else np.moveaxis(planes, 0, 2)
-        return _to_grey(_align(pixels, layout), layout, file.header, transformed=False)
-    return _from_codestream(frame, layout, file.header, settings)
+        return StoredValues(_to_grey(_align(pixels, layout), layout, file.header, transformed=False))
+    declared = _checked_frame_header(frame, layout, settings)
+    if grid is not None and _may_be_averaged(layout, file.header, declared):
+        reduced = decode_reduced(frame, declared, grid.spare_level(layout.rows, layout.columns))
+        if reduced is not None:
+            return StoredValues(reduced.pixels, reduced.lattice)
+    return StoredValues(_from_codestream(frame, layout, file.header, declared))
 
 
-def _from_codestream(frame: bytes, layout: Layout, header: Header, settings: ReadSettings) -> Pixels:
+def _may_be_averaged(layout: Layout, header: Header, declared: FrameHeader) -> bool:
+    """Return whether a mean of stored values is a stored value: not of palette indices, signs mistaken, padding."""
+    return (
+        layout.photometric in _MONOCHROME
+        and layout.signed == declared.signed
+        and header.integer("PixelPaddingValue") is None
+    )
+
+
+def _checked_frame_header(frame: bytes, layout: Layout, settings: ReadSettings) -> FrameHeader:
     declared = codestream.frame_header(frame)
     check_size(declared.rows, declared.columns, settings)
     expected = (layout.rows, layout.columns, layout.samples)
@@ -139,6 +170,10 @@ def _from_codestream(frame: bytes, layout: Layout, header: Header, settings: Rea
             expected=f"rows, columns, samples {expected} as the header says",
             met=f"{(declared.rows, declared.columns, declared.samples)} in the codestream",
         )
+    return declared
+
+
+def _from_codestream(frame: bytes, layout: Layout, header: Header, declared: FrameHeader) -> Pixels:
     pixels = codecs.decode_codestream(frame, declared)
     if pixels.ndim == 3:
         return _grey_of_colour_stream(pixels, frame, min(declared.bits, layout.stored), layout.photometric)

@@ -19,10 +19,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrlib.doubt import WholeFilmNeededError
+
 Floats = NDArray[np.float64]
 
 #: Correlation with the template below minus which a film is a negative.
 THRESHOLD: Final = 0.2
+
+#: So near to the threshold a reduced film is not trusted; a reduction moves the correlation by less than 0.001.
+_DOUBT: Final = 0.02
 
 _SIDE: Final = 32
 _FRAMED_SIDE: Final = 64
@@ -34,9 +39,15 @@ _FRAME_SHARE: Final = 0.9
 _FRAME_TOLERANCE: Final = 0.06
 
 
-def is_negative(pixels: NDArray[np.float32]) -> bool:
-    """Return whether `pixels` (rows x columns, in [0, 1], upright) is plainly a negative of a chest film."""
-    return correlation(pixels) < -THRESHOLD
+def is_negative(pixels: NDArray[np.float32], *, whole: bool = True) -> bool:
+    """Return whether `pixels` (rows x columns, in [0, 1], upright) is plainly a negative of a chest film.
+
+    Raises WholeFilmNeededError where it was made from a reduced film (not `whole`) and lies near the threshold.
+    """
+    found = correlation(pixels)
+    if not whole and abs(found + THRESHOLD) < _DOUBT:
+        raise WholeFilmNeededError
+    return found < -THRESHOLD
 
 
 def correlation(pixels: NDArray[np.float32]) -> float:

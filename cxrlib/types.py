@@ -13,6 +13,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrlib.lattice import Lattice
 from cxrlib.localisation import spread
 from schemas import FilmClass, Grade, LungsFound, SourceFormat, View, Windowing
 
@@ -150,16 +151,18 @@ class RawImage:
     Attributes
     ----------
     pixels : uint8, uint16, int8 or int16 array, rows x columns as stored
-        Stored values (sign extended, overlay bits cleared), one grey channel. Where a codec gave a reduced resolution
-        the array is smaller than the film by that power of two.
+        Stored values (sign extended, overlay bits cleared), one grey channel.
     facts : FilmFacts
         Already in the patient's orientation, that is after `placement`.
+    lattice : Lattice or None
+        Where the pixels lie in the film, if the codec gave a reduced resolution; None where they are the film.
     """
 
     pixels: NDArray[np.integer]
     display: Display
     placement: Placement
     facts: FilmFacts
+    lattice: Lattice | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,12 +8,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from cxrlib.display import TOLERANCE
 from cxrlib.errors import FilmError
-from cxrlib.read import read_film
-from cxrlib.settings import ReadSettings, Settings
+from cxrlib.lattice import Grid, Lattice
+from cxrlib.privacy import Pseudonymiser
+from cxrlib.read import read_film, read_raw
+from cxrlib.settings import Decode, ReadSettings, Settings
 from schemas import Windowing
 from tests.corpus.film_maker import dicom, film, jpeg, png
 
@@ -113,3 +123,98 @@ def test_damaged_bytes_give_an_image_or_a_foreseen_reason(form: str, data: st.Da
     else:
         assert np.isfinite(image.pixels).all()
         assert image.pixels.shape == (32, 32)
+
+
+#: Twice as large as the plan wants for the grid of the tests below, and more.
+LARGE = film(700, 610)
+FULL = Settings(read=ReadSettings(decode=Decode.FULL))
+WAVELETS = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2K)
+
+
+def lattice(data: bytes) -> Lattice | None:
+    return read_raw(data, SETTINGS, Pseudonymiser.of(SETTINGS.privacy), Grid(96, 80)).lattice
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 2000, "WindowWidth": 3000}], ids=["percentile", "window"])
+@pytest.mark.parametrize("syntax", WAVELETS, ids=lambda syntax: syntax.name)
+def test_planned_decoding_reads_what_full_decoding_does(syntax: str, window: dict[str, int]) -> None:
+    data = dicom(LARGE, syntax, elements=window)
+    planned, full = read_film(data, SETTINGS, 96, 80), read_film(data, FULL, 96, 80)
+    assert lattice(data) is not None
+    difference = planned.pixels - full.pixels
+    assert np.abs(difference).max() < 0.02
+    # Noise is smoothed away before its percentiles are taken, which moves them a little.
+    assert abs(difference.mean()) < (0.0005 if window else 0.002)
+    assert planned.clipped_fraction == pytest.approx(full.clipped_fraction, abs=0.005)
+    for name in ("facts", "content_digest", "windowing", "polarity_corrected"):
+        assert getattr(planned, name) == getattr(full, name)
+
+
+def test_planned_decoding_of_a_turned_film_is_that_of_the_upright_one() -> None:
+    turned = np.ascontiguousarray(LARGE.T)
+    elements = {"PatientOrientation": ["F", "L"]}
+    image = read_film(dicom(turned, JPEG2000Lossless, elements=elements), SETTINGS, 96, 80)
+    reference = read_film(dicom(LARGE, JPEG2000Lossless), SETTINGS, 96, 80)
+    assert lattice(dicom(turned, JPEG2000Lossless, elements=elements)) is not None
+    # Along the other axis first, the wavelet rounds otherwise.
+    assert np.abs(image.pixels - reference.pixels).mean() < 0.0005
+
+
+NOT_REDUCED = {
+    "small": dicom(film(180, 170), JPEG2000Lossless),
+    "padding": dicom(LARGE, JPEG2000Lossless, elements={"PixelPaddingValue": 0}),
+    "sign of the header alone": dicom(LARGE, JPEG2000Lossless, elements={"PixelRepresentation": 1}),
+    "colour": dicom(np.stack([LARGE >> 4] * 3, axis=2), JPEG2000Lossless, 8),
+}
+
+
+@pytest.mark.parametrize("data", NOT_REDUCED.values(), ids=NOT_REDUCED.keys())
+def test_film_whose_means_would_mislead_is_decoded_whole(data: bytes) -> None:
+    assert lattice(data) is None
+    planned, full = read_film(data, SETTINGS, 96, 80), read_film(data, FULL, 96, 80)
+    assert np.abs(planned.pixels - full.pixels).max() < 0.001
+
+
+def cut(kept: int) -> np.ndarray:
+    pixels = LARGE.copy()
+    pixels.ravel()[kept:] = 0
+    return pixels
+
+
+def dots() -> np.ndarray:
+    pixels = np.full_like(LARGE, 700)
+    pixels[::20, ::20] = 3000
+    return pixels
+
+
+DOUBTFUL = {
+    "cut with a step": dicom(cut(500 * 610 + 300), JPEG2000Lossless),
+    "cut straight": dicom(cut(500 * 610), JPEG2000Lossless),
+    "constant": dicom(np.full_like(LARGE, 7), JPEG2000Lossless),
+    "constant but for dots": dicom(dots(), JPEG2000Lossless),
+    "window that hardly shows it": dicom(LARGE, HTJ2K, elements={"WindowCenter": 2000, "WindowWidth": 17500}),
+}
+
+
+@pytest.mark.parametrize("data", DOUBTFUL.values(), ids=DOUBTFUL.keys())
+def test_doubtful_film_is_judged_by_the_whole_of_it(data: bytes) -> None:
+    assert lattice(data) is not None
+    try:
+        expected = read_film(data, FULL, 96, 80)
+    except FilmError as error:
+        with pytest.raises(FilmError) as caught:
+            read_film(data, SETTINGS, 96, 80)
+        assert caught.value.reason is error.reason
+        assert str(caught.value) == str(error)
+    else:
+        assert np.array_equal(read_film(data, SETTINGS, 96, 80).pixels, expected.pixels)
+
+
+def test_negative_is_told_from_the_reduced_film() -> None:
+    image = read_film(dicom(4095 - LARGE, JPEG2000Lossless), SETTINGS, 96, 80)
+    assert image.polarity_corrected
+
+
+def test_decoding_is_a_setting_that_rows_are_known_by() -> None:
+    assert SETTINGS.read.decode is Decode.PLAN
+    assert FULL.digest() != SETTINGS.digest()
