@@ -10,3 +10,6 @@ from cxrlib.evaluation.measure import RESAMPLES as RESAMPLES
 from cxrlib.evaluation.measure import Measured as Measured
 from cxrlib.evaluation.measure import card_metrics as card_metrics
 from cxrlib.evaluation.measure import measure as measure
+from cxrlib.evaluation.sources import SourceNote as SourceNote
+from cxrlib.evaluation.sources import read_source_notes as read_source_notes
+from cxrlib.evaluation.worst import Shown as Shown

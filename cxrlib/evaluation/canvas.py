@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 from typing import Any, Final
@@ -12,7 +12,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
 
+from cxrlib.evaluation.figure import CLASS_NAMES
 from schemas import FilmClass
 
 #: Colours of Okabe and Ito, which people who see red and green alike tell apart.
@@ -22,15 +25,22 @@ CLASS_COLOURS: Final[dict[FilmClass | None, str]] = {
     FilmClass.NORMAL: "#009e73",
     None: "#888888",
 }
+_CLASS_LABELS: Final[Mapping[FilmClass | None, str]] = {
+    **dict(CLASS_NAMES.items()),
+    None: "none of these",
+}
 INK: Final = "#333333"
 FAINT: Final = "#bbbbbb"
 
 _ACROSS: Final = 4
 _DOTS_PER_INCH: Final = 130
+#: A plot has few colours; a palette makes its file a third as large.
+_COLOURS: Final = 128
 _STYLE: Final[dict[Any, Any]] = {
     "font.size": 8,
     "axes.titlesize": 9,
     "axes.titleweight": "bold",
+    "axes.titlepad": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": INK,
@@ -54,20 +64,32 @@ class Panels:
         self._down = ceil(count / across)
         self._across = across
         self._drawn = 0
-        self.figure = Figure(figsize=(width * across, height * self._down), layout="constrained")
+        self.figure = Figure(figsize=(width * across, height * self._down), dpi=_DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(self.figure)
 
-    def next(self, title: str) -> Axes:
-        """Return the next panel, titled."""
+    def next(self, title: str, said: str = "") -> Axes:
+        """Return the next panel, titled, with what is to be said of it at its upper right."""
         self._drawn += 1
         axes: Axes = self.figure.add_subplot(self._down, self._across, self._drawn)
         axes.set_title(title, loc="left")
+        axes.set_title(said, loc="right", fontsize=8, fontweight="normal")
         return axes
+
+    def name_classes(self, classes: Iterable[FilmClass | None]) -> None:
+        """Say above the panels which colour is which class; None is a film of none of them."""
+        marks = [
+            Line2D([], [], color=CLASS_COLOURS[of], marker="o", linestyle="", markersize=4, label=_CLASS_LABELS[of])
+            for of in classes
+        ]
+        self.figure.legend(handles=marks, loc="outside upper left", ncols=len(marks), handletextpad=0.1)
 
     def png(self) -> bytes:
         """Return the picture. The same panels give the same bytes."""
-        data = io.BytesIO()
-        self.figure.savefig(data, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+        drawn, data = io.BytesIO(), io.BytesIO()
+        self.figure.savefig(drawn, format="png")
+        with Image.open(drawn) as picture:
+            palette = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        palette.save(data, format="PNG", optimize=True)
         return data.getvalue()
 
 

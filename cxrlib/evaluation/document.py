@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -17,6 +17,7 @@ from cxrlib.evaluation.figures import not_measured
 from cxrlib.evaluation.films import FilmResult
 from cxrlib.evaluation.intervals import Interval
 from cxrlib.evaluation.measure import RESAMPLES, Measured
+from cxrlib.evaluation.sources import SourceNote
 from cxrlib.metrics import PixelCounts, PixelMetric
 
 #: Raised whenever a key of the document changes its meaning.
@@ -49,6 +50,8 @@ class Evaluation:
     datasets : tuple of DataSet
     results : tuple of FilmResult
     measured : tuple of Measured
+    notes : mapping of str to SourceNote
+        What is known of the films and labels of some sources.
     """
 
     bundle: Bundle
@@ -59,6 +62,12 @@ class Evaluation:
     datasets: tuple[DataSet, ...]
     results: tuple[FilmResult, ...]
     measured: tuple[Measured, ...]
+    notes: Mapping[str, SourceNote] = field(default_factory=dict)
+
+    @property
+    def note_of(self) -> dict[str, SourceNote | None]:
+        """What is known of each source that was measured; None where nobody said."""
+        return {source: self.notes.get(source) for source in sorted({film.sample.source for film in self.results})}
 
 
 def document(evaluation: Evaluation) -> dict[str, Any]:
@@ -81,6 +90,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             }
             for dataset in evaluation.datasets
         ],
+        "sources": {source: None if note is None else note.model_dump() for source, note in evaluation.note_of.items()},
         "films": len(evaluation.results),
         "rejected": dict(rejects(evaluation.results)),
         "not_measured": list(not_measured(evaluation.bundle.card)),

@@ -29,6 +29,10 @@ from schemas import FilmClass
 
 #: Fewer films than this make no panel.
 FEWEST: Final = 10
+#: Fewer films than this make a hollow dot of calibration.
+FEWEST_OF_BIN: Final = 5
+
+_DOT: Final = "#0072b2"
 
 Sources = Mapping[str, Columns]
 
@@ -55,7 +59,8 @@ def _histograms(sources: Sources, get: Callable[[Columns], PerFilm], lowest: flo
     with panels(len(shown), height=2.2) as grid:
         for source, c in shown.items():
             values = get(c)
-            axes = grid.next(f"{source} ({np.count_nonzero(~np.isnan(values))})")
+            middle = float(np.nanmedian(values))
+            axes = grid.next(_counted(source, ~np.isnan(values)), f"median {middle:.3f}")
             edges = np.linspace(lowest, 1, 41).tolist()
             parts = [(name, of & ~np.isnan(values)) for name, of in _by_class(c)]
             # What lies under the axis stands in its first bar, so that no film is out of sight.
@@ -65,28 +70,26 @@ def _histograms(sources: Sources, get: Callable[[Columns], PerFilm], lowest: flo
                 stacked=True,
                 color=[CLASS_COLOURS[name] for name, of in parts if of.any()],
             )
-            middle = float(np.nanmedian(values))
             axes.axvline(middle, color=INK, linewidth=0.8, linestyle="--")
-            axes.annotate(f"median {middle:.3f}", (0.03, 0.9), xycoords="axes fraction")
             axes.set_xlabel(f"{label} (first bar: {lowest:g} or less)" if lowest else label)
             axes.set_ylabel("films")
-        _legend(grid.figure.axes[0])
+        grid.name_classes(_classes(shown, lambda c: ~np.isnan(get(c))))
         return grid.png()
 
 
 def confusion(sources: Sources) -> bytes | None:
     """Draw confusion matrices: films, and share of the true class; None where no source has enough."""
-    shown = _enough(sources, lambda c: c.true_class >= 0)
+    shown = _enough(sources, _labelled)
     if not shown:
         return None
     with panels(len(shown), width=2.8, height=2.7) as grid:
         for source, c in shown.items():
-            _confusion(grid.next(source), c)
+            _confusion(grid.next(_counted(source, _labelled(c))), c)
         return grid.png()
 
 
 def _confusion(axes: Axes, c: Columns) -> None:
-    known = c.true_class >= 0
+    known = _labelled(c)
     labels = [*range(len(CLASSES)), -1]
     counts = confusion_matrix(c.true_class[known], c.called[known], labels=labels)[: len(CLASSES)]
     columns = len(CLASSES) + bool(counts[:, -1].any())
@@ -113,7 +116,7 @@ def roc(sources: Sources) -> bytes | None:
         return None
     with panels(len(shown), height=2.8) as grid:
         for source, c in shown.items():
-            axes = grid.next(f"{source} ({np.count_nonzero(_classified(c))})")
+            axes = grid.next(_counted(source, _classified(c)))
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.7)
             for number, film_class in enumerate(CLASSES):
                 scores, positive = c.probability[_classified(c), number], c.true_class[_classified(c)] == number
@@ -136,29 +139,33 @@ def reliability(sources: Sources) -> bytes | None:
         return None
     with panels(len(shown), height=2.8) as grid:
         for source, c in shown.items():
-            _reliability(grid.next(source), c)
+            known = _classified(c)
+            sure, right = confidence(c)[known], (c.called == c.true_class)[known].astype(np.float64)
+            error = calibration_error(sure, right, np.ones((1, sure.size)))[0]
+            _reliability(grid.next(_counted(source, known), f"error {error:.3f}"), sure, right)
         return grid.png()
 
 
-def _reliability(axes: Axes, c: Columns) -> None:
-    known = _classified(c)
-    sure, right = confidence(c)[known], (c.called == c.true_class)[known].astype(np.float64)
+def _reliability(axes: Axes, sure: PerFilm, right: PerFilm) -> None:
     bins = calibration_bin(sure)
     counts = np.bincount(bins, minlength=CALIBRATION_BINS)
-    filled = np.flatnonzero(counts)
-    of_bin = [bins == number for number in filled]
-    error = calibration_error(sure, right, np.ones((1, sure.size)))[0]
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     axes.bar(edges[:-1], counts / counts.sum(), np.diff(edges), align="edge", color="#e6e6e6", zorder=0)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.7)
-    axes.plot([sure[of].mean() for of in of_bin], [right[of].mean() for of in of_bin], color=INK, linewidth=0.8)
-    sizes = 8 + 60 * np.sqrt(counts[filled] / counts.sum())
-    axes.scatter(
-        [sure[of].mean() for of in of_bin], [right[of].mean() for of in of_bin], sizes, color="#0072b2", zorder=3
-    )
-    axes.annotate(f"calibration error {error:.3f}", (0.03, 0.93), xycoords="axes fraction")
+    for enough, fill in ((True, _DOT), (False, "white")):
+        of_bin = [bins == number for number in np.flatnonzero(counts) if (counts[number] >= FEWEST_OF_BIN) == enough]
+        axes.scatter(
+            [sure[of].mean() for of in of_bin],
+            [right[of].mean() for of in of_bin],
+            [10 + 60 * np.sqrt(of.mean()) for of in of_bin],
+            color=fill,
+            edgecolors=_DOT,
+            linewidths=0.9,
+            zorder=3,
+            clip_on=False,
+        )
     axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(0, 1)
     axes.set_xlabel("probability of the called class")
     axes.set_ylabel("share that is right (bars: films)")
 
@@ -170,7 +177,7 @@ def percent_scatter(sources: Sources) -> bytes | None:
         return None
     with panels(len(shown), height=2.9) as grid:
         for source, c in shown.items():
-            axes = grid.next(f"{source} ({np.count_nonzero(_both_percents(c))})")
+            axes = grid.next(_counted(source, _both_percents(c)))
             line = np.array([0.0, 100.0])
             axes.fill_between(line, line - AGREEMENT_POINTS, line + AGREEMENT_POINTS, color="#eeeeee", linewidth=0)
             axes.plot(line, line, color=FAINT, linewidth=0.7)
@@ -180,7 +187,7 @@ def percent_scatter(sources: Sources) -> bytes | None:
             axes.set_aspect("equal")
             axes.set_xlabel("percent drawn")
             axes.set_ylabel("percent measured")
-        _legend(grid.figure.axes[0])
+        grid.name_classes(_classes(shown, _both_percents))
         return grid.png()
 
 
@@ -191,7 +198,7 @@ def bland_altman(sources: Sources) -> bytes | None:
         return None
     with panels(len(shown), height=2.6) as grid:
         for source, c in shown.items():
-            axes = grid.next(source)
+            axes = grid.next(_counted(source, _both_percents(c)))
             differences = (c.percent - c.true_percent)[_both_percents(c)]
             ones = np.ones((1, differences.size))
             low, high = (float(limit_of_agreement(differences, ones, side)[0]) for side in (-1, 1))
@@ -208,7 +215,7 @@ def bland_altman(sources: Sources) -> bytes | None:
             axes.set_ylim(-reach, reach)
             axes.set_xlabel("mean of drawn and measured, percent")
             axes.set_ylabel("measured - drawn, points")
-        _legend(grid.figure.axes[0])
+        grid.name_classes(_classes(shown, _both_percents))
         return grid.png()
 
 
@@ -223,11 +230,11 @@ def extent(sources: Sources) -> bytes | None:
         return None
     with panels(len(shown), height=2.6) as grid:
         for source, c in shown.items():
-            axes = grid.next(f"{source} ({np.count_nonzero(known(c))})")
+            axes = grid.next(_counted(source, known(c)))
             _dots(axes, c, c.extent, c.percent)
             axes.set_xlabel("geographic extent, 0 to 8, mean of readers")
             axes.set_ylabel("percent measured")
-        _legend(grid.figure.axes[0])
+        grid.name_classes(_classes(shown, known))
         return grid.png()
 
 
@@ -238,6 +245,10 @@ def _dots(axes: Axes, c: Columns, x: PerFilm, y: PerFilm) -> None:
 
 def _by_class(c: Columns) -> list[tuple[FilmClass | None, NDArray[np.bool_]]]:
     return [*((film_class, c.of_class(film_class)) for film_class in CLASSES), (None, np.asarray(c.true_class < 0))]
+
+
+def _labelled(c: Columns) -> NDArray[np.bool_]:
+    return np.asarray(c.true_class >= 0)
 
 
 def _classified(c: Columns) -> NDArray[np.bool_]:
@@ -254,8 +265,12 @@ def _enough(
     return {name: c for name, c in sources.items() if np.count_nonzero(known(c)) >= FEWEST and fit(c)}
 
 
-def _legend(axes: Axes) -> None:
-    """Say which colour is which class, in the first panel."""
-    for film_class, colour in CLASS_COLOURS.items():
-        axes.scatter([], [], 14, color=colour, label="other" if film_class is None else CLASS_NAMES[film_class])
-    axes.legend(loc="best")
+def _counted(source: str, films: NDArray[np.bool_]) -> str:
+    return f"{source} ({np.count_nonzero(films):,})"
+
+
+def _classes(shown: Sources, known: Callable[[Columns], NDArray[np.bool_]]) -> list[FilmClass | None]:
+    """Return the classes of which there is any film to be seen."""
+    return [
+        name for name in (*CLASSES, None) if any((dict(_by_class(c))[name] & known(c)).any() for c in shown.values())
+    ]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import jinja2
 
+from cxrlib.datasets.sample import Mask
 from cxrlib.evaluation import plots, tables
 from cxrlib.evaluation.columns import Columns
 from cxrlib.evaluation.document import Evaluation, film_table, json_text, rejects
@@ -17,7 +18,7 @@ from cxrlib.evaluation.figure import CLASS_NAMES, Section
 from cxrlib.evaluation.figures import gives, not_measured
 from cxrlib.evaluation.measure import RESAMPLES, by_source
 from cxrlib.evaluation.percent_figures import AGREEMENT_POINTS
-from cxrlib.evaluation.worst import Picture, rejected_films
+from cxrlib.evaluation.worst import Picture, Shown, rejected_films
 from schemas import Card, Reason
 
 REPORT_FILE: Final = "report.html"
@@ -69,7 +70,8 @@ _PLOTS: Final = (
         "classes",
         plots.reliability,
         "How often the called class is right, against its probability. On the diagonal a probability is what it says; "
-        "under it the bundle is too sure. Dots grow with the films of their bin, grey bars are their share.",
+        f"under it the bundle is too sure. Dots grow with the films of their bin (hollow: fewer than "
+        f"{plots.FEWEST_OF_BIN}), grey bars are their share; at the upper right the calibration error.",
     ),
     _Plot(
         Section.PERCENT,
@@ -88,12 +90,18 @@ _PLOTS: Final = (
         Section.PERCENT,
         "infection",
         plots.extent,
-        "Percent infected as measured, against radiologists' geographic extent. Only the ranks can agree.",
+        "Percent infected as measured, against radiologists' geographic extent (0 to 8). Only the ranks can agree.",
     ),
 )
 
 
-def write_report(evaluation: Evaluation, pictures: Mapping[str, Sequence[Picture]], folder: Path) -> Path:
+def write_report(
+    evaluation: Evaluation,
+    pictures: Mapping[str, Sequence[Picture]],
+    folder: Path,
+    *,
+    shown: Shown = Shown.ALL,
+) -> Path:
     """Write ``report.html`` (self-contained), ``figures.json`` and ``films.csv`` into a folder; return the page's path.
 
     The same films and bundle give the same bytes.
@@ -105,16 +113,18 @@ def write_report(evaluation: Evaluation, pictures: Mapping[str, Sequence[Picture
         The worst films by ranking, as `cxrlib.evaluation.worst.draw_worst` gives them.
     folder : Path
         Made where it is not there; files of these names are replaced.
+    shown : Shown
+        Which films the pictures were to be of, as the page says.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FIGURES_FILE).write_text(json_text(evaluation), encoding="utf-8")
     film_table(evaluation.results).to_csv(folder / FILMS_FILE, index=False, float_format="%.6g", lineterminator="\n")
     page = folder / REPORT_FILE
-    page.write_text(html(evaluation, pictures), encoding="utf-8")
+    page.write_text(html(evaluation, pictures, shown), encoding="utf-8")
     return page
 
 
-def html(evaluation: Evaluation, pictures: Mapping[str, Sequence[Picture]]) -> str:
+def html(evaluation: Evaluation, pictures: Mapping[str, Sequence[Picture]], shown: Shown = Shown.ALL) -> str:
     """Return the page."""
     card, sources = evaluation.bundle.card, by_source(evaluation.results)
     environment = jinja2.Environment(
@@ -133,6 +143,7 @@ def html(evaluation: Evaluation, pictures: Mapping[str, Sequence[Picture]]) -> s
     return environment.get_template("report.html").render(
         evaluation=evaluation,
         card=card,
+        by_source=tables.of_sources(sources),
         glance=tables.at_a_glance(evaluation.measured, sources),
         sections=sections,
         not_measured=not_measured(card),
@@ -140,7 +151,8 @@ def html(evaluation: Evaluation, pictures: Mapping[str, Sequence[Picture]]) -> s
         rejects=[(reason, count, _MEANING[reason]) for reason, count in rejects(evaluation.results)],
         rejected_films=[(film.sample.image.name, film.sample.source, film.reason) for film in dropped[:_REJECTS_NAMED]],
         rejected_more=max(len(dropped) - _REJECTS_NAMED, 0),
-        pictures={title: [_shown(picture) for picture in shown] for title, shown in pictures.items()},
+        shown=shown.value,
+        pictures={title: [_shown(picture) for picture in films] for title, films in pictures.items()},
     )
 
 
@@ -150,7 +162,9 @@ def _section(section: Section, evaluation: Evaluation, sources: Mapping[str, Col
     return {
         "title": section.value,
         "anchor": section.name.lower(),
-        "plots": [_drawn(plot, sources, card) for plot in _PLOTS if plot.section is section],
+        "plots": [
+            drawn for plot in _PLOTS if plot.section is section and (drawn := _drawn(plot, sources, card)) is not None
+        ],
         "by_class": tables.by_class(evaluation.measured, sources) if by_class else None,
         "table": tables.of_section(evaluation.measured, section),
     }
@@ -165,6 +179,12 @@ def _embedded(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
+def _overlap(name: str, dice: float | None, drawn: Mask | None) -> str:
+    if dice is not None:
+        return f"{name} Dice {dice:.3f}"
+    return f"no {name} drawn" if drawn is None else f"{name} drawn by another convention"
+
+
 def _shown(picture: Picture) -> dict[str, Any]:
     film = picture.film
     called = film.film_class
@@ -172,13 +192,12 @@ def _shown(picture: Picture) -> dict[str, Any]:
     if film.sample.film_class is not None and called is not None and film.probabilities is not None:
         sure = film.probabilities[called]
         facts.append(f"{CLASS_NAMES[film.sample.film_class]}, called {CLASS_NAMES[called]} ({sure:.2f})")
-    if film.lung_dice is not None:
-        facts.append(f"lung Dice {film.lung_dice:.3f}")
-    if film.infection_dice is not None:
-        facts.append(f"infection Dice {film.infection_dice:.3f}")
+    facts.append(_overlap("lung", film.lung_dice, film.sample.lung))
     if film.percent is not None:
-        drawn = "" if film.truth.percent is None else f", drawn {film.truth.percent:.1f} %"
-        facts.append(f"measured {film.percent:.1f} %{drawn}")
+        facts.append(_overlap("infection", film.infection_dice, film.sample.infection))
+    if film.percent is not None:
+        drawn = "" if film.truth.percent is None else f", drawn {film.truth.percent:.1f}\N{NO-BREAK SPACE}%"
+        facts.append(f"measured {film.percent:.1f}\N{NO-BREAK SPACE}%{drawn}")
     return {
         "data": _embedded(picture.jpeg, "jpeg"),
         "name": film.sample.image.name,

@@ -60,6 +60,24 @@ _OF_CLASS: Final = {
 }
 
 
+def of_sources(sources: Mapping[str, Columns]) -> Table:
+    """Return how many films of each source have which label; a lung counts where it is drawn without the heart."""
+    head = ("source", "films", "groups", *CLASS_NAMES.values(), "lung drawn", "infection drawn", "percent", "extent")
+    rows = []
+    for source, c in sources.items():
+        counts = (
+            len(c.films),
+            int(c.groups.max()) + 1,
+            *(np.count_nonzero(c.of_class(film_class)) for film_class in CLASS_NAMES),
+            sum(film.truth.lung_px is not None for film in c.films),
+            sum(film.truth.infection_px is not None for film in c.films),
+            np.count_nonzero(~np.isnan(c.true_percent)),
+            np.count_nonzero(~np.isnan(c.extent)),
+        )
+        rows.append((source, tuple(Cell(f"{count:,}") if count else None for count in counts)))
+    return Table(head, tuple(rows))
+
+
 def at_a_glance(measured: Sequence[Measured], sources: Mapping[str, Columns]) -> Table:
     """Return one row a source, with the figures that matter most; intervals are those of the bootstrap."""
     found = {(item.source, item.figure.name): item for item in measured}
@@ -67,7 +85,7 @@ def at_a_glance(measured: Sequence[Measured], sources: Mapping[str, Columns]) ->
     rows = []
     for source, columns in sources.items():
         films = Cell(f"{len(columns.films):,}", (f"{int(columns.groups.max()) + 1:,} groups",))
-        cells = tuple(_brief(found.get((source, name))) for name in names)
+        cells = tuple(_brief(found.get((source, name)), len(columns.films)) for name in names)
         rows.append((source, (films, *cells)))
     return Table(("source", "films", *(_GLANCE[name] for name in names)), tuple(rows))
 
@@ -84,7 +102,8 @@ def by_class(measured: Sequence[Measured], sources: Mapping[str, Columns]) -> Ta
             if not of.any():
                 continue
             percent = columns.percent[of][~np.isnan(columns.percent[of])]
-            cells = [_brief(found.get((source, _name_of_class(figure, name)))) for figure in _OF_CLASS]
+            of_class = [found.get((source, _name_of_class(figure, name))) for figure in _OF_CLASS]
+            cells = [None if item is None else _brief(item, item.films) for item in of_class]
             middle = Cell(f"{np.median(percent):.1f}") if percent.size else None
             rows.append((f"{source}: {name}", (Cell(f"{int(of.sum()):,}"), *cells, middle)))
     head = ("source: class", "films", *_OF_CLASS.values(), "median percent measured")
@@ -105,12 +124,15 @@ def of_section(measured: Sequence[Measured], section: Section) -> Table:
     return Table(("figure", *sources), rows)
 
 
-def _brief(item: Measured | None) -> Cell | None:
+def _brief(item: Measured | None, films: int) -> Cell | None:
+    """Return a figure with one interval, and the films that it is of where they are not all `films`."""
     if item is None:
         return None
     interval = item.bootstrap or item.interval
     below = () if interval is None else (_range(interval, item.figure.unit),)
-    return Cell(_number(item.value, item.figure.unit), below, f"{item.films:,} films in {item.groups:,} groups")
+    if item.films != films:
+        below = (*below, f"{item.films:,} film{'s' * (item.films > 1)}")
+    return Cell(_number(item.value, item.figure.unit), below, _behind(item))
 
 
 def _full(item: Measured | None) -> Cell | None:
@@ -119,7 +141,11 @@ def _full(item: Measured | None) -> Cell | None:
     unit = item.figure.unit
     ranges = [(item.interval, ""), (item.bootstrap, " b")]
     below = [f"{_range(interval, unit)}{mark}" for interval, mark in ranges if interval is not None]
-    return Cell(_number(item.value, unit), tuple(below), f"{item.films:,} films in {item.groups:,} groups")
+    return Cell(_number(item.value, unit), (*below, f"n {item.films:,} / {item.groups:,}"))
+
+
+def _behind(item: Measured) -> str:
+    return f"{item.films:,} films in {item.groups:,} groups"
 
 
 def _range(interval: Interval, unit: Unit) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import cv2
@@ -28,7 +29,15 @@ OF_ONE_SOURCE: Final = 4
 
 _HEIGHT: Final = 340
 _GAP: Final = 6
-_JPEG_QUALITY: Final = 82
+_JPEG_QUALITY: Final = 75
+
+
+class Shown(StrEnum):
+    """Which films may stand in a report; a report that leaves its data's keeper may hold none of theirs."""
+
+    ALL = "all"
+    PHANTOMS = "phantoms"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cxrlib.bundle import Bundle
     from cxrlib.datasets import LabelledSet, Sample
-    from cxrlib.evaluation import DataSet
+    from cxrlib.evaluation import DataSet, FilmResult, Shown
     from schemas.card import Metric
 
 EPILOG = """\b
@@ -60,6 +60,20 @@ Example:
     type=click.Path(file_okay=False, path_type=Path),
     help="Write report.html (tables, plots, worst films), figures.json and films.csv.",
 )
+@click.option(
+    "--worst",
+    type=click.Choice(["all", "phantoms", "none"]),
+    default="all",
+    show_default=True,
+    help="Which films the report may show as its worst.",
+)
+@click.option(
+    "--sources",
+    "sources_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML that says of each source what its films and labels are worth; the report repeats it.",
+)
 @debug_option
 def evaluate(
     bundle: str,
@@ -70,6 +84,8 @@ def evaluate(
     write_card: bool,
     json_file: Path | None,
     report: Path | None,
+    worst: str,
+    sources_file: Path | None,
 ) -> None:
     """Measure BUNDLE on labelled films by the very steps that score an archive.
 
@@ -85,6 +101,7 @@ def evaluate(
     from cxrlib.models.engine import Engine
 
     loaded = load_bundle(bundle)
+    notes = {} if sources_file is None else evaluation.read_source_notes(sources_file)
     read = {folder: load_dataset(folder) for folder in datasets}
     samples = _films_of(read, split)
     engine = Engine(loaded, device=settings.run.device, precision=settings.run.precision)
@@ -104,6 +121,8 @@ def evaluate(
     people(as_json=str(json_file) == "-").print(figure_table(figures, title))
     for sentence in evaluation.not_measured(loaded.card):
         click.echo(sentence, err=True)
+    if write_card:
+        loaded = _write_card(bundle, loaded, figures)
     if in_full:
         whole = evaluation.Evaluation(
             bundle=loaded,
@@ -114,6 +133,7 @@ def evaluate(
             datasets=tuple(_described(folder, found, split) for folder, found in read.items()),
             results=tuple(results),
             measured=tuple(measured),
+            notes=notes,
         )
         if json_file is not None:
             with click.open_file(str(json_file), "w", encoding="utf-8") as file:
@@ -122,10 +142,9 @@ def evaluate(
             from cxrlib.evaluation.report import write_report
             from cxrlib.evaluation.worst import draw_worst
 
-            page = write_report(whole, draw_worst(results, engine.predict, loaded.card, settings), report)
-            click.echo(f"the report is {page}", err=True)
-    if write_card:
-        _write_card(bundle, loaded, figures)
+            shown = evaluation.Shown(worst)
+            pictures = draw_worst(_showable(results, read, shown), engine.predict, loaded.card, settings)
+            click.echo(f"the report is {write_report(whole, pictures, report, shown=shown)}", err=True)
 
 
 def _films_of(read: Mapping[str, LabelledSet], split: str) -> list[Sample]:
@@ -140,6 +159,18 @@ def _films_of(read: Mapping[str, LabelledSet], split: str) -> list[Sample]:
     if not samples:
         raise UsageError(f"expected {split} films in {', '.join(read)}; met none (--split all takes every film)")
     return samples
+
+
+def _showable(results: Sequence[FilmResult], read: Mapping[str, LabelledSet], shown: Shown) -> list[FilmResult]:
+    """Return the results whose films a report may show."""
+    from cxrlib.datasets import phantoms
+    from cxrlib.evaluation import Shown
+
+    if shown is Shown.ALL:
+        return list(results)
+    sets = [dataset for dataset in read.values() if shown is Shown.PHANTOMS and dataset.layout == phantoms.LAYOUT]
+    images = {sample.image for dataset in sets for sample in dataset.samples}
+    return [result for result in results if result.sample.image in images]
 
 
 def _described(folder: str, found: LabelledSet, split: str) -> DataSet:
@@ -163,9 +194,11 @@ def figure_table(figures: Sequence[Metric], title: str | None = None) -> Table:
     return table
 
 
-def _write_card(name: str, bundle: Bundle, figures: Sequence[Metric]) -> None:
+def _write_card(name: str, bundle: Bundle, figures: Sequence[Metric]) -> Bundle:
+    """Put the figures onto a bundle's card, and return the bundle as it is then."""
     from cxrlib.bundle import locate, write_bundle
 
     card = bundle.card.model_copy(update={"metrics": tuple(figures)})
     written = write_bundle(locate(name), card, bundle.files)
     click.echo(f"the card holds {len(figures)} figures; the bundle's digest is now {written.digest}", err=True)
+    return written

@@ -16,7 +16,8 @@ import pytest
 
 from cxrlib.datasets import read_dataset
 from cxrlib.errors import FilmError
-from cxrlib.evaluation import DataSet, Evaluation, FilmResult, evaluate, json_text, measure
+from cxrlib.evaluation import DataSet, Evaluation, FilmResult, SourceNote, evaluate, json_text, measure, tables
+from cxrlib.evaluation.measure import by_source
 from cxrlib.evaluation.report import html, write_report
 from cxrlib.evaluation.worst import OF_ONE_SOURCE, RANKINGS, draw_worst, worst_films
 from cxrlib.metrics import PixelCounts
@@ -50,8 +51,19 @@ def whole() -> Evaluation:
     )
 
 
-def test_the_page_names_bundle_films_rejects_and_notes(whole: Evaluation) -> None:
-    page = html(whole, {})
+@pytest.fixture(scope="module")
+def report(whole: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_report(whole, {}, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(report: Path) -> str:
+    return (report / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_names_bundle_films_rejects_and_notes(whole: Evaluation, page: str) -> None:
     assert whole.bundle.digest in page
     assert "63 of split <b>test</b>, 3 of them rejected" in page
     assert Reason.NO_LUNG.description in page
@@ -59,8 +71,7 @@ def test_the_page_names_bundle_films_rejects_and_notes(whole: Evaluation) -> Non
     assert page.count("not a medical device") == 1
 
 
-def test_the_page_is_whole_by_itself(whole: Evaluation) -> None:
-    page = html(whole, {})
+def test_the_page_is_whole_by_itself(page: str) -> None:
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
     pictures = re.findall(r"data:image/png;base64,([^\"]+)", page)
     assert len(pictures) >= 7
@@ -70,8 +81,8 @@ def test_the_page_is_whole_by_itself(whole: Evaluation) -> None:
         assert decoded.std() > 5
 
 
-def test_every_figure_stands_in_the_page_and_in_the_data(whole: Evaluation) -> None:
-    page, document = html(whole, {}), json.loads(json_text(whole))
+def test_every_figure_stands_in_the_page_and_in_the_data(whole: Evaluation, page: str) -> None:
+    document = json.loads(json_text(whole))
     names = {item.figure.name for item in whole.measured}
     assert {figure["figure"] for figure in document["figures"]} == names
     assert [name for name in names if f"<th>{name.replace('>', '&gt;')}</th>" not in page] == []
@@ -82,18 +93,16 @@ def test_every_figure_stands_in_the_page_and_in_the_data(whole: Evaluation) -> N
     assert document["rejected"] == {Reason.NO_LUNG.value: 3}
 
 
-def test_the_same_films_give_the_same_bytes(whole: Evaluation, tmp_path: Path) -> None:
-    for folder in ("a", "b"):
-        write_report(whole, {}, tmp_path / folder)
-    written = sorted(path.name for path in (tmp_path / "a").iterdir())
+def test_the_same_films_give_the_same_bytes(whole: Evaluation, report: Path, tmp_path: Path) -> None:
+    write_report(whole, {}, tmp_path)
+    written = sorted(path.name for path in tmp_path.iterdir())
     assert written == ["figures.json", "films.csv", "report.html"]
     for name in written:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (report / name).read_bytes()
 
 
-def test_one_line_a_film(whole: Evaluation, tmp_path: Path) -> None:
-    write_report(whole, {}, tmp_path)
-    table = pd.read_csv(tmp_path / "films.csv")
+def test_one_line_a_film(report: Path) -> None:
+    table = pd.read_csv(report / "films.csv")
     assert len(table) == 63
     assert table["rejected"].notna().sum() == 3
     assert table.loc[table["rejected"].notna(), "lung_dice"].tolist() == [0, 0, 0]
@@ -115,9 +124,31 @@ def test_a_bundle_of_lungs_alone_has_a_page_that_says_so() -> None:
     assert page.count("data:image/png") == 1
 
 
-def test_films_of_a_training_split_are_marked_as_such(whole: Evaluation) -> None:
-    assert "nothing of films that it has not seen" in html(dataclasses.replace(whole, split="train"), {})
-    assert "nothing of films that it has not seen" not in html(whole, {})
+def test_films_of_a_training_split_are_marked_as_such() -> None:
+    few = evaluation_of(films(5))
+    assert "nothing of films that it has not seen" in html(dataclasses.replace(few, split="train"), {})
+    assert "nothing of films that it has not seen" not in html(few, {})
+
+
+def test_labels_of_each_source_are_said_or_said_to_be_unknown() -> None:
+    few = evaluation_of(films(5))
+    note = SourceNote(films="made up", labels="worth <nothing>")
+    page = html(dataclasses.replace(few, notes={"made-up": note, "elsewhere": note}), {})
+    assert page.count("worth &lt;nothing&gt;") == 1
+    assert "elsewhere" not in page
+    assert "Nobody said." in html(dataclasses.replace(few, notes={"elsewhere": note}), {})
+    assert "What the labels are worth" not in html(few, {})
+
+
+def test_films_are_counted_by_label() -> None:
+    results = films(30)
+    table = tables.of_sources(by_source(results))
+    ((source, cells),) = table.rows
+    of = dict(zip(table.head[1:], cells, strict=True))
+    assert (source, of["films"]) == ("made-up", tables.Cell("30"))
+    for film_class, name in ((FilmClass.COVID19, "COVID-19"), (FilmClass.NORMAL, "Normal")):
+        assert of[name] == tables.Cell(str(sum(film.sample.film_class is film_class for film in results)))
+    assert of["extent"] is None
 
 
 def test_the_worst_come_first_and_no_source_fills_a_ranking() -> None:
