@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 # Labelled films to train and measure on; never part of this project.
 DATA   ?= ../shared/data
+# The report of the default bundle, and what its sources' labels are worth.
+REPORT := cxrlib/models/default-report
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster test-systems lint train-default readme lock clean
+.PHONY: help install demo test test-cluster test-systems lint train-default report-default readme lock clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,11 +43,17 @@ test-cluster: $(STAMP)  ## Test against a real S3 server and Beam's job server, 
 test-systems: $(STAMP)  ## Train each paper's system shortened, measure it, and score phantoms (ten minutes; real films).
 	$(BIN)/pytest -m systems
 
-train-default: $(STAMP)  ## Rebuild the default model bundle and its measured figures (hours on a CPU); DATA=folder.
+train-default: $(STAMP)  ## Rebuild the default model bundle, its measured figures and its report (hours on a CPU); DATA=folder.
 	$(BIN)/cxr train default --data $(DATA) --out cxrlib/models/default
+	$(MAKE) report-default CARD=--write-card
+
+# Only phantoms are shown, and films.csv stays in runs: no film of DATA, and no label of one, becomes part of this project.
+report-default: $(STAMP)  ## Measure the default bundle on the test films of DATA=folder and rebuild its report.
+	rm -rf runs/phantoms runs/default-report
 	$(BIN)/cxr phantom --count 200 --masks --seed 20000 --out runs/phantoms
-	$(BIN)/cxr evaluate cxrlib/models/default $(DATA)/covid-qu-ex $(DATA)/lung_seg $(DATA)/infection_seg \
-	  $(DATA)/classes $(DATA)/severity runs/phantoms --write-card
+	$(BIN)/cxr evaluate cxrlib/models/default $(addprefix $(DATA)/,covid-qu-ex lung_seg infection_seg classes severity) \
+	  runs/phantoms $(CARD) --sources $(REPORT)/sources.toml --worst phantoms --report runs/default-report
+	cp runs/default-report/report.html runs/default-report/figures.json $(REPORT)
 
 readme: $(STAMP)  ## Write the generated tables of README.md anew.
 	$(BIN)/python -m flows.readme
