@@ -12,8 +12,12 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
-from typing import Any, BinaryIO, TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import FrameType
+from typing import Any, BinaryIO, Final, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,6 +26,9 @@ from cxrlib.errors import CxrError, RunError
 from cxrlib.lease import Held
 from cxrlib.settings import Settings
 from schemas import Manifest
+
+#: Seconds to tell a cluster that its job is to end: less than the parent waits after SIGTERM.
+_GRACE_S: Final = 4.0
 
 
 class ScoreJob(BaseModel):
@@ -93,10 +100,34 @@ class Message(BaseModel):
     failure: Failure | None = None
 
 
-def _die_with(parent: BinaryIO) -> None:
-    """Wait until the parent's end of stdin closes, then end the process group."""
+class _ToldToEnd(BaseException):
+    """Somebody sent SIGTERM."""
+
+
+@contextmanager
+def _ending_orderly() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception does, so that a job on a cluster is ended with it; then die of it."""
+
+    def told(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the second one is not waited for
+        raise _ToldToEnd
+
+    signal.signal(signal.SIGTERM, told)
+    try:
+        yield
+    except _ToldToEnd:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _die_with(parent: BinaryIO, grace_s: float = 0.0) -> None:
+    """Wait until the parent's end of stdin closes, then end the process group: at once, or asked first."""
     parent.read()
     if os.getpgrp() == os.getpid():
+        if grace_s:
+            os.killpg(os.getpgrp(), signal.SIGTERM)
+            time.sleep(grace_s)
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)
 
@@ -104,7 +135,9 @@ def _die_with(parent: BinaryIO) -> None:
 def serve(request: BinaryIO, answer: TextIO) -> None:
     """Run the job that stands on the first line of `request`, and write what becomes of it to `answer`."""
     job = ScoreJob.model_validate_json(request.readline())
-    threading.Thread(target=_die_with, args=(request,), daemon=True).start()
+    # What works elsewhere must be told that we end; what works here dies with us.
+    elsewhere = not job.runner.startswith("local")
+    threading.Thread(target=_die_with, args=(request, _GRACE_S if elsewhere else 0.0), daemon=True).start()
 
     if not job.debug:
         # Beam logs the traceback of what it then raises; whoever asked is told in one line.
@@ -124,17 +157,18 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
         from pipelines.runners import RunnerChoice  # noqa: PLC0415
         from pipelines.score import score  # noqa: PLC0415 - after the lifeline is up: it takes seconds
 
-        manifest = score(
-            job.sources,
-            job.out,
-            Settings(**job.settings),
-            run_id=job.run_id,
-            resume=job.resume,
-            runner=RunnerChoice.parse(job.runner, job.beam_options),
-            progress=lambda done, total: send(Message(progress=Progress(done=done, total=total))),
-            under=job.under,
-            on_lost=fail,  # whoever hears it ends this process group
-        )
+        with _ending_orderly() if elsewhere else nullcontext():
+            manifest = score(
+                job.sources,
+                job.out,
+                Settings(**job.settings),
+                run_id=job.run_id,
+                resume=job.resume,
+                runner=RunnerChoice.parse(job.runner, job.beam_options),
+                progress=lambda done, total: send(Message(progress=Progress(done=done, total=total))),
+                under=job.under,
+                on_lost=fail,  # whoever hears it ends this process group
+            )
     except Exception as error:
         if job.debug and not isinstance(error, CxrError):
             traceback.print_exc()

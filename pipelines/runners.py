@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from cxrlib.errors import UsageError
+from pipelines.flink import FlinkCluster
 
 #: In this process, or in worker processes that it starts.
 LOCAL: Final = "local"
@@ -23,7 +27,10 @@ REFUSED: Final = {
     "direct": "it starts Prism, which fetches a program from the network; use local",
     "bundlebaseddirect": "it does not fuse steps, so that the films of a chunk would be shuffled; use local",
 }
-_CLUSTER: Final = ("flink", "spark", "portable", "dataflow", "prism")
+FLINK: Final = "flink"
+_CLUSTER: Final = (FLINK, "spark", "portable", "dataflow", "prism")
+#: Where a task manager finds the pool of SDK workers beside it (`pipelines.pool`), unless the options say otherwise.
+POOL_ADDRESS: Final = "localhost:50000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +80,16 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
     Raises
     ------
     UsageError
-        The portable runner is not told where its job server or its workers are.
+        The portable runner is not told where its job server or its workers are, or Flink's where its cluster is.
     """
     options = list(choice.options)
     if choice.name == "portable":
         _check_portable(PipelineOptions(options).view_as(PortableOptions))
     if choice.name != LOCAL:
-        return create_runner(choice.name), PipelineOptions(options)
+        asked = PipelineOptions(options)
+        if choice.name == FLINK:
+            _complete_flink(asked)
+        return create_runner(choice.name), asked
     _quieten()
     if choice.workers == 1:
         return FnApiRunner(), PipelineOptions(options)
@@ -94,6 +104,56 @@ def _check_portable(options: PortableOptions) -> None:
     for name, meaning in needed.items():
         if getattr(options, name) is None:
             raise UsageError(f"the portable runner needs --beam-option=--{name}=({meaning})")
+
+
+@contextmanager
+def attended(choice: RunnerChoice, run_id: str, out: str) -> Iterator[RunnerChoice]:
+    """Give the choice under a name by which the run's job is found, and leave no such job behind.
+
+    On Flink, a job outlives the process that asked for it. What an earlier process left of this one is ended before
+    the block, and the job itself where the block ends badly. To be entered by whoever holds the lease of the results
+    root `out` alone. Other runners end their job by themselves, or have tools of their own to end it.
+
+    Raises
+    ------
+    UsageError
+        There is no Flink where it is said to be.
+    RunError
+        What was left goes on.
+    """
+    if choice.name != FLINK:
+        yield choice
+        return
+    # The same run id in two results roots names two runs.
+    name = f"cxr-{run_id}-{hashlib.sha256(out.encode()).hexdigest()[:8]}"
+    cluster = FlinkCluster(_flink_master(PipelineOptions(list(choice.options))))
+    cluster.cancel(name)
+    try:
+        yield replace(choice, options=(*choice.options, f"--job_name={name}"))
+    except BaseException:
+        cluster.abandon(name)
+        raise
+
+
+def _flink_master(options: PipelineOptions) -> str:
+    master = str(options.view_as(FlinkRunnerOptions).flink_master)
+    if master.startswith("["):  # [auto] and [local]: Beam's names for a cluster in its job server, without our code
+        raise UsageError("the flink runner needs --flink-master HOST:PORT, the REST address of the job manager")
+    return master
+
+
+def _complete_flink(options: PipelineOptions) -> None:
+    """Take the SDK workers beside each task manager; have Beam fetch the job server of the cluster's own version."""
+    cluster = FlinkCluster(_flink_master(options))
+    portable, flink = options.view_as(PortableOptions), options.view_as(FlinkRunnerOptions)
+    if portable.environment_type is None:
+        portable.environment_type = "EXTERNAL"
+        portable.environment_config = portable.environment_config or POOL_ADDRESS
+    if portable.job_endpoint is None and flink.flink_job_server_jar is None:
+        flink.flink_version = cluster.version()
+        if flink.flink_version not in flink.PUBLISHED_FLINK_VERSIONS:
+            published = ", ".join(flink.PUBLISHED_FLINK_VERSIONS)
+            raise UsageError(f"expected Flink of a version that Beam runs on ({published}); met {flink.flink_version}")
 
 
 def _quieten() -> None:

@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from cxrlib import lease
 from cxrlib.bundle import Bundle, load_bundle
-from cxrlib.errors import LeaseLostError, RunError, UsageError
+from cxrlib.errors import CxrError, LeaseLostError, RunError, UsageError
 from cxrlib.holding import holding
 from cxrlib.lease import Held, LeaseTerms
 from cxrlib.run import Run, close_run, new_run_id, read_manifest, resume_run, start_run
@@ -21,7 +21,7 @@ from pipelines.elements import Job
 from pipelines.graph import scoring_graph
 from pipelines.handler import BundleEngine, EngineFactory
 from pipelines.progress import ProgressCallback, reporting
-from pipelines.runners import LOCAL, RunnerChoice, make_runner
+from pipelines.runners import LOCAL, RunnerChoice, attended, make_runner
 from schemas import Manifest
 
 
@@ -156,11 +156,14 @@ def run_graph(job: Job, engine: EngineFactory, choice: RunnerChoice) -> None:
     RunError
         The job ended in another state than done, or its runner cannot be reached.
     """
-    beam_runner, options = make_runner(choice)
-    pipeline = beam.Pipeline(runner=beam_runner, options=options)
-    scoring_graph(pipeline, job, engine)
     try:
-        state = pipeline.run().wait_until_finish()
+        with attended(choice, job.header.run_id, job.store.root) as named:
+            beam_runner, options = make_runner(named)
+            pipeline = beam.Pipeline(runner=beam_runner, options=options)
+            scoring_graph(pipeline, job, engine)
+            state = pipeline.run().wait_until_finish()
+    except CxrError:
+        raise
     except Exception as error:
         if choice.name == LOCAL:
             raise

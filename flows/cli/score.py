@@ -55,8 +55,9 @@ of a store are those of its own tools (AWS_PROFILE, AWS_ENDPOINT_URL, GOOGLE_APP
     "beam_options",
     multiple=True,
     metavar="OPTION",
-    help="Option of the Beam runner, such as --beam-option=--flink_master=host:8081; may be repeated.",
+    help="Option of the Beam runner, such as --beam-option=--parallelism=8; may be repeated.",
 )
+@click.option("--flink-master", metavar="HOST:PORT", help="Job manager of the cluster, for --runner flink.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @debug_option
@@ -71,6 +72,7 @@ def score(
     runner: str,
     workers: int | None,
     beam_options: tuple[str, ...],
+    flink_master: str | None,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -86,6 +88,10 @@ def score(
                 f"--workers is for the local runner; a runner such as {runner} has options of its own"
             )
         runner = f"local:{workers}"
+    if flink_master is not None:
+        if runner != "flink":
+            raise click.UsageError(f"--flink-master is for --runner flink; met the runner {runner}")
+        beam_options = (*beam_options, f"--flink_master={flink_master}")
     settings = settings_from(options)
 
     if resume:

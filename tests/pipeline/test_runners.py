@@ -50,7 +50,8 @@ def test_a_portable_job_names_its_job_server_and_its_workers(options: tuple[str,
 
 @pytest.mark.parametrize("name", ["flink", "spark", "FlinkRunner"])
 def test_cluster_runners_are_beams_own(name: str) -> None:
-    runner, _ = make_runner(RunnerChoice.parse(name))
+    options = ("--flink_master=127.0.0.1:1", "--job_endpoint=127.0.0.1:2")
+    runner, _ = make_runner(RunnerChoice.parse(name, options))
     assert type(runner).__name__.lower().startswith(name.lower().removesuffix("runner"))
 
 
