@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from fsspec.registry import known_implementations, registry
 
 #: Version tokens whose equality, with equal sizes, says that two objects hold the same bytes: an MD5, as S3 and
 #: Google Cloud Storage give it, or the MD5 of the parts' MD5s of a multi-part upload. The entity tags of Azure, of
@@ -85,6 +86,15 @@ _archives = _Archives()
 def is_archive_member(uri: str) -> bool:
     """Whether `uri` names a member of an archive, as in ``zip://a.dcm::s3://bucket/x.zip``."""
     return "::" in uri and uri.startswith(_ARCHIVE_PROTOCOLS)
+
+
+def is_of_this_process(uri: str) -> bool:
+    """Whether `uri` leads into the memory of this process, or through a file system that only this process knows.
+
+    That is ``memory://``, and what was registered here as a class; other processes know what is registered by name.
+    """
+    protocols = {link.partition("://")[0] for link in uri.split("::") if "://" in link}
+    return "memory" in protocols or any(each in registry and each not in known_implementations for each in protocols)
 
 
 def mount(uri: str) -> tuple[Mount, str]:

@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+import cv2
 import numpy as np
 
-from cxrlib import display, doubt, polarity
+from cxrlib import display, polarity
 from cxrlib.dicom_film import read_dicom
 from cxrlib.errors import FilmError
-from cxrlib.lattice import Grid
 from cxrlib.orientation import upright
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.raster import read_jpeg, read_png
-from cxrlib.settings import Decode, PrivacySettings, Settings
+from cxrlib.settings import PrivacySettings, Settings
 from cxrlib.sniff import sniff
 from cxrlib.tail import check_tail
 from cxrlib.types import CxrImage, RawImage
@@ -51,50 +51,42 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
         DECODER_FAILED: one film must not cost a run.
     UsageError
         Where the privacy key cannot be read.
+    MemoryError
+        Where there is no room for the film.
     """
     pseudonymiser = _pseudonymiser(settings.privacy)
     try:
-        grid = Grid(rows, columns)
-        if settings.read.decode is Decode.PLAN:
-            try:
-                return _to_image(read_raw(data, settings, pseudonymiser, grid), data, settings, grid)
-            except doubt.WholeFilmNeededError:
-                pass
-        return _to_image(read_raw(data, settings, pseudonymiser), data, settings, grid)
-    except FilmError:
+        raw = read_raw(data, settings, pseudonymiser)
+        check_tail(raw.pixels)
+        return _to_image(raw, data, settings, rows, columns)
+    except (FilmError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
         raise FilmError(
             Reason.DECODER_FAILED, expected="a film that can be read", met=f"an unforeseen {type(error).__name__}"
         ) from error
 
 
-def read_raw(data: bytes, settings: Settings, pseudonymiser: Pseudonymiser, grid: Grid | None = None) -> RawImage:
-    """Return the decoded film before it is displayed, reduced as far as `grid` (if given) and its codec allow.
-
-    Other parameters and errors are those of `read_film`.
-    """
+def read_raw(data: bytes, settings: Settings, pseudonymiser: Pseudonymiser) -> RawImage:
+    """Return the decoded film before it is displayed; parameters and errors are those of `read_film`."""
     if len(data) > settings.read.max_bytes:
         raise FilmError(Reason.TOO_LARGE, expected=f"at most {settings.read.max_bytes} bytes", met=str(len(data)))
     match sniff(data):
         case SourceFormat.DICOM:
-            return read_dicom(data, settings.read, pseudonymiser, grid)
+            return read_dicom(data, settings.read, pseudonymiser)
         case SourceFormat.PNG:
             return read_png(data, settings.read)
         case SourceFormat.JPEG:
             return read_jpeg(data, settings.read)
 
 
-def _to_image(raw: RawImage, data: bytes, settings: Settings, grid: Grid) -> CxrImage:
-    whole = raw.lattice is None
-    if whole:
-        check_tail(raw.pixels)
-    else:
-        doubt.check_foot(raw.pixels)
-    stored = grid.turned() if raw.placement.transpose else grid
-    grey = display.to_grey(raw, stored.rows, stored.columns, settings.read.window_percentiles)
+def _to_image(raw: RawImage, data: bytes, settings: Settings, rows: int, columns: int) -> CxrImage:
+    stored_rows, stored_columns = (columns, rows) if raw.placement.transpose else (rows, columns)
+    grey = display.to_grey(raw, stored_rows, stored_columns, settings.read.window_percentiles)
     pixels = upright(grey.pixels, raw.placement)
-    negative = settings.read.fix_polarity and polarity.is_negative(pixels, whole=whole)
+    negative = settings.read.fix_polarity and polarity.is_negative(pixels)
     if negative:
         pixels = np.float32(1.0) - pixels
     return CxrImage(

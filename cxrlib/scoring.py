@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from cxrlib.errors import FilmError
 from cxrlib.fetch import fetch
+from cxrlib.filesystems import is_of_this_process
 from cxrlib.masks import clean
 from cxrlib.read import read_film
 from cxrlib.rows import RejectedFilm
 from cxrlib.settings import Settings
 from cxrlib.severity import measure
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
+from cxrlib.work import Loss, Lost
 from schemas import Card, Reason
 from schemas.card import GradeCuts, Postprocess
 
@@ -56,14 +58,63 @@ class Recipe:
         return cls(card.input.rows, card.input.columns, card.postprocess, card.grades, threshold)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadListed:
+    """Brings a listed object to what the networks read, or says why that cannot be; `cxrlib.work.Work` of two steps."""
+
+    settings: Settings
+    recipe: Recipe
+
+    def __call__(self, ref: ImageRef) -> CxrImage | FilmError:
+        """Do both steps in this process, which has to live with what they need of memory and time."""
+        try:
+            return self.decode(ref, self.fetch(ref))
+        except MemoryError:
+            return self.lost(ref, Lost(Loss.MEMORY, "the memory of this process"))
+
+    def fetch(self, ref: ImageRef) -> bytes | FilmError:
+        """Return the object's bytes."""
+        try:
+            return fetch(ref, self.settings)
+        except FilmError as error:
+            return error
+        except MemoryError:
+            raise
+        except Exception as error:
+            return _fault(ref, error, Reason.FETCH_FAILED, "an object that can be read")
+
+    def decode(self, ref: ImageRef, fetched: bytes | FilmError) -> CxrImage | FilmError:
+        """Return the film of those bytes. Raises MemoryError where there is no room for it."""
+        if isinstance(fetched, FilmError):
+            return fetched
+        try:
+            return read_film(fetched, self.settings, self.recipe.rows, self.recipe.columns)
+        except FilmError as error:
+            return error
+        except MemoryError:
+            raise
+        except Exception as error:
+            return _fault(ref, error, Reason.DECODER_FAILED, "a film that can be decoded")
+
+    def lost(self, ref: ImageRef, lost: Lost) -> FilmError:
+        """Return the reject of a film that ended its process."""
+        match lost.loss:
+            case Loss.DIED:
+                met = f"a process ended by {lost.detail}, twice"
+                return FilmError(Reason.DECODER_DIED, expected="a film that can be decoded", met=met)
+            case Loss.MEMORY:
+                return FilmError(Reason.OUT_OF_MEMORY, expected=f"a film that takes {lost.detail} at most", met="more")
+            case Loss.TIME:
+                return FilmError(Reason.TIMEOUT, expected=f"a film read within {lost.detail}", met="none by then")
+
+    def stays(self, ref: ImageRef) -> bool:
+        """Return whether the object is in the memory of this process."""
+        return is_of_this_process(ref.uri)
+
+
 def read_listed(ref: ImageRef, settings: Settings, recipe: Recipe) -> CxrImage | FilmError:
     """Fetch one listed object and bring it to what the networks read, or say why that cannot be."""
-    try:
-        return read_film(fetch(ref, settings), settings, recipe.rows, recipe.columns)
-    except FilmError as error:
-        return error
-    except Exception as error:
-        return _fault(ref, error, Reason.DECODER_FAILED, "a film that can be decoded")
+    return ReadListed(settings, recipe)(ref)
 
 
 def assess(ref: ImageRef, image: CxrImage, prediction: Prediction, recipe: Recipe) -> ScoredFilm | FilmError:

@@ -26,15 +26,6 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Decode(StrEnum):
-    """How much of a film is decoded."""
-
-    #: The least that gives the networks what they would see of the whole film, to within a fraction of a grey level.
-    PLAN = "plan"
-    #: The whole film, always.
-    FULL = "full"
-
-
 class ReadSettings(_Group):
     """What is taken for a chest film and how it is brought to grey."""
 
@@ -53,10 +44,6 @@ class ReadSettings(_Group):
     )
     fix_polarity: bool = Field(
         default=True, description="Invert a film that is plainly a negative in spite of its tag."
-    )
-    decode: Decode = Field(
-        default=Decode.PLAN,
-        description="plan: no more of a film than the networks see; full: all of it, for comparison.",
     )
 
 
@@ -108,12 +95,25 @@ class PrivacySettings(_Group):
 
 
 class RunSettings(_Group):
-    """How the work is done; none of these changes a row."""
+    """How the work is done; none of these changes a score, or a reject that does not say so by its reason."""
 
     chunk_size: int = Field(default=256, ge=1, le=10_000, description="Films per chunk, the unit that is settled.")
     batch_size: int = Field(default=32, ge=1, le=1024, description="Films handed to the networks at a time.")
-    prefetch: int = Field(default=16, ge=1, description="Films read ahead of the networks, per worker.")
-    decode_threads: int = Field(default=2, ge=1, description="Threads that fetch and decode, per worker.")
+    prefetch: int = Field(default=64, ge=1, description="Films read ahead of the networks, per worker.")
+    prefetch_mb: int = Field(default=512, ge=1, description="Most that these films are as stored, in MB; or one film.")
+    decode_workers: int | None = Field(
+        default=None,
+        ge=0,
+        description="Processes that fetch and decode, per worker; 0 does so in threads. Default: one per core.",
+    )
+    decode_memory_mb: int = Field(
+        default=4096, ge=512, description="Memory of a decoding process in MB; a film that needs more is rejected."
+    )
+    decode_threads: int = Field(default=2, ge=1, description="Threads that decode where no processes do, per worker.")
+    fetches: int = Field(default=4, ge=1, description="Films that a decoding process fetches at once.")
+    film_timeout_s: float = Field(
+        default=120.0, gt=0, description="Seconds for fetching a film, and again for decoding it, where processes do."
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Arithmetic of the networks; auto is bf16 where the hardware has it."

@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from cxrlib import lease
 from cxrlib.bundle import Bundle, load_bundle
+from cxrlib.cores import cores
 from cxrlib.errors import CxrError, LeaseLostError, RunError, UsageError
 from cxrlib.holding import holding
 from cxrlib.lease import Held, LeaseTerms
@@ -91,7 +92,14 @@ def score(
             run = start_run(sources, store, settings, bundle, run_id)
         elif closed := read_manifest(store, run_id):
             return closed
-        return _score(run, job_of(run, settings, bundle), engine, choice, progress=progress, check_lease=check)
+        return _score(
+            run,
+            job_of(run, _sharing_cores(settings, choice), bundle),
+            engine,
+            choice,
+            progress=progress,
+            check_lease=check,
+        )
 
 
 def _score(
@@ -141,6 +149,14 @@ def _leased(
     scope = lease.scope_of(bundle.partition, settings.digest())
     with holding(store, scope, run_id, LeaseTerms.of(settings.run), on_lost=on_lost) as held:
         yield held.check
+
+
+def _sharing_cores(settings: Settings, choice: RunnerChoice) -> Settings:
+    """Return settings by which the worker processes of one machine share its cores for decoding."""
+    if settings.run.decode_workers is not None or choice.workers == 1:
+        return settings
+    each = max(1, cores() // choice.workers)
+    return settings.model_copy(update={"run": settings.run.model_copy(update={"decode_workers": each})})
 
 
 def job_of(run: Run, settings: Settings, bundle: Bundle) -> Job:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from cxrlib.chunks import OpenChunks, settle
-from cxrlib.errors import FilmError
+from cxrlib.cores import cores
+from cxrlib.errors import FilmError, RunError
 from cxrlib.overlay import draw
 from cxrlib.plan import Chunk, open_chunk, read_chunks
-from cxrlib.prefetch import ahead
-from cxrlib.scoring import assess, read_listed, rejected, without_pixels
+from cxrlib.prefetch import Bounds, ahead
+from cxrlib.scoring import ReadListed, assess, rejected, without_pixels
 from cxrlib.store import Kind
 from cxrlib.types import CxrImage, ImageRef, ScoredFilm
+from cxrlib.work import Terms
+from cxrlib.workers import Workers, shared
 from pipelines import progress
 from pipelines.elements import DoneFilm, InferredFilm, Job, ReadFilm, SettledChunk
+
+#: Bytes that an object is taken for where the listing does not say.
+_SIZE_UNKNOWN: Final = 32 * 2**20
 
 
 @dataclass
@@ -44,7 +51,7 @@ def _unsettled(plan_uri: str, job: Job) -> Iterator[Chunk]:
 
 @dataclass
 class DecodeChunk(beam.PTransform):
-    """From a chunk to its films as the networks read them, or their rejects, read ahead in threads."""
+    """From a chunk to its films as the networks read them, or their rejects, read ahead of the networks."""
 
     job: Job
 
@@ -56,27 +63,44 @@ class DecodeChunk(beam.PTransform):
 class _DecodeChunk(beam.DoFn):
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._read = ReadListed(job.settings, job.recipe)
+        self._workers: Workers | None = None
         self._threads: ThreadPoolExecutor | None = None
 
     def setup(self) -> None:
-        # Kept between chunks: fsspec holds connections per thread.
-        self._threads = ThreadPoolExecutor(self._job.settings.run.decode_threads, thread_name_prefix="decode")
+        # Kept between chunks: processes take a second to start, and fsspec holds connections per thread.
+        run = self._job.settings.run
+        processes = cores() if run.decode_workers is None else run.decode_workers
+        if processes:
+            self._workers = shared(Terms(processes, run.fetches, run.decode_memory_mb, run.film_timeout_s))
+        else:
+            self._threads = ThreadPoolExecutor(run.decode_threads, thread_name_prefix="decode")
 
     def process(self, chunk: Chunk) -> Iterator[ReadFilm]:
         job = self._job
-        if self._threads is None or job.store.is_settled(job.header.partition, chunk.chunk_id):
+        if job.store.is_settled(job.header.partition, chunk.chunk_id):
             return
         refs = open_chunk(job.plan_uri, chunk)
-        for ref, outcome in ahead(self._read, refs, self._threads, job.settings.run.prefetch):
+        run = job.settings.run
+        for ref, outcome in ahead(self._begin, refs, Bounds(run.prefetch, run.prefetch_mb * 2**20), _size):
             yield ReadFilm(chunk, ref, outcome)
 
-    def _read(self, ref: ImageRef) -> CxrImage | FilmError:
-        return read_listed(ref, self._job.settings, self._job.recipe)
+    def _begin(self, ref: ImageRef) -> Future[CxrImage | FilmError]:
+        if self._workers is not None:
+            return self._workers.submit(self._read, ref)
+        if self._threads is not None:
+            return self._threads.submit(self._read, ref)
+        raise RunError("expected a step that was set up; met one that was not, or is torn down")
 
     def teardown(self) -> None:
+        self._workers = None  # others of this process share them
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
+
+
+def _size(ref: ImageRef) -> int:
+    return ref.size or _SIZE_UNKNOWN
 
 
 @dataclass

@@ -53,6 +53,12 @@ class Reason(StrEnum):
     NOT_FOUND = "not_found", "The object was listed but is not there."
     DENIED = "denied", "The storage refused to hand out the object.", True
     CHANGED = "changed", "The object changed between listing and reading.", True
+    TIMEOUT = "timeout", "Fetching or decoding took longer than the deadline.", True
+
+    # It could not be decoded in safety. A crash follows from the bytes, so it is final; what a machine has of time and
+    # memory does not.
+    DECODER_DIED = "decoder_died", "The decoder crashed on it twice, the second time in a process of its own."
+    OUT_OF_MEMORY = "out_of_memory", "Decoding it took more memory than a process may have.", True
 
     # It was read, and could not be scored.
     NO_LUNG = "no_lung", "The network found no lung, so no percentage can be given."

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cxrlib.datasets import LungConvention, Sample, read_mask
 from cxrlib.errors import FilmError
 from cxrlib.metrics import PixelCounts, PixelMetric, count_pixels
-from cxrlib.prefetch import ahead
+from cxrlib.prefetch import Bounds, ahead
 from cxrlib.scoring import Recipe, assess, read_listed
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
@@ -157,7 +157,7 @@ def score_films(
         ref = _reference(sample.image)
         return ref, read_listed(ref, settings, recipe)
 
-    for part in _parts(ahead(read, samples, pool, settings.run.prefetch)):
+    for part in _parts(ahead(lambda sample: pool.submit(read, sample), samples, Bounds(settings.run.prefetch))):
         images = [image for _, (_, image) in part if isinstance(image, CxrImage)]
         predicted = iter(predict(images) if images else ())
         for sample, (ref, image) in part:

@@ -23,8 +23,8 @@ SETTING_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "batch_size": ("run", "batch_size"),
     "chunk_size": ("run", "chunk_size"),
     "overlays": ("run", "overlays"),
+    "decode_workers": ("run", "decode_workers"),
     "wait": ("run", "lease_wait_s"),
-    "decode": ("read", "decode"),
     "privacy_key_file": ("privacy", "key_file"),
     "dates": ("privacy", "dates"),
     "uids": ("privacy", "uids"),
@@ -39,9 +39,10 @@ _OPTIONS = (
     click.option("--batch-size", type=int, help="Films handed to the networks at a time."),
     click.option("--chunk-size", type=int, help="Films settled at a time: what a crash can cost."),
     click.option(
-        "--decode",
-        type=click.Choice(["plan", "full"]),
-        help="Decode no more of a film than the networks see, or, for comparison, all of it.  [default: plan]",
+        "--decode-workers",
+        type=int,
+        metavar="N",
+        help="Processes that fetch and decode; 0 does so in threads.  [default: one per core]",
     ),
     click.option("--overlays", is_flag=True, default=None, help="Also write a PNG of each film with its masks drawn."),
     click.option(

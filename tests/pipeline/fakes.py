@@ -97,11 +97,13 @@ class FakeEngineFactory:
         return FakeEngine(self.log, self.seconds_per_film)
 
 
-def fake_settings(*, chunk_size: int = 4, batch_size: int = 3, **run: int) -> Settings:
-    """Return settings under which the tiny films are not too small."""
+def fake_settings(*, chunk_size: int = 4, batch_size: int = 3, decode_workers: int = 0, **run: float) -> Settings:
+    """Return settings under which the tiny films are not too small; they are read in threads, where tests can look."""
     return Settings(
         read=ReadSettings(min_side=32, fix_polarity=False),
-        run=RunSettings(chunk_size=chunk_size, batch_size=batch_size, fetch_attempts=1, **run),
+        run=RunSettings(
+            chunk_size=chunk_size, batch_size=batch_size, fetch_attempts=1, decode_workers=decode_workers, **run
+        ),
     )
 
 
