@@ -10,13 +10,14 @@ from typing import Final
 import cv2
 import numpy as np
 
-from cxrlib import display, polarity
+from cxrlib import display, doubt, polarity
 from cxrlib.dicom_film import read_dicom
 from cxrlib.errors import FilmError
+from cxrlib.lattice import Grid
 from cxrlib.orientation import upright
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.raster import read_jpeg, read_png
-from cxrlib.settings import PrivacySettings, Settings
+from cxrlib.settings import Decode, PrivacySettings, Settings
 from cxrlib.sniff import sniff
 from cxrlib.tail import check_tail
 from cxrlib.types import CxrImage, RawImage
@@ -56,9 +57,13 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
     """
     pseudonymiser = _pseudonymiser(settings.privacy)
     try:
-        raw = read_raw(data, settings, pseudonymiser)
-        check_tail(raw.pixels)
-        return _to_image(raw, data, settings, rows, columns)
+        grid = Grid(rows, columns)
+        if settings.read.decode is Decode.PLAN:
+            try:
+                return _to_image(read_raw(data, settings, pseudonymiser, grid), data, settings, grid)
+            except doubt.WholeFilmNeededError:
+                pass
+        return _to_image(read_raw(data, settings, pseudonymiser), data, settings, grid)
     except (FilmError, MemoryError):
         raise
     except Exception as error:
@@ -69,24 +74,32 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
         ) from error
 
 
-def read_raw(data: bytes, settings: Settings, pseudonymiser: Pseudonymiser) -> RawImage:
-    """Return the decoded film before it is displayed; parameters and errors are those of `read_film`."""
+def read_raw(data: bytes, settings: Settings, pseudonymiser: Pseudonymiser, grid: Grid | None = None) -> RawImage:
+    """Return the decoded film before it is displayed, reduced as far as `grid` (if given) and its codec allow.
+
+    Other parameters and errors are those of `read_film`.
+    """
     if len(data) > settings.read.max_bytes:
         raise FilmError(Reason.TOO_LARGE, expected=f"at most {settings.read.max_bytes} bytes", met=str(len(data)))
     match sniff(data):
         case SourceFormat.DICOM:
-            return read_dicom(data, settings.read, pseudonymiser)
+            return read_dicom(data, settings.read, pseudonymiser, grid)
         case SourceFormat.PNG:
             return read_png(data, settings.read)
         case SourceFormat.JPEG:
             return read_jpeg(data, settings.read)
 
 
-def _to_image(raw: RawImage, data: bytes, settings: Settings, rows: int, columns: int) -> CxrImage:
-    stored_rows, stored_columns = (columns, rows) if raw.placement.transpose else (rows, columns)
-    grey = display.to_grey(raw, stored_rows, stored_columns, settings.read.window_percentiles)
+def _to_image(raw: RawImage, data: bytes, settings: Settings, grid: Grid) -> CxrImage:
+    whole = raw.lattice is None
+    if whole:
+        check_tail(raw.pixels)
+    else:
+        doubt.check_foot(raw.pixels)
+    stored = grid.turned() if raw.placement.transpose else grid
+    grey = display.to_grey(raw, stored.rows, stored.columns, settings.read.window_percentiles)
     pixels = upright(grey.pixels, raw.placement)
-    negative = settings.read.fix_polarity and polarity.is_negative(pixels)
+    negative = settings.read.fix_polarity and polarity.is_negative(pixels, whole=whole)
     if negative:
         pixels = np.float32(1.0) - pixels
     return CxrImage(

@@ -26,6 +26,15 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Decode(StrEnum):
+    """How much of a film is decoded."""
+
+    #: The least that gives the networks what they would see of the whole film, to within a fraction of a grey level.
+    PLAN = "plan"
+    #: The whole film, always.
+    FULL = "full"
+
+
 class ReadSettings(_Group):
     """What is taken for a chest film and how it is brought to grey."""
 
@@ -44,6 +53,10 @@ class ReadSettings(_Group):
     )
     fix_polarity: bool = Field(
         default=True, description="Invert a film that is plainly a negative in spite of its tag."
+    )
+    decode: Decode = Field(
+        default=Decode.PLAN,
+        description="plan: no more of a film than the networks see; full: all of it, for comparison.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,6 +26,7 @@ SETTING_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "overlays": ("run", "overlays"),
     "decode_workers": ("run", "decode_workers"),
     "wait": ("run", "lease_wait_s"),
+    "decode": ("read", "decode"),
     "privacy_key_file": ("privacy", "key_file"),
     "dates": ("privacy", "dates"),
     "uids": ("privacy", "uids"),
@@ -38,6 +40,11 @@ _OPTIONS = (
     ),
     click.option("--batch-size", type=int, help="Films handed to the networks at a time."),
     click.option("--chunk-size", type=int, help="Films settled at a time: what a crash can cost."),
+    click.option(
+        "--decode",
+        type=click.Choice(["plan", "full"]),
+        help="Decode no more of a film than the networks see, or, for comparison, all of it.  [default: plan]",
+    ),
     click.option(
         "--decode-workers",
         type=int,
@@ -68,8 +75,8 @@ def setting_options(command: _Decorated) -> _Decorated:
     return command
 
 
-def settings_from(given: Mapping[str, Any]) -> Settings:
-    """Return the settings: options that were given (not None), over the environment, over the defaults.
+def settings_from(given: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings: options that were given (not None), over `stored` ones, over the environment, over defaults.
 
     Raises
     ------
@@ -81,7 +88,7 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
     from cxrlib.errors import UsageError
     from cxrlib.settings import Settings
 
-    tree: dict[str, Any] = {}
+    tree: dict[str, Any] = copy.deepcopy(dict(stored or {}))
     for parameter, path in SETTING_OF.items():
         value = given.get(parameter)
         if value is None:
