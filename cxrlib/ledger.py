@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import duckdb
 import fsspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from cxrlib.errors import RunError
+from cxrlib.planning import KEY, workbench
 from cxrlib.store import Kind, Store
-from schemas import Reason
+from schemas import REJECTS, SCORES, Reason
 
 #: One row per (uri, version) with an outcome.
 LEDGER: Final[pa.Schema] = pa.schema(
@@ -32,8 +36,23 @@ LEDGER: Final[pa.Schema] = pa.schema(
 #: Final rejects that say nothing of the bytes.
 _NOT_OF_CONTENT: Final = (Reason.NOT_FOUND,)
 _READERS: Final = 8
-#: Outcomes that are held at most before they are merged.
-_MERGE_ROWS: Final = 2_000_000
+_STORED: Final = {Kind.SCORES: SCORES, Kind.REJECTS: REJECTS}
+#: Columns that an outcome is told by.
+_COLUMNS: Final = {
+    Kind.SCORES: ("uri", "version", "bundle_digest", "config_digest"),
+    Kind.REJECTS: ("uri", "version", "reason", "retryable", "attempt", "bundle_digest", "config_digest"),
+}
+#: Signs that DuckDB takes for a pattern in the name of a file.
+_PATTERN: Final = frozenset("*?[")
+_SAY_NOTHING: Final = ", ".join(f"'{reason.value}'" for reason in _NOT_OF_CONTENT)
+_OUTCOMES: Final = f"""
+    select uri, version, true as settled, true as stands, 1::smallint as attempts from scores
+    where bundle_digest = $bundle and config_digest = $config
+    union all
+    select uri, version, not retryable, not retryable and reason not in ({_SAY_NOTHING}), attempt from rejects
+    where bundle_digest = $bundle and config_digest = $config
+"""  # noqa: S608 - our own constants
+_MERGED: Final = "bool_or(settled) as settled, bool_or(stands) as stands, max(attempts) as attempts"
 
 
 def read_ledger(store: Store, *, partition: str, bundle_digest: str, config_digest: str) -> pa.Table:
@@ -47,39 +66,63 @@ def read_ledger(store: Store, *, partition: str, bundle_digest: str, config_dige
     RunError
         A stored object cannot be read.
     """
+    with tempfile.TemporaryDirectory(prefix="cxr-ledger-") as folder, workbench(folder) as database:
+        query = f"create table merged as select uri, version, {_MERGED} from ({_OUTCOMES}) group by all"  # noqa: S608
+        _query(database, store, partition, query, {"bundle": bundle_digest, "config": config_digest})
+        return database.sql("from merged").to_arrow_table().cast(LEDGER)
+
+
+def fill_ledger(
+    database: duckdb.DuckDBPyConnection, store: Store, *, partition: str, bundle_digest: str, config_digest: str
+) -> None:
+    """Make what `read_ledger` returns the table ``ledger`` of a database, with `cxrlib.planning.KEY` for its texts.
+
+    Raises
+    ------
+    RunError
+        A stored object cannot be read.
+    """
+    query = f"create table ledger as select {KEY} as key, {_MERGED} from ({_OUTCOMES}) group by key"  # noqa: S608
+    _query(database, store, partition, query, {"bundle": bundle_digest, "config": config_digest})
+
+
+def _query(
+    database: duckdb.DuckDBPyConnection, store: Store, partition: str, query: str, values: dict[str, str]
+) -> None:
+    """Run a query about the views ``scores`` and ``rejects``, the rows of all settled chunks."""
     chunks = sorted(store.chunks(Kind.SCORES, partition))
-    digests = (bundle_digest, config_digest)
-    merged = LEDGER.empty_table()
-    pending: list[pa.Table] = []
-    for table in _outcomes(store, partition, chunks, digests):
-        pending.append(table)
-        if sum(part.num_rows for part in pending) > _MERGE_ROWS:
-            merged, pending = _merge([merged, *pending]), []
-    return _merge([merged, *pending])
+    filesystem, root = url_to_fs(store.root)
+    local = isinstance(filesystem, LocalFileSystem) and not _PATTERN & set(root + partition)
+    try:
+        for kind, columns in _COLUMNS.items():
+            if chunks and local:
+                files = [f"{root}/{store.chunk_key(kind, partition, chunk)}" for chunk in chunks]
+                database.read_parquet(files, hive_partitioning=False).create_view(kind.value)
+            else:
+                database.register(kind.value, _reader(store, kind, partition, chunks, columns))
+        database.execute(query, values)
+    except duckdb.Error:
+        for kind, columns in _COLUMNS.items():
+            for _ in _tables(store, kind, partition, chunks, columns):
+                pass  # the object that cannot be read raises what names it
+        raise
 
 
-def _outcomes(store: Store, partition: str, chunks: Sequence[str], digests: tuple[str, str]) -> Iterator[pa.Table]:
-    def read(chunk_id: str) -> list[pa.Table]:
-        return [
-            _scored(read_columns(store, Kind.SCORES, partition, chunk_id, ["uri", "version", *_DIGESTS]), digests),
-            _rejected(
-                read_columns(
-                    store,
-                    Kind.REJECTS,
-                    partition,
-                    chunk_id,
-                    ["uri", "version", "reason", "retryable", "attempt", *_DIGESTS],
-                ),
-                digests,
-            ),
-        ]
+def _reader(
+    store: Store, kind: Kind, partition: str, chunks: Sequence[str], columns: Sequence[str]
+) -> pa.RecordBatchReader:
+    schema = pa.schema([_plain(_STORED[kind].field(name)) for name in columns])
+    tables = _tables(store, kind, partition, chunks, columns)
+    return pa.RecordBatchReader.from_batches(
+        schema, (batch for table in tables for batch in table.cast(schema).to_batches())
+    )
 
+
+def _tables(
+    store: Store, kind: Kind, partition: str, chunks: Sequence[str], columns: Sequence[str]
+) -> Iterator[pa.Table]:
     with ThreadPoolExecutor(_READERS) as pool:
-        for tables in pool.map(read, chunks):
-            yield from tables
-
-
-_DIGESTS: Final = ("bundle_digest", "config_digest")
+        yield from pool.map(lambda chunk: read_columns(store, kind, partition, chunk, columns), chunks)
 
 
 def read_columns(store: Store, kind: Kind, partition: str, chunk_id: str, columns: Sequence[str]) -> pa.Table:
@@ -99,38 +142,9 @@ def read_columns(store: Store, kind: Kind, partition: str, chunk_id: str, column
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise RunError(f"{store.uri(key)}: expected columns {', '.join(columns)}; missing {', '.join(missing)}")
-    plain = [
-        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(plain)).select(list(columns))
+    return table.cast(pa.schema([_plain(field) for field in table.schema])).select(list(columns))
 
 
-def _of(table: pa.Table, digests: tuple[str, str]) -> pa.Table:
-    keep = pc.and_(pc.equal(table["bundle_digest"], digests[0]), pc.equal(table["config_digest"], digests[1]))
-    return table.filter(keep)
-
-
-def _scored(table: pa.Table, digests: tuple[str, str]) -> pa.Table:
-    table = _of(table, digests)
-    yes = pa.repeat(True, table.num_rows)
-    attempts = pa.repeat(pa.scalar(1, pa.int16()), table.num_rows)
-    return pa.Table.from_arrays([table["uri"], table["version"], yes, yes, attempts], schema=LEDGER)
-
-
-def _rejected(table: pa.Table, digests: tuple[str, str]) -> pa.Table:
-    table = _of(table, digests)
-    final = pc.invert(table["retryable"])
-    elsewhere = pc.is_in(table["reason"], value_set=pa.array([reason.value for reason in _NOT_OF_CONTENT]))
-    stands = pc.and_(final, pc.invert(elsewhere))
-    return pa.Table.from_arrays([table["uri"], table["version"], final, stands, table["attempt"]], schema=LEDGER)
-
-
-def _merge(tables: Sequence[pa.Table]) -> pa.Table:
-    merged = (
-        pa.concat_tables(tables)
-        .group_by(["uri", "version"])
-        .aggregate([("settled", "max"), ("stands", "max"), ("attempts", "max")])
-    )
-    columns = ["uri", "version", "settled_max", "stands_max", "attempts_max"]
-    return merged.select(columns).rename_columns(LEDGER.names).cast(LEDGER)
+def _plain(field: pa.Field) -> pa.Field:
+    """Return a field with text in place of categories."""
+    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
+import pyarrow as pa
 from fsspec import AbstractFileSystem
 
 from cxrlib import filesystems, inventory
 from cxrlib.errors import UsageError
+from cxrlib.planning import LISTED
 from cxrlib.types import ImageRef
 
 #: Says that what follows is an inventory, whatever it is called.
 INVENTORY_PREFIX: Final = "inventory:"
 _INVENTORY_SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
+_BATCH: Final = 65_536
 _WEB: Final = ("http://", "https://")
 
 
@@ -40,6 +44,14 @@ def list_sources(sources: Sequence[str]) -> Iterator[ImageRef]:
             yield ref
         if not count:
             raise UsageError(f"the source {source} lists no object; {_tried(source)}")
+
+
+def list_batches(sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield what `list_sources` does as batches of schema `cxrlib.planning.LISTED`; raises what that raises."""
+    refs = list_sources(sources)
+    while batch := list(islice(refs, _BATCH)):
+        columns = zip(*((ref.uri, ref.version, ref.size) for ref in batch), strict=True)
+        yield pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, LISTED, strict=True)], schema=LISTED)
 
 
 def _guarded(source: str) -> Iterator[ImageRef]:

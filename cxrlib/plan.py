@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -17,13 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cxrlib.errors import RunError
-from cxrlib.filesystems import CONTENT_VERSION
 from cxrlib.store import Store
 from cxrlib.types import ImageRef
 from schemas import PLAN, Disposition
 
-_LISTED: Final = pa.schema([("uri", pa.string()), ("version", pa.string()), ("size", pa.int64())])
-_LISTED_BATCH: Final = 65_536
 #: Rows of a stored plan that are read together when a worker opens a chunk.
 ROW_GROUP: Final = 16_384
 _HEADER_KEY: Final = b"cxr.plan"
@@ -48,6 +46,29 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """What a plan comes to.
+
+    Attributes
+    ----------
+    chunks : tuple of Chunk
+        In the plan's order.
+    films, duplicate, settled : int
+        References to score, those that are duplicates of another, and those settled by an earlier run.
+    """
+
+    chunks: tuple[Chunk, ...]
+    films: int
+    duplicate: int
+    settled: int
+
+    @property
+    def listed(self) -> int:
+        """All references."""
+        return self.films + self.duplicate + self.settled
+
+
+@dataclass(frozen=True, slots=True)
 class PlanHeader:
     """What a stored plan says of its run, besides its rows. `config` is `Settings.row_config`."""
 
@@ -69,80 +90,53 @@ class PlanHeader:
         return datetime.fromisoformat(self.planned_at)
 
 
-def make_plan(
-    refs: Iterable[ImageRef], ledger: pa.Table, *, chunk_size: int, bundle_digest: str, config_digest: str
-) -> pa.Table:
-    """Return the plan of a run, of schema `schemas.PLAN`.
+def chunks_of(plan: pa.Table) -> list[Chunk]:
+    """Return the chunks of a plan, in its order."""
+    return _chunks(plan["chunk_id"].chunks)
+
+
+def write_plan(store: Store, tables: Iterable[pa.Table], header: PlanHeader) -> None:
+    """Store a plan under its run id, with `header` in its metadata.
 
     Parameters
     ----------
-    refs : iterable of ImageRef
-        As listed; of a uri that comes twice the first counts.
-    ledger : pa.Table
-        Of schema `cxrlib.ledger.LEDGER`, for the same two digests.
-    chunk_size : int
-        Films per chunk; the last may hold fewer.
-
-    Returns
-    -------
-    pa.Table
-        First the rows to score, then duplicates, then what is settled; each sorted by uri and version. So the rows of
-        a chunk stand together.
+    tables : iterable of pa.Table
+        Of schema `schemas.PLAN`, in order; all but the last of a multiple of `ROW_GROUP` rows.
     """
-    listed = _count_once(_tabulate(refs))
-    table = listed.join(ledger, keys=["uri", "version"], join_type="left outer")
-    for name, default in (("settled", False), ("stands", False), ("attempts", 0)):
-        index = table.schema.get_field_index(name)
-        table = table.set_column(
-            index, name, pc.fill_null(table[name], pa.scalar(default, ledger.schema.field(name).type))
-        )
-    table = _name_copies(table)
-    disposition = pc.if_else(
-        table["settled"],
-        Disposition.SETTLED.value,
-        pc.if_else(pc.is_valid(table["original"]), Disposition.DUPLICATE.value, Disposition.SCORE.value),
-    )
-    rank = pc.index_in(disposition, value_set=pa.array([Disposition.SCORE.value, Disposition.DUPLICATE.value]))
-    table = table.append_column("disposition", disposition).append_column("rank", pc.fill_null(rank, 2))
-    table = table.sort_by([("rank", "ascending"), ("uri", "ascending"), ("version", "ascending")])
-    attempt = pc.if_else(
-        table["settled"], pc.max_element_wise(table["attempts"], 1), pc.add(table["attempts"], 1)
-    ).cast(pa.int16())
-    table = table.append_column("attempt", attempt)
-    films = pc.sum(pc.equal(table["rank"], 0)).as_py() or 0
-    chunk_ids = _chunk_ids(table.slice(0, films), chunk_size, bundle_digest, config_digest)
-    columns = {
-        "uri": table["uri"],
-        "version": table["version"],
-        "size": table["size"],
-        "disposition": table["disposition"],
-        "chunk_id": pa.chunked_array([chunk_ids, pa.nulls(table.num_rows - films, pa.string())]),
-        "attempt": table["attempt"],
-        "duplicate_of_uri": table["original"],
-        "duplicate_of_version": pc.if_else(pc.is_valid(table["original"]), table["version"], None),
-    }
-    return pa.table(columns).combine_chunks().cast(PLAN)
+    metadata = {**(PLAN.metadata or {}), _HEADER_KEY: json.dumps(asdict(header), sort_keys=True).encode()}
+    with tempfile.TemporaryFile() as sink:
+        with pq.ParquetWriter(sink, PLAN.with_metadata(metadata), compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table, row_group_size=ROW_GROUP)
+        sink.seek(0)
+        store.put(store.plan_key(header.run_id), sink.read())
 
 
-def chunks_of(plan: pa.Table) -> list[Chunk]:
-    """Return the chunks of a plan, in its order."""
-    ids = plan["chunk_id"].drop_null().cast(pa.string())
-    if len(ids) == 0:
-        return []
-    encoded = ids.combine_chunks().dictionary_encode() if isinstance(ids, pa.ChunkedArray) else ids.dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
-    counts = np.diff(np.append(starts, len(codes)))
-    names = encoded.dictionary.to_pylist()
-    return [Chunk(names[codes[start]], int(start), int(count)) for start, count in zip(starts, counts, strict=True)]
+def read_summary(store: Store, run_id: str) -> tuple[Summary, PlanHeader] | None:
+    """Return what a stored plan comes to and its header, or None where the run has none; no reference is read.
 
-
-def write_plan(store: Store, plan: pa.Table, header: PlanHeader) -> None:
-    """Store a plan under its run id, with `header` in its metadata."""
-    metadata = {**(plan.schema.metadata or {}), _HEADER_KEY: json.dumps(asdict(header), sort_keys=True).encode()}
-    sink = io.BytesIO()
-    pq.write_table(plan.replace_schema_metadata(metadata), sink, compression="zstd", row_group_size=ROW_GROUP)
-    store.put(store.plan_key(header.run_id), sink.getvalue())
+    Raises
+    ------
+    RunError
+        The object is not a plan.
+    """
+    uri = store.uri(store.plan_key(run_id))
+    try:
+        with fsspec.open(uri, "rb") as file:
+            stored = pq.ParquetFile(file)
+            header = _header(stored.schema_arrow)
+            dispositions: Counter[str] = Counter()
+            ids = []
+            for group in range(stored.num_row_groups):
+                rows = stored.read_row_group(group, columns=["disposition", "chunk_id"])
+                dispositions.update(_counts(rows["disposition"]))
+                ids.append(_present(rows["chunk_id"]))
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{uri}: expected a plan of this product; met {type(error).__name__}") from error
+    counts = (dispositions[of] for of in (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED))
+    return Summary(tuple(_chunks(ids)), *counts), header
 
 
 def read_plan(store: Store, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
@@ -158,8 +152,7 @@ def read_plan(store: Store, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
         return None
     try:
         plan = pq.read_table(io.BytesIO(data))
-        header = json.loads(plan.schema.metadata[_HEADER_KEY])
-        return plan, PlanHeader(**{**header, "sources": tuple(header["sources"])})
+        return plan, _header(plan.schema)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{store.uri(store.plan_key(run_id))}: expected a plan of this product; met {type(error).__name__}"
@@ -169,7 +162,9 @@ def read_plan(store: Store, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
 def read_chunks(plan_uri: str) -> list[Chunk]:
     """Return the chunks of a stored plan, in its order; nothing but its chunk ids is read."""
     with fsspec.open(plan_uri, "rb") as file:
-        return chunks_of(pq.ParquetFile(file).read(columns=["chunk_id"]))
+        stored = pq.ParquetFile(file)
+        groups = (stored.read_row_group(group, columns=["chunk_id"]) for group in range(stored.num_row_groups))
+        return _chunks(_present(rows["chunk_id"]) for rows in groups)
 
 
 def open_chunk(plan_uri: str, chunk: Chunk) -> list[ImageRef]:
@@ -182,86 +177,48 @@ def open_chunk(plan_uri: str, chunk: Chunk) -> list[ImageRef]:
     return [ImageRef(row["uri"], row["version"], row["size"], row["attempt"]) for row in rows]
 
 
-def _tabulate(refs: Iterable[ImageRef]) -> pa.Table:
-    return pa.Table.from_batches(_batches(refs), schema=_LISTED)
+def films_of(plan_uri: str, chunk_ids: Collection[str]) -> Iterator[pa.Table]:
+    """Yield uri, version and attempt (`int16`) of the films of some chunks of a stored plan, row group by row group."""
+    wanted = pa.array(sorted(chunk_ids), pa.string())
+    with fsspec.open(plan_uri, "rb") as file:
+        stored = pq.ParquetFile(file)
+        for group in range(stored.num_row_groups):
+            rows = stored.read_row_group(group, columns=["uri", "version", "chunk_id", "attempt"])
+            rows = rows.filter(pc.is_in(rows["chunk_id"].cast(pa.string()), value_set=wanted))
+            yield rows.drop_columns("chunk_id")
 
 
-def _batches(refs: Iterable[ImageRef]) -> Iterator[pa.RecordBatch]:
-    uris: list[str] = []
-    versions: list[str] = []
-    sizes: list[int | None] = []
-    for ref in refs:
-        uris.append(ref.uri)
-        versions.append(ref.version)
-        sizes.append(ref.size)
-        if len(uris) == _LISTED_BATCH:
-            yield pa.record_batch([pa.array(uris), pa.array(versions), pa.array(sizes, pa.int64())], schema=_LISTED)
-            uris, versions, sizes = [], [], []
-    yield pa.record_batch(
-        [pa.array(uris, pa.string()), pa.array(versions, pa.string()), pa.array(sizes, pa.int64())], schema=_LISTED
-    )
+def _header(schema: pa.Schema) -> PlanHeader:
+    header = json.loads((schema.metadata or {})[_HEADER_KEY])
+    return PlanHeader(**{**header, "sources": tuple(header["sources"])})
 
 
-def _count_once(table: pa.Table) -> pa.Table:
-    """Keep the first row of each uri: sources that overlap list one object more than once."""
-    table = table.append_column("index", pa.array(np.arange(table.num_rows)))
-    first = table.group_by("uri").aggregate([("index", "min")])["index_min"]
-    if len(first) == table.num_rows:
-        return table.drop_columns("index")
-    return table.take(first).drop_columns("index")
+def _counts(values: pa.ChunkedArray) -> dict[str, int]:
+    return {entry["values"]: entry["counts"] for entry in values.cast(pa.string()).value_counts().to_pylist()}
 
 
-def _name_copies(table: pa.Table) -> pa.Table:
-    """Append the column `original`: the uri of the reference that stands for this one, or null.
-
-    Objects with one content token and one size are copies. What an earlier run found in the bytes stands for all of
-    them; else the one that was tried least often is scored, so that a copy which cannot be read does not hide one
-    that can. Empty objects are not copies of one another: each is worth its own reject.
-    """
-    is_content = pc.match_substring_regex(table["version"], CONTENT_VERSION)
-    copyable = pc.and_(is_content, pc.greater(pc.fill_null(table["size"], 0), 0))
-    able = pc.and_(copyable, pc.or_(table["stands"], pc.invert(table["settled"])))
-    candidates = table.filter(able)
-    order = pc.if_else(candidates["stands"], -1, candidates["attempts"])
-    ranked = candidates.append_column("order", order.cast(pa.int16())).sort_by(
-        [("order", "ascending"), ("uri", "ascending")]
-    )
-    originals = (
-        ranked.group_by(["version", "size"], use_threads=False)
-        .aggregate([("uri", "first")])
-        .rename_columns(["version", "size", "original"])
-    )
-    table = table.append_column("able", able).join(originals, keys=["version", "size"], join_type="left outer")
-    is_copy = pc.and_(
-        pc.and_(table["able"], pc.invert(table["settled"])), pc.not_equal(table["original"], table["uri"])
-    )
-    original = pc.if_else(pc.fill_null(is_copy, False), table["original"], pa.scalar(None, pa.string()))
-    return table.set_column(table.schema.get_field_index("original"), "original", original)
+def _present(ids: pa.ChunkedArray) -> pa.Array:
+    """Return the ids of one row group without the names of all the plan's chunks, which each row group carries."""
+    return ids.drop_null().cast(pa.string()).combine_chunks().dictionary_encode()
 
 
-def _chunk_ids(films: pa.Table, chunk_size: int, bundle_digest: str, config_digest: str) -> pa.Array:
-    """Return the chunk id of each of `films`: 128 bits of SHA-256 over its references and the two digests.
-
-    The try is part of a reference here: a chunk of second tries never has the name of the settled first.
-    """
-    if films.num_rows == 0:
-        return pa.array([], pa.string())
-    # Unit and record separators, which no store allows in a key, keep "a" + "bc" apart from "ab" + "c".
-    lines = pc.binary_join_element_wise(
-        films["uri"].cast(pa.large_string()),
-        films["version"].cast(pa.large_string()),
-        films["attempt"].cast(pa.large_string()),
-        pa.scalar("\x1e", pa.large_string()),
-        pa.scalar("\x1f", pa.large_string()),
-    )
-    lines = lines.combine_chunks() if isinstance(lines, pa.ChunkedArray) else lines
-    _, offsets_buffer, data = lines.buffers()
-    offsets = np.frombuffer(offsets_buffer, np.int64, count=len(lines) + 1 + lines.offset)[lines.offset :]
-    names = []
-    for start in range(0, len(lines), chunk_size):
-        stop = min(start + chunk_size, len(lines))
-        digest = hashlib.sha256(f"{bundle_digest}\x1e{config_digest}\x1e".encode())
-        digest.update(data[int(offsets[start]) : int(offsets[stop])])
-        names.append(digest.hexdigest()[:32])
-    codes = np.arange(len(lines)) // chunk_size
-    return pa.array(names, pa.string()).take(pa.array(codes))
+def _chunks(parts: Iterable[pa.Array]) -> list[Chunk]:
+    """Return the chunks of a plan whose chunk ids come in parts; what has none is passed over."""
+    found: list[Chunk] = []
+    offset = 0
+    for part in parts:
+        ids = part.drop_null()
+        if not len(ids):
+            continue
+        encoded = ids if pa.types.is_dictionary(ids.type) else ids.dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
+        counts = np.diff(np.append(starts, len(codes)))
+        names = encoded.dictionary.take(pa.array(codes[starts])).to_pylist()
+        for name, start, count in zip(names, starts.tolist(), counts.tolist(), strict=True):
+            if found and found[-1].chunk_id == name:
+                found[-1] = Chunk(name, found[-1].offset, found[-1].films + count)
+            else:
+                found.append(Chunk(name, offset + start, count))
+        offset += len(codes)
+    return found

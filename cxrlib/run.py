@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from duckdb import DuckDBPyConnection
 
 from cxrlib import __version__, versions
 from cxrlib.bundle import Bundle
 from cxrlib.chunks import tally
 from cxrlib.errors import RunError, StalePlanError, UsageError
-from cxrlib.ledger import read_ledger
-from cxrlib.listing import list_sources
-from cxrlib.plan import Chunk, PlanHeader, chunks_of, make_plan, read_plan, write_plan
+from cxrlib.ledger import fill_ledger
+from cxrlib.listing import list_batches
+from cxrlib.plan import Chunk, PlanHeader, Summary, films_of, read_summary, write_plan
+from cxrlib.planning import drafted, overtaken
 from cxrlib.rows import Provenance
 from cxrlib.settings import Settings
 from cxrlib.store import Kind, Store
-from cxrlib.types import ImageRef
-from schemas import Counts, Disposition, Manifest
+from schemas import Counts, Manifest
 
 _RUN_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}"
 
@@ -35,19 +37,19 @@ class Run:
     Attributes
     ----------
     store : Store
-    plan : pa.Table
-        Of schema `schemas.PLAN`.
+    summary : Summary
+        What its plan comes to.
     header : PlanHeader
     """
 
     store: Store
-    plan: pa.Table
+    summary: Summary
     header: PlanHeader
 
     @property
-    def chunks(self) -> list[Chunk]:
+    def chunks(self) -> Sequence[Chunk]:
         """All chunks of the plan."""
-        return chunks_of(self.plan)
+        return self.summary.chunks
 
     @property
     def provenance(self) -> Provenance:
@@ -85,17 +87,9 @@ def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: 
     store.require_whole()
     if not re.fullmatch(_RUN_ID, run_id):
         raise UsageError(f"expected a run id of letters, digits, - and _, at most 80; met {run_id!r}")
-    if read_plan(store, run_id) is not None:
+    if read_summary(store, run_id) is not None:
         raise UsageError(f"the run {run_id} is planned already; take it up again with resume, or choose another id")
     config_digest = settings.digest()
-    ledger = read_ledger(store, partition=bundle.partition, bundle_digest=bundle.digest, config_digest=config_digest)
-    plan = make_plan(
-        _outside(list_sources(sources), store),
-        ledger,
-        chunk_size=settings.run.chunk_size,
-        bundle_digest=bundle.digest,
-        config_digest=config_digest,
-    )
     header = PlanHeader(
         run_id=run_id,
         planned_at=datetime.now(UTC).isoformat(),
@@ -109,8 +103,15 @@ def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: 
         chunk_size=settings.run.chunk_size,
         software_version=__version__,
     )
-    write_plan(store, plan, header)
-    return Run(store, plan, header)
+    with drafted(
+        _outside(list_batches(sources), store),
+        _ledger(store, header),
+        chunk_size=settings.run.chunk_size,
+        bundle_digest=bundle.digest,
+        config_digest=config_digest,
+    ) as draft:
+        write_plan(store, draft.tables(), header)
+    return Run(store, draft.summary, header)
 
 
 def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle: Bundle, run_id: str) -> Run | None:
@@ -122,7 +123,7 @@ def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle:
         The plan was made for another bundle, other settings, another version of this software or other sources, or
         another run has settled some of its films meanwhile.
     """
-    stored = read_plan(store, run_id)
+    stored = read_summary(store, run_id)
     if stored is None:
         return None
     run = Run(store, *stored)
@@ -177,7 +178,6 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
     """
     chunks = run.chunks
     counted = tally(run.store, run.header.partition, chunks)
-    dispositions = run.plan["disposition"].cast(pa.string())
     header = run.header
     manifest = Manifest(
         run_id=header.run_id,
@@ -195,11 +195,11 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
         chunks=len(chunks),
         chunks_settled_here=settled_here,
         counts=Counts(
-            listed=run.plan.num_rows,
+            listed=run.summary.listed,
             scored=counted.scored,
             rejected=counted.rejected,
-            duplicate=_count(dispositions, Disposition.DUPLICATE),
-            settled_before=_count(dispositions, Disposition.SETTLED),
+            duplicate=run.summary.duplicate,
+            settled_before=run.summary.settled,
         ),
         retryable=counted.retryable,
         reasons=dict(counted.reasons),
@@ -210,34 +210,30 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
     return manifest
 
 
-def _count(dispositions: pa.ChunkedArray, wanted: Disposition) -> int:
-    return int(pc.sum(pc.equal(dispositions, wanted.value)).as_py() or 0)
-
-
-def _outside(refs: Iterator[ImageRef], store: Store) -> Iterator[ImageRef]:
+def _outside(listed: Iterator[pa.RecordBatch], store: Store) -> Iterator[pa.RecordBatch]:
     """Leave out what lies in the results root: an archive may hold its own results."""
     inside = f"{store.root}/"
-    return (ref for ref in refs if not ref.uri.startswith(inside))
+    return (batch.filter(pc.invert(pc.starts_with(batch["uri"], inside))) for batch in listed)
+
+
+def _ledger(store: Store, header: PlanHeader) -> Callable[[DuckDBPyConnection], None]:
+    """Return what fills the ledger that a plan is made against."""
+    return partial(
+        fill_ledger,
+        store=store,
+        partition=header.partition,
+        bundle_digest=header.bundle_digest,
+        config_digest=header.config_digest,
+    )
 
 
 def _check_not_overtaken(run: Run) -> None:
     """Refuse to score films that another run has settled since: they would get a second row."""
     waiting = {chunk.chunk_id for chunk in run.unsettled()}
-    films = run.plan.select(["uri", "version", "chunk_id", "attempt"])
-    films = films.filter(
-        pc.is_in(films["chunk_id"].cast(pa.string()), value_set=pa.array(sorted(waiting), pa.string()))
-    )
-    ledger = read_ledger(
-        run.store,
-        partition=run.header.partition,
-        bundle_digest=run.header.bundle_digest,
-        config_digest=run.header.config_digest,
-    )
-    met = films.drop_columns("chunk_id").join(ledger, keys=["uri", "version"], join_type="inner")
-    overtaken = met.filter(pc.or_(met["settled"], pc.greater_equal(met["attempts"], met["attempt"])))
-    if overtaken.num_rows:
-        example = overtaken.sort_by("uri")["uri"][0].as_py()
+    films = films_of(run.store.uri(run.store.plan_key(run.header.run_id)), waiting)
+    count, first = overtaken(films, _ledger(run.store, run.header))
+    if count:
         raise StalePlanError(
-            f"run {run.header.run_id} was overtaken: another run has settled {overtaken.num_rows} of its films "
-            f"(first {example}); start a new run, which scores what is left"
+            f"run {run.header.run_id} was overtaken: another run has settled {count} of its films "
+            f"(first {first}); start a new run, which scores what is left"
         )

@@ -15,11 +15,11 @@ import pytest
 
 from cxrlib import cohort
 from cxrlib.errors import RunError, UsageError
-from cxrlib.plan import PlanHeader, make_plan, write_plan
+from cxrlib.plan import PlanHeader, write_plan
 from cxrlib.rows import Provenance, parquet_bytes, rejects_table, scores_table
 from cxrlib.store import Kind, Store
 from cxrlib.types import ScoredFilm
-from schemas import SCORES, Counts, FilmClass, Manifest
+from schemas import PLAN, SCORES, Counts, FilmClass, Manifest
 from schemas.scores import score_columns
 from tests.unit.measured_films import provenance, scored_film
 
@@ -86,10 +86,7 @@ def plan(store: Store, run_id: str, planned_at: datetime) -> None:
         256,
         "0.1.0",
     )
-    from cxrlib.ledger import LEDGER
-
-    rows = make_plan([], LEDGER.empty_table(), chunk_size=256, bundle_digest="ab" * 32, config_digest="cd" * 32)
-    write_plan(store, rows, header)
+    write_plan(store, [PLAN.empty_table()], header)
 
 
 @pytest.mark.parametrize("scheme", ["memory", "file", "path"])

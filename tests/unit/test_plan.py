@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlib.errors import RunError
 from cxrlib.ledger import LEDGER
-from cxrlib.plan import PlanHeader, chunks_of, make_plan, open_chunk, read_chunks, read_plan, write_plan
+from cxrlib.plan import (
+    PlanHeader,
+    chunks_of,
+    films_of,
+    open_chunk,
+    read_chunks,
+    read_plan,
+    read_summary,
+    write_plan,
+)
 from cxrlib.store import Store
 from cxrlib.types import ImageRef
 from schemas import PLAN, Disposition
+from tests.unit import plain_plan
+from tests.unit.made_plans import NO_LEDGER, draft_of, make_plan
 
 MD5 = "etag:" + "0" * 31
-NO_LEDGER = LEDGER.empty_table()
 
 
 def ledger(*rows: tuple[str, str, bool, bool, int]) -> pa.Table:
@@ -141,6 +152,7 @@ ledger_strategy = st.dictionaries(
 )
 
 
+@settings(deadline=None, max_examples=12)
 @given(refs_strategy, ledger_strategy, st.integers(1, 7))
 def test_every_listed_object_has_one_disposition_and_every_duplicate_an_original(
     refs: list[ImageRef], known: dict[tuple[str, str], tuple[bool, bool, int]], chunk_size: int
@@ -165,6 +177,33 @@ def test_every_listed_object_has_one_disposition_and_every_duplicate_an_original
     assert len({chunk.chunk_id for chunk in chunks}) == len(chunks)
 
 
+@settings(deadline=None, max_examples=25)
+@given(refs_strategy, ledger_strategy, st.integers(1, 7), st.integers(1, 9), st.sampled_from([1, 2, 64]))
+def test_a_plan_equals_the_plain_one_and_is_stored_as_the_same_bytes(
+    refs: list[ImageRef],
+    known: dict[tuple[str, str], tuple[bool, bool, int]],
+    chunk_size: int,
+    batch: int,
+    row_group: int,
+) -> None:
+    settled = ledger(*[(*key, *value) for key, value in known.items()])
+    expected = plain_plan.make_plan(refs, settled, chunk_size=chunk_size, bundle_digest="b", config_digest="c")
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr("cxrlib.plan.ROW_GROUP", row_group)
+        patch.setattr("cxrlib.planning.ROW_GROUP", row_group)
+        store = Store.at(folder)
+        with draft_of(refs, settled, chunk_size=chunk_size, batch=batch) as draft:
+            write_plan(store, draft.tables(), HEADER)
+            summary = draft.summary
+        assert store.get(store.plan_key(HEADER.run_id)) == plain_plan.plan_bytes(expected, HEADER, row_group)
+        assert read_summary(store, HEADER.run_id) == (summary, HEADER)
+        assert list(summary.chunks) == chunks_of(expected)
+        uri = store.uri(store.plan_key(HEADER.run_id))
+        some = {chunk.chunk_id for chunk in summary.chunks[1:3]}
+        wanted = [row["uri"] for row in expected.to_pylist() if row["chunk_id"] in some]
+        assert [uri for table in films_of(uri, some) for uri in table["uri"].to_pylist()] == wanted
+
+
 HEADER = PlanHeader("run-1", "2026-08-01T00:00:00+00:00", ("s",), "b", "1.0.0", "bd", "b-bd", {"k": 1}, "cd", 2, "0.1")
 
 
@@ -173,7 +212,7 @@ def test_a_stored_plan_is_read_back_whole_and_chunk_by_chunk(tmp_path: Path, mon
     store = Store.at(str(tmp_path))
     refs = [ImageRef(f"u{n:02}", "mtime:1", n, 1) for n in range(23)]
     made = plan(refs, chunk_size=5)
-    write_plan(store, made, HEADER)
+    write_plan(store, [made], HEADER)
     stored = read_plan(store, "run-1")
     assert stored is not None
     assert stored[0].equals(made)
