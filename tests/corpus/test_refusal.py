@@ -1,0 +1,156 @@
+"""A film that is refused by its first bytes is refused as the whole of it would have been, and costs no more bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+)
+
+from cxrlib.errors import FilmError
+from cxrlib.fetch import HEAD, WORTH_A_LOOK
+from cxrlib.listing import list_sources
+from cxrlib.refusal import refused_by_head
+from cxrlib.scoring import Recipe, read_listed
+from cxrlib.settings import ReadSettings, Settings
+from cxrlib.types import CxrImage
+from schemas import Reason
+from tests.corpus.film_maker import ABSENT, dicom, film, png
+from tests.pipeline.fakes import fake_bundle
+
+SETTINGS = Settings(read=ReadSettings(max_pixels=1_000_000))
+RECIPE = Recipe.of(fake_bundle().card)
+LARGE = film(900, 800)
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "ct": {"Modality": "CT"},
+    "no modality, ct class": {"Modality": ABSENT, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"},
+    "hand": {"BodyPartExamined": "HAND"},
+    "lateral": {"ViewPosition": "LL"},
+    "two frames": {"NumberOfFrames": 2},
+    "too large": {"Rows": 1300},
+    "too small": {"Rows": 20},
+    "lateral ct": {"Modality": "CT", "ViewPosition": "LL"},
+}
+SYNTAXES = (
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+)
+
+
+class Store(MemoryFileSystem):  # type: ignore[misc]
+    """A store that counts what it hands out."""
+
+    protocol = "counting"
+    store: dict[str, Any] = {}  # noqa: RUF012 - as the base class has it
+    handed_out = 0
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.replace("counting://", "memory://")))
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        data = bytes(super().cat_file(path, start=start, end=end, **kwargs))
+        type(self).handed_out += len(data)
+        return data
+
+
+@pytest.fixture
+def store() -> Iterator[type[Store]]:
+    fsspec.register_implementation("counting", Store, clobber=True)
+    Store.store.clear()
+    Store.handed_out = 0
+    yield Store
+
+
+def outcome(path: str) -> CxrImage | FilmError:
+    (ref,) = list_sources([path])
+    return read_listed(ref, SETTINGS, RECIPE)
+
+
+def as_local(data: bytes, tmp_path: Any) -> CxrImage | FilmError:
+    (tmp_path / "film").write_bytes(data)
+    return outcome(str(tmp_path / "film"))
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("elements", REFUSED.values(), ids=REFUSED.keys())
+def test_a_large_object_that_its_header_refuses_is_refused_alike_by_every_route(
+    elements: dict[str, Any], syntax: str, store: type[Store], tmp_path: Any
+) -> None:
+    data = dicom(np.tile(LARGE, (2, 2)) if "Rows" not in elements else LARGE, syntax, elements=elements)
+    data += bytes(max(0, WORTH_A_LOOK - len(data)))
+    fsspec.filesystem("counting").pipe_file("/film", data)
+    met, whole = outcome("counting://film"), as_local(data, tmp_path)
+    assert isinstance(met, FilmError)
+    assert isinstance(whole, FilmError)
+    assert (met.reason, str(met)) == (whole.reason, str(whole))
+    assert store.handed_out == HEAD
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_large_film_that_is_scored_is_fetched_once_and_read_alike(
+    syntax: str, store: type[Store], tmp_path: Any
+) -> None:
+    data = dicom(LARGE, syntax)
+    data += bytes(max(0, WORTH_A_LOOK - len(data)))
+    fsspec.filesystem("counting").pipe_file("/film", data)
+    met, whole = outcome("counting://film"), as_local(data, tmp_path)
+    assert isinstance(met, CxrImage)
+    assert isinstance(whole, CxrImage)
+    assert met.content_digest == whole.content_digest
+    assert np.array_equal(met.pixels, whole.pixels)
+    assert met.facts == whole.facts
+    assert store.handed_out == len(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        dicom(film(), elements={"Modality": "CT"}),
+        png(film(700, 900)) + bytes(2**20),
+        b"no film" * 2**18,
+        dicom(film(), elements={"SeriesDescription": "x" * HEAD, "Modality": "CT"}) + bytes(2**20),
+    ],
+    ids=["small", "png", "no image", "header longer than a head"],
+)
+def test_what_the_first_bytes_do_not_settle_is_read_whole(data: bytes, store: type[Store], tmp_path: Any) -> None:
+    fsspec.filesystem("counting").pipe_file("/film", data)
+    met, whole = outcome("counting://film"), as_local(data, tmp_path)
+    assert type(met) is type(whole)
+    if isinstance(met, FilmError):
+        assert isinstance(whole, FilmError)
+        assert (met.reason, str(met)) == (whole.reason, str(whole))
+    assert store.handed_out == len(data)
+
+
+def test_an_object_that_changed_is_changed_even_where_its_header_refuses_it(store: type[Store]) -> None:
+    filesystem = fsspec.filesystem("counting")
+    filesystem.pipe_file("/film", dicom(LARGE, elements={"ViewPosition": "LL"}))
+    (ref,) = list_sources(["counting://film"])
+    filesystem.pipe_file("/film", dicom(LARGE, elements={"ViewPosition": "LL"}) + b"more")
+    met = read_listed(ref, SETTINGS, RECIPE)
+    assert isinstance(met, FilmError)
+    assert met.reason is Reason.CHANGED
+
+
+def test_every_cut_of_a_header_gives_no_verdict_or_that_of_the_whole() -> None:
+    data = dicom(film(), elements={"ViewPosition": "LL"})
+    whole = refused_by_head(data, len(data), SETTINGS.read)
+    assert whole is not None
+    verdicts = [refused_by_head(data[:cut], len(data), SETTINGS.read) for cut in range(0, 1500)]
+    assert {str(verdict) for verdict in verdicts if verdict is not None} == {str(whole)}
+    assert None in verdicts

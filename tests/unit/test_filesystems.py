@@ -1,0 +1,28 @@
+"""Which objects another process can read too."""
+
+from __future__ import annotations
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from cxrlib.filesystems import is_of_this_process
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("file:///films/a.dcm", False),
+        ("/films/a.dcm", False),
+        ("s3://bucket/a.dcm", False),
+        ("zip://a.dcm::s3://bucket/x.zip", False),
+        ("memory://a.dcm", True),
+        ("zip://a.dcm::memory://x.zip", True),
+        ("registered-here://a.dcm", True),
+        ("registered-by-name://a.dcm", False),
+    ],
+)
+def test_memory_and_what_was_registered_as_a_class_is_of_this_process(uri: str, expected: bool) -> None:
+    fsspec.register_implementation("registered-here", MemoryFileSystem, clobber=True)
+    fsspec.register_implementation("registered-by-name", "fsspec.implementations.memory.MemoryFileSystem", clobber=True)
+    assert is_of_this_process(uri) is expected
