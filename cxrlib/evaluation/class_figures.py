@@ -7,7 +7,7 @@ film of a class that the bundle does not know is of no figure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -49,6 +49,9 @@ def by_class(classes: Sequence[FilmClass]) -> Iterator[Figure]:
     def one_against_rest(index: int, c: Columns) -> tuple[PerFilm, ...]:
         return (c.probability[:, index], where(known(c), c.true_class == index))
 
+    def one_share(share: _Share, index: int, c: Columns) -> tuple[PerFilm, ...]:
+        return (where(known(c), share(c, index)),)
+
     def over_classes(of_class: Callable[..., Values], *inputs: PerFilm) -> Values:
         return np.asarray(np.mean([of_class(index, *inputs) for index in indices], axis=0))
 
@@ -68,22 +71,14 @@ def by_class(classes: Sequence[FilmClass]) -> Iterator[Figure]:
     for film_class, index in zip(classes, indices, strict=True):
         of_one = partial(figure, film_class=film_class)
         name = CLASS_NAMES[film_class]
-        for measure, statistic in _ONE_CLASS.items():
-            yield of_one(f"class {measure}, {name}", inputs=labels, statistic=partial(statistic, index))
+        for measure, share in _SHARES.items():
+            yield of_one(f"class {measure}, {name}", inputs=partial(one_share, share, index), statistic=mean)
+        yield of_one(f"class F1, {name}", inputs=labels, statistic=partial(_class_f1, index))
         yield of_one(f"class ROC AUC, {name}", inputs=partial(one_against_rest, index), statistic=roc_auc)
 
 
 def _class_sensitivity(index: int, true: PerFilm, called: PerFilm, weights: Weights) -> Values:
     return mean(where(true == index, called == index), weights)
-
-
-def _class_specificity(index: int, true: PerFilm, called: PerFilm, weights: Weights) -> Values:
-    others = ~np.isnan(true) & (true != index)
-    return mean(where(others, (called != index) & (called >= 0)), weights)
-
-
-def _class_precision(index: int, true: PerFilm, called: PerFilm, weights: Weights) -> Values:
-    return mean(where(~np.isnan(true) & (called == index), true == index), weights)
 
 
 def _class_f1(index: int, true: PerFilm, called: PerFilm, weights: Weights) -> Values:
@@ -93,11 +88,12 @@ def _class_f1(index: int, true: PerFilm, called: PerFilm, weights: Weights) -> V
     return ratio(2.0 * both, either if found else np.zeros(len(true)), weights)
 
 
-_ONE_CLASS: Final = {
-    "sensitivity": _class_sensitivity,
-    "specificity": _class_specificity,
-    "precision": _class_precision,
-    "F1": _class_f1,
+#: Of the films that a share is of, whether each counts; NaN of the others, so that its interval rests on those films.
+_Share = Callable[[Columns, int], PerFilm]
+_SHARES: Final[Mapping[str, _Share]] = {
+    "sensitivity": lambda c, index: where(c.true_class == index, c.called == index),
+    "specificity": lambda c, index: where(c.true_class != index, (c.called != index) & (c.called >= 0)),
+    "precision": lambda c, index: where(c.called == index, c.true_class == index),
 }
 
 

@@ -38,6 +38,9 @@ def detection() -> Iterator[Figure]:
     def positive(c: Columns) -> PerFilm:
         return where(~np.isnan(c.truly_infected), (c.called_infected == 1) & (c.truly_infected == 1))
 
+    def rightly(c: Columns) -> PerFilm:
+        return where((c.called_infected == 1) & ~np.isnan(c.truly_infected), c.truly_infected)
+
     def called(c: Columns) -> PerFilm:
         return where(~np.isnan(c.truly_infected), c.called_infected == 1)
 
@@ -54,7 +57,7 @@ def detection() -> Iterator[Figure]:
 
     yield figure("sensitivity", mean, found, on_card=True)
     yield figure("specificity", mean, cleared, on_card=True)
-    yield figure("precision", ratio, positive, called)
+    yield figure("precision", mean, rightly)
     yield figure("F1", ratio, lambda c: 2 * positive(c), lambda c: called(c) + (c.truly_infected == 1))
     yield figure("accuracy", mean, right)
 

@@ -15,7 +15,7 @@ from cxrlib.evaluation import plots, tables
 from cxrlib.evaluation.columns import Columns
 from cxrlib.evaluation.document import Evaluation, film_table, json_text, rejects
 from cxrlib.evaluation.figure import CLASS_NAMES, Section
-from cxrlib.evaluation.figures import gives, not_measured
+from cxrlib.evaluation.figures import figures_of, gives, not_measured
 from cxrlib.evaluation.measure import RESAMPLES, by_source
 from cxrlib.evaluation.percent_figures import AGREEMENT_POINTS
 from cxrlib.evaluation.worst import Picture, Shown, rejected_films
@@ -166,7 +166,7 @@ def _section(section: Section, evaluation: Evaluation, sources: Mapping[str, Col
             drawn for plot in _PLOTS if plot.section is section and (drawn := _drawn(plot, sources, card)) is not None
         ],
         "by_class": tables.by_class(evaluation.measured, sources) if by_class else None,
-        "table": tables.of_section(evaluation.measured, section),
+        "table": tables.of_section(evaluation.measured, figures_of(card), section),
     }
 
 

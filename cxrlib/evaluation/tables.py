@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from cxrlib.evaluation.columns import Columns
-from cxrlib.evaluation.figure import CLASS_NAMES, Section, Unit
+from cxrlib.evaluation.figure import CLASS_NAMES, Figure, Section, Unit
 from cxrlib.evaluation.intervals import Interval
 from cxrlib.evaluation.measure import Measured
 
@@ -114,12 +114,12 @@ def _name_of_class(figure: str, name: str) -> str:
     return f"{figure}, {name}" if figure.startswith("class") else f"{figure}, {name} films"
 
 
-def of_section(measured: Sequence[Measured], section: Section) -> Table:
-    """Return every figure of a section, one row each, one column a source, with both intervals."""
+def of_section(measured: Sequence[Measured], figures: Sequence[Figure], section: Section) -> Table:
+    """Return every figure of a section that any source has, in order, a row each, a column a source."""
     of = [item for item in measured if item.figure.section is section]
     sources = sorted({item.source for item in of})
-    names = list(dict.fromkeys(item.figure.name for item in of))
     found = {(item.source, item.figure.name): item for item in of}
+    names = [figure.name for figure in figures if any((source, figure.name) in found for source in sources)]
     rows = tuple((name, tuple(_full(found.get((source, name))) for source in sources)) for name in names)
     return Table(("figure", *sources), rows)
 

@@ -90,6 +90,23 @@ def test_class_figures_are_scikit_learns() -> None:
     assert found["class F1, macro"].value == pytest.approx(f1.mean())
 
 
+def test_a_share_rests_on_the_films_that_it_is_of() -> None:
+    results = [*films(120), *map(rejected, films(6, seed=9))]
+    found = by_name(results)
+    true = [result.sample.film_class for result in results]
+    called = [result.film_class for result in results]
+    for film_class, name in zip(CLASSES, ("COVID-19", "pneumonia", "Normal"), strict=True):
+        assert found[f"class sensitivity, {name}"].films == true.count(film_class)
+        assert found[f"class specificity, {name}"].films == len(true) - true.count(film_class)
+        assert found[f"class precision, {name}"].films == called.count(film_class)
+    covid = found["class sensitivity, COVID-19"]
+    assert covid.interval is not None
+    reach = 1.96 * np.sqrt(covid.value * (1 - covid.value) / true.count(FilmClass.COVID19))
+    assert covid.interval.high - covid.value == pytest.approx(reach)
+    detected = [result for result in results if result.percent]
+    assert found["infection detected, precision"].films == len(detected)
+
+
 def test_detection_is_scikit_learns() -> None:
     results = films(150)
     truth = [result.truth.infected for result in results]
