@@ -11,11 +11,13 @@ from urllib.parse import unquote_plus
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from cxrlib import filesystems
 from cxrlib.errors import UsageError
+from cxrlib.listed import LISTED, tabulate
 from cxrlib.types import ImageRef
 
 #: Names under which a column may stand, in lower case without underscores.
@@ -34,8 +36,8 @@ _LOOKUPS: Final = 16
 _FALSE: Final = ("false", "0", "")
 
 
-def read_inventory(uri: str) -> Iterator[ImageRef]:
-    """Yield the references that an inventory names, in its order.
+def read_inventory(uri: str) -> Iterator[pa.RecordBatch]:
+    """Yield the references that an inventory names, in its order, as batches of schema `cxrlib.listed.LISTED`.
 
     A CSV file (gzip is unpacked by suffix) needs a header, a Parquet file column names: ``uri`` (or ``bucket`` and
     ``key``), and, where known, ``size``, ``etag`` and ``mtime``. A uri without a scheme is relative to the inventory.
@@ -53,10 +55,10 @@ def read_inventory(uri: str) -> Iterator[ImageRef]:
         return
     base = uri.rsplit("/", 1)[0] if "/" in uri else "."
     for batch in _batches(uri, None):
-        yield from _references(batch, uri, base, encoded=False)
+        yield from _listed(batch, uri, base, encoded=False)
 
 
-def _read_s3_inventory(uri: str) -> Iterator[ImageRef]:
+def _read_s3_inventory(uri: str) -> Iterator[pa.RecordBatch]:
     with fsspec.open(uri, "rb") as file:
         manifest = json.load(file)
     kind = manifest.get("fileFormat")
@@ -66,7 +68,7 @@ def _read_s3_inventory(uri: str) -> Iterator[ImageRef]:
     names = [name.strip() for name in manifest["fileSchema"].split(",")] if kind == "CSV" else None
     for part in manifest["files"]:
         for batch in _batches(f"s3://{bucket}/{part['key']}", names):
-            yield from _references(batch, uri, "", encoded=kind == "CSV")
+            yield from _listed(batch, uri, "", encoded=kind == "CSV")
 
 
 def _batches(uri: str, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
@@ -94,20 +96,60 @@ def _batches(uri: str, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
             raise UsageError(f"the inventory {uri} is neither Parquet nor CSV with a header: {error}") from error
 
 
-def _references(batch: pa.RecordBatch, inventory: str, base: str, *, encoded: bool) -> Iterator[ImageRef]:
+def _listed(batch: pa.RecordBatch, inventory: str, base: str, *, encoded: bool) -> Iterator[pa.RecordBatch]:
     columns = _recognise(batch.schema.names)
     if "uri" not in columns and not {"bucket", "key"} <= columns.keys():
         raise UsageError(
             f"the inventory {inventory} has columns {', '.join(batch.schema.names[:12])}; "
             "expected uri, or bucket and key, and where known size, etag, mtime"
         )
-    rows = batch.select(list(columns.values())).rename_columns(list(columns)).to_pylist()
-    current = [_reference(row, base, encoded=encoded) for row in rows if not _outdated(row)]
-    if all(ref.version for ref in current):
-        yield from current
+    rows = _current(batch.select(list(columns.values())).rename_columns(list(columns)))
+    outright = _outright(rows, encoded=encoded)
+    if outright is not None:
+        yield outright
         return
-    with ThreadPoolExecutor(_LOOKUPS) as pool:
-        yield from pool.map(lambda ref: ref if ref.version else _look_up(ref.uri, ref.size), current)
+    current = [_reference(row, base, encoded=encoded) for row in rows.to_pylist()]
+    if not all(ref.version for ref in current):
+        with ThreadPoolExecutor(_LOOKUPS) as pool:
+            current = list(pool.map(lambda ref: ref if ref.version else _look_up(ref.uri, ref.size), current))
+    yield from tabulate(current)
+
+
+def _current(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Leave out versions that are not the latest, and delete markers."""
+    no = pa.array(_FALSE)
+    for name, keeps_no in (("latest", False), ("deleted", True)):
+        if name in rows.schema.names:
+            text = pc.utf8_lower(pc.fill_null(rows[name].cast(pa.string()), "unknown"))
+            says_no = pc.is_in(text, value_set=no)
+            rows = rows.filter(says_no if keeps_no else pc.invert(says_no))
+    return rows
+
+
+def _outright(rows: pa.RecordBatch, *, encoded: bool) -> pa.RecordBatch | None:
+    """Return the references of rows that all state a whole address and an etag or a token, or None.
+
+    It gives what `_reference` gives row by row, at a hundredth of the cost.
+    """
+    stated = {name: rows[name].cast(pa.string()) for name in rows.schema.names if name != "mtime"}
+    if "uri" in stated:
+        uri = stated["uri"]
+        sound = pc.match_substring(uri, "://")
+    else:
+        uri = pc.binary_join_element_wise(pa.scalar("s3:/"), stated["bucket"], stated["key"], "/")
+        sound = pc.invert(pc.match_substring_regex(stated["key"], "[%+]")) if encoded else pc.is_valid(uri)
+    said = stated.get("token", stated.get("etag"))
+    if said is None or not pc.all(pc.fill_null(pc.and_(sound, pc.not_equal(said, "")), False)).as_py():
+        return None
+    if "token" not in stated:
+        bare = pc.replace_substring_regex(pc.utf8_trim_whitespace(said), '^"|"$', "")
+        said = pc.binary_join_element_wise(pa.scalar("etag"), bare, ":")
+    size = stated.get("size", pa.nulls(len(uri), pa.string()))
+    try:
+        size = pc.if_else(pc.equal(size, ""), None, size).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    return pa.RecordBatch.from_arrays([uri, said, size], schema=LISTED)
 
 
 def _recognise(names: Sequence[str]) -> dict[str, str]:
@@ -117,11 +159,6 @@ def _recognise(names: Sequence[str]) -> dict[str, str]:
         for column, aliases in _COLUMNS.items()
         if any(alias in plain for alias in aliases)
     }
-
-
-def _outdated(row: dict[str, Any]) -> bool:
-    stale = str(row.get("latest", "true")).lower() in _FALSE
-    return stale or str(row.get("deleted", "false")).lower() not in _FALSE
 
 
 def _reference(row: dict[str, Any], base: str, *, encoded: bool) -> ImageRef:

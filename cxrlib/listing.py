@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any, Final
 
 import pyarrow as pa
@@ -11,13 +10,12 @@ from fsspec import AbstractFileSystem
 
 from cxrlib import filesystems, inventory
 from cxrlib.errors import UsageError
-from cxrlib.planning import LISTED
+from cxrlib.listed import references, tabulate
 from cxrlib.types import ImageRef
 
 #: Says that what follows is an inventory, whatever it is called.
 INVENTORY_PREFIX: Final = "inventory:"
 _INVENTORY_SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
-_BATCH: Final = 65_536
 _WEB: Final = ("http://", "https://")
 
 
@@ -35,26 +33,24 @@ def list_sources(sources: Sequence[str]) -> Iterator[ImageRef]:
     UsageError
         A source cannot be read or lists nothing; says which, and what was tried.
     """
+    for batch in list_batches(sources):
+        yield from references(batch)
+
+
+def list_batches(sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield what `list_sources` does as batches of schema `cxrlib.listed.LISTED`; raises what that raises."""
     if not sources:
         raise UsageError("expected at least one source: a file, a folder, a glob, a bucket prefix or an inventory")
     for source in sources:
         count = 0
-        for ref in _guarded(source):
-            count += 1
-            yield ref
+        for batch in _guarded(source):
+            count += batch.num_rows
+            yield batch
         if not count:
             raise UsageError(f"the source {source} lists no object; {_tried(source)}")
 
 
-def list_batches(sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield what `list_sources` does as batches of schema `cxrlib.planning.LISTED`; raises what that raises."""
-    refs = list_sources(sources)
-    while batch := list(islice(refs, _BATCH)):
-        columns = zip(*((ref.uri, ref.version, ref.size) for ref in batch), strict=True)
-        yield pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, LISTED, strict=True)], schema=LISTED)
-
-
-def _guarded(source: str) -> Iterator[ImageRef]:
+def _guarded(source: str) -> Iterator[pa.RecordBatch]:
     try:
         yield from _list(source)
     except UsageError:
@@ -69,25 +65,31 @@ def _guarded(source: str) -> Iterator[ImageRef]:
         raise UsageError(f"the source {source} cannot be listed ({type(error).__name__}); {_tried(source)}") from error
 
 
-def _list(source: str) -> Iterator[ImageRef]:
+def _list(source: str) -> Iterator[pa.RecordBatch]:
     if source.startswith(INVENTORY_PREFIX):
         yield from inventory.read_inventory(source.removeprefix(INVENTORY_PREFIX))
         return
     place, path = filesystems.mount(source)
     with place.reading() as filesystem:
         info = _info(filesystem, path) if path else None
-        if info is not None and info["type"] == "file":
-            if path.endswith(_INVENTORY_SUFFIXES):
-                yield from inventory.read_inventory(source)
-            else:
-                yield reference(filesystem, path, info, source)
-        elif info is None and _is_glob(source):
-            found = filesystem.glob(path, detail=True)
-            for name in sorted(found):
-                if found[name]["type"] == "file" and not _hidden(name, path):
-                    yield reference(filesystem, name, found[name], source)
+        is_file = info is not None and info["type"] == "file"
+        if is_file and path.endswith(_INVENTORY_SUFFIXES):
+            yield from inventory.read_inventory(source)
         else:
-            yield from _walk(filesystem, path, source)
+            yield from tabulate(_found(filesystem, path, source, info))
+
+
+def _found(filesystem: AbstractFileSystem, path: str, source: str, info: dict[str, Any] | None) -> Iterator[ImageRef]:
+    """Yield what stands at `path`, matches it, or lies below it."""
+    if info is not None and info["type"] == "file":
+        yield reference(filesystem, path, info, source)
+    elif info is None and _is_glob(source):
+        found = filesystem.glob(path, detail=True)
+        for name in sorted(found):
+            if found[name]["type"] == "file" and not _hidden(name, path):
+                yield reference(filesystem, name, found[name], source)
+    else:
+        yield from _walk(filesystem, path, source)
 
 
 def _info(filesystem: AbstractFileSystem, path: str) -> dict[str, Any] | None:

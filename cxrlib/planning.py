@@ -21,11 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cxrlib.filesystems import CONTENT_VERSION
+from cxrlib.listed import LISTED
 from cxrlib.plan import ROW_GROUP, Chunk, Summary
 from schemas import PLAN, Disposition
 
-#: What a listing is given as.
-LISTED: Final = pa.schema([("uri", pa.string()), ("version", pa.string()), ("size", pa.int64())])
 #: What an object and a version are told by where only equality counts. The separator stands in no store's keys.
 KEY: Final = "md5_number(uri || chr(31) || version)"
 #: Memory that DuckDB takes before it spills.
@@ -104,7 +103,7 @@ def drafted(
     Parameters
     ----------
     listed : iterable of pa.RecordBatch
-        Of schema `LISTED`, as listed; of a uri that comes twice the first counts.
+        Of schema `cxrlib.listed.LISTED`, as listed; of a uri that comes twice the first counts.
     fill_ledger : callable
         Makes the table ``ledger`` in a database (`cxrlib.ledger.fill_ledger`), for the same two digests.
     chunk_size : int

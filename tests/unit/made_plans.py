@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
 from cxrlib.ledger import LEDGER
-from cxrlib.planning import KEY, LISTED, Draft, drafted
+from cxrlib.listed import tabulate
+from cxrlib.planning import KEY, Draft, drafted
 from cxrlib.types import ImageRef
 
 NO_LEDGER = LEDGER.empty_table()
@@ -33,7 +33,7 @@ def draft_of(
         database.register("given", ledger)
         database.execute(f"create table ledger as select {KEY} as key, settled, stands, attempts from given")  # noqa: S608
 
-    listed = _batches(iter(refs), batch)
+    listed = tabulate(refs, batch)
     with drafted(
         listed, fill, chunk_size=chunk_size, bundle_digest=bundle_digest, config_digest=config_digest
     ) as draft:
@@ -44,9 +44,3 @@ def make_plan(refs: Iterable[ImageRef], ledger: pa.Table = NO_LEDGER, **settings
     """Return the plan that `draft_of` gives as one table."""
     with draft_of(refs, ledger, **settings) as draft:
         return pa.concat_tables(draft.tables()).combine_chunks()
-
-
-def _batches(refs: Iterator[ImageRef], size: int) -> Iterator[pa.RecordBatch]:
-    while some := list(islice(refs, size)):
-        columns = zip(*((ref.uri, ref.version, ref.size) for ref in some), strict=True)
-        yield pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, LISTED, strict=True)], schema=LISTED)

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cxrlib.filesystems import CONTENT_VERSION
+from cxrlib.listed import LISTED
 from cxrlib.plan import PlanHeader
-from cxrlib.planning import LISTED
 from cxrlib.types import ImageRef
 from schemas import PLAN, Disposition
 

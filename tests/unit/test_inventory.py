@@ -10,9 +10,13 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cxrlib import inventory
 from cxrlib.errors import UsageError
 from cxrlib.inventory import read_inventory
+from cxrlib.listed import references
 from cxrlib.listing import list_sources
 from cxrlib.types import ImageRef
 
@@ -85,6 +89,49 @@ def test_keys_of_an_s3_inventory_are_decoded_and_old_versions_passed_over(monkey
     assert list(list_sources(["inventory:memory://s3i/manifest.json"])) == [
         ImageRef("s3://b/a/one film.dcm", "etag:00aa", 10)
     ]
+
+
+_STORED = {"token": "version_token", "latest": "IsLatest", "deleted": "IsDeleteMarker"}
+_ADDRESSES = ["s3://b/a b.dcm", "sub/x.dcm", "/root/y.dcm", "s3://b/ü.dcm"]
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "uri": st.sampled_from(_ADDRESSES),
+                "bucket": st.just("b"),
+                "key": st.sampled_from(["a.dcm", "a%20b", "a+b"]),
+                "size": st.sampled_from(["", "0", "10", " 7"]),
+                "etag": st.sampled_from(['"00aa"', "00aa", ' "0-1" ', ""]),
+                "mtime": st.just("2026-08-01T00:00:00Z"),
+                "token": st.sampled_from(["mtime:1", "etag:00", ""]),
+                "latest": st.sampled_from(["true", "TRUE", "false", "0", ""]),
+                "deleted": st.sampled_from(["false", "", "true"]),
+            }
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sets(st.sampled_from(["size", "token", "etag", "latest", "deleted"])),
+    st.booleans(),
+    st.booleans(),
+)
+def test_columns_are_read_as_rows_are(
+    rows: list[dict[str, str]], left_out: set[str], by_key: bool, encoded: bool
+) -> None:
+    dropped = left_out | ({"uri"} if by_key else {"bucket", "key"})
+    rows = [{name: value for name, value in row.items() if name not in dropped} for row in rows]
+    batch = pa.RecordBatch.from_pylist([{_STORED.get(name, name): row[name] for name in row} for row in rows])
+    read = [ref for part in inventory._listed(batch, "list", "s3://base", encoded=encoded) for ref in references(part)]
+    kept = [
+        row
+        for row in rows
+        if row.get("latest", "true").lower() not in ("false", "0", "")
+        and row.get("deleted", "false").lower() in ("false", "0", "")
+    ]
+    expected = [inventory._reference(row, "s3://base", encoded=encoded) for row in kept]
+    assert [(ref, ref.size) for ref in read] == [(ref, ref.size) for ref in expected]
 
 
 @pytest.mark.parametrize("content", ["name,age\nx,1\n", "", "just text\n"])
