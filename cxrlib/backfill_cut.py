@@ -12,8 +12,9 @@ dots as in a UID, are no date. What has none comes last, in either order.
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -22,13 +23,13 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cxrlib.errors import UsageError
 from cxrlib.filesystems import CONTENT_VERSION
-from cxrlib.listing import list_sources
+from cxrlib.listing import list_batches
 from cxrlib.store import Store
-from cxrlib.types import ImageRef
 from schemas import Cut, CutBy, Order, PartEntry
 from schemas.backfill import INVENTORY
 
@@ -36,7 +37,6 @@ from schemas.backfill import INVENTORY
 MAX_PARTS: Final = 10_000
 #: Memory that DuckDB takes before it spills.
 _MEMORY: Final = "1GB"
-_BATCH: Final = 65_536
 _UNDATED: Final = "undated"
 _NO_FOLDER: Final = "(no folder)"
 _MONTH: Final = "(0[1-9]|1[0-2])"
@@ -126,7 +126,7 @@ def cut_archive(sources: Sequence[str], store: Store, cut: Cut) -> Iterator[CutA
     """
     with tempfile.TemporaryDirectory(prefix="cxr-backfill-") as folder:
         spool = Path(folder) / "listed.parquet"
-        listed = _spool(list_sources(sources), f"{store.root}/", spool)
+        listed = _spool(list_batches(sources), f"{store.root}/", spool)
         if listed == 0:
             raise UsageError("the sources list no object outside the results root; nothing is there to be scored")
         with duckdb.connect(
@@ -136,28 +136,16 @@ def cut_archive(sources: Sequence[str], store: Store, cut: Cut) -> Iterator[CutA
             yield CutArchive(database, cut, listed)
 
 
-def _spool(refs: Iterator[ImageRef], inside: str, path: Path) -> int:
-    """Write the references to a file as they come, and count them."""
+def _spool(batches: Iterable[pa.RecordBatch], inside: str, path: Path) -> int:
+    """Write what was listed, and is not `inside`, to a file as it comes; return how much that is."""
     listed = 0
     schema = INVENTORY.append(pa.field("place", pa.int64()))
-    rows: list[tuple[str, str, int | None, int]] = []
     with pq.ParquetWriter(path, schema) as writer:
-
-        def flush() -> None:
-            columns = zip(*rows, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            writer.write_batch(pa.record_batch(arrays, schema))
-            rows.clear()
-
-        for ref in refs:
-            if ref.uri.startswith(inside):
-                continue
-            rows.append((ref.uri, ref.version, ref.size, listed))
-            listed += 1
-            if len(rows) == _BATCH:
-                flush()
-        if rows:
-            flush()
+        for batch in batches:
+            kept = batch.filter(pc.invert(pc.starts_with(batch["uri"], inside)))
+            places = pa.array(range(listed, listed + kept.num_rows), pa.int64())
+            writer.write_batch(pa.record_batch([kept["uri"], kept["version"], kept["size"], places], schema=schema))
+            listed += kept.num_rows
     return listed
 
 
@@ -192,6 +180,8 @@ def _cut(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
         from labelled
         """  # noqa: S608
     )
+    count = database.execute("select count(*) from placed").fetchall()[0][0]
+    part_size = cut.part_size if cut.parts is None else math.ceil(count / cut.parts)
     # A copy takes the place of the first of its kind, and so its part.
     database.execute(
         """
@@ -211,7 +201,7 @@ def _cut(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
         from led join starts on led.label is not distinct from starts.label
         order by part
         """,
-        {"content": CONTENT_VERSION, "part_size": cut.part_size},
+        {"content": CONTENT_VERSION, "part_size": part_size},
     )
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.fields import field, versioned
 
@@ -55,6 +55,8 @@ class Cut(BaseModel):
     part_size : int
         Most objects of a part; what one value of `by` holds beyond it is cut again. Copies of one object stay
         together, so that a part may hold a few more.
+    parts : int or None
+        Parts in all, of equal size, in place of `part_size`; where it is cut by count.
     depth : int
         Folders below the source that make a prefix.
     order : Order
@@ -63,9 +65,16 @@ class Cut(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: CutBy = CutBy.COUNT
-    part_size: int = 50_000
-    depth: int = 1
+    part_size: int = Field(default=50_000, ge=1)
+    parts: int | None = Field(default=None, ge=1)
+    depth: int = Field(default=1, ge=1)
     order: Order = Order.NEWEST
+
+    @model_validator(mode="after")
+    def _parts_are_counted(self) -> Cut:
+        if self.parts is not None and self.by is not CutBy.COUNT:
+            raise ValueError(f"a number of parts can be given where they are cut by count; met {self.by.value}")
+        return self
 
 
 class PartEntry(BaseModel):

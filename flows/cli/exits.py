@@ -21,4 +21,4 @@ class Exit(IntEnum):
     USAGE = 2, "The command was not asked for rightly: an unknown option, a source that cannot be listed."
     RETRYABLE = 3, "It ran, but some objects failed in a way that another run may heal; run it again."
     BUSY = 4, "Another run under the same bundle and settings is busy in the results root: nothing was done."
-    INTERRUPTED = 130, "Stopped by Ctrl-C; what was settled is kept."
+    INTERRUPTED = 130, "Stopped by Ctrl-C, or paused; what was settled is kept."

@@ -16,6 +16,7 @@ from flows.cli.exits import Exit
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "score": ("flows.cli.score:score", "Score every chest film under SOURCES into Parquet."),
     "nightly": ("flows.cli.nightly:nightly", "The same as a Prefect flow: retried, verified, reported."),
+    "backfill": ("flows.cli.backfill:backfill", "Score an archive of any size in parts: paused, resumed, estimated."),
     "verify": ("flows.cli.verify:verify", "Check that nothing listed was lost in a results root."),
     "demo": ("flows.cli.demo:demo", "See it all work on synthetic films in a stand-in bucket."),
     "phantom": ("flows.cli.phantom:phantom", "Write synthetic chest films with known truth."),

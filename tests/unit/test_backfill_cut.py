@@ -9,6 +9,7 @@ import pyarrow.csv as pa_csv
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from cxrlib import backfill_cut
 from cxrlib.backfill_cut import Work, cut_archive
@@ -81,6 +82,18 @@ def test_parts_by_count_follow_the_dates_and_are_called_by_them(tmp_path: Path) 
     parts = cut_of(tmp_path, *uris, part_size=4)
     assert [(label, len(held)) for label, held in parts] == [("2021 to 2022", 4), ("2020 to 2021", 4), ("2020", 1)]
     assert parts[0][1] == [uris[5], uris[6], uris[7], uris[8]]
+
+
+def test_archive_is_cut_into_so_many_parts_of_one_size(tmp_path: Path) -> None:
+    parts = cut_of(tmp_path, *(f"s3://pacs/f{film}.dcm" for film in range(10)), parts=4)
+    assert [(label, len(held)) for label, held in parts] == [
+        ("undated (1 of 4)", 3),
+        ("undated (2 of 4)", 3),
+        ("undated (3 of 4)", 3),
+        ("undated (4 of 4)", 1),
+    ]
+    with pytest.raises(ValidationError, match="cut by count; met month"):
+        Cut(by=CutBy.MONTH, parts=4)
 
 
 def test_large_month_is_cut_again(tmp_path: Path) -> None:
