@@ -1,0 +1,153 @@
+"""On what a figure was measured, and what a command costs: wall and processor seconds, and peak memory of its tree."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PACKAGES: Final = (
+    "torch",
+    "apache-beam",
+    "ray",
+    "pydicom",
+    "opencv-python-headless",
+    "imagecodecs",
+    "duckdb",
+    "pyarrow",
+)
+_POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a command took.
+
+    Attributes
+    ----------
+    seconds, cpu_seconds : float
+        By the clock; and of processors, all of the command's processes together.
+    peak_mib : float
+        Largest sum of the resident memory of all its processes, looked at twenty times a second; pages that processes
+        share count in each.
+    output : str
+        What it wrote to its standard output.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    output: str
+
+
+def cost_of(command: Sequence[str], *, environment: Mapping[str, str] | None = None, timeout_s: float = 7200) -> Cost:
+    """Run a command in a process group of its own, and measure it.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        It failed; its standard error goes to ours.
+    subprocess.TimeoutExpired
+        It did not end in time, and was killed with all its children.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, **(environment or {})}
+    )
+    expired = threading.Event()
+
+    def end() -> None:
+        expired.set()
+        os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(timeout_s, end)
+    timer.start()
+    memory = _Memory(process.pid)
+    memory.start()
+    try:
+        output = process.stdout.read() if process.stdout else ""
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+    finally:
+        timer.cancel()
+        memory.end()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if expired.is_set():
+        raise subprocess.TimeoutExpired(list(command), timeout_s)
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, list(command), output)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, memory.peak / 2**20, output)
+
+
+class _Memory(threading.Thread):
+    """Watches the resident memory of a process and of all that descend from it."""
+
+    def __init__(self, root: int) -> None:
+        super().__init__(daemon=True)
+        self._root = root
+        self._ended = threading.Event()
+        self.peak = 0
+
+    def run(self) -> None:
+        page = os.sysconf("SC_PAGE_SIZE")
+        while not self._ended.wait(_POLL_S):
+            self.peak = max(self.peak, page * sum(_resident(process) for process in _tree(self._root)))
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def _tree(root: int) -> set[int]:
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found = {root}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _resident(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+
+
+def describe() -> dict[str, str]:
+    """Return the machine and the versions that a figure is of."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory_gib": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f}",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
