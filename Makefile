@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cluster test-systems lint train-default report-default readme lock clean
+.PHONY: help install demo test test-backfill test-cluster test-systems lint train-default report-default readme lock clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ lint: $(STAMP)  ## Style, format and types.
 
 test: lint  ## Lint, then every test.
 	$(BIN)/pytest
+
+test-backfill: $(STAMP)  ## Backfill small phantoms in 20 parts: estimated, killed, resumed; FILMS=20000 for the full count.
+	$(BIN)/pytest -m backfill -s tests/backfill
 
 test-cluster: $(STAMP)  ## Test against a real S3 server and Beam's job server, built with Go; Linux.
 	$(BIN)/python -m infra.services

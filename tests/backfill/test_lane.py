@@ -1,0 +1,177 @@
+"""A backfill of many small films by the default bundle: estimated, shown, killed three times, resumed, and whole.
+
+``make test-backfill`` runs it with 1,000 films; ``FILMS=20000`` for the full count. The estimate is held to 15 percent
+of the real duration, which needs a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cxrlib.backfill import part_states, require_backfill
+from cxrlib.store import Store
+from cxrlib.verify import verify
+from flows.backfill_report import BackfillTotals
+from tests.backfill.films import write_films
+from tests.pipeline.trees import objects
+
+pytestmark = pytest.mark.backfill
+
+ROOT = Path(__file__).parents[2]
+FILMS = int(os.environ.get("FILMS", "1000"))
+PARTS = 20
+PARALLEL = int(os.environ.get("PARALLEL", "2"))
+KILLS = 3
+TOLERANCE = 0.15
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "flows.cli.main", "backfill", *arguments]
+
+
+def start_arguments(lane: Lane, out: Path) -> list[str]:
+    return [str(lane.films), "--out", str(out), "--id", "archive", "--parts", str(PARTS), "--parallel", str(PARALLEL)]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The archive, what was estimated, and a backfill of it that nothing disturbed."""
+
+    folder: Path
+    forecast: dict[str, Any]
+    seconds: float
+    screen: str
+
+    @property
+    def films(self) -> Path:
+        return self.folder / "films"
+
+    @property
+    def whole(self) -> Path:
+        return self.folder / "whole"
+
+
+@pytest.fixture(scope="module")
+def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
+    folder = tmp_path_factory.mktemp("backfill")
+    began = time.monotonic()
+    size = write_films(folder / "films", FILMS)
+    print(f"\n{FILMS} films, {size / 2**20:.0f} MiB, were made in {time.monotonic() - began:.0f} s")
+    empty = Lane(folder, {}, 0.0, "")
+    dry = subprocess.run(
+        command(*start_arguments(empty, empty.whole), "--dry-run", "--json"),
+        cwd=ROOT,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    began = time.monotonic()
+    code, screen = on_a_terminal(command(*start_arguments(empty, empty.whole)))
+    seconds = time.monotonic() - began
+    assert code == 0, screen[-2000:]
+    yield Lane(folder, json.loads(dry.stdout), seconds, screen)
+
+
+def on_a_terminal(arguments: list[str]) -> tuple[int, str]:
+    """Run a command on a terminal of its own, 120 columns wide; return its exit code and all that was shown."""
+    ours, theirs = pty.openpty()
+    shown: list[bytes] = []
+
+    def read() -> None:
+        try:
+            while data := os.read(ours, 65_536):
+                shown.append(data)
+        except OSError:  # the other end is closed
+            return
+
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    child = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    reader = threading.Thread(target=read)
+    reader.start()
+    code = child.wait()
+    reader.join(10)
+    os.close(ours)
+    return code, b"".join(shown).decode(errors="replace")
+
+
+def test_estimate_is_within_fifteen_percent_of_the_real_duration(lane: Lane) -> None:
+    assert sum(part["to_score"] for part in lane.forecast["parts"]) == FILMS
+    assert len(lane.forecast["parts"]) == PARTS
+    estimated = lane.forecast["seconds"]
+    off = estimated / lane.seconds - 1
+    print(
+        f"\nestimated {estimated:.0f} s, took {lane.seconds:.0f} s ({100 * off:+.1f} %), {FILMS / lane.seconds:.1f} "
+        f"films/s; pace {lane.forecast['pace']} of {lane.forecast['sampled']} films"
+    )
+    assert abs(off) <= TOLERANCE
+
+
+def test_terminal_shows_a_live_table_of_the_parts(lane: Lane) -> None:
+    plain = _CONTROL.sub("", lane.screen)
+    assert re.search(rf"parts: \d+ done, {PARALLEL} running, 0 failed, \d+ left; \d+ of {FILMS} films", plain)
+    assert re.search(r"films/s, (\d+ min )?\d+ s left", plain)
+    last = plain[plain.rindex("parts: ") :]
+    assert last.startswith(f"parts: {PARTS} done, 0 running, 0 failed, 0 left; {FILMS} of {FILMS} films")
+    assert last.count(" done ") >= PARTS
+    print("\n" + last)
+
+
+def test_backfill_killed_three_times_is_byte_equal_to_one_that_was_not(lane: Lane) -> None:
+    out = lane.folder / "killed"
+    seed = random.SystemRandom().randrange(10**6)
+    chance = random.Random(seed)
+    arguments = command(*start_arguments(lane, out))
+    for kill in range(KILLS):
+        driver = subprocess.Popen([*arguments, "--quiet"], cwd=ROOT)
+        wait = lane.seconds * chance.uniform(0.1, 0.3)
+        with pytest.raises(subprocess.TimeoutExpired):
+            driver.wait(wait)
+        driver.send_signal(signal.SIGKILL)  # its parts have process groups of their own, and must end all the same
+        driver.wait()
+        settled = sum(1 for _ in (out / "scores").rglob("part-*.parquet"))
+        print(f"\nkill {kill + 1} (seed {seed}) after {wait:.0f} s: {settled} chunks are settled")
+        planned = (out / "_backfills" / "archive" / "backfill.json").exists()
+        arguments = command("resume", "archive", "--out", str(out), "--parallel", str(PARALLEL))
+        assert planned, "the first kill came before the archive was cut"
+    done = subprocess.run([*arguments, "--json"], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
+    totals = json.loads(done.stdout)
+    assert (totals["done"], totals["listed"], totals["scored"] + totals["rejected"]) == (PARTS, FILMS, FILMS)
+    assert objects(out) == objects(lane.whole)
+    report = verify(str(out))
+    assert (report.ok, report.runs, report.open_runs) == (True, PARTS, ())
+    assert report.score_rows + report.reject_rows == len(pd.read_parquet(out / "scores")) + report.reject_rows == FILMS
+
+
+def test_show_and_verify_agree_with_what_is_stored(lane: Lane) -> None:
+    store = Store.at(str(lane.whole))
+    manifest = require_backfill(store, "archive")
+    totals = BackfillTotals.of(manifest, part_states(store, manifest))
+    report = verify(str(lane.whole))
+    shown = subprocess.run(
+        command("show", "archive", "--out", str(lane.whole), "--json"),
+        cwd=ROOT,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    assert json.loads(shown.stdout) == totals.model_dump(mode="json")
+    sums = (totals.listed, totals.scored, totals.rejected, totals.duplicate, totals.settled_before)
+    assert sums == (report.listed, report.scored, report.rejected, report.duplicate, report.settled_before)
