@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-backfill test-cluster test-systems lint train-default report-default readme lock clean
+.PHONY: help install demo test test-backfill test-cluster test-compile test-systems lint train-default report-default readme lock clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,12 +39,17 @@ test: lint  ## Lint, then every test.
 test-backfill: $(STAMP)  ## Backfill small phantoms in 20 parts: estimated, killed, resumed; FILMS=20000 for the full count.
 	$(BIN)/pytest -m backfill -s tests/backfill
 
-test-cluster: $(STAMP)  ## Test against a real S3 server and Beam's job server, built with Go; Linux.
-	$(BIN)/python -m infra.services
+test-cluster: $(STAMP)  ## Test on real servers: S3, Flink, Prefect (Linux; Go, Java, Maven).
+	$(BIN)/python -m infra.programs
 	infra/isolated.sh $(BIN)/pytest -m cluster tests/cluster
 
+test-compile: $(STAMP)  ## Compile each network by torch.compile and compare (minutes; a C++ compiler).
+	@command -v "$${CXX:-g++}" > /dev/null || { \
+	  echo "A C++ compiler is needed: g++, or the one that CXX names." >&2; exit 1; }
+	$(BIN)/pytest -m compile tests/golden
+
 test-systems: $(STAMP)  ## Train each paper's system shortened, measure it, and score phantoms (ten minutes; real films).
-	$(BIN)/pytest -m systems
+	$(BIN)/pytest -m systems tests/systems
 
 train-default: $(STAMP)  ## Rebuild the default model bundle, its measured figures and its report (hours on a CPU); DATA=folder.
 	$(BIN)/cxr train default --data $(DATA) --out cxrlib/models/default

@@ -1,72 +1,33 @@
-"""Servers of the cluster lane, on the loopback address alone: an S3 server, Beam's job server, a pool of SDK workers.
+"""Servers of the cluster lane: an S3 server with accounts, and a pool of SDK workers.
 
-``python -m infra.services`` builds the two that are written in Go (versitygw and Beam's Prism) from the Go module
-proxy into build/bin. Prism listens on every address of the machine, so it is started only where the loopback address
-is the only one: ``infra/isolated.sh COMMAND...`` runs a command in a network of its own that has no other.
+Each listens at the one address that it is given, and ends with the block that it was started for.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-BINARIES: Final = ROOT / "build" / "bin"
-#: Program and the Go package, with its version, that it is built from. Prism is of the version of Beam in use.
-PROGRAMS: Final = {
-    "versitygw": "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
-    "prism": "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0",
-}
+from infra.programs import program
+
 HOST: Final = "127.0.0.1"
-READY_S: Final = 30.0
-_BUILT: Final = BINARIES / "built.json"
+#: A machine that does much else takes a minute to start a JVM.
+READY_S: Final = 240.0
+#: State of a socket that listens, in /proc/net/tcp (proc(5)).
+_LISTENING: Final = "0A"
 
 
 class ServiceError(RuntimeError):
-    """A server cannot be built or started here."""
-
-
-def build() -> None:
-    """Build the programs that are not there yet, or are of another version.
-
-    Raises
-    ------
-    ServiceError
-        Go is not installed, or a build fails.
-    """
-    built = json.loads(_BUILT.read_text()) if _BUILT.exists() else {}
-    for name, package in PROGRAMS.items():
-        if built.get(name) == package and (BINARIES / name).exists():
-            continue
-        if shutil.which("go") is None:
-            raise ServiceError(f"expected Go (the program go) on the path, to build {package}; met none")
-        sys.stdout.write(f"building {package}\n")
-        sys.stdout.flush()
-        done = subprocess.run(["go", "install", package], env={**os.environ, "GOBIN": str(BINARIES)}, check=False)  # noqa: S603, S607
-        if done.returncode:
-            raise ServiceError(f"expected go install to build {package}; met exit code {done.returncode}")
-        built[name] = package
-        _BUILT.write_text(json.dumps(built))
-
-
-def program(name: str) -> str:
-    """Return the path of a built program."""
-    path = BINARIES / name
-    if not path.exists():
-        raise ServiceError(f"expected {path.relative_to(ROOT)}; met none: run python -m infra.services first")
-    return str(path)
+    """A server cannot be started here."""
 
 
 @dataclass(slots=True)
@@ -81,33 +42,55 @@ class Service:
         Takes stdout and stderr.
     environment : mapping of str to str
         On top of this process' own.
+    host : str
+        Address it listens at.
+    cwd : Path, optional
+        Folder it works in; that of its log where it is not given.
     """
 
     command: tuple[str, ...]
     port: int
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    host: str = HOST
+    cwd: Path | None = None
     _process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
         """Return ``host:port``."""
-        return f"{HOST}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> None:
         """Start the server and wait until it listens."""
+        self.launch()
+        self.await_ready()
+
+    def launch(self) -> None:
+        """Start the server."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 self.command,
                 env={**os.environ, **self.environment},
-                cwd=self.log.parent,
+                cwd=self.cwd or self.log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def await_ready(self) -> None:
+        """Wait until the server listens.
+
+        Raises
+        ------
+        ServiceError
+            It ended, or does not listen in time.
+        """
+        if self._process is None:
+            raise ServiceError(f"expected {self.command[0]} to be started")
         deadline = time.monotonic() + READY_S
-        while not _listens(self.port):
+        while self._process.poll() is not None or not _listens(self._process.pid, self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise ServiceError(f"expected {self.command[0]} to listen at {self.address}; see {self.log.name}")
@@ -158,58 +141,29 @@ class ObjectStore:
 
 
 @contextmanager
-def object_store(folder: Path) -> Iterator[ObjectStore]:
+def object_store(folder: Path, host: str = HOST) -> Iterator[ObjectStore]:
     """Serve the buckets below ``folder/buckets`` with credentials made up for the occasion."""
     port, key, secret = free_port(), f"owner-{secrets.token_hex(4)}", secrets.token_hex(16)
     for name in ("buckets", "accounts"):
         (folder / name).mkdir(parents=True)
-    options = ("--port", f"{HOST}:{port}", "--quiet", "--iam-dir", str(folder / "accounts"))
+    options = ("--port", f"{host}:{port}", "--quiet", "--iam-dir", str(folder / "accounts"))
     service = Service(
         (program("versitygw"), *options, "posix", str(folder / "buckets")),
         port,
         folder / "s3.log",
         {"ROOT_ACCESS_KEY_ID": key, "ROOT_SECRET_ACCESS_KEY": secret},
+        host,
     )
     owner = {
-        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
+        "AWS_ENDPOINT_URL": f"http://{service.address}",
         "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": HOST,
+        "NO_PROXY": host,
     }
-    with _running(service):
+    with running(service):
         yield ObjectStore(service, owner)
-
-
-@contextmanager
-def job_server(folder: Path) -> Iterator[Service]:
-    """Run Beam's job server, Prism; its log is ``folder/prism.log``.
-
-    Raises
-    ------
-    ServiceError
-        There is another address than the loopback one, and Prism would listen there too.
-    """
-    others = [name for _, name in socket.if_nameindex() if name != "lo"]
-    if others:
-        raise ServiceError(f"expected no network but lo; met {', '.join(others)}: run by infra/isolated.sh")
-    port = free_port()
-    command = (program("prism"), f"-job_port={port}", "-serve_http=false", "-log_kind=json")
-    service = Service(command, port, folder / "prism.log")
-    with _running(service):
-        yield service
-
-
-@contextmanager
-def worker_pool(folder: Path, environment: Mapping[str, str]) -> Iterator[Service]:
-    """Run a pool of SDK workers of this environment, in a folder of its own; its log is ``folder/pool.log``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    command = (sys.executable, "-m", "pipelines.pool", f"--port={port}", f"--host={HOST}")
-    service = Service(command, port, folder / "pool.log", environment)
-    with _running(service):
-        yield service
 
 
 def free_port() -> int:
@@ -220,7 +174,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def _running(service: Service) -> Iterator[None]:
+def running(service: Service) -> Iterator[None]:
+    """Start a server for as long as the block lasts."""
     service.start()
     try:
         yield
@@ -228,24 +183,13 @@ def _running(service: Service) -> Iterator[None]:
         service.stop()
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex((HOST, port)) == 0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Build what is missing."""
-    if arguments:
-        sys.stderr.write("usage: python -m infra.services\n")
-        return 2
-    try:
-        build()
-    except ServiceError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _listens(process: int, port: int) -> bool:
+    """Whether anybody in the network that a process is in listens at a port."""
+    wanted = f"{port:04X}"
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+                local, state = line.split()[1], line.split()[3]
+                if state == _LISTENING and local.endswith(f":{wanted}"):
+                    return True
+    return False

@@ -1,9 +1,8 @@
-"""An S3 server with credentials, Beam's job server and a pool of SDK workers: started once for all tests here."""
+"""An S3 server with accounts and a Flink cluster of two machines: started once for all tests here."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,10 @@ import pytest
 import s3fs
 
 from cxrlib.bundle import load_bundle, write_bundle
-from infra.services import ObjectStore, job_server, object_store, worker_pool
-from tests.cluster.lane import BUNDLE, Lane, run_cxr
+from infra.flink import cluster
+from infra.hosts import Host, hosts
+from infra.services import ObjectStore, object_store
+from tests.cluster.lane import BUNDLE, Lane
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,8 +31,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def objects(home: Path) -> Iterator[ObjectStore]:
-    with object_store(home / "store") as store:
+def network() -> Iterator[tuple[Host, ...]]:
+    """This process' own host, and two more."""
+    with hosts(2) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def objects(home: Path, network: tuple[Host, ...]) -> Iterator[ObjectStore]:
+    with object_store(home / "store", network[0].address) as store:
         yield store
 
 
@@ -82,24 +90,21 @@ def _acting(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.fixture(scope="session")
-def lane(home: Path, objects: ObjectStore, scorer: dict[str, str]) -> Iterator[Lane]:
-    """Films and a bundle in their buckets, a job server, and a pool that knows the account that scores."""
-    # Nothing but the package itself is shared with the workers: they have another home and another working folder.
-    workers = {**scorer, "HOME": str(home / "worker"), "CXR_RUN__FETCH_ATTEMPTS": "4"}
+def bundle(objects: ObjectStore, scorer: dict[str, str]) -> None:
+    """The bundle that ships, in its bucket."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in objects.owner.items():
             patch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()
-        bundle = load_bundle("default")
-        write_bundle(BUNDLE, bundle.card, bundle.files)
-        for prefix, count, bad in (("many", 500, 20), ("few", 110, 10)):
-            size = ("--rows", "192", "--columns", "192")
-            made = run_cxr(
-                ("phantom", "--count", str(count), "--bad", str(bad), *size, "--out", f"s3://films/{prefix}"),
-                dict(os.environ),
-                home,
-            )
-            assert made.returncode == 0, made.stderr
+        default = load_bundle("default")
+        write_bundle(BUNDLE, default.card, default.files)
         s3fs.S3FileSystem.clear_instance_cache()
-    with job_server(home) as jobs, worker_pool(home / "worker", workers) as pool:
-        yield Lane(home, objects, scorer, workers, jobs, pool)
+
+
+@pytest.fixture(scope="session")
+def lane(
+    home: Path, network: tuple[Host, ...], objects: ObjectStore, scorer: dict[str, str], bundle: None
+) -> Iterator[Lane]:
+    """A Flink cluster whose SDK workers know the account that scores, and nothing else of this process' world."""
+    with cluster(home / "flink", network[0], network[1:], scorer) as running:
+        yield Lane(home, objects, scorer, running)

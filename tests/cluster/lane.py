@@ -13,7 +13,8 @@ from typing import Final
 
 import s3fs
 
-from infra.services import ObjectStore, Service
+from infra.flink import Cluster, Machine
+from infra.services import ObjectStore
 
 BUNDLE: Final = "s3://bundles/default"
 #: Longest that one run may take, on a machine that is busy with other things.
@@ -22,29 +23,25 @@ LIMIT_S: Final = 600
 
 @dataclass
 class Lane:
-    """The servers of the lane; `scorer` and `workers` are the environments of the command and of the workers."""
+    """The servers of the lane; `scorer` is the environment of whoever scores."""
 
     home: Path
     objects: ObjectStore
     scorer: Mapping[str, str]
-    workers: Mapping[str, str]
-    jobs: Service
-    pool: Service
+    cluster: Cluster
+
+    def make_archive(self, prefix: str, count: int, bad: int) -> None:
+        """Write small phantoms and objects that are no film below ``s3://films/<prefix>``."""
+        size = ("--rows", "192", "--columns", "192")
+        what = ("phantom", "--count", str(count), "--bad", str(bad), *size, "--out", f"s3://films/{prefix}")
+        made = run_cxr(what, {**os.environ, **self.objects.owner}, self.home)
+        assert made.returncode == 0, made.stderr
 
     def score_arguments(self, prefix: str, out: str, *, resume: bool = False, local: bool = False) -> tuple[str, ...]:
         """Return the command line that scores ``s3://films/<prefix>/films`` into ``s3://scores/<out>``."""
         what = ("--resume", "same") if resume else (f"s3://films/{prefix}/films", "--run-id", "same")
-        where = () if local else self.portable()
-        return ("score", *what, "--out", f"s3://scores/{out}", "--bundle", BUNDLE, "--chunk-size", "10", *where)
-
-    def portable(self) -> tuple[str, ...]:
-        """Return the options that send a job to the job server, to be worked on by the pool."""
-        options = (
-            f"--job_endpoint={self.jobs.address}",
-            "--environment_type=EXTERNAL",
-            f"--environment_config={self.pool.address}",
-        )
-        return ("--runner", "portable", *(f"--beam-option={option}" for option in options))
+        where = () if local else self.cluster.options(parallelism=2 * len(self.cluster.machines))
+        return ("score", *what, "--out", f"s3://scores/{out}", "--bundle", BUNDLE, "--chunk-size", "5", *where)
 
     def score(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end as the account that scores."""
@@ -83,19 +80,25 @@ class Lane:
         files.invalidate_cache()
         return files
 
-    def sdk_workers(self) -> list[int]:
-        """Return the process ids of the SDK workers that live."""
+    def sdk_workers(self, machine: Machine | None = None) -> list[int]:
+        """Return the process ids of the SDK workers that live, on all machines or on one."""
+        homes = [f"HOME={one.home}".encode() for one in self.cluster.machines if machine in (None, one)]
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
                     command = (entry / "cmdline").read_bytes().split(b"\0")
-                    environment = (entry / "environ").read_bytes()
+                    environment = (entry / "environ").read_bytes().split(b"\0")
                 except OSError:
                     continue
-                if b"pipelines.worker" in command and f"HOME={self.workers['HOME']}".encode() in environment:
+                if b"pipelines.worker" in command and any(home in environment for home in homes):
                     found.append(int(entry.name))
         return found
+
+    def jobs(self) -> int:
+        """Return how many Flink jobs are not over."""
+        overview = self.cluster.ask("/jobs/overview")["jobs"]
+        return sum(job["state"] not in {"FINISHED", "FAILED", "CANCELED"} for job in overview)
 
 
 def run_cxr(
@@ -116,7 +119,7 @@ def run_cxr(
     return done
 
 
-def until(what: Callable[[], object], *, seconds: float = 120.0) -> None:
+def until(what: Callable[[], object], *, seconds: float = 300.0) -> None:
     """Wait until `what` holds; fail where it does not in time."""
     deadline = time.monotonic() + seconds
     while not what():
