@@ -1,0 +1,44 @@
+"""Run the command as a user does, for the systems lane: to its end, or up to the moment at which it is killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.cli.exits import Exit
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the real films in {DATA.parent.name}/{DATA.name}")
+
+#: Seconds for one command; minutes on a quiet machine.
+TIMEOUT = 3600
+
+
+def cxr(*arguments: str, cwd: Path) -> str:
+    """Run a command; return what it printed, having asked that all was settled."""
+    done = subprocess.run(_command(*arguments), capture_output=True, text=True, check=False, cwd=cwd, timeout=TIMEOUT)
+    assert done.returncode == Exit.SETTLED, done.stderr
+    return done.stdout
+
+
+def cxr_killed(*arguments: str, cwd: Path, when: Callable[[], bool]) -> None:
+    """Start a command and kill it (SIGKILL) as soon as `when` holds; it must not have ended by itself before."""
+    process = subprocess.Popen(_command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cwd)
+    ends = time.monotonic() + TIMEOUT
+    try:
+        while not when():
+            assert process.poll() is None, f"it ended with {process.returncode} before it could be killed"
+            assert time.monotonic() < ends, "it took too long"
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "flows.cli.main", *arguments]

@@ -1,0 +1,114 @@
+"""Each paper's system from its recipe to a cohort table, shortened in epochs and films alone (`make test-systems`).
+
+Trained so shortly, a system is worth nothing yet, and most films may be rejected for want of a plausible lung. What is
+shown is that the way is whole: each network is trained on real films and its loss falls, the bundle says how far its
+training was shortened, it is measured, and it scores forty phantoms through Beam, with every one accounted for and with
+what the system does not give null. Figures go to the terminal, since nobody can know them
+beforehand.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import cxrlib.cohort
+from cxrlib.bundle import load_bundle
+from cxrlib.training.course import CURVE_FILE, HISTORY_FILE
+from cxrlib.training.history import read_csv
+from cxrlib.training.recipe import load_recipe
+from tests.systems.command import DATA, cxr, needs_data
+
+#: Films that are scored, and others that are measured.
+PHANTOMS, MEASURED = 40, 8
+
+pytestmark = [pytest.mark.systems, needs_data]
+
+
+@dataclass(frozen=True)
+class Short:
+    """A recipe and how far it is shortened; what its rows have and what they have not."""
+
+    recipe: str
+    films: int
+    epochs: int
+    filled: tuple[str, ...]
+    null: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.recipe
+
+
+_LUNG = ("lung_px", "lung_left_px", "lung_right_px", "lung_rle")
+_CLASS = ("class_label", "p_covid19", "p_pneumonia", "p_normal")
+_INFECTION = ("percent_infected", "infection_px", "infection_rle")
+_LOCALISATION = ("localisation_percent", "localisation_map")
+
+SYSTEMS = (
+    Short("qu-ex", 8, 3, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
+    Short("inflocnet", 4, 6, (*_LUNG, *_INFECTION, *_CLASS), _LOCALISATION),
+    Short("hybrid", 3, 4, (*_LUNG, *_CLASS, *_LOCALISATION), _INFECTION),
+    Short("amalgam", 4, 5, _LUNG, (*_INFECTION, *_CLASS, *_LOCALISATION)),
+    Short("pneumonia-seg", 4, 6, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
+)
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("phantoms")
+    cxr("phantom", "--count", str(PHANTOMS), "--seed", "40", "--out", str(root / "scored"), cwd=root)
+    cxr("phantom", "--count", str(MEASURED), "--masks", "--seed", "90", "--out", str(root / "measured"), cwd=root)
+    return root
+
+
+@pytest.mark.parametrize("short", SYSTEMS, ids=str)
+def test_a_system_goes_from_its_recipe_to_a_cohort_table(
+    short: Short, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic()
+    bundle, work, results = (str(tmp_path / name) for name in ("bundle", "work", "results"))
+
+    shortened = ["--films", str(short.films), "--epochs", str(short.epochs)]
+    cxr("train", short.recipe, "--data", str(DATA), "--out", bundle, "--work", work, *shortened, cwd=tmp_path)
+    recipe = load_recipe(short.recipe)
+    card = load_bundle(bundle).card
+    assert [network.name for network in card.networks] == [network.name for network in recipe.networks]
+    assert "Training was shortened" in card.bundle.limits
+    assert f"at most {short.films} films" in card.bundle.limits
+    course = {network.name: _losses(Path(work) / network.name, short.epochs) for network in recipe.networks}
+
+    figures = tmp_path / "figures.json"
+    cxr("evaluate", bundle, str(phantoms / "measured"), "--json", str(figures), cwd=tmp_path)
+    assert json.loads(figures.read_text())
+
+    cxr("score", str(phantoms / "scored" / "films"), "--bundle", bundle, "--out", results, "--quiet", cwd=tmp_path)
+    cxr("verify", results, cwd=tmp_path)
+    scores = pd.read_parquet(Path(results) / "scores")
+    rejects = pd.read_parquet(Path(results) / "rejects")
+    assert len(scores) + len(rejects) == PHANTOMS
+    cohort = cxrlib.cohort.load(results)
+    assert len(cohort) == len(scores)
+    assert set(rejects["reason"].astype(str)) <= {"no_lung", "implausible_lung"}, "no network failed"
+    assert cohort[list(short.filled)].notna().all(axis=None)
+    assert cohort[list(short.null)].isna().all(axis=None)
+
+    with capsys.disabled():
+        minutes = (time.monotonic() - began) / 60
+        print(f"\n{short}: {short.films} films, {short.epochs} epochs, {minutes:.1f} min with scoring")
+        for name, losses in course.items():
+            print(f"  {name}: loss {' '.join(f'{loss:.4f}' for loss in losses)}")
+        print(f"  {len(cohort)} phantoms scored, rejected {rejects['reason'].astype(str).value_counts().to_dict()}")
+
+
+def _losses(folder: Path, epochs: int) -> list[float]:
+    """Return a network's training loss by epoch, having asked that it fell and was drawn."""
+    losses = [row["train_loss"] for row in read_csv(folder / HISTORY_FILE)]
+    assert len(losses) == epochs
+    assert min(losses[1:]) < losses[0], f"the loss of {folder.name} fell: {losses}"
+    assert (folder / CURVE_FILE).read_bytes().startswith(b"\x89PNG")
+    return losses
