@@ -20,8 +20,8 @@ from cxrlib.work import NO_MEMORY, Loss, Lost, Order, Said, Start, Terms, Work
 COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "cxrlib.worker")
 #: What tells OpenMP, OpenBLAS and OpenCV to compute in one thread: there is a process for each core.
 _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
-#: Seconds that a process may take to start; it imports what takes one on a quiet machine.
-STARTUP_S: Final = 120.0
+#: Seconds that a process may take to start; a second on a quiet machine, a minute on one that is busy.
+STARTUP_S: Final = 300.0
 #: A process that said something so lately may be about to decode what it has fetched.
 _SETTLING_S: Final = 1.0
 

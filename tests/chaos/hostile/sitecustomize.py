@@ -1,0 +1,39 @@
+"""Makes the decoder fatal for chosen films, in worker processes that find this folder on their PYTHONPATH.
+
+No file is known that crashes, hangs or swells every version of every codec, and a hook for it has no place in the
+product. Python imports a module of this name when it starts, so the worker processes, which inherit the environment,
+have another `read_film` from their first film on; the process that runs the test does not.
+``CXR_TEST_HOSTILE`` names the films: SHA-256 of their bytes to what they do.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if "cxrlib.worker" in sys.orig_argv:
+    import ctypes
+    import hashlib
+    import json
+    import os
+
+    import numpy as np
+
+    import cxrlib.scoring
+    from cxrlib.settings import Settings
+    from cxrlib.types import CxrImage
+
+    does = json.loads(os.environ["CXR_TEST_HOSTILE"])
+    product = cxrlib.scoring.read_film
+
+    def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrImage:
+        """Read a film as the product does, unless it is one of the chosen."""
+        match does.get(hashlib.sha256(data).hexdigest()):
+            case "segfault":
+                ctypes.string_at(0)
+            case "hang":
+                ctypes.PyDLL(None).sleep(600)  # and keeps the interpreter, as a codec may that does not let go of it
+            case "eat":
+                np.ones(2**30, np.float64)  # 8 GB
+        return product(data, settings, rows, columns)
+
+    cxrlib.scoring.read_film = read_film
