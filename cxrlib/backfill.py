@@ -67,7 +67,7 @@ class PartState:
     entry : PartEntry
     stage : PartStage
     attempt : int
-        Runs of the part so far; 0 where it waits.
+        Runs of the part so far; 0 where none was begun.
     run_id : str or None
         Its newest run.
     manifest : Manifest or None
@@ -224,7 +224,10 @@ def _state(
     if manifest is not None:
         films = manifest.counts.scored + manifest.counts.rejected
         return PartState(entry, PartStage.DONE, attempt, run_id, manifest, films, films)
-    chunks = read_chunks(store.uri(store.plan_key(run_id)))
+    try:
+        chunks = read_chunks(store.uri(store.plan_key(run_id)))
+    except FileNotFoundError:  # its planner died before the plan was put, and left the folder
+        return PartState(entry, PartStage.WAITING, attempt, failure=failure)
     done = sum(chunk.films for chunk in chunks if chunk.chunk_id in settled)
     total = sum(chunk.films for chunk in chunks)
     return PartState(entry, PartStage.BEGUN, attempt, run_id, None, done, total, failure)

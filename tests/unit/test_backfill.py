@@ -121,6 +121,13 @@ def test_state_of_a_part_is_that_of_its_newest_run(tmp_path: Path) -> None:
     assert (one.stage, one.run_id, one.attempt) == (PartStage.DONE, "ten-years-p0001-2", 2)
 
 
+def test_part_whose_planner_died_before_its_plan_was_stored_waits(tmp_path: Path) -> None:
+    store = Store.at(str(tmp_path))
+    store.put("_runs/ten-years-p0001/.plan.parquet.1f2e.tmp", b"half a plan")
+    (part,) = backfill.part_states(store, backfill_of("2024"))
+    assert (part.stage, part.run_id, part.attempt) == (PartStage.WAITING, None, 1)
+
+
 def test_part_that_fell_says_why_until_it_is_tried_again(tmp_path: Path) -> None:
     store = Store.at(str(tmp_path))
     manifest = backfill_of("2024", "2025")
