@@ -5,11 +5,15 @@ VENV   := .venv
 DATA   ?= ../shared/data
 # The report of the default bundle, and what its sources' labels are worth.
 REPORT := cxrlib/models/default-report
+# How much a benchmark does: films of each archive, turns of each program, references of a plan.
+FILMS   ?= 2000
+TURNS   ?= 5
+OBJECTS ?= 10000000
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-backfill test-cluster test-compile test-systems lint train-default report-default readme lock clean
+.PHONY: help install demo test test-backfill test-cluster test-compile test-systems bench bench-scale lint train-default report-default readme lock clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +54,15 @@ test-compile: $(STAMP)  ## Compile each network by torch.compile and compare (mi
 
 test-systems: $(STAMP)  ## Train each paper's system shortened, measure it, and score phantoms (ten minutes; real films).
 	$(BIN)/pytest -m systems tests/systems
+
+bench: $(STAMP)  ## Measure against three rivals and the limit, FILMS=2000 an archive, and planning and masks (hours).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench]'
+	$(BIN)/python -m tests.benchmarks.masks_speed --repeats $(TURNS)
+	$(BIN)/python -m tests.benchmarks.compare --films $(FILMS) --repeats $(TURNS)
+	$(BIN)/python -m tests.benchmarks.plan_scale --objects $(OBJECTS)
+
+bench-scale: $(STAMP)  ## Measure seconds per film and peak memory at 500, 2,000 and 10,000 films.
+	$(BIN)/python -m tests.benchmarks.scale --repeats $(TURNS)
 
 train-default: $(STAMP)  ## Rebuild the default model bundle, its measured figures and its report (hours on a CPU); DATA=folder.
 	$(BIN)/cxr train default --data $(DATA) --out cxrlib/models/default

@@ -127,6 +127,11 @@ def _resident(process: int) -> int:
         return 0
 
 
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def describe() -> dict[str, str]:
     """Return the machine and the versions that a figure is of."""
     versions = {}
@@ -137,7 +142,7 @@ def describe() -> dict[str, str]:
             versions[name] = "absent"
     return {
         "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(cores()),
         "memory_gib": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f}",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

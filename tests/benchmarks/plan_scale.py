@@ -31,6 +31,7 @@ from cxrlib.settings import Settings
 from cxrlib.store import Kind, Store
 from schemas import REJECTS, SCORES
 from tests.benchmarks import machine
+from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
 
 _CHUNK: Final = 256
@@ -168,6 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     line = measure(chosen.objects, chosen.repeats, compact=chosen.compact)
     add_line("plan_scale", line, keys=("objects", "ledger_rows_each"))
+    write_report()
     return 0
 
 

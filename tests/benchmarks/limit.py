@@ -1,0 +1,149 @@
+"""The least that a film costs: the forward pass alone, and its codec, resize and digest alone, in processor seconds.
+
+``python -m tests.benchmarks.limit FOLDER`` measures each on films in memory and writes one line of JSON. Of several
+codecs, and of the precisions of the network, the cheapest counts. Divided by the cores it is the time per film that no
+program can go below on these parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import cv2
+import imagecodecs
+import numpy as np
+import pydicom
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.encaps import get_frame
+from pydicom.uid import UID
+
+from tests.benchmarks.rivals import user_code
+
+_REPEATS: Final = 5
+_SIDE: Final = user_code.SIDE
+
+Pixels = NDArray[np.generic]
+Decode = Callable[[bytes], Pixels]
+
+
+def _reduced_jpeg_2000(frame: bytes) -> Pixels:
+    film = Image.open(io.BytesIO(frame))
+    level = 0
+    while min(film.size) >> (level + 1) >= _SIDE:
+        level += 1
+    film.reduce = level  # type: ignore[attr-defined]
+    return np.asarray(film)
+
+
+def _opencv(flags: int) -> Decode:
+    def decode(frame: bytes) -> Pixels:
+        return np.asarray(cv2.imdecode(np.frombuffer(frame, np.uint8), flags))
+
+    return decode
+
+
+_CODECS: Final[dict[str, tuple[Decode, ...]]] = {
+    "1.2.840.10008.1.2.5": (lambda frame: imagecodecs.dicomrle_decode(frame, dtype="uint16"),),
+    "1.2.840.10008.1.2.4.50": (imagecodecs.jpeg8_decode, _opencv(cv2.IMREAD_REDUCED_GRAYSCALE_8)),
+    "1.2.840.10008.1.2.4.70": (imagecodecs.ljpeg_decode, imagecodecs.jpegsof3_decode, imagecodecs.jpeg8_decode),
+    "1.2.840.10008.1.2.4.80": (imagecodecs.jpegls_decode,),
+    "1.2.840.10008.1.2.4.90": (_reduced_jpeg_2000, imagecodecs.jpeg2k_decode),
+    "png": (_opencv(cv2.IMREAD_UNCHANGED), imagecodecs.png_decode),
+}
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Return the median processor seconds of a piece of work, all threads together."""
+    taken = []
+    for _ in range(_REPEATS):
+        started = time.process_time()
+        work()
+        taken.append(time.process_time() - started)
+    return statistics.median(taken)
+
+
+def _cheapest(frame: bytes, codecs: Sequence[Decode]) -> tuple[float, Pixels]:
+    found: list[tuple[float, Pixels]] = []
+    for decode in codecs:
+        try:
+            pixels = decode(frame)
+        except Exception:  # noqa: S112 - a codec that cannot decode this frame is no candidate
+            continue
+        found.append((_seconds(lambda decode=decode: decode(frame)), pixels))
+    if not found:
+        raise ValueError("expected a codec that decodes this frame; met none")
+    return min(found, key=lambda candidate: candidate[0])
+
+
+def film_cost(data: bytes) -> dict[str, float]:
+    """Return the processor seconds of one film's codec, resize and digest, each alone."""
+    if data.startswith(b"\x89PNG"):
+        codec, pixels = _cheapest(data, _CODECS["png"])
+    else:
+        film = pydicom.dcmread(io.BytesIO(data))
+        syntax = UID(film.file_meta.TransferSyntaxUID)
+        if syntax.is_encapsulated:
+            frame = get_frame(film.PixelData, 0, number_of_frames=1)
+            codec, pixels = _cheapest(frame, _CODECS[str(syntax)])
+        else:
+            dtype = np.uint8 if film.BitsAllocated == 8 else np.uint16
+            codec, pixels = 0.0, np.frombuffer(film.PixelData, dtype)[: film.Rows * film.Columns]
+            pixels = pixels.reshape(film.Rows, film.Columns)
+    area = pixels.astype(np.uint16, copy=False)
+    return {
+        "codec": codec,
+        "resize": _seconds(lambda: cv2.resize(area, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)),
+        "digest": _seconds(lambda: hashlib.sha256(data).hexdigest()),
+    }
+
+
+def forward_cost() -> float:
+    """Return the processor seconds per film of the network on a full batch in memory, in its cheapest precision."""
+    torch.set_num_threads(1)
+    module = user_code.network()
+    films = torch.rand((user_code.BATCH, 1, _SIDE, _SIDE))
+    least = min(_forward(module, films, bf16=bf16) for bf16 in (False, True))
+    return least / user_code.BATCH
+
+
+def _forward(module: torch.nn.Module, films: torch.Tensor, *, bf16: bool) -> float:
+    user_code.predict(module, films, bf16=bf16)
+    return _seconds(lambda: user_code.predict(module, films, bf16=bf16))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the films of a folder."""
+    parser = argparse.ArgumentParser(prog="limit", description=__doc__)
+    parser.add_argument("folder")
+    chosen = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    paths = user_code.films_in(chosen.folder)
+    # Links to one film cost what it costs.
+    weights: dict[int, int] = {}
+    of: dict[int, str] = {}
+    for path in paths:
+        number = Path(path).stat().st_ino
+        weights[number] = weights.get(number, 0) + 1
+        of[number] = path
+    costs = {number: film_cost(Path(path).read_bytes()) for number, path in of.items()}
+    parts = {
+        part: sum(cost[part] * weights[number] for number, cost in costs.items()) / len(paths)
+        for part in ("codec", "resize", "digest")
+    }
+    sys.stdout.write(json.dumps({"forward": forward_cost(), **parts}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

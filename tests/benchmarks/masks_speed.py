@@ -1,0 +1,114 @@
+"""Milliseconds a film from probabilities to cleaned masks, percentages and run lengths, against the plain reference.
+
+``python -m tests.benchmarks.masks_speed`` takes the annotators' masks of ``../shared/data`` at 256 x 256 where they are
+there, else made-up lungs, softened to the probabilities that a network gives. Both ways run in turns on one thread; a
+line of medians goes to ``results/masks_speed.csv``. The reference, scipy and loops, does less: it parts no lungs and
+judges no shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib import rle
+from cxrlib.bundle import load_bundle
+from cxrlib.errors import FilmError
+from cxrlib.masks import clean
+from cxrlib.severity import measure
+from cxrlib.types import Prediction
+from schemas import Card
+from tests.benchmarks import machine
+from tests.benchmarks.report import write_report
+from tests.benchmarks.tables import add_line
+from tests.unit import plain_masks
+from tests.unit.measured_films import ellipse, two_lungs
+
+_FILMS: Final = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "covid-qu-ex"
+_SIDE: Final = 256
+
+
+def _soft(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.5), dtype=np.float32)
+
+
+def predictions(count: int) -> list[Prediction]:
+    """Return `count` predictions of films with infection, real ones where there are any."""
+    paths = sorted(_FILMS.glob("*/*/COVID-19/lung masks/*"))[:count]
+    pairs = [
+        tuple(
+            cv2.imread(str(path.parents[1] / f"{kind} masks" / path.name), cv2.IMREAD_GRAYSCALE) > 127
+            for kind in ("lung", "infection")
+        )
+        for path in paths
+    ] or [(two_lungs(_SIDE), ellipse(_SIDE, 0.6, 0.3, 0.1, 0.1))] * count
+    return [Prediction(_soft(lung), _soft(infection), None, "fp32") for lung, infection in pairs]
+
+
+def ours(prediction: Prediction, card: Card) -> None:
+    """Do what a scored film goes through after the network."""
+    try:
+        masks = clean(prediction, card.postprocess)
+    except FilmError:
+        return
+    measure(masks, 1.0, card.grades)
+    rle.encode(masks.lung)
+    if masks.infection is not None:
+        rle.encode(masks.infection)
+
+
+def plain(prediction: Prediction, card: Card) -> None:
+    """Do the same as the definitions read."""
+    lung = plain_masks.lung(prediction.lung > card.postprocess.lung_threshold, card.postprocess)
+    if prediction.infection is None:
+        raise ValueError("expected a prediction with infection")
+    infected = prediction.infection > card.postprocess.infection_threshold
+    infection = plain_masks.infection(infected, lung, card.postprocess)
+    plain_masks.percent(infection, lung)
+    plain_masks.region_count(infection)
+    plain_masks.run_lengths(lung)
+    plain_masks.run_lengths(infection)
+
+
+def _each(work: Callable[[Prediction, Card], None], films: Sequence[Prediction], card: Card) -> float:
+    started = time.process_time()
+    for film in films:
+        work(film, card)
+    return 1000 * (time.process_time() - started) / len(films)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; parameters as ``--help`` says."""
+    parser = argparse.ArgumentParser(prog="masks_speed", description=__doc__)
+    parser.add_argument("--films", type=int, default=500)
+    parser.add_argument("--repeats", type=int, default=5)
+    chosen = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    card = load_bundle("default").card
+    films = predictions(chosen.films)
+    turns = [(_each(ours, films, card), _each(plain, films, card)) for _ in range(chosen.repeats)]
+    own, reference = (statistics.median(turn[way] for turn in turns) for way in (0, 1))
+    line = {
+        "films": len(films),
+        "turns": chosen.repeats,
+        "ours_ms": round(own, 3),
+        "reference_ms": round(reference, 3),
+        "reference_over_ours": round(statistics.median(theirs / mine for mine, theirs in turns), 1),
+        **machine.describe(),
+    }
+    add_line("masks_speed", line, keys=("films",))
+    write_report()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Draw the results, and write their tables into this folder's README between the marks it has for them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from tests.benchmarks.tables import RESULTS
+
+README: Final = Path(__file__).with_name("README.md")
+_MACHINE: Final = ("processor", "cores", "memory_gib", "python", "torch", "apache-beam", "ray", "duckdb", "pyarrow")
+#: The columns of each table of the README; the CSV has more.
+_SHOWN: Final = {
+    "compare": (
+        "archive",
+        "program",
+        "films",
+        "turns",
+        "films_per_s",
+        "seconds_over_ours",
+        "peak_mib",
+        "same_class_share",
+    ),
+    "scale": ("films", "turns", "ms_per_film", "ms_per_film_over_first", "peak_mib", "peak_over_first", "slope"),
+    "plan_scale": ("objects", "ledger_objects", "to_score", "listing_s", "plan_with_listing_s", "cpu_s", "peak_mib"),
+    "masks_speed": ("films", "turns", "ours_ms", "reference_ms", "reference_over_ours"),
+}
+
+
+def write_report() -> None:
+    """Bring plots and tables up to the CSV files that are there."""
+    plt.switch_backend("Agg")
+    text = README.read_text(encoding="utf-8")
+    for name, columns in _SHOWN.items():
+        path = RESULTS / f"{name}.csv"
+        if not path.exists():
+            continue
+        table = pd.read_csv(path)
+        _PLOTS[name](table)
+        shown = _markdown(table[list(columns)].astype(str).replace("nan", ""))
+        block = (
+            f"<!-- table: {name} -->\n{shown}\n\n{_measured_on(table)}\n\n![{name}](results/{name}.png)\n<!-- end -->"
+        )
+        text = re.sub(rf"<!-- table: {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
+    README.write_text(text, encoding="utf-8")
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _measured_on(table: pd.DataFrame) -> str:
+    last = table.iloc[-1]
+    return "Measured on: " + ", ".join(f"{name} {last[name]}" for name in _MACHINE) + "."
+
+
+def _compare(table: pd.DataFrame) -> None:
+    wide = table.pivot_table(index="archive", columns="program", values="films_per_s", sort=False)
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    wide.plot.bar(ax=axes, rot=0, width=0.8)
+    axes.set_ylabel("films a second, start-up included")
+    axes.set_xlabel("")
+    axes.set_yscale("log")
+    _save(figure, "compare")
+
+
+def _scale(table: pd.DataFrame) -> None:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    left.plot(table["films"], table["ms_per_film"], marker="o")
+    right.plot(table["films"], table["peak_mib"], marker="o")
+    for axes, label in ((left, "ms a film"), (right, "peak memory in MiB")):
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("films")
+        axes.set_ylabel(label)
+    _save(figure, "scale")
+
+
+def _plan_scale(table: pd.DataFrame) -> None:
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    for rows, part in table.groupby("ledger_rows_each"):
+        axes.plot(part["objects"], part["plan_with_listing_s"], marker="o", label=f"{rows} rows an object")
+    axes.set_xlabel("references, and rows of the ledger")
+    axes.set_ylabel("seconds, listing included")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    _save(figure, "plan_scale")
+
+
+def _masks_speed(table: pd.DataFrame) -> None:
+    last = table.iloc[-1]
+    figure, axes = plt.subplots(figsize=(5, 2.2), layout="constrained")
+    axes.barh(["reference", "ours"], [last["reference_ms"], last["ours_ms"]])
+    axes.set_xlabel("ms a film, processor time")
+    _save(figure, "masks_speed")
+
+
+def _save(figure: plt.Figure, name: str) -> None:
+    figure.savefig(RESULTS / f"{name}.png", dpi=120, metadata={"Software": None})
+    plt.close(figure)
+
+
+_PLOTS: Final = {"compare": _compare, "scale": _scale, "plan_scale": _plan_scale, "masks_speed": _masks_speed}
