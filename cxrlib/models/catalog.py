@@ -260,11 +260,11 @@ CATALOG: Final[Mapping[str, Architecture]] = {
             builder="cxrlib.models.hybrid:build_fpn",
             side=256,
             variants=(
-                Variant("EfficientNet-B2, of the ensemble", {"encoder": "efficientnetb2"}, 9_464_643, recipe="hybrid"),
-                Variant("VGG16", {"encoder": "vgg16"}, 16_797_249),
-                Variant("SE-ResNeXt50", {"encoder": "seresnext50"}, 28_112_625),
-                Variant("InceptionResNetV2", {"encoder": "inceptionresnetv2"}, 56_733_665),
-                Variant("MobileNetV2", {"encoder": "mobilenetv2"}, 4_214_849),
+                Variant("EfficientNet-B2, of the ensemble", {"encoder": "efficientnetb2"}, 9_465_027, recipe="hybrid"),
+                Variant("VGG16", {"encoder": "vgg16"}, 16_797_633),
+                Variant("SE-ResNeXt50", {"encoder": "seresnext50"}, 28_113_009),
+                Variant("InceptionResNetV2", {"encoder": "inceptionresnetv2"}, 56_734_049),
+                Variant("MobileNetV2", {"encoder": "mobilenetv2"}, 4_215_233),
             ),
         ),
         Architecture(

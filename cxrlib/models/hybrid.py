@@ -1,10 +1,18 @@
 """hybrid (Garg, Gupta, Ghosh): the lung segmenters, U-Net, LinkNet and FPN on five encoders.
 
 Section Segmentation tries each network on each encoder and keeps an ensemble of three: U-Net on InceptionResNetV2,
-LinkNet on SE-ResNeXt50, FPN on EfficientNet-B2. The paper built them with the Keras library of which
-segmentation-models-pytorch is the counterpart by the same author, with a grey channel, no pretrained weights and one
-sigmoid output; its decoders have the same blocks and widths. The ensemble is the mean of the three probabilities; it
-is three networks on one card, not a network. The paper prints no parameter counts.
+LinkNet on SE-ResNeXt50, FPN on EfficientNet-B2. The ensemble is the mean of the three probabilities; it is three
+networks on one card, not a network. A grey channel, no pretrained weights and one sigmoid output are stated; the
+paper prints no parameter counts.
+
+The paper built them with a Keras library (its reference 9), of which segmentation-models-pytorch is the counterpart
+by the same author. With the defaults of both, U-Net has the same blocks and widths. As there, the levels of FPN are
+concatenated, without dropout. What is otherwise here:
+
+- LinkNet doubles rows and columns by transposed 4x4 convolutions, as LinkNet's own paper does and as the Keras library
+  does on request; by default it repeats pixels and convolves 3x3. The last block has 32 channels here, 16 there.
+- FPN has one 3x3 convolution with group norm for each doubling on the way to the finest level, and none after the
+  concatenation; there each level has two with batch norm, and one follows the concatenation.
 """
 
 from __future__ import annotations
@@ -48,9 +56,9 @@ def build_linknet(encoder: str = "seresnext50") -> nn.Module:
 
 def build_fpn(encoder: str = "efficientnetb2") -> nn.Module:
     """Build the feature pyramid network with random weights."""
-    return _lung(smp.FPN, encoder)
+    return _lung(smp.FPN, encoder, decoder_merge_policy="cat", decoder_dropout=0.0)
 
 
-def _lung(network: type[nn.Module], encoder: str) -> nn.Module:
-    net = network(Encoder(encoder).library_name, encoder_weights=None, in_channels=1, classes=1)
+def _lung(network: type[nn.Module], encoder: str, **decoder: str | float) -> nn.Module:
+    net = network(Encoder(encoder).library_name, encoder_weights=None, in_channels=1, classes=1, **decoder)
     return SingleMask(net, MaskOutput.LUNG)

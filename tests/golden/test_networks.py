@@ -108,6 +108,7 @@ def test_a_small_mistake_is_noticed(mistake: Callable[[nn.Module], None]) -> Non
 
 
 def write() -> None:
+    torch.set_num_threads(1)
     golden = {
         str(case): {
             name: [float(f"{value:.7g}") for value in values]
