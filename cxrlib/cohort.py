@@ -27,7 +27,7 @@ from fsspec.core import url_to_fs
 from pydantic import ValidationError
 
 from cxrlib.errors import RunError, UsageError
-from cxrlib.plan import read_plan
+from cxrlib.plan import read_summary
 from cxrlib.store import Kind, Store
 from schemas import SCORES, FilmClass, Grade, LungsFound, Manifest, SourceFormat, View, Windowing
 
@@ -80,16 +80,17 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
     UsageError
         There are no scores at `uri` or none of the bundle, or a column is unknown.
     RunError
-        A stored object cannot be read.
+        A stored object cannot be read, or the root is an unfinished copy.
     """
     wanted = SCORES.names if columns is None else list(columns)
     unknown = [name for name in wanted if name not in SCORES.names]
     if unknown:
         raise UsageError(f"expected columns of the scores schema; met {', '.join(unknown)}")
     store = Store.at(uri)
+    store.require_whole()
     read = [name for name in SCORES.names if name in wanted or name in _DECIDING]
-    films = _typed(_read(store, _partitions(store, bundle), read), read)
-    moments = _moments(store, films["run_id"].cat.categories)
+    films = _typed(_read(store, stored_bundles(store, bundle), read), read)
+    moments = run_moments(store, films["run_id"].cat.categories)
     films, dropped_configs = _newest_config(films, moments)
     films, dropped_versions = _newest_version(films, moments)
     films, dropped_copies = _one_of_copies(films)
@@ -102,8 +103,14 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
     return films
 
 
-def _partitions(store: Store, bundle: str | None) -> list[str]:
-    """Return the stored bundles that are asked for, each as ``<name>-<digest8>``."""
+def stored_bundles(store: Store, bundle: str | None) -> list[str]:
+    """Return the stored bundles that are asked for, each as ``<name>-<digest8>``: by that, or all of one name.
+
+    Raises
+    ------
+    UsageError
+        There are none.
+    """
     stored = store.partitions()
     if not stored:
         raise UsageError(
@@ -149,9 +156,14 @@ def _typed(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(frame)
 
 
-def _moments(store: Store, run_ids: Iterable[str]) -> dict[str, datetime]:
+def run_moments(store: Store, run_ids: Iterable[str]) -> dict[str, datetime]:
     """Return when each run was planned; a run whose records are gone counts as before all others."""
     return {run_id: _planned(store, run_id) for run_id in run_ids}
+
+
+def run_ranks(moments: dict[str, datetime]) -> dict[str, int]:
+    """Return the rank of each run by age, oldest first."""
+    return {run_id: rank for rank, run_id in enumerate(sorted(moments, key=lambda run: (moments[run], run)))}
 
 
 def _planned(store: Store, run_id: str) -> datetime:
@@ -161,7 +173,7 @@ def _planned(store: Store, run_id: str) -> datetime:
             return _aware(Manifest.model_validate_json(data).planned_at)
         except ValidationError as error:
             raise RunError(f"{store.uri(store.manifest_key(run_id))}: expected a manifest of this product") from error
-    plan = read_plan(store, run_id)
+    plan = read_summary(store, run_id)
     return _BEFORE_ALL if plan is None else _aware(plan[1].planned_moment)
 
 
@@ -171,7 +183,7 @@ def _aware(moment: datetime) -> datetime:
 
 def _age(films: pd.DataFrame, moments: dict[str, datetime]) -> pd.Series[Any]:
     """Return the rank of each row's run by age, oldest first."""
-    ranks = {run_id: rank for rank, run_id in enumerate(sorted(moments, key=lambda run: (moments[run], run)))}
+    ranks = run_ranks(moments)
     return films["run_id"].astype(str).map(ranks)
 
 

@@ -97,26 +97,33 @@ def parquet_bytes(table: pa.Table) -> bytes:
     file's own metadata, and 17 more for the chunk's rejects; 497 in one file. Half of that is the two masks, a third is
     text that no codec can shorten.
     """
-    encodings = {}
-    for field in table.schema:
-        if field.name in _DISTINCT_TEXT:
-            encodings[field.name] = "DELTA_LENGTH_BYTE_ARRAY"
-        elif pa.types.is_floating(field.type) and not field.name.endswith("_spacing_mm"):
-            encodings[field.name] = "BYTE_STREAM_SPLIT"
     sink = io.BytesIO()
     pq.write_table(
         table,
         sink,
-        version="2.6",
-        data_page_version="2.0",
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        use_dictionary=[name for name in table.schema.names if name not in encodings],
-        column_encoding=encodings,
+        **writer_options(table.schema),
         write_statistics=["uri"],  # a chunk pays its metadata on few rows
         row_group_size=65_536,
     )
     return sink.getvalue()
+
+
+def writer_options(schema: pa.Schema) -> dict[str, Any]:
+    """Return how the columns of `schema` are encoded and compressed, as options of `pyarrow.parquet`'s writers."""
+    encodings = {}
+    for field in schema:
+        if field.name in _DISTINCT_TEXT:
+            encodings[field.name] = "DELTA_LENGTH_BYTE_ARRAY"
+        elif pa.types.is_floating(field.type) and not field.name.endswith("_spacing_mm"):
+            encodings[field.name] = "BYTE_STREAM_SPLIT"
+    return {
+        "version": "2.6",
+        "data_page_version": "2.0",
+        "compression": "zstd",
+        "compression_level": _ZSTD_LEVEL,
+        "use_dictionary": [name for name in schema.names if name not in encodings],
+        "column_encoding": encodings,
+    }
 
 
 def _table(schema: pa.Schema, columns: dict[str, list[Any]], length: int, provenance: Provenance) -> pa.Table:

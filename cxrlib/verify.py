@@ -16,7 +16,7 @@ from cxrlib.errors import RunError, UsageError
 from cxrlib.ledger import read_columns
 from cxrlib.plan import PlanHeader, chunks_of, read_plan
 from cxrlib.run import read_manifest
-from cxrlib.store import Kind, Store
+from cxrlib.store import COMPACT, Kind, Store
 from schemas import PLAN, REJECTS, Counts, Disposition, Manifest
 from schemas.scores import SCORES_VERSION, score_columns
 
@@ -108,6 +108,9 @@ class _Findings:
 def verify(out: str) -> VerifyReport:
     """Check the results root `out`.
 
+    A row's chunk is told by the name of its object; in a compacted root (`cxrlib.compact`) by the plan of its run,
+    which has the film once.
+
     Checked are: each object is Parquet of a schema version that is read; each chunk of a closed run has both its
     objects; each film that a closed run planned to score, or took for settled, has exactly one outcome that counts (a
     score, a final reject, or the reject of that very try); each duplicate's original is in the plan; each row's film
@@ -117,15 +120,18 @@ def verify(out: str) -> VerifyReport:
     ------
     UsageError
         `out` is no address of a results root, or no run was ever planned there.
+    RunError
+        `out` is an unfinished copy.
     """
     store = Store.at(out)
+    store.require_whole()
     if not store.runs():
         raise UsageError(f"expected a results root with a folder _runs; met none at {store.root}")
     found = _Findings()
     plans = dict(_plans(store, found))
     manifests = dict(_manifests(store, plans, found))
-    rows = _rows(store, found)
-    _check_chunks(store, plans, manifests, found)
+    rows = _told_chunks(_rows(store, found), plans)
+    _check_chunks(store, plans, manifests, rows, found)
     _check_rows_have_plans(rows, plans, found)
     _check_one_score(rows, found)
     total = dict.fromkeys(Counts.model_fields, 0)
@@ -195,19 +201,39 @@ def _rows(store: Store, found: _Findings) -> pa.Table:
                     continue
                 if schema.names != _COLUMNS_OF[kind].get(_version(schema)):
                     found.add(ProblemKind.WRONG_SCHEMA, [uri])
-                tables.append(_as_rows(table, kind, chunk_id))
+                tables.append(_as_rows(table, kind, None if chunk_id.startswith(COMPACT) else chunk_id))
     return pa.concat_tables(tables)
+
+
+def _told_chunks(rows: pa.Table, plans: _Plans) -> pa.Table:
+    """Give rows of compacted objects the chunk in which their run planned the film; null where it did not."""
+    untold = rows.filter(pc.is_null(rows["chunk_id"]))
+    if not untold.num_rows:
+        return rows
+    told = [rows.filter(pc.is_valid(rows["chunk_id"]))]
+    for run_id in pc.unique(untold["run_id"]).to_pylist():
+        of_run = untold.filter(pc.equal(untold["run_id"], run_id))
+        if run_id in plans:
+            of_run = of_run.drop_columns("chunk_id").join(_planned(plans[run_id][0]), keys=_IDENTITY)
+        told.append(of_run.select(rows.column_names))
+    return pa.concat_tables(told)
+
+
+def _planned(plan: pa.Table) -> pa.Table:
+    """Return the films that a plan has scored, and the chunk of each."""
+    planned = plan.select([*_IDENTITY, "chunk_id"]).filter(pc.is_valid(plan["chunk_id"]))
+    return planned.set_column(2, "chunk_id", planned["chunk_id"].cast(pa.string()))
 
 
 def _empty() -> pa.Table:
     return pa.table({name: pa.array([], pa.string()) for name in _COLUMNS})
 
 
-def _as_rows(table: pa.Table, kind: Kind, chunk_id: str) -> pa.Table:
+def _as_rows(table: pa.Table, kind: Kind, chunk_id: str | None) -> pa.Table:
     count = table.num_rows
     is_score = kind is Kind.SCORES
     columns = {name: table[name] for name in _COLUMNS}
-    columns["chunk_id"] = pa.repeat(chunk_id, count)
+    columns["chunk_id"] = pa.repeat(pa.scalar(chunk_id, pa.string()), count)
     columns["kind"] = pa.repeat(kind.value, count)
     columns["retryable"] = pa.repeat(False, count) if is_score else table["retryable"]
     columns["attempt"] = pa.repeat(pa.scalar(0, pa.int16()), count) if is_score else table["attempt"]
@@ -218,8 +244,11 @@ def _version(schema: pa.Schema) -> bytes | None:
     return (schema.metadata or {}).get(_VERSION_KEY)
 
 
-def _check_chunks(store: Store, plans: _Plans, manifests: dict[str, Manifest], found: _Findings) -> None:
-    stored = {partition: store.chunks(Kind.SCORES, partition) for partition in store.partitions()}
+def _check_chunks(
+    store: Store, plans: _Plans, manifests: dict[str, Manifest], rows: pa.Table, found: _Findings
+) -> None:
+    with_rows = frozenset(pc.unique(rows["chunk_id"]).to_pylist())
+    stored = {partition: store.chunks(Kind.SCORES, partition) | with_rows for partition in store.partitions()}
     for run_id in manifests:
         plan, header = plans[run_id]
         there = stored.get(header.partition, frozenset())
@@ -234,9 +263,7 @@ def _check_rows_have_plans(rows: pa.Table, plans: _Plans, found: _Findings) -> N
             found.add(ProblemKind.NO_PLAN, _names(of_run), of_run.num_rows)
             continue
         plan, header = plans[run_id]
-        planned = plan.select([*_IDENTITY, "chunk_id"]).filter(pc.is_valid(plan["chunk_id"]))
-        planned = planned.set_column(2, "chunk_id", planned["chunk_id"].cast(pa.string()))
-        strange = of_run.join(planned, keys=[*_IDENTITY, "chunk_id"], join_type="left anti")
+        strange = of_run.join(_planned(plan), keys=[*_IDENTITY, "chunk_id"], join_type="left anti")
         found.add(ProblemKind.NO_PLAN, _names(strange), strange.num_rows)
         own = pc.and_(
             pc.equal(of_run["bundle_digest"], header.bundle_digest),
