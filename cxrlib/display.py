@@ -6,7 +6,9 @@ once for each possible value in float64, kept in 65,536 steps, and applied by a 
 areas in those steps. That is window first and resize second, as it should be, without a floating-point copy of the
 film: the result differs from the same done in float64 by less than `TOLERANCE`.
 
-A film that the codec gave at a reduced resolution is looked up as it is and then averaged by its lattice.
+A film at a reduced resolution, by its codec or by `halving`, is looked up as it is and then averaged by its lattice.
+Its noise is smoothed already, so that the extremes of its grey are milder: where the whole film is at hand, the values
+are counted on every fourth row of it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from cxrlib.doubt import WholeFilmNeededError
 from cxrlib.errors import FilmError
+from cxrlib.halving import can_be_halved, halve
 from cxrlib.lattice import Grid, Lattice
 from cxrlib.resample import resize
 from cxrlib.types import Display, LookupTable, RawImage, Window, WindowFunction
@@ -35,6 +38,9 @@ LEAST_SPAN: Final = 0.1
 
 #: A film is constant where one value has more than this share of the pixels that are not padding.
 CONSTANT_SHARE: Final = 0.995
+
+#: Of the whole film, each such row is counted where it is halved.
+_COUNTED_ROWS: Final = 4
 
 #: A reduced film whose central 90 % spans less than this share of its range may be constant as a whole.
 _NARROW: Final = 0.02
@@ -59,7 +65,7 @@ class Grey:
     windowing: Windowing
 
 
-def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, float]) -> Grey:
+def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, float], *, planned: bool = False) -> Grey:
     """Display `raw` and average it down to `rows` x `columns`.
 
     Parameters
@@ -69,6 +75,8 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
         Size of the result in the layout in which the film is stored, that is before it is turned.
     percentiles : tuple of float
         Grey range, in percent of the pixels that are not padding, where no window of the header will do.
+    planned : bool
+        Halve the film first where it keeps enough for the result.
 
     Raises
     ------
@@ -77,14 +85,29 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     WholeFilmNeededError
         Where `raw` is reduced and near to a bound at which the whole film might be judged otherwise.
     """
-    table, windowing = grey_table(raw.pixels, raw.display, percentiles, raw.lattice)
-    indices = raw.pixels.view(np.uint8 if raw.pixels.dtype.itemsize == 1 else np.uint16)
-    shown = np.asarray(cv2.LUT(np.ascontiguousarray(indices), table), dtype=np.uint16)
-    if raw.lattice is None:
-        steps = resize(shown, rows, columns)
-    else:
-        steps = np.rint(raw.lattice.average(shown, Grid(rows, columns)))
-    return Grey((steps.astype(np.float32) / np.float32(_STEPS)), windowing)
+    grid = Grid(rows, columns)
+    pixels, lattice = raw.pixels, raw.lattice
+    if planned and _is_to_be_halved(raw, grid):
+        small, lattice = halve(pixels)
+        table, windowing = grey_table(pixels[::_COUNTED_ROWS], raw.display, percentiles, lattice)
+        return Grey(_averaged(small, table, lattice, grid), windowing)
+    table, windowing = grey_table(pixels, raw.display, percentiles, lattice)
+    return Grey(_averaged(pixels, table, lattice, grid), windowing)
+
+
+def _is_to_be_halved(raw: RawImage, grid: Grid) -> bool:
+    """Return whether the whole film is there, with pixels to spare, and a mean of stored values is one: no padding."""
+    whole = raw.lattice is None and can_be_halved(raw.pixels)
+    return whole and raw.display.padding is None and grid.spare_level(*raw.pixels.shape) > 0
+
+
+def _averaged(
+    pixels: NDArray[np.integer], table: NDArray[np.uint16], lattice: Lattice | None, grid: Grid
+) -> NDArray[np.float32]:
+    shown = np.asarray(cv2.LUT(_indices(pixels), table), dtype=np.uint16)
+    steps = resize(shown, grid.rows, grid.columns) if lattice is None else np.rint(lattice.average(shown, grid))
+    averaged: NDArray[np.float32] = steps.astype(np.float32) / np.float32(_STEPS)
+    return averaged
 
 
 def grey_table(
@@ -92,12 +115,13 @@ def grey_table(
 ) -> tuple[NDArray[np.uint16], Windowing]:
     """Return the grey, 0 to 65535, of each stored value (by its bits read as unsigned), and how it was made.
 
-    `lattice` is that of `pixels` where they are a reduced film. Parameters and errors are else those of `to_grey`.
+    `lattice` is that of the pixels to be shown where they are a reduced film, which `pixels` are, or a share of the
+    whole film's. Parameters and errors are else those of `to_grey`.
     """
     whole = lattice is None
     unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
     stored = np.arange(256**unsigned.itemsize).astype(unsigned).view(pixels.dtype)
-    counts = _count(np.ascontiguousarray(pixels).view(unsigned), len(stored))
+    counts = _count(_indices(pixels), len(stored))
     padding = _padding_mask(stored, display.padding)
     if counts[~padding].sum() > 0:
         counts[padding] = 0
@@ -186,6 +210,13 @@ def _percentile(values: NDArray[np.float64], counts: NDArray[np.int64], percent:
     reached = np.cumsum(counts[order])
     at = int(np.searchsorted(reached, percent / 100.0 * reached[-1], side="left"))
     return float(values[order[min(at, len(order) - 1)]])
+
+
+def _indices(pixels: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+    """Return the bits of stored values read as unsigned; rows may lie apart, as OpenCV can read them."""
+    if pixels.strides[1] != pixels.dtype.itemsize:
+        pixels = np.ascontiguousarray(pixels)
+    return pixels.view(np.uint8 if pixels.dtype.itemsize == 1 else np.uint16)
 
 
 def _count(pixels: NDArray[np.unsignedinteger], levels: int) -> NDArray[np.int64]:

@@ -1,11 +1,19 @@
-"""Where the samples of a reduced film lie, and the average over areas of the film that they stand for.
+"""Where the samples of a reduced film lie, and the averages over areas of the film that follow from them.
 
-A codec that is asked for less than the whole film leaves samples that are no plain means of blocks. Those of a wavelet
-lie at the pixels whose row and column are multiples of the step, not in the middle of the blocks between; taken for
-blocks, the film would shift by nearly half a step. So the film is rebuilt from them, on paper: with every detail that
-was left out at zero, the film is a sum of one kernel per sample (ISO/IEC 15444-1 Annex F), and a mean over any area is
-a sum over samples with weights that follow from kernel and area alone. The weights are worked out once per size and
-applied along each axis.
+A codec that is asked for less than the whole film leaves samples that are no plain means of areas. Those of a wavelet
+lie at the pixels whose row and column are multiples of the step, not in the middle of the blocks between: taken for
+blocks, the film would shift by nearly half a step. And an area that ends within a block of a halved film holds more of
+one side of it than of the other.
+
+So each pixel is estimated from the samples around it, along rows and along columns, by the linear estimate of least
+expected error for what a film is: grey whose correlation fades slowly, and noise (optimal interpolation, or simple
+kriging with weights that sum to 1). The samples are known to be filtered pixels, whatever the filter, and an estimate
+agrees with them: what a sample tells of an area is not changed. A mean over an area is then a sum over samples with
+weights that follow from filter, step and area alone, worked out once for each size.
+
+For structures 20 to 30 px wide, the finest that the networks see of a film of 2500 px, means come out wrong by 0.05 to
+0.3 % of their contrast at two halvings by the 5/3 wavelet; rebuilding the film with the details at zero leaves 0.4 to
+1.1 %, and means of blocks of two pixels 0.7 to 0.9 %. The finest noise cannot be known and differs.
 """
 
 from __future__ import annotations
@@ -23,29 +31,41 @@ from scipy import sparse
 #: percentage infected moved by up to 1.9 points on films of 2500 x 3000, at twice by up to 0.2.
 OVERSAMPLING: Final = 2
 
+#: Samples on either side that a pixel is estimated from; six tell no more.
+_REACH: Final = 4
+
+#: Pixels over which the correlation of a film falls by e, and its noise as a share of its variance. A tenth of this
+#: noise would leave the errors above as they are, ten times as much would nearly double them.
+_FADES_OVER: Final = 100.0
+_NOISE: Final = 0.002
+
 _SIZES_KEPT: Final = 64
 
 
 class Kernel(Enum):
-    """What one sample of a film that was halved stands for in the film: weights at distances from the sample, in px.
+    """How a sample of one halving was made: its first pixel, counted from the sample's, and the weights from there on.
 
-    The wavelets' are the low-pass synthesis filters of ISO/IEC 15444-1 Annex F (F.3.8), which sum to 1 over the even
-    and over the odd distances.
+    The wavelets' are the low-pass analysis filters of ISO/IEC 15444-1 Annex F, which sum to 1.
     """
 
     #: Mean of two pixels: plain averaging, and the scaled transform of JPEG.
-    BLOCK = ((0, 1.0), (1, 1.0))
+    BLOCK = (0, (0.5, 0.5))
     #: Reversible wavelet 5/3.
-    WAVELET_5_3 = ((-1, 0.5), (0, 1.0), (1, 0.5))
+    WAVELET_5_3 = (-2, (-0.125, 0.25, 0.75, 0.25, -0.125))
     #: Irreversible wavelet 9/7.
     WAVELET_9_7 = (
-        (-3, -0.091271763114249480),
-        (-2, -0.057543526228499570),
-        (-1, 0.591271763114249480),
-        (0, 1.115087052456999140),
-        (1, 0.591271763114249480),
-        (2, -0.057543526228499570),
-        (3, -0.091271763114249480),
+        -4,
+        (
+            0.026748757410810,
+            -0.016864118442875,
+            -0.078223266528988,
+            0.266864118442872,
+            0.602949018236358,
+            0.266864118442872,
+            -0.078223266528988,
+            -0.016864118442875,
+            0.026748757410810,
+        ),
     )
 
 
@@ -80,30 +100,21 @@ class Lattice:
         How often it was halved, 1 or more; sample (i, j) lies at pixel (i, j) times ``2**level``.
     kernel : Kernel
         Of each halving.
-    tile_rows, tile_columns : int or None
-        Size of the tiles that were transformed each by itself, a multiple of ``2**level``; None for one tile.
+    excess : float
+        By how much a sample exceeds what it should be, on average over a film with noise, in stored values: what
+        rounding in integers adds.
     """
 
     rows: int
     columns: int
     level: int
     kernel: Kernel
-    tile_rows: int | None = None
-    tile_columns: int | None = None
+    excess: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the samples."""
         return halved(self.rows, self.level), halved(self.columns, self.level)
-
-    @property
-    def excess(self) -> float:
-        """By how much a sample exceeds what it should be, on average over a film with noise, in stored values.
-
-        The reversible wavelet rounds each step down: a detail is too large by 1/4, a sample by half of that and by
-        the 1/8 of its own rounding (F.4.8.1), along rows and along columns alike.
-        """
-        return 0.5 * self.level if self.kernel is Kernel.WAVELET_5_3 else 0.0
 
     def average(self, samples: NDArray[np.uint16], grid: Grid) -> NDArray[np.float32]:
         """Average the film that `samples` stand for over the areas of `grid`.
@@ -117,14 +128,14 @@ class Lattice:
         Returns
         -------
         float32 array, rows x columns of the grid
-            Within the range of `samples`, from which the kernels of 9/7 may stray by a little.
+            Within the range of `samples`, from which the estimates may stray by a little.
         """
-        down = _weights(self.rows, grid.rows, self.level, self.kernel, self.tile_rows)
-        across = _weights(self.columns, grid.columns, self.level, self.kernel, self.tile_columns)
+        down = _weights(self.rows, grid.rows, self.level, self.kernel)
+        across = _weights(self.columns, grid.columns, self.level, self.kernel)
         by_row = down @ samples.astype(np.float32)
-        averaged = np.ascontiguousarray((across @ np.ascontiguousarray(by_row.T)).T)
+        averaged = (across @ np.ascontiguousarray(by_row.T)).T
         clipped: NDArray[np.float32] = np.clip(averaged, samples.min(), samples.max(), dtype=np.float32)
-        return clipped
+        return np.ascontiguousarray(clipped)
 
 
 def halved(length: int, times: int) -> int:
@@ -133,13 +144,9 @@ def halved(length: int, times: int) -> int:
 
 
 @lru_cache(maxsize=_SIZES_KEPT)
-def _weights(length: int, parts: int, level: int, kernel: Kernel, tile: int | None) -> sparse.csr_array:
+def _weights(length: int, parts: int, level: int, kernel: Kernel) -> sparse.csr_array:
     """Return the weights, parts x samples, of the means of `length` pixels over `parts` equal areas."""
-    weights = _areas(length, parts)
-    for step in range(level):
-        at = halved(length, step)
-        weights = weights @ _synthesis(at, kernel, at if tile is None else tile >> step)
-    return sparse.csr_array(weights, dtype=np.float32)
+    return sparse.csr_array(_areas(length, parts) @ _pixels(length, level, kernel), dtype=np.float32)
 
 
 def _areas(length: int, parts: int) -> sparse.csr_array:
@@ -150,26 +157,47 @@ def _areas(length: int, parts: int) -> sparse.csr_array:
     return sparse.csr_array((share, (edges[:-1] // length, edges[:-1] // parts)), shape=(parts, length))
 
 
-def _synthesis(length: int, kernel: Kernel, tile: int) -> sparse.csr_array:
-    """Return the weights, pixels x samples, with which samples at the even pixels make up `length` pixels.
-
-    Beyond its ends a tile is mirrored about its first and last pixel (ISO/IEC 15444-1 F.3.7).
-    """
-    pixels = np.arange(length)
-    first = pixels // tile * tile
-    last = np.minimum(first + tile, length) - 1
-    rows, columns, weights = [], [], []
-    for distance, weight in kernel.value:
-        chosen = (pixels - distance) % 2 == 0
-        at = pixels[chosen] - distance - first[chosen]
-        period = np.maximum(2 * (last - first)[chosen], 1)
-        at %= period
-        at = np.minimum(at, period - at) if kernel is not Kernel.BLOCK else at
-        rows.append(pixels[chosen])
-        columns.append((at + first[chosen]) // 2)
-        weights.append(np.full(len(at), weight))
-    matrix = sparse.csr_array(
-        (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(length, halved(length, 1))
-    )
+def _pixels(length: int, level: int, kernel: Kernel) -> sparse.csr_array:
+    """Return the weights, pixels x samples, that estimate `length` pixels; beyond its ends the film is held."""
+    samples, step = halved(length, level), 2**level
+    estimates = _estimates(level, kernel)
+    pixels = np.repeat(np.arange(length), estimates.shape[1])
+    near = np.arange(length)[:, None] // step + np.arange(-_REACH, _REACH + 1)
+    weights = estimates[np.arange(length) % step].ravel()
+    places = (pixels, np.clip(near, 0, samples - 1).ravel())
+    matrix = sparse.csr_array((weights, places), shape=(length, samples))
     matrix.sum_duplicates()
     return matrix
+
+
+@lru_cache(maxsize=_SIZES_KEPT)
+def _estimates(level: int, kernel: Kernel) -> NDArray[np.float64]:
+    """Return the weights, pixels of one step x samples near, that estimate each pixel of a step."""
+    step = 2**level
+    first, filtered = _filter(level, kernel)
+    near = np.arange(-_REACH, _REACH + 1)
+    begin = min(near[0] * step + first, 0)
+    pixels = np.arange(begin, max(near[-1] * step + first + len(filtered), step))
+    observed = np.zeros((len(near), len(pixels)))
+    for row, sample in enumerate(near):
+        at = sample * step + first - begin
+        observed[row, at : at + len(filtered)] = filtered
+    covariance = np.exp(-np.abs(pixels[:, None] - pixels) / _FADES_OVER) + _NOISE * np.eye(len(pixels))
+    of_samples = observed @ covariance @ observed.T
+    weights = np.linalg.solve(of_samples, observed @ covariance[:, -begin : step - begin]).T
+    spread = np.linalg.solve(of_samples, np.ones(len(near)))
+    # Weights that sum to 1 keep an even grey, at the least cost in expected error (ordinary kriging).
+    estimates: NDArray[np.float64] = weights + (1 - weights.sum(axis=1))[:, None] * spread / spread.sum()
+    return estimates
+
+
+def _filter(level: int, kernel: Kernel) -> tuple[int, NDArray[np.float64]]:
+    """Return the filter of `level` halvings: its first pixel, counted from the sample's, and its weights."""
+    first, weights = kernel.value
+    begin, filtered = 0, np.ones(1)
+    for halving in range(level):
+        spaced = np.zeros((len(weights) - 1) * 2**halving + 1)
+        spaced[:: 2**halving] = weights
+        filtered = np.convolve(filtered, spaced)
+        begin += first * 2**halving
+    return begin, filtered

@@ -19,7 +19,9 @@ from cxrlib import codecs, codestream, grey
 from cxrlib.codestream import Stream
 from cxrlib.eligible import check_size
 from cxrlib.errors import FilmError
+from cxrlib.lattice import Grid, Lattice
 from cxrlib.orientation import EXIF_PLACEMENTS
+from cxrlib.reduced import decode_reduced
 from cxrlib.settings import ReadSettings
 from cxrlib.types import Display, FilmFacts, Placement, RawImage
 from schemas import Reason, SourceFormat
@@ -55,8 +57,10 @@ def read_png(data: bytes, settings: ReadSettings) -> RawImage:
     return _raw(_one_channel(pixels), SourceFormat.PNG, Placement())
 
 
-def read_jpeg(data: bytes, settings: ReadSettings) -> RawImage:
+def read_jpeg(data: bytes, settings: ReadSettings, grid: Grid | None = None) -> RawImage:
     """Read a JPEG of any process, of 8 or 12 bits, grey or grey in fact.
+
+    `grid` is what the film is to be averaged to once it is upright: allows to decode no more than that takes.
 
     Raises
     ------
@@ -67,16 +71,23 @@ def read_jpeg(data: bytes, settings: ReadSettings) -> RawImage:
     if header.stream is not Stream.JPEG:
         raise FilmError(Reason.NOT_AN_IMAGE, expected="a JPEG film", met=f"a bare {header.stream.value} stream")
     check_size(header.rows, header.columns, settings)
+    placement = EXIF_PLACEMENTS.get(_exif_orientation(data), Placement())
+    if grid is not None:
+        stored = grid.turned() if placement.transpose else grid
+        reduced = decode_reduced(data, header, stored.spare_level(header.rows, header.columns))
+        if reduced is not None:
+            return _raw(reduced.pixels, SourceFormat.JPEG, placement, reduced.lattice)
     pixels = codecs.decode_codestream(data, header)
     if pixels.ndim == 3 and pixels.shape[2] > 3:
         raise FilmError(Reason.NOT_GREY, expected="one or three channels", met=f"{pixels.shape[2]}")
-    return _raw(_one_channel(pixels), SourceFormat.JPEG, EXIF_PLACEMENTS.get(_exif_orientation(data), Placement()))
+    return _raw(_one_channel(pixels), SourceFormat.JPEG, placement)
 
 
-def _raw(pixels: Pixels, source: SourceFormat, placement: Placement) -> RawImage:
-    rows, columns = (int(side) for side in (pixels.shape[::-1] if placement.transpose else pixels.shape))
+def _raw(pixels: Pixels, source: SourceFormat, placement: Placement, lattice: Lattice | None = None) -> RawImage:
+    size = pixels.shape if lattice is None else (lattice.rows, lattice.columns)
+    rows, columns = (int(side) for side in (size[::-1] if placement.transpose else size))
     facts = FilmFacts(source_format=source, rows=rows, columns=columns, mirrored=placement.moves)
-    return RawImage(pixels, Display(), placement, facts)
+    return RawImage(pixels, Display(), placement, facts, lattice)
 
 
 def _one_channel(pixels: Pixels) -> Pixels:

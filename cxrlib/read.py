@@ -60,10 +60,10 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
         grid = Grid(rows, columns)
         if settings.read.decode is Decode.PLAN:
             try:
-                return _to_image(read_raw(data, settings, pseudonymiser, grid), data, settings, grid)
+                return _to_image(read_raw(data, settings, pseudonymiser, grid), data, settings, grid, planned=True)
             except doubt.WholeFilmNeededError:
                 pass
-        return _to_image(read_raw(data, settings, pseudonymiser), data, settings, grid)
+        return _to_image(read_raw(data, settings, pseudonymiser), data, settings, grid, planned=False)
     except (FilmError, MemoryError):
         raise
     except Exception as error:
@@ -87,19 +87,18 @@ def read_raw(data: bytes, settings: Settings, pseudonymiser: Pseudonymiser, grid
         case SourceFormat.PNG:
             return read_png(data, settings.read)
         case SourceFormat.JPEG:
-            return read_jpeg(data, settings.read)
+            return read_jpeg(data, settings.read, grid)
 
 
-def _to_image(raw: RawImage, data: bytes, settings: Settings, grid: Grid) -> CxrImage:
-    whole = raw.lattice is None
-    if whole:
+def _to_image(raw: RawImage, data: bytes, settings: Settings, grid: Grid, *, planned: bool) -> CxrImage:
+    if raw.lattice is None:
         check_tail(raw.pixels)
     else:
         doubt.check_foot(raw.pixels)
     stored = grid.turned() if raw.placement.transpose else grid
-    grey = display.to_grey(raw, stored.rows, stored.columns, settings.read.window_percentiles)
+    grey = display.to_grey(raw, stored.rows, stored.columns, settings.read.window_percentiles, planned=planned)
     pixels = upright(grey.pixels, raw.placement)
-    negative = settings.read.fix_polarity and polarity.is_negative(pixels, whole=whole)
+    negative = settings.read.fix_polarity and polarity.is_negative(pixels, whole=not planned)
     if negative:
         pixels = np.float32(1.0) - pixels
     return CxrImage(

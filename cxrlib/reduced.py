@@ -16,6 +16,9 @@ imagecodecs has no parameter for it; `lower_resolution` does without one. Pillow
 streams whose packets do not stand lowest resolution first. HTJ2K is OpenJPH's, which leaves levels out by itself. At a
 reduced level a lossless stream overshoots its own depth at edges: OpenJPEG clips there; OpenJPH wraps around, so that
 it is told of one bit more and the clipping is done here.
+
+JPEG of 8 bits is halved by its own transform, on 4 x 4 of the 8 x 8 frequencies of a block: 10.0 ms for 14.5 (a film of
+3000 x 2500, quality 92), and nothing is left to average. Halved again it takes 8.6 ms and its grey moves thrice as far.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from cxrlib import codestream
 from cxrlib.codestream import FrameHeader, Stream
@@ -40,6 +44,9 @@ Pixels = NDArray[np.integer]
 #: From the start of a codestream to Ssiz of its first component, the depth less one with the sign in bit 7 (A.5.1).
 _SSIZ: Final = 42
 _SIGNED: Final = 0x80
+
+#: Baseline, extended sequential and progressive, by Huffman codes; of 8 bits.
+_SCALABLE: Final = (0xC0, 0xC1, 0xC2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +93,8 @@ def decode_reduced(data: bytes, header: FrameHeader, level: int) -> Reduced | No
     match header.stream:
         case Stream.JPEG_2000 | Stream.HTJ2K:
             return _wavelet(data, header, level)
+        case Stream.JPEG if header.bits == 8 and header.process in _SCALABLE:
+            return _jpeg(data, header)
         case _:
             return None
 
@@ -95,14 +104,10 @@ def _wavelet(data: bytes, header: FrameHeader, level: int) -> Reduced | None:
     if style is None:
         return None
     level = min(level, style.levels)
-    lattice = Lattice(
-        header.rows,
-        header.columns,
-        level,
-        Kernel.WAVELET_5_3 if style.reversible else Kernel.WAVELET_9_7,
-        style.tile_rows,
-        style.tile_columns,
-    )
+    # Each step of the reversible wavelet rounds down: a detail is too large by 1/4, a sample by half of that and by the
+    # 1/8 of its own rounding (F.4.8.1), along rows and along columns alike.
+    kernel, excess = (Kernel.WAVELET_5_3, 0.5 * level) if style.reversible else (Kernel.WAVELET_9_7, 0.0)
+    lattice = Lattice(header.rows, header.columns, level, kernel, excess)
     tiles = (side for side in (style.tile_rows, style.tile_columns) if side is not None)
     # Samples of a tile that begins between two steps of the lattice would lie elsewhere.
     if level < 1 or any(side % 2**level for side in tiles):
@@ -115,6 +120,17 @@ def _wavelet(data: bytes, header: FrameHeader, level: int) -> Reduced | None:
     except (ValueError, RuntimeError, OSError, SyntaxError):
         return None
     return Reduced(pixels, lattice) if pixels.shape == lattice.shape else None
+
+
+def _jpeg(data: bytes, header: FrameHeader) -> Reduced | None:
+    lattice = Lattice(header.rows, header.columns, 1, Kernel.BLOCK)
+    try:
+        with JpegImageFile(io.BytesIO(data)) as image:
+            image.draft("L", (header.columns // 2, header.rows // 2))
+            pixels = np.asarray(image)
+    except (ValueError, OSError, SyntaxError):
+        return None
+    return Reduced(pixels, lattice) if pixels.dtype == np.uint8 and pixels.shape == lattice.shape else None
 
 
 def _openjpeg(data: bytes, header: FrameHeader, style: CodingStyle, level: int) -> Pixels:

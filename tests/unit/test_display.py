@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlib.display import TOLERANCE, apply_window, grey_table, to_grey
+from cxrlib.doubt import WholeFilmNeededError
 from cxrlib.errors import FilmError
 from cxrlib.types import Display, FilmFacts, LookupTable, Placement, RawImage, Window, WindowFunction
 from schemas import Reason, SourceFormat, Windowing
+from tests.corpus.film_maker import film
 
 PERCENTILES = (0.5, 99.5)
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
@@ -168,3 +170,57 @@ def test_result_has_the_size_that_was_asked_for(size: tuple[int, int]) -> None:
     grey = to_grey(raw(RAMP, Display()), *size, PERCENTILES).pixels
     assert grey.shape == size
     assert grey.dtype == np.float32
+
+
+def planned(pixels: np.ndarray, display: Display, size: tuple[int, int] = (64, 48)) -> tuple[np.ndarray, np.ndarray]:
+    """The film halved first, and as a whole."""
+    return tuple(  # type: ignore[return-value]
+        to_grey(raw(pixels, display), *size, PERCENTILES, planned=way).pixels for way in (True, False)
+    )
+
+
+WINDOWS = {
+    "percentiles": Display(),
+    "window": Display(window=Window(2000, 3000)),
+    "sigmoid": Display(window=Window(2000, 3000, WindowFunction.SIGMOID), inverse=True),
+    "tables": Display(voi_lut=LookupTable(0, np.sqrt(np.arange(4096.0) / 4095) * 4095, 12)),
+}
+
+
+@pytest.mark.parametrize("display", WINDOWS.values(), ids=WINDOWS.keys())
+@pytest.mark.parametrize("size", [(700, 560), (701, 563)])
+def test_film_halved_first_is_shown_alike(size: tuple[int, int], display: Display) -> None:
+    fast, plain = planned(film(*size), display)
+    assert not np.array_equal(fast, plain)
+    assert np.abs(fast - plain).max() < 0.008
+    assert np.abs(fast - plain).mean() < 0.0015
+    assert abs((fast - plain).mean()) < 0.0005
+
+
+def test_signed_film_is_halved_like_the_unsigned_one() -> None:
+    pixels = film(700, 560)
+    signed, _ = planned(pixels.astype(np.int16) - 2048, Display(window=Window(0, 4096)))
+    unsigned, _ = planned(pixels, Display(window=Window(2048, 4096)))
+    assert np.abs(signed - unsigned).max() < 0.0005
+
+
+@pytest.mark.parametrize(
+    ("pixels", "display"),
+    [
+        (film(200, 190), Display()),
+        (film(700, 560), Display(padding=(0, 0))),
+        (film(700, 560, bits=8).astype(np.uint8).view(np.int8), Display()),
+    ],
+    ids=["small", "padding", "signed bytes"],
+)
+def test_film_that_is_not_to_be_halved_is_shown_the_same(pixels: np.ndarray, display: Display) -> None:
+    fast, plain = planned(pixels, display)
+    assert np.array_equal(fast, plain)
+
+
+def test_film_that_may_be_constant_is_not_judged_by_a_share_of_its_rows() -> None:
+    pixels = np.full((700, 560), 7, np.uint16)
+    pixels[1::4, ::6] = 900  # on no row that is counted, and 4 % of all pixels
+    with pytest.raises(WholeFilmNeededError):
+        planned(pixels, Display())
+    assert shown(pixels, Display()).max() > 0

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from cxrlib.errors import FilmError
+from cxrlib.lattice import Grid
 from cxrlib.orientation import upright
 from cxrlib.raster import read_jpeg, read_png
 from cxrlib.settings import ReadSettings
@@ -109,3 +110,14 @@ def test_broken_exif_is_no_exif() -> None:
     data = jpeg(FILM)
     broken = b"\xff\xe1\x00\x0eExif\x00\x00MM\x00*\xff\xff"
     assert not read_jpeg(data[:2] + broken + data[2:], SETTINGS).placement.moves
+
+
+def test_jpeg_that_lies_on_its_side_is_halved_by_the_grid_of_the_upright_film() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(Image.fromarray(film(600, 300, bits=8).astype(np.uint8)), "JPEG", quality=95, exif=exif)
+    assert read_jpeg(data, SETTINGS, Grid(100, 200)).lattice is None  # 300 rows are not four times 100
+    raw = read_jpeg(data, SETTINGS, Grid(75, 150))
+    assert raw.lattice is not None
+    assert raw.pixels.shape == (300, 150)
+    assert (raw.facts.rows, raw.facts.columns) == (300, 600)

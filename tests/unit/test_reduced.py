@@ -143,7 +143,6 @@ def test_every_order_of_packets_gives_what_openjpegs_own_reduction_gives(
         image.reduce = 2  # type: ignore[assignment]
         expected = np.asarray(image)
     assert np.array_equal(found.pixels, expected)
-    assert found.lattice.tile_columns == (128 if "tile_size" in options else None)
 
 
 def test_lowest_resolution_is_the_most_there_is() -> None:
@@ -198,3 +197,39 @@ def test_failure_of_the_codec_is_left_to_the_decoder_of_whole_films(monkeypatch:
 
     monkeypatch.setattr(reduced.imagecodecs, "jpeg2k_decode", broken)
     assert decode_reduced(j2k(FILM), frame_header(j2k(FILM)), 1) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+@pytest.mark.parametrize("size", [(304, 272), (301, 261)])
+def test_jpeg_is_halved_about_as_its_blocks_average(size: tuple[int, int], options: dict[str, bool]) -> None:
+    out = io.BytesIO()
+    Image.fromarray(film(*size, bits=8).astype(np.uint8)).save(out, "JPEG", quality=92, **options)
+    found = decoded(out.getvalue(), 3)
+    whole = imagecodecs.jpeg8_decode(out.getvalue())
+    assert found.pixels.shape == found.lattice.shape == ((size[0] + 1) // 2, (size[1] + 1) // 2)
+    assert (found.lattice.level, found.lattice.kernel, found.lattice.excess) == (1, Kernel.BLOCK, 0)
+    rows, columns = size[0] // 2, size[1] // 2
+    means = whole[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).mean(axis=(1, 3))
+    difference = found.pixels[:rows, :columns] - means
+    assert np.abs(difference).mean() < 0.5
+    assert abs(difference.mean()) < 0.05
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        imagecodecs.jpeg8_encode(FILM, 95, bitspersample=12),
+        imagecodecs.jpeg8_encode(FILM, lossless=True, bitspersample=12),
+        imagecodecs.jpeg8_encode(np.stack([FILM >> 4] * 3, axis=2).astype(np.uint8), 95),
+    ],
+    ids=["12 bits", "lossless", "colour"],
+)
+def test_other_jpeg_is_decoded_whole(data: bytes) -> None:
+    assert decode_reduced(data, frame_header(data), 1) is None
+
+
+def test_damaged_jpeg_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(imagecodecs.jpeg8_encode((FILM >> 4).astype(np.uint8), 92))
+    data[len(data) // 2 : len(data) // 2 + 3] = b"\x00\xff\xd3"
+    decode_reduced(bytes(data), frame_header(bytes(data)), 1)
+    assert capfd.readouterr().err == ""
