@@ -18,6 +18,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "nightly": ("flows.cli.nightly:nightly", "The same as a Prefect flow: retried, verified, reported."),
     "backfill": ("flows.cli.backfill:backfill", "Score an archive of any size in parts: paused, resumed, estimated."),
     "verify": ("flows.cli.verify:verify", "Check that nothing listed was lost in a results root."),
+    "status": ("flows.cli.status:status", "Say what a results root holds: runs, months, rejects."),
+    "compact": ("flows.cli.compact:compact", "Copy a results root into few large sorted files."),
     "demo": ("flows.cli.demo:demo", "See it all work on synthetic films in a stand-in bucket."),
     "phantom": ("flows.cli.phantom:phantom", "Write synthetic chest films with known truth."),
     "models": ("flows.cli.models:models", "List and show model bundles."),
