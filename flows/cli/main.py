@@ -20,6 +20,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "verify": ("flows.cli.verify:verify", "Check that nothing listed was lost in a results root."),
     "status": ("flows.cli.status:status", "Say what a results root holds: runs, months, rejects."),
     "compact": ("flows.cli.compact:compact", "Copy a results root into few large sorted files."),
+    "rescore": ("flows.cli.rescore:rescore", "Score films anew with another bundle, and compare the two."),
+    "compare": ("flows.cli.compare:compare", "Compare the rows of two bundles, film by film."),
     "demo": ("flows.cli.demo:demo", "See it all work on synthetic films in a stand-in bucket."),
     "phantom": ("flows.cli.phantom:phantom", "Write synthetic chest films with known truth."),
     "models": ("flows.cli.models:models", "List and show model bundles."),
