@@ -112,14 +112,14 @@ class Cluster:
                 raise ServiceError(f"expected {count} task managers at {self.master} within {READY_S:.0f} s")
             time.sleep(0.2)
 
-    def options(self, parallelism: int) -> tuple[str, ...]:
-        """Return the options of ``cxr score`` for this cluster, which has Beam's jars already."""
-        beam = (
+    def beam_options(self, parallelism: int) -> tuple[str, ...]:
+        """Return the Beam options of a job on this cluster, which has Beam's jars already."""
+        return (
+            f"--flink_master={self.master}",
             f"--flink_job_server_jar={JOB_SERVER}",
             f"--files_to_stage={JOB_SERVER}",
             f"--parallelism={parallelism}",
         )
-        return ("--runner", "flink", "--flink-master", self.master, *(f"--beam-option={option}" for option in beam))
 
 
 @contextmanager
@@ -215,8 +215,6 @@ def _config(folder: Path, own: Host) -> dict[str, str]:
         # A task manager that is gone is missed soon, and its job begun again on the others: settled chunks are skipped.
         "heartbeat.interval": "2000",
         "heartbeat.timeout": "20000",
-        # Patience with a machine that does much else at once.
-        "pekko.startup-timeout": "120 s",
         "pekko.ask.timeout": "60 s",
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": "5",
@@ -229,16 +227,7 @@ def _java(heap: str, settings: Path, *options: str) -> tuple[str, ...]:
     opened = [f"--add-opens={name}=ALL-UNNAMED" for name in OPENED]
     exported = [f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTED]
     logging = f"-Dlog4j.configurationFile=file:{settings}/log4j.properties"
-    jars = f"{FLINK_JARS}/*:{BEAM_JARS}/*"
-    return (
-        "java",
-        f"-Xmx{heap}",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        logging,
-        *opened,
-        *exported,
-        *options,
-        "-cp",
-        jars,
-    )
+    # Patience with a machine that does much else at once; Flink's own setting does not reach this one of Pekko's.
+    patience = "-Dpekko.remote.classic.startup-timeout=120s"
+    machine = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opened, *exported, *options)
+    return ("java", f"-Xmx{heap}", *machine, logging, patience, "-cp", f"{FLINK_JARS}/*:{BEAM_JARS}/*")

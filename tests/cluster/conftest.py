@@ -14,7 +14,7 @@ from cxrlib.bundle import load_bundle, write_bundle
 from infra.flink import cluster
 from infra.hosts import Host, hosts
 from infra.services import ObjectStore, object_store
-from tests.cluster.lane import BUNDLE, Lane
+from tests.cluster.lane import BUNDLE, Bucket, Lane
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -99,6 +99,11 @@ def bundle(objects: ObjectStore, scorer: dict[str, str]) -> None:
         default = load_bundle("default")
         write_bundle(BUNDLE, default.card, default.files)
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(scope="session")
+def bucket(home: Path, objects: ObjectStore) -> Bucket:
+    return Bucket(home, objects)
 
 
 @pytest.fixture(scope="session")

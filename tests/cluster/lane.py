@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
 import s3fs
 
 from infra.flink import Cluster, Machine
@@ -21,14 +23,12 @@ BUNDLE: Final = "s3://bundles/default"
 LIMIT_S: Final = 600
 
 
-@dataclass
-class Lane:
-    """The servers of the lane; `scorer` is the environment of whoever scores."""
+@dataclass(frozen=True)
+class Bucket:
+    """The object store as its owner sees it; `home` takes what commands say."""
 
     home: Path
     objects: ObjectStore
-    scorer: Mapping[str, str]
-    cluster: Cluster
 
     def make_archive(self, prefix: str, count: int, bad: int) -> None:
         """Write small phantoms and objects that are no film below ``s3://films/<prefix>``."""
@@ -36,27 +36,6 @@ class Lane:
         what = ("phantom", "--count", str(count), "--bad", str(bad), *size, "--out", f"s3://films/{prefix}")
         made = run_cxr(what, {**os.environ, **self.objects.owner}, self.home)
         assert made.returncode == 0, made.stderr
-
-    def score_arguments(self, prefix: str, out: str, *, resume: bool = False, local: bool = False) -> tuple[str, ...]:
-        """Return the command line that scores ``s3://films/<prefix>/films`` into ``s3://scores/<out>``."""
-        what = ("--resume", "same") if resume else (f"s3://films/{prefix}/films", "--run-id", "same")
-        where = () if local else self.cluster.options(parallelism=2 * len(self.cluster.machines))
-        return ("score", *what, "--out", f"s3://scores/{out}", "--bundle", BUNDLE, "--chunk-size", "5", *where)
-
-    def score(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command to its end as the account that scores."""
-        return run_cxr(arguments, {**os.environ, **self.scorer}, self.home)
-
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command as the account that scores."""
-        return subprocess.Popen(
-            (sys.executable, "-m", "flows.cli.main", *arguments),
-            env={**os.environ, **self.scorer},
-            cwd=self.home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
 
     def stored(self, out: str) -> dict[str, bytes]:
         """Return the chunk objects below ``s3://scores/<out>`` by key, as the owner reads them."""
@@ -79,6 +58,46 @@ class Lane:
         )
         files.invalidate_cache()
         return files
+
+    def has(self, path: str) -> bool:
+        """Return whether there is an object."""
+        return bool(self.files().exists(path))
+
+    def rows(self, out: str) -> pd.DataFrame:
+        """Return all scores below ``s3://scores/<out>``."""
+        stored = self.stored(out).items()
+        return pd.concat([pd.read_parquet(io.BytesIO(data)) for key, data in stored if key.startswith("scores/")])
+
+
+@dataclass(frozen=True)
+class Lane(Bucket):
+    """The object store and a Flink cluster; `scorer` is the environment of whoever scores."""
+
+    scorer: Mapping[str, str]
+    cluster: Cluster
+
+    def score_arguments(self, prefix: str, out: str, *, resume: bool = False, local: bool = False) -> tuple[str, ...]:
+        """Return the command line that scores ``s3://films/<prefix>/films`` into ``s3://scores/<out>``."""
+        what = ("--resume", "same") if resume else (f"s3://films/{prefix}/films", "--run-id", "same")
+        options = self.cluster.beam_options(parallelism=2 * len(self.cluster.machines))
+        elsewhere = ("--runner", "flink", *(f"--beam-option={option}" for option in options))
+        where = () if local else elsewhere
+        return ("score", *what, "--out", f"s3://scores/{out}", "--bundle", BUNDLE, "--chunk-size", "5", *where)
+
+    def score(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end as the account that scores."""
+        return run_cxr(arguments, {**os.environ, **self.scorer}, self.home)
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command as the account that scores."""
+        return subprocess.Popen(
+            (sys.executable, "-m", "flows.cli.main", *arguments),
+            env={**os.environ, **self.scorer},
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def sdk_workers(self, machine: Machine | None = None) -> list[int]:
         """Return the process ids of the SDK workers that live, on all machines or on one."""

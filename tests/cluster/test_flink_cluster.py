@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from cxrlib.verify import verify
@@ -48,16 +46,15 @@ def begin(lane: Lane, out: str) -> Callable[[], tuple[int, str]]:
     return end
 
 
-def test_rows_equal_those_of_the_local_runner_object_for_object(lane: Lane, as_scorer: None) -> None:
-    lane.make_archive("many", 500, 20)
-    for out, local in (("local", True), ("flink", False)):
-        done = lane.score(*lane.score_arguments("many", out, local=local))
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "520 listed = 500 scored + 20 rejected" in done.stdout + done.stderr
-    stored = lane.stored("flink")
-    assert len(stored) == 2 * 104
-    assert stored == lane.stored("local")
-    assert verify("s3://scores/flink").ok
+def test_rows_equal_those_of_the_local_runner_object_for_object(
+    lane: Lane, few_rows: dict[str, bytes], as_scorer: None
+) -> None:
+    done = lane.score(*lane.score_arguments("few", "few-flink"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "60 listed = 56 scored + 4 rejected" in done.stdout + done.stderr
+    assert len(few_rows) == 2 * 12
+    assert lane.stored("few-flink") == few_rows
+    assert verify("s3://scores/few-flink").ok
 
 
 def kill_worker(lane: Lane) -> None:
@@ -131,13 +128,9 @@ def test_an_object_store_that_is_gone_for_a_while_loses_and_doubles_nothing(
         code, said = done.returncode, done.stdout + done.stderr
     assert code == 0, said
     assert verify(f"s3://scores/{out}").ok
-    assert rows(lane.stored(out)).equals(rows(few_rows))
-
-
-def rows(stored: dict[str, bytes]) -> pd.DataFrame:
-    """Return all scores of a results root by film, without what names the run."""
-    tables = [pd.read_parquet(io.BytesIO(data)) for key, data in stored.items() if key.startswith("scores/")]
-    return pd.concat(tables).drop(columns=RUN_COLUMNS).astype(object).sort_values("uri", ignore_index=True)
+    tables = [lane.rows(root).drop(columns=RUN_COLUMNS).astype(object) for root in (out, "few-local")]
+    scored, expected = (table.sort_values("uri", ignore_index=True) for table in tables)
+    assert scored.equals(expected)
 
 
 def test_credentials_and_the_endpoint_are_in_nothing_that_was_written(lane: Lane) -> None:
