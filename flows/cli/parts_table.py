@@ -13,8 +13,7 @@ from flows.backfill_report import board_line, part_line, size, spoken
 from flows.board import Board, BoardView, Look, PartLine
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, RenderableType
 
 #: Seconds between two lines of a log that say how all stands.
 LINE_EVERY_S: Final = 30.0
@@ -74,12 +73,13 @@ class _LogLines:
             click.echo(board_line(view), err=True)
 
 
-def parts_table(view: BoardView, rows: int) -> Table:
-    """Return a table of at most `rows` parts, those first that something happens to."""
+def parts_table(view: BoardView, rows: int) -> RenderableType:
+    """Return a line on all parts and a table of at most `rows` of them, those first that something happens to."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=board_line(view), title_justify="left", title_style="bold", expand=False)
+    table = Table()
     for name in ("part", "holds"):
         table.add_column(name)
     for name in ("objects", "bytes", "done"):
@@ -92,9 +92,9 @@ def parts_table(view: BoardView, rows: int) -> Table:
     for line in shown:
         # As Text: a folder's name in brackets is no markup.
         table.add_row(*map(Text, _cells(line)), style=_COLOURS.get(line.look))
-    if len(shown) < len(view.lines):
-        table.caption = f"and {len(view.lines) - len(shown)} more parts"
-    return table
+    more = [Text(f"and {len(view.lines) - len(shown)} more parts")] if len(shown) < len(view.lines) else []
+    # Not the table's title and caption: those are folded to its width.
+    return Group(Text(board_line(view), style="bold"), table, *more)
 
 
 def _chosen(lines: tuple[PartLine, ...], rows: int) -> list[PartLine]:
