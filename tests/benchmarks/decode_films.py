@@ -1,0 +1,129 @@
+"""The films that planned decoding is held against full decoding on: phantoms, real DICOM films, real films wrapped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib.phantom.encode import encode_dicom
+from cxrlib.phantom.film import Phantom, make_phantom
+from cxrlib.phantom.style import DicomStyle, Photometric, Voi
+from cxrlib.phantom.syntax import TransferSyntax
+
+#: Where the real films are, if they are there at all.
+DATA: Final = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+#: Seeds that no training or test of a bundle used.
+FIRST_SEED: Final = 910_000
+
+#: Sizes of detectors and plate readers, in pixels.
+SIZES: Final = ((3000, 2500), (2500, 2048), (2140, 1760), (2991, 2430), (2022, 2022), (1280, 1060))
+
+#: Standard deviation of the noise put on an enlarged film, which has none of its own finer than its old pixels.
+_GRAIN: Final = 0.008
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One object to read in both ways."""
+
+    group: str
+    data: bytes
+
+
+def phantoms_in_jpeg_2000(count: int) -> Iterator[Case]:
+    """Yield lossless JPEG 2000 films of 3000 x 2500 in 12 bits; every other one has no window in its header."""
+    for number in range(count):
+        style = DicomStyle(TransferSyntax.JPEG_2000_LOSSLESS, voi=Voi.NONE if number % 2 else Voi.LINEAR)
+        film = make_phantom(FIRST_SEED + number, rows=3000, columns=2500)
+        yield Case("phantoms of 3000 x 2500, JPEG 2000 lossless", encode_dicom(film, style))
+
+
+STYLES: Final = (
+    DicomStyle(TransferSyntax.JPEG_2000, bits_stored=15, mirrored=True),
+    DicomStyle(TransferSyntax.JPEG_2000_LOSSLESS, Photometric.MONOCHROME1, 10, voi=Voi.SIGMOID),
+    DicomStyle(TransferSyntax.HTJ2K_LOSSLESS, bits_stored=16, voi=Voi.LUT),
+    DicomStyle(TransferSyntax.HTJ2K, bits_stored=16, voi=Voi.NONE),
+    DicomStyle(TransferSyntax.EXPLICIT_LE, voi=Voi.LINEAR),
+    DicomStyle(TransferSyntax.RLE, Photometric.MONOCHROME1, 14, voi=Voi.NONE),
+    DicomStyle(TransferSyntax.JPEG_BASELINE, bits_stored=8, voi=Voi.NONE),
+)
+
+
+def phantoms_in_every_style(count: int) -> Iterator[Case]:
+    """Yield `count` films of mixed sizes in each of `STYLES`."""
+    for number in range(count):
+        rows, columns = SIZES[number % len(SIZES)]
+        film = make_phantom(FIRST_SEED + 10_000 + number, rows=rows, columns=columns)
+        for style in STYLES:
+            yield Case(f"phantoms of mixed size, {style.syntax.name}", encode_dicom(film, style))
+
+
+def phantoms_of_a_test() -> Iterator[Case]:
+    """Yield twelve films of 1100 x 1030: four each in JPEG 2000, in JPEG and as they are."""
+    styles = (
+        DicomStyle(TransferSyntax.HTJ2K_LOSSLESS, bits_stored=16),  # the same samples as JPEG 2000, in a tenth the time
+        DicomStyle(TransferSyntax.JPEG_BASELINE, bits_stored=8, voi=Voi.NONE),
+        DicomStyle(TransferSyntax.EXPLICIT_LE, Photometric.MONOCHROME1, 14),
+    )
+    for number in range(4):
+        film = make_phantom(FIRST_SEED + 20_000 + number, rows=1100, columns=1030)
+        for style in styles:
+            yield Case(style.syntax.name, encode_dicom(film, style))
+
+
+def real_dicom_films() -> Iterator[Case]:
+    """Yield the real DICOM files as they are; those that are no chest films are refused in both ways alike."""
+    for path in sorted((DATA / "dicom" / "files").glob("*")):
+        yield Case("real DICOM files", path.read_bytes())
+
+
+def real_pictures() -> list[Path]:
+    """Return every real film of the data sets that is a PNG or JPEG, sorted."""
+    named = [path for folder in ("lung_seg", "infection_seg", "classes", "severity") for path in _images(DATA / folder)]
+    return sorted([*named, *(DATA / "covid-qu-ex").glob("*/*/*/images/*.png")])
+
+
+def real_films_in_jpeg_2000() -> Iterator[Case]:
+    """Yield every real film at its own size, up to 512 pixels, as lossless JPEG 2000."""
+    for path in real_pictures():
+        yield Case("real films of up to 512 x 512, JPEG 2000 lossless", _wrapped(_picture(path)))
+
+
+def real_films_enlarged(count: int) -> Iterator[Case]:
+    """Yield `count` real films, spread over the data sets, enlarged to 2048 x 2048 with grain, as JPEG 2000."""
+    paths = real_pictures()
+    for number, at in enumerate(np.linspace(0, len(paths) - 1, count).astype(int)):
+        large = cv2.resize(_picture(paths[at]), (2048, 2048), interpolation=cv2.INTER_CUBIC)
+        grain = np.random.default_rng(number).normal(0.0, _GRAIN, large.shape)
+        film = np.clip(large + grain, 0.0, 1.0).astype(np.float32)
+        yield Case("real films enlarged to 2048 x 2048, JPEG 2000 lossless", _wrapped(film))
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    return (path for path in (folder / "images").rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+
+
+def _picture(path: Path) -> NDArray[np.float32]:
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise ValueError(f"{path.name} is no image")
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def _wrapped(film: NDArray[np.float32]) -> bytes:
+    style = DicomStyle(TransferSyntax.JPEG_2000_LOSSLESS, voi=Voi.NONE, spacing=False)
+    return encode_dicom(dataclasses.replace(_frame_of_a_phantom(), pixels=film), style)
+
+
+@cache
+def _frame_of_a_phantom() -> Phantom:
+    return make_phantom(FIRST_SEED, rows=256, columns=256)

@@ -1,0 +1,221 @@
+"""Planned against full decoding: how far masks, percent infected and class move, film by film.
+
+``python -m tests.benchmarks.decode_plan [GROUP ...]`` reads every film in both ways, runs the default bundle on both
+images and puts one line per group of films into ``results/decode_plan.csv``. With ``--films FILE`` it writes one line
+per film. Real films are read from ``../shared/data`` where that is there. All of it takes an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrlib.bundle import load_bundle
+from cxrlib.errors import FilmError
+from cxrlib.models.engine import Engine
+from cxrlib.read import read_film
+from cxrlib.scoring import Recipe, assess
+from cxrlib.settings import Decode, ReadSettings, Settings
+from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
+from schemas import FilmClass
+from tests.benchmarks import decode_films, machine
+from tests.benchmarks.decode_films import Case
+from tests.benchmarks.report import write_report
+from tests.benchmarks.tables import add_line
+
+PLANNED: Final = Settings()
+FULL: Final = Settings(read=ReadSettings(decode=Decode.FULL))
+_REF: Final = ImageRef("memory://film", "size:0")
+
+#: What must hold over the phantoms and over the real films (issue 4): Dice of a mask, and the share of films that
+#: reach it; points of percent infected, on that share and on all; share of films that keep their class.
+DICE, DICE_SHARE = 0.995, 0.99
+POINTS, POINTS_SHARE, MOST_POINTS = 0.2, 0.95, 1.0
+CLASS_SHARE = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One film read in both ways.
+
+    Attributes
+    ----------
+    outcome : str
+        ``scored``, the reason it was rejected for, or ``differs`` where the two ways do not agree on that.
+    grey : float
+        Largest difference of the two images, in [0, 1].
+    lung_dice, infection_dice : float or None
+        Of the two masks; 1 where both are empty.
+    points : float or None
+        Difference of percent infected.
+    same_class : bool or None
+    """
+
+    group: str
+    outcome: str
+    grey: float = 0.0
+    lung_dice: float | None = None
+    infection_dice: float | None = None
+    points: float | None = None
+    same_class: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Films that are summed up in a line, or in one for each of their styles."""
+
+    cases: Callable[[int], Iterator[Case]]
+    count: int
+
+
+GROUPS: Final = {
+    "jpeg2000": Group(decode_films.phantoms_in_jpeg_2000, 200),
+    "styles": Group(decode_films.phantoms_in_every_style, 24),
+    "dicom": Group(lambda _count: decode_films.real_dicom_films(), 0),
+    "enlarged": Group(decode_films.real_films_enlarged, 200),
+    "small": Group(lambda _count: decode_films.real_films_in_jpeg_2000(), 0),
+}
+
+
+class Comparison:
+    """The default bundle, on images of both ways."""
+
+    def __init__(self) -> None:
+        bundle = load_bundle("default")
+        self._recipe = Recipe.of(bundle.card)
+        self._engine = Engine(bundle)
+
+    def compare(self, cases: Iterable[Case]) -> Iterator[Compared]:
+        """Yield what became of each film."""
+        source = iter(cases)
+        while part := list(islice(source, self._engine.batch)):
+            pairs = [(self._read(case, FULL), self._read(case, PLANNED)) for case in part]
+            scored = [self._score([pair[way] for pair in pairs]) for way in (0, 1)]
+            for case, (full, planned), one, other in zip(part, pairs, *scored, strict=True):
+                yield _compared(case.group, full, planned, one, other)
+
+    def _read(self, case: Case, settings: Settings) -> CxrImage | FilmError:
+        try:
+            return read_film(case.data, settings, self._recipe.rows, self._recipe.columns)
+        except FilmError as error:
+            return error
+
+    def _score(self, images: Sequence[CxrImage | FilmError]) -> list[ScoredFilm | FilmError]:
+        films = [image for image in images if isinstance(image, CxrImage)]
+        found = iter(zip(films, self._engine.predict(films), strict=True))
+        return [image if isinstance(image, FilmError) else self._assess(*next(found)) for image in images]
+
+    def _assess(self, image: CxrImage, prediction: Prediction | FilmError) -> ScoredFilm | FilmError:
+        return prediction if isinstance(prediction, FilmError) else assess(_REF, image, prediction, self._recipe)
+
+
+def _compared(
+    group: str,
+    full: CxrImage | FilmError,
+    planned: CxrImage | FilmError,
+    one: ScoredFilm | FilmError,
+    other: ScoredFilm | FilmError,
+) -> Compared:
+    grey = 0.0
+    if isinstance(full, CxrImage) and isinstance(planned, CxrImage):
+        grey = float(np.abs(full.pixels - planned.pixels).max())
+    if isinstance(one, FilmError) or isinstance(other, FilmError):
+        agree = isinstance(one, FilmError) and isinstance(other, FilmError) and one.reason is other.reason
+        return Compared(group, one.reason.value if agree and isinstance(one, FilmError) else "differs", grey)
+    return Compared(
+        group,
+        "scored",
+        grey,
+        lung_dice=dice(one.masks.lung, other.masks.lung),
+        infection_dice=dice(_infection(one), _infection(other)),
+        points=abs(_percent(one) - _percent(other)),
+        same_class=_class(one) is _class(other),
+    )
+
+
+def _infection(film: ScoredFilm) -> NDArray[np.bool_]:
+    if film.masks.infection is None:
+        raise ValueError("expected a bundle that gives infection")
+    return film.masks.infection
+
+
+def _percent(film: ScoredFilm) -> float:
+    percent = film.severity.whole.percent
+    if percent is None:
+        raise ValueError("expected a bundle that gives infection")
+    return percent
+
+
+def _class(film: ScoredFilm) -> FilmClass:
+    classes = film.prediction.classes
+    if classes is None:
+        raise ValueError("expected a bundle that gives classes")
+    return max(classes, key=classes.__getitem__)
+
+
+def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Return the Dice of two masks, 1 where both are empty."""
+    both = int(np.count_nonzero(one)) + int(np.count_nonzero(other))
+    return 2.0 * int(np.count_nonzero(one & other)) / both if both else 1.0
+
+
+def summary(films: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per group of `films` (`Compared` as columns)."""
+    lines = []
+    for group, part in films.groupby("group", sort=False):
+        scored = part[part.outcome == "scored"]
+        lines.append(
+            {
+                "films": group,
+                "n": len(part),
+                "scored": len(scored),
+                "rejected_alike": int((~part.outcome.isin(["scored", "differs"])).sum()),
+                "rejected_otherwise": int((part.outcome == "differs").sum()),
+                "images_equal": int((part.grey == 0).sum()),
+                "grey_difference_most": round(float(part.grey.max()), 5),
+                "lung_dice_least": round(float(scored.lung_dice.min()), 4),
+                "lung_dice_share": round(float((scored.lung_dice >= DICE).mean()), 4),
+                "infection_dice_least": round(float(scored.infection_dice.min()), 4),
+                "infection_dice_share": round(float((scored.infection_dice >= DICE).mean()), 4),
+                "points_p95": round(float(scored.points.quantile(0.95)), 3),
+                "points_most": round(float(scored.points.max()), 3),
+                "class_same_share": round(float(scored.same_class.astype(float).mean()), 4),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; parameters as ``--help`` says."""
+    parser = argparse.ArgumentParser(prog="decode_plan", description=__doc__)
+    parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all where none is named")
+    parser.add_argument("--count", type=int, help="films of a group, where it has no number of its own")
+    parser.add_argument("--films", type=Path, help="also write one line per film here")
+    chosen = parser.parse_args(arguments)
+    unknown = sorted(set(chosen.groups) - set(GROUPS))
+    if unknown:
+        parser.error(f"expected groups of {', '.join(GROUPS)}: met {', '.join(unknown)}")
+    groups = [GROUPS[name] for name in chosen.groups or GROUPS]
+    cases = chain.from_iterable(group.cases(chosen.count or group.count) for group in groups)
+    films = pd.DataFrame(asdict(found) for found in Comparison().compare(cases))
+    if films.empty:
+        parser.error("no film was found; the real ones are read from ../shared/data")
+    if chosen.films:
+        films.to_csv(chosen.films, index=False)
+    for line in summary(films).to_dict("records"):
+        add_line("decode_plan", {**line, **machine.describe()}, keys=("films",))
+    write_report()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
