@@ -1,0 +1,118 @@
+"""The status of a results root: it counts as `verify` does, and names what is left to do."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cxrlib import lease
+from cxrlib.lease import LeaseTerms
+from cxrlib.status import RunState, Status, status
+from cxrlib.store import Store
+from cxrlib.verify import verify
+from schemas import Reason
+from tests.unit.settled_roots import NEW, OLD, Content, score
+
+FILMS: dict[str, Content] = {f"f{n}": n for n in range(10)}
+BAD: dict[str, Content] = {"empty": Reason.EMPTY, "slow": Reason.FETCH_FAILED, "denied": Reason.DENIED}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root of two closed runs under two bundles, and one that fell after a chunk."""
+    out = tmp_path_factory.mktemp("status") / "out"
+    score(out, FILMS | BAD, run_id="night1")
+    score(out, FILMS, run_id="other", bundle=NEW)
+    score(out, FILMS | BAD | {"slow": 11} | {f"g{n}": 20 + n for n in range(6)}, run_id="fallen", fall_after=1)
+    return out
+
+
+def assert_agrees_with_verify(met: Status, out: Path) -> None:
+    report = verify(str(out))
+    closed = [run for run in met.runs if run.state is RunState.SETTLED]
+    assert len(closed) == report.runs
+    assert tuple(sorted(run.run_id for run in met.runs if run.state is not RunState.SETTLED)) == report.open_runs
+    for name in ("listed", "scored", "rejected", "duplicate", "settled_before"):
+        assert sum(getattr(run, name) for run in closed) == getattr(report, name), name
+    assert (met.score_rows, met.reject_rows) == (report.score_rows, report.reject_rows)
+    assert sum(of.films for of in met.coverage) == report.score_rows
+    assert sum(of.rows for of in met.rejects) == report.reject_rows
+    assert all(run.agrees for run in met.runs)
+
+
+def test_closed_and_fallen_runs_are_told_apart_and_counted(root: Path) -> None:
+    met = status(str(root))
+    assert_agrees_with_verify(met, root)
+    night, other, fallen = met.runs
+    assert (night.state, night.listed, night.scored, night.rejected, night.retryable) == (
+        RunState.SETTLED,
+        13,
+        10,
+        3,
+        2,
+    )
+    assert (other.bundle, night.bundle) == (NEW.partition, OLD.partition)
+    assert night.films_per_second == 13 / 2
+    assert (fallen.state, fallen.closed_at) == (RunState.OPEN, None)
+    assert fallen.scored + fallen.rejected + fallen.left == 8, "two to be tried again and six new ones"
+    assert fallen.left == 4
+
+
+def test_coverage_is_by_study_month_and_bundle_and_unknown_dates_are_said(root: Path) -> None:
+    rows = pd.read_parquet(root / "scores", columns=["study_date", "bundle_digest"])
+    expected = Counter(
+        (None if pd.isna(date) else date.replace(day=1), digest)
+        for date, digest in zip(rows["study_date"], rows["bundle_digest"], strict=True)
+    )
+    digests = {OLD.partition: OLD.digest, NEW.partition: NEW.digest}
+    met = status(str(root)).coverage
+    assert {(of.month, digests[of.bundle]): of.films for of in met} == expected
+    assert met[-1].month is None
+    dates = [of.month for of in met if of.month is not None]
+    assert dates == sorted(dates)
+    assert all(date.day == 1 for date in dates)
+
+
+def test_rejects_that_wait_are_those_whose_newest_outcome_may_heal(tmp_path: Path) -> None:
+    def waiting() -> dict[str, tuple[int, int]]:
+        return {of.reason: (of.rows, of.waiting) for of in status(str(tmp_path)).rejects}
+
+    score(tmp_path, FILMS | BAD, run_id="a")
+    assert waiting() == {"denied": (1, 1), "empty": (1, 0), "fetch_failed": (1, 1)}
+    score(tmp_path, FILMS | BAD, run_id="b")
+    assert waiting() == {"denied": (2, 1), "empty": (1, 0), "fetch_failed": (2, 1)}
+
+    def heal(content: Content, *rest: object) -> object:
+        from tests.unit.settled_roots import judge
+
+        ref, bundle = rest
+        healed: Content = (
+            5 if content is Reason.DENIED else Reason.NO_LUNG if content is Reason.FETCH_FAILED else content
+        )
+        return judge(healed, ref, bundle)  # type: ignore[arg-type]
+
+    score(tmp_path, FILMS | BAD, run_id="c", outcome=heal)  # type: ignore[arg-type]
+    assert waiting() == {"denied": (2, 0), "fetch_failed": (2, 0), "empty": (1, 0), "no_lung": (1, 0)}
+    assert status(str(tmp_path)).waiting == 0
+
+
+def test_run_whose_lease_is_held_is_held_and_so_are_parts_of_a_backfill(root: Path) -> None:
+    store = Store.at(str(root))
+    held = lease.acquire(store, "scope", "fallen", LeaseTerms(ttl_s=60))
+    met = status(str(root))
+    assert [run.state for run in met.runs if run.run_id == "fallen"] == [RunState.HELD]
+    assert [(of.run_id, of.alive) for of in met.holders] == [("fallen", True)]
+    lease.release(store, held)
+    assert status(str(root)).holders == ()
