@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cxrlib import lease
+from cxrlib import compact, lease
+from cxrlib.errors import RunError, UsageError
 from cxrlib.lease import LeaseTerms
 from cxrlib.status import RunState, Status, status
 from cxrlib.store import Store
 from cxrlib.verify import verify
+from flows.cli.exits import Exit
+from flows.cli.main import main
 from schemas import Reason
 from tests.unit.settled_roots import NEW, OLD, Content, score
 
@@ -116,3 +124,67 @@ def test_run_whose_lease_is_held_is_held_and_so_are_parts_of_a_backfill(root: Pa
     assert [(of.run_id, of.alive) for of in met.holders] == [("fallen", True)]
     lease.release(store, held)
     assert status(str(root)).holders == ()
+
+
+def test_part_of_a_backfill_names_it(tmp_path: Path) -> None:
+    score(tmp_path, FILMS, run_id="archive-p0001")
+    score(tmp_path, FILMS | {"new": 30}, run_id="archive-p0002", fall_after=0)
+    store = Store.at(str(tmp_path))
+    held = lease.acquire(store, "scope", "archive", LeaseTerms(ttl_s=60))
+    first, second = status(store.root).runs
+    assert (first.backfill, first.part, first.state) == ("archive", "p0001", RunState.SETTLED)
+    assert (second.part, second.state, second.left) == ("p0002", RunState.HELD, 1)
+    lease.release(store, held)
+
+
+def test_manifest_that_states_other_counts_is_named(tmp_path: Path) -> None:
+    score(tmp_path, FILMS, run_id="r")
+    path = tmp_path / "_runs/r/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["counts"]["scored"] -= 1
+    manifest["counts"]["rejected"] += 1
+    path.write_text(json.dumps(manifest))
+    assert [run.agrees for run in status(str(tmp_path)).runs] == [False]
+
+
+@settings(max_examples=int(os.environ.get("CXR_TEST_EXAMPLES", "3")), deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from([f"f{n}" for n in range(12)]),
+        st.one_of(st.integers(0, 9), st.sampled_from([Reason.EMPTY, Reason.FETCH_FAILED])),
+        min_size=1,
+    ),
+    st.integers(1, 5),
+    st.integers(0, 2),
+)
+def test_any_root_counts_as_verify_does_before_and_after_it_is_compacted(
+    contents: dict[str, Content], chunk_size: int, fall_after: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        out, copy = Path(folder, "out"), Path(folder, "copy")
+        score(out, contents, run_id="first", chunk_size=chunk_size)
+        score(out, contents | {"late": 11}, run_id="fallen", chunk_size=chunk_size, fall_after=fall_after)
+        before = status(str(out))
+        assert_agrees_with_verify(before, out)
+        compact.compact(str(out), str(copy))
+        after = status(str(copy))
+        assert (after.runs, after.coverage, after.rejects) == (before.runs, before.coverage, before.rejects)
+
+
+def test_command_prints_tables_and_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(root)]) == Exit.SETTLED
+    text = capsys.readouterr().out
+    for part in ("night1", "fallen", OLD.partition, "unknown", "fetch_failed", "wait for another try"):
+        assert part in text
+    assert main(["status", str(root), "--json"]) == Exit.SETTLED
+    document = json.loads(capsys.readouterr().out)
+    assert [run["state"] for run in document["runs"]] == ["settled", "settled", "open"]
+    assert {of["month"] for of in document["coverage"]} >= {None, str(dt.date(2020, 1, 1))}
+
+
+def test_folder_without_runs_and_half_a_copy_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a results root"):
+        status(str(tmp_path))
+    Store.at(str(tmp_path)).begin_copy(b"{}")
+    with pytest.raises(RunError, match="unfinished copy"):
+        status(str(tmp_path))
