@@ -47,7 +47,14 @@ class ProgressArtifact:
         update_progress_artifact(self._identifier, progress=percent)
 
 
-@task(name="score", retries=2, retry_delay_seconds=[30, 300], retry_condition_fn=_may_heal, cache_policy=NO_CACHE)
+@task(
+    name="score",
+    retries=2,
+    retry_delay_seconds=[30, 300],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_may_heal,
+    cache_policy=NO_CACHE,
+)
 def score_archive(job: ScoreJob) -> Manifest:
     """Score in a process group of its own; a second try takes the same run up where the first one fell."""
     context = TaskRunContext.get()
