@@ -4,9 +4,9 @@ Two things end a process early. It dies (a codec that writes where it must not, 
 because an item exceeds its deadline. An exceeded deadline names its item. A death does not, since a codec may spoil
 memory that another film then trips over; so what was being decoded is tried once more, alone, in a new process that has
 done nothing before, and only if that dies too is the item given up. All else that the process had in hand is done again
-elsewhere. `pebble` and `loky` were tried: one process that dies fails every future of loky's executor; pebble's pool
-fails one future alone, but starts its processes by importing the parent's main module (see `cxrlib.worker`), cannot
-fetch one film while it decodes another, and leaves a process behind that hangs when its parent is killed.
+elsewhere. `pebble` was tried: its pool fails one future alone, but cannot fetch one film while it decodes another, and
+left a process behind that hung when its parent was killed. An executor of the standard library or of `loky` is broken
+as a whole by one process that dies.
 
 One thread of the parent deals with all processes, and holds no lock while it does.
 """
