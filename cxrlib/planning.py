@@ -139,9 +139,9 @@ def overtaken(
     batches = (batch for table in films for batch in table.to_batches())
     with tempfile.TemporaryDirectory(prefix="cxr-plan-") as folder, workbench(folder) as database:
         fill_ledger(database)
-        database.register("films", pa.RecordBatchReader.from_batches(schema, batches))
         query = f"select count(*), min(uri) from films join ledger on key = {KEY} where settled or attempts >= attempt"  # noqa: S608
-        count, first = database.execute(query).fetchall()[0]
+        with _streamed(database, "films", schema, batches):
+            count, first = database.execute(query).fetchall()[0]
         return int(count), first
 
 
@@ -151,6 +151,31 @@ def workbench(folder: str) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as database:
         database.execute("set enable_progress_bar = false")
         yield database
+
+
+@contextmanager
+def _streamed(
+    database: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+) -> Iterator[None]:
+    """Let one statement read `batches` as the view `name`; an error of theirs is raised as itself, not DuckDB's."""
+    raised: list[Exception] = []
+
+    def told() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    database.register(name, pa.RecordBatchReader.from_batches(schema, told()))
+    try:
+        yield
+    except duckdb.Error:
+        if raised:
+            raise raised[0] from None
+        raise
+    finally:
+        database.unregister(name)
 
 
 def _join(database: duckdb.DuckDBPyConnection, listed: Iterable[pa.RecordBatch]) -> None:
@@ -164,18 +189,17 @@ def _join(database: duckdb.DuckDBPyConnection, listed: Iterable[pa.RecordBatch])
             first += batch.num_rows
             yield pa.RecordBatch.from_arrays([*batch.columns, place], schema=schema)
 
-    database.register("listed", pa.RecordBatchReader.from_batches(schema, placed()))
-    database.execute(
-        f"""
-        create table known as
-        select uri, version, size, place, coalesce(settled, false) as settled, coalesce(stands, false) as stands,
-            coalesce(attempts, 0)::smallint as attempts,
-            regexp_matches(version, '{CONTENT_VERSION}') and coalesce(size, 0) > 0
-                and (coalesce(stands, false) or not coalesce(settled, false)) as able
-        from listed left join ledger on ledger.key = {KEY}
-        """  # noqa: S608 - our own constants
-    )
-    database.unregister("listed")
+    with _streamed(database, "listed", schema, placed()):
+        database.execute(
+            f"""
+            create table known as
+            select uri, version, size, place, coalesce(settled, false) as settled, coalesce(stands, false) as stands,
+                coalesce(attempts, 0)::smallint as attempts,
+                regexp_matches(version, '{CONTENT_VERSION}') and coalesce(size, 0) > 0
+                    and (coalesce(stands, false) or not coalesce(settled, false)) as able
+            from listed left join ledger on ledger.key = {KEY}
+            """  # noqa: S608 - our own constants
+        )
     database.execute("drop table ledger")
 
 
