@@ -92,7 +92,7 @@ def test_keys_of_an_s3_inventory_are_decoded_and_old_versions_passed_over(monkey
 
 
 _STORED = {"token": "version_token", "latest": "IsLatest", "deleted": "IsDeleteMarker"}
-_ADDRESSES = ["s3://b/a b.dcm", "sub/x.dcm", "/root/y.dcm", "s3://b/ü.dcm"]
+_ADDRESSES = ["s3://b/a b.dcm", "sub/x.dcm", "/archive/y.dcm", "s3://b/ü.dcm"]
 
 
 @given(
