@@ -12,6 +12,7 @@ from cxrlib import filesystems, inventory
 from cxrlib.errors import UsageError
 from cxrlib.listed import references, tabulate
 from cxrlib.types import ImageRef
+from cxrlib.walk import AHEAD, walk
 
 #: Says that what follows is an inventory, whatever it is called.
 INVENTORY_PREFIX: Final = "inventory:"
@@ -76,10 +77,13 @@ def _list(source: str) -> Iterator[pa.RecordBatch]:
         if is_file and path.endswith(_INVENTORY_SUFFIXES):
             yield from inventory.read_inventory(source)
         else:
-            yield from tabulate(_found(filesystem, path, source, info))
+            ahead = AHEAD if place.lock is None else 1
+            yield from tabulate(_found(filesystem, path, source, info, ahead=ahead))
 
 
-def _found(filesystem: AbstractFileSystem, path: str, source: str, info: dict[str, Any] | None) -> Iterator[ImageRef]:
+def _found(
+    filesystem: AbstractFileSystem, path: str, source: str, info: dict[str, Any] | None, *, ahead: int
+) -> Iterator[ImageRef]:
     """Yield what stands at `path`, matches it, or lies below it."""
     if info is not None and info["type"] == "file":
         yield reference(filesystem, path, info, source)
@@ -89,7 +93,9 @@ def _found(filesystem: AbstractFileSystem, path: str, source: str, info: dict[st
             if found[name]["type"] == "file" and not _hidden(name, path):
                 yield reference(filesystem, name, found[name], source)
     else:
-        yield from _walk(filesystem, path, source)
+        for folder in walk(filesystem, path, ahead=ahead):
+            for entry in folder.files:
+                yield reference(filesystem, entry["name"], entry, source)
 
 
 def _info(filesystem: AbstractFileSystem, path: str) -> dict[str, Any] | None:
@@ -99,18 +105,6 @@ def _info(filesystem: AbstractFileSystem, path: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return info
-
-
-def _walk(filesystem: AbstractFileSystem, root: str, source: str) -> Iterator[ImageRef]:
-    for folder, folders, files in filesystem.walk(root, detail=True):
-        for name in [name for name in folders if name.startswith(".")]:
-            del folders[name]
-        for name in sorted(files):
-            info = files[name]
-            # A key that ends in a slash, or is the prefix itself, stands for a directory on an object store.
-            marker = not name or info["name"].endswith("/") or info["name"].rstrip("/") == folder.rstrip("/")
-            if info["type"] == "file" and not marker and not name.startswith("."):
-                yield reference(filesystem, info["name"], info, source)
 
 
 def reference(filesystem: AbstractFileSystem, path: str, info: dict[str, Any], source: str) -> ImageRef:

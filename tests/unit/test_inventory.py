@@ -10,7 +10,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cxrlib import inventory
@@ -95,6 +95,7 @@ _STORED = {"token": "version_token", "latest": "IsLatest", "deleted": "IsDeleteM
 _ADDRESSES = ["s3://b/a b.dcm", "sub/x.dcm", "/archive/y.dcm", "s3://b/ü.dcm"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.fixed_dictionaries(
