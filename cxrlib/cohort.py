@@ -8,8 +8,8 @@ has one row here, of the newest object; a film that lies in the archive twice ha
 settings are not mixed. Each thing left out is counted in ``DataFrame.attrs`` and in the log. Rows of an older schema
 version are read beside those of the present one; a column that they lack is null there.
 
-Masks and localisation maps are text here; `cxrlib.rle.decode` and `cxrlib.localisation.decode` draw them on the row's
-``mask_rows`` x ``mask_columns``.
+Masks and localisation maps are text here; `cxrlib.measuring.rle.decode` and `cxrlib.measuring.localisation.decode`
+draw them on the row's ``mask_rows`` x ``mask_columns``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from fsspec.core import url_to_fs
 from pydantic import ValidationError
 
 from cxrlib.errors import RunError, UsageError
-from cxrlib.plan import read_summary
-from cxrlib.store import Kind, Store
+from cxrlib.runs.plan import read_summary
+from cxrlib.runs.store import Kind, Store
 from schemas import SCORES, FilmClass, Grade, LungsFound, Manifest, SourceFormat, View, Windowing
 
 _log = logging.getLogger(__name__)

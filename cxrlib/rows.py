@@ -14,8 +14,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cxrlib import localisation, rle
-from cxrlib.severity import areas_mm2
+from cxrlib.measuring import localisation, rle
+from cxrlib.measuring.severity import areas_mm2
 from cxrlib.types import Extent, ImageRef, ScoredFilm
 from schemas import REJECTS, SCORES, FilmClass, Reason
 

@@ -15,16 +15,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrlib.archive.fetch import fetch
+from cxrlib.archive.filesystems import is_of_this_process
 from cxrlib.errors import FilmError
-from cxrlib.fetch import fetch
-from cxrlib.filesystems import is_of_this_process
-from cxrlib.masks import clean
-from cxrlib.read import read_film
+from cxrlib.measuring.masks import clean
+from cxrlib.measuring.severity import measure
+from cxrlib.parallel.work import Loss, Lost
+from cxrlib.reading.read import read_film
 from cxrlib.rows import RejectedFilm
 from cxrlib.settings import Settings
-from cxrlib.severity import measure
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
-from cxrlib.work import Loss, Lost
 from schemas import Card, Reason
 from schemas.card import GradeCuts, Postprocess
 
@@ -60,7 +60,8 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class ReadListed:
-    """Brings a listed object to what the networks read, or says why that cannot be; `cxrlib.work.Work` of two steps."""
+    """Brings a listed object to what the networks read, or says why that cannot be; `cxrlib.parallel.work.Work` of
+    two steps."""
 
     settings: Settings
     recipe: Recipe

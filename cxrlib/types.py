@@ -13,8 +13,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.lattice import Lattice
-from cxrlib.localisation import spread
+from cxrlib.measuring.localisation import spread
+from cxrlib.reading.lattice import Lattice
 from schemas import FilmClass, Grade, LungsFound, SourceFormat, View, Windowing
 
 
@@ -215,7 +215,7 @@ class Prediction:
         Probability per class; sums to 1.
     localisation_cells : uint8 array or None
         What spoke for the most probable class, 0 to 255, on the grid of the layer that was explained
-        (`cxrlib.localisation`).
+        (`cxrlib.measuring.localisation`).
     """
 
     lung: NDArray[np.float32]

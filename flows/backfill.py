@@ -18,13 +18,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from cxrlib.backfill import ask_to_go_on, part_states, require_backfill
-from cxrlib.backfill_start import BackfillRequest, check_settings, start_backfill
 from cxrlib.bundle import load_bundle
 from cxrlib.errors import BusyError, LeaseLostError, RunError, StalePlanError, StoppedError, UsageError
-from cxrlib.run import new_run_id
+from cxrlib.runs.backfill import ask_to_go_on, part_states, require_backfill
+from cxrlib.runs.backfill_start import BackfillRequest, check_settings, start_backfill
+from cxrlib.runs.run import new_run_id
+from cxrlib.runs.store import Store
 from cxrlib.settings import Settings
-from cxrlib.store import Store
 from flows.backfill_report import BackfillTotals, board_line, totals_lines, totals_markdown
 from flows.board import Board, BoardView
 from flows.job import Progress, ScoreJob

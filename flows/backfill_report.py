@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from cxrlib.backfill import PartStage, PartState
+from cxrlib.runs.backfill import PartStage, PartState
 from flows.board import BoardView, Look, PartLine
 from flows.dry_run import Forecast
 from schemas import BackfillManifest

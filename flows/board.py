@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from cxrlib.backfill import PartStage, PartState
+from cxrlib.runs.backfill import PartStage, PartState
 from schemas import Manifest, PartEntry
 
 

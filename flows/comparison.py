@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cxrlib.compare import Agreement, Cell, Comparison, Outcome
+from cxrlib.results.compare import Agreement, Cell, Comparison, Outcome
 
 _MEANING = {
     Outcome.COMPARED: "scored by both, from the same bytes",

@@ -23,12 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
-from cxrlib.backfill_cut import CutArchive, cut_archive
-from cxrlib.backfill_estimate import Mark, Pace, Trace, duration, pace_of
-from cxrlib.backfill_start import BackfillRequest, inventory_bytes
 from cxrlib.bundle import Bundle
-from cxrlib.ledger import read_ledger
-from cxrlib.store import Kind, Store
+from cxrlib.runs.backfill_cut import CutArchive, cut_archive
+from cxrlib.runs.backfill_estimate import Mark, Pace, Trace, duration, pace_of
+from cxrlib.runs.backfill_start import BackfillRequest, inventory_bytes
+from cxrlib.runs.ledger import read_ledger
+from cxrlib.runs.store import Kind, Store
 from flows.job import Progress, ScoreJob
 from flows.parts import RunPart
 from schemas import PartEntry

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cxrlib import errors
 from cxrlib.errors import CxrError, RunError
-from cxrlib.lease import Held
+from cxrlib.runs.lease import Held
 from cxrlib.settings import Settings
 from schemas import Manifest
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from cxrlib.run import new_run_id
+from cxrlib.runs.run import new_run_id
 from cxrlib.settings import Settings
 from flows.job import ScoreJob
 from flows.tasks import publish_summary, score_archive, verify_results

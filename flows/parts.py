@@ -1,6 +1,7 @@
 """Work off the parts of a backfill: several at once, under a lease that is let go for whoever else wants it.
 
-**The lease.** One lease guards a results root under one bundle and one configuration (`cxrlib.lease`). Whoever works on
+**The lease.** One lease guards a results root under one bundle and one configuration (`cxrlib.runs.lease`). Whoever
+works on
 a backfill takes it in its own name and runs the parts under it: the parts of one backfill hold different objects, so
 two of them share no film and may run at once. It is held only while parts run:
 
@@ -36,14 +37,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from cxrlib import backfill, lease
-from cxrlib.backfill import PartStage, PartState, failed, part_states, unfinished
 from cxrlib.errors import BusyError, CxrError, LeaseLostError, RunError, StalePlanError, StoppedError, UsageError
-from cxrlib.holding import holding
-from cxrlib.lease import Held, LeaseTerms
+from cxrlib.runs import backfill, lease
+from cxrlib.runs.backfill import PartStage, PartState, failed, part_states, unfinished
+from cxrlib.runs.holding import holding
+from cxrlib.runs.lease import Held, LeaseTerms
+from cxrlib.runs.store import Store
+from cxrlib.runs.waiting import waiters, withdraw
 from cxrlib.settings import Settings
-from cxrlib.store import Store
-from cxrlib.waiting import waiters, withdraw
 from flows.board import Board
 from flows.job import Progress, ScoreJob
 from schemas import BackfillManifest, Manifest

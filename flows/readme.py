@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from pydicom.uid import UID
 
 from cxrlib.bundle import load_bundle
-from cxrlib.codecs import SYNTAXES
 from cxrlib.models.catalog import CATALOG
+from cxrlib.reading.codecs import SYNTAXES
 from cxrlib.settings import Settings
 from flows.cli.exits import Exit
 from flows.cli.options import SETTING_OF, variable_of

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
 from cxrlib.errors import BusyError, RunError, UsageError
-from cxrlib.verify import verify
+from cxrlib.runs.verify import verify
 from flows.job import Progress, ScoreJob
 from flows.process import run_job
 from flows.report import summary_lines, summary_markdown

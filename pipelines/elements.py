@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cxrlib.chunks import Outcome, Tally
 from cxrlib.errors import FilmError
-from cxrlib.plan import Chunk, PlanHeader
 from cxrlib.rows import Provenance
+from cxrlib.runs.chunks import Outcome, Tally
+from cxrlib.runs.plan import Chunk, PlanHeader
+from cxrlib.runs.store import Store
 from cxrlib.scoring import Recipe
 from cxrlib.settings import Settings
-from cxrlib.store import Store
 from cxrlib.types import CxrImage, ImageRef, Prediction
 
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from apache_beam.ml.inference.base import ModelHandler
 
-from cxrlib import versions
 from cxrlib.bundle import load_bundle
 from cxrlib.errors import BundleError, FilmError, RunError
+from cxrlib.runs import versions
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Prediction
 from pipelines.elements import Inferred, InferredFilm, ReadFilm

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from cxrlib.plan import Chunk
-from cxrlib.store import Kind, Store
+from cxrlib.runs.plan import Chunk
+from cxrlib.runs.store import Kind, Store
 
 #: Called with the films of the run that are done and the films that it scores.
 ProgressCallback = Callable[[int, int], None]

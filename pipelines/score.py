@@ -8,16 +8,16 @@ from contextlib import contextmanager
 
 import apache_beam as beam
 
-from cxrlib import lease
 from cxrlib.bundle import Bundle, load_bundle
-from cxrlib.cores import cores
 from cxrlib.errors import CxrError, LeaseLostError, RunError, UsageError
-from cxrlib.holding import holding
-from cxrlib.lease import Held, LeaseTerms
-from cxrlib.run import Run, close_run, new_run_id, read_manifest, resume_run, start_run
+from cxrlib.parallel.cores import cores
+from cxrlib.runs import lease
+from cxrlib.runs.holding import holding
+from cxrlib.runs.lease import Held, LeaseTerms
+from cxrlib.runs.run import Run, close_run, new_run_id, read_manifest, resume_run, start_run
+from cxrlib.runs.store import Store
 from cxrlib.scoring import Recipe
 from cxrlib.settings import Settings
-from cxrlib.store import Store
 from pipelines.elements import Job
 from pipelines.graph import scoring_graph
 from pipelines.handler import BundleEngine, EngineFactory
@@ -45,7 +45,7 @@ def score(
     Parameters
     ----------
     sources : sequence of str
-        As `cxrlib.listing.list_sources` takes them. May be empty where a planned run is taken up again.
+        As `cxrlib.archive.listing.list_sources` takes them. May be empty where a planned run is taken up again.
     out : str
         fsspec URI of the results root.
     settings : Settings

@@ -10,17 +10,17 @@ from typing import Final
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from cxrlib.chunks import OpenChunks, settle
-from cxrlib.cores import cores
 from cxrlib.errors import FilmError, RunError
-from cxrlib.overlay import draw
-from cxrlib.plan import Chunk, open_chunk, read_chunks
-from cxrlib.prefetch import Bounds, ahead
+from cxrlib.measuring.overlay import draw
+from cxrlib.parallel.cores import cores
+from cxrlib.parallel.prefetch import Bounds, ahead
+from cxrlib.parallel.work import Terms
+from cxrlib.parallel.workers import Workers, shared
+from cxrlib.runs.chunks import OpenChunks, settle
+from cxrlib.runs.plan import Chunk, open_chunk, read_chunks
+from cxrlib.runs.store import Kind
 from cxrlib.scoring import ReadListed, assess, rejected, without_pixels
-from cxrlib.store import Kind
 from cxrlib.types import CxrImage, ImageRef, ScoredFilm
-from cxrlib.work import Terms
-from cxrlib.workers import Workers, shared
 from pipelines import progress
 from pipelines.elements import DoneFilm, InferredFilm, Job, ReadFilm, SettledChunk
 

@@ -44,7 +44,7 @@ class NetworkInput(_Strict):
     """Where one network reads otherwise than its bundle; what is not given is the bundle's.
 
     The film is brought from the bundle's grid to this one, and probability maps from this one to the bundle's, by area
-    where a side shrinks and linearly where it grows (`cxrlib.resample.resize`).
+    where a side shrinks and linearly where it grows (`cxrlib.reading.resample.resize`).
     """
 
     rows: int | None = Field(default=None, ge=32, le=2048, multiple_of=32)

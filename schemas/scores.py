@@ -114,7 +114,7 @@ SCORES: Final[pa.Schema] = versioned(
             "localisation_map",
             pa.string(),
             "What spoke for class_label: <rows>x<columns>:<Base64 of one byte a cell>, 0 to 255 for 0 to 1; "
-            "cxrlib.localisation.decode draws it on the mask grid.",
+            "cxrlib.measuring.localisation.decode draws it on the mask grid.",
             nullable=True,
         ),
         field("qc_windowing", CATEGORY, "How grey was made: voi_lut, window or percentile."),

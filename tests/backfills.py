@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrlib.backfill_start import BackfillRequest, start_backfill
 from cxrlib.errors import FilmError, StoppedError
+from cxrlib.runs.backfill_start import BackfillRequest, start_backfill
+from cxrlib.runs.store import Store
 from cxrlib.settings import Settings
-from cxrlib.store import Store
 from cxrlib.types import CxrImage, Prediction
 from flows.job import Progress, ScoreJob
 from flows.parts import PartsWork

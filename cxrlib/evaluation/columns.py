@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxrlib.evaluation.films import FilmResult
 from cxrlib.evaluation.statistics import PerFilm
-from cxrlib.metrics import PixelCounts, PixelMetric
+from cxrlib.measuring.metrics import PixelCounts, PixelMetric
 from schemas import FilmClass, LungsFound
 
 #: Order of the classes in every array.

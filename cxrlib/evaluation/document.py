@@ -18,7 +18,7 @@ from cxrlib.evaluation.films import FilmResult
 from cxrlib.evaluation.intervals import Interval
 from cxrlib.evaluation.measure import RESAMPLES, Measured
 from cxrlib.evaluation.sources import SourceNote
-from cxrlib.metrics import PixelCounts, PixelMetric
+from cxrlib.measuring.metrics import PixelCounts, PixelMetric
 
 #: Raised whenever a key of the document changes its meaning.
 FORMAT = 1

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from cxrlib.datasets import LungConvention, Sample, read_mask
 from cxrlib.errors import FilmError
-from cxrlib.metrics import PixelCounts, PixelMetric, count_pixels
-from cxrlib.prefetch import Bounds, ahead
+from cxrlib.measuring.metrics import PixelCounts, PixelMetric, count_pixels
+from cxrlib.parallel.prefetch import Bounds, ahead
 from cxrlib.scoring import Recipe, assess, read_listed
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm

@@ -11,7 +11,7 @@ import numpy as np
 from cxrlib.evaluation.columns import Columns, MaskColumns
 from cxrlib.evaluation.figure import CLASS_NAMES, Figure, Section, any_of, where
 from cxrlib.evaluation.statistics import PerFilm, Values, Weights, mean, ratio
-from cxrlib.metrics import PixelMetric
+from cxrlib.measuring.metrics import PixelMetric
 from schemas import FilmClass
 
 #: Dice under which a lung mask is counted as poor.

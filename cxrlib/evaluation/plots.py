@@ -24,7 +24,7 @@ from cxrlib.evaluation.statistics import (
     mean,
     roc_auc,
 )
-from cxrlib.metrics import PixelMetric
+from cxrlib.measuring.metrics import PixelMetric
 from schemas import FilmClass
 
 #: Fewer films than this make no panel.

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib import lungs
 from cxrlib.datasets import Sample, read_mask
 from cxrlib.datasets.sample import Mask
 from cxrlib.evaluation.films import FilmResult, Predict, score_films
-from cxrlib.overlay import draw
+from cxrlib.measuring import lungs
+from cxrlib.measuring.overlay import draw
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Masks, ScoredFilm
 from schemas import Card, LungsFound

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cxrlib.bundle import Bundle
 from cxrlib.errors import FilmError
-from cxrlib.localisation import to_cells
+from cxrlib.measuring.localisation import to_cells
 from cxrlib.models.hardware import choose_device, choose_precision, release
 from cxrlib.models.system import System
 from cxrlib.types import CxrImage, Prediction

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxrlib.bundle import Bundle
-from cxrlib.masks import lung_regions
+from cxrlib.measuring.masks import lung_regions
 from cxrlib.models.hardware import Precision
 from cxrlib.models.network import BundleNetwork
-from cxrlib.resample import resize
+from cxrlib.reading.resample import resize
 from schemas.card import Postprocess
 
 

@@ -15,10 +15,10 @@ from flows.cli.options import setting_options, settings_from
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cxrlib.backfill_start import BackfillRequest
     from cxrlib.bundle import Bundle
+    from cxrlib.runs.backfill_start import BackfillRequest
+    from cxrlib.runs.store import Store
     from cxrlib.settings import Settings
-    from cxrlib.store import Store
     from flows.backfill_report import BackfillTotals
     from flows.parts import Ending
     from schemas import BackfillManifest
@@ -112,10 +112,10 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
     A part's run is called ID-p0001 and so on. Dates are looked for in the folders' names (2024/03/17, 2024-03-17,
     20240317); what has none comes last.
     """
-    from cxrlib.backfill_start import BackfillRequest, start_backfill
     from cxrlib.bundle import load_bundle
-    from cxrlib.run import new_run_id
-    from cxrlib.store import Store
+    from cxrlib.runs.backfill_start import BackfillRequest, start_backfill
+    from cxrlib.runs.run import new_run_id
+    from cxrlib.runs.store import Store
     from schemas import Cut, CutBy, Order
 
     if options["parts"] and (options["part_size"] or options["by"] != "count"):
@@ -160,10 +160,10 @@ def resume(invocation: Invocation, /, backfill_id: str, out: str, retry_failed: 
     Settings are those it was begun with; options that are given go before them, as long as rows stay the same. The
     site's key is not stored, and must be given again.
     """
-    from cxrlib.backfill import ask_to_go_on, require_backfill
-    from cxrlib.backfill_start import check_settings
     from cxrlib.bundle import load_bundle
-    from cxrlib.store import Store
+    from cxrlib.runs.backfill import ask_to_go_on, require_backfill
+    from cxrlib.runs.backfill_start import check_settings
+    from cxrlib.runs.store import Store
 
     store = Store.at(out)
     manifest = require_backfill(store, backfill_id)
@@ -185,8 +185,8 @@ def pause(backfill_id: str, out: str) -> None:
 
     On the local runner its parts are stopped within seconds. On a cluster those that run are waited for.
     """
-    from cxrlib.backfill import ask_to_pause, require_backfill
-    from cxrlib.store import Store
+    from cxrlib.runs.backfill import ask_to_pause, require_backfill
+    from cxrlib.runs.store import Store
 
     store = Store.at(out)
     require_backfill(store, backfill_id)
@@ -201,8 +201,8 @@ def pause(backfill_id: str, out: str) -> None:
 @debug_option
 def show(backfill_id: str, out: str, as_json: bool) -> int:
     """Show how the parts of the backfill ID stand, from what is stored of their runs."""
-    from cxrlib.backfill import is_paused, part_states, require_backfill
-    from cxrlib.store import Store
+    from cxrlib.runs.backfill import is_paused, part_states, require_backfill
+    from cxrlib.runs.store import Store
     from flows.backfill_report import BackfillTotals, totals_lines
     from flows.board import Board
     from flows.cli.parts_table import parts_table
@@ -271,7 +271,7 @@ def _work(
     *,
     only_failed: bool,
 ) -> int:
-    from cxrlib.backfill import part_states
+    from cxrlib.runs.backfill import part_states
     from flows.backfill_report import BackfillTotals, totals_lines
     from flows.board import Board
     from flows.cli.parts_table import parts_shown

@@ -29,7 +29,7 @@ def compact(uri: str, out: str, as_json: bool) -> None:
 
     URI is only read. Overlays are not copied.
     """
-    from cxrlib.compact import compact as copy
+    from cxrlib.results.compact import compact as copy
 
     made = copy(uri, out)
     console = people(as_json)

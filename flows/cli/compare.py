@@ -13,7 +13,7 @@ from flows.cli.console import debug_option, json_option, people, print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cxrlib.compare import Comparison
+    from cxrlib.results.compare import Comparison
 
 
 @click.command()
@@ -30,9 +30,9 @@ def compare(uri: str, bundles: tuple[str, str], new_at: str | None, most: int, a
     difference and limits of agreement (Bland and Altman), grade transitions, the films that changed most, and rejects
     that differ. An object that was replaced between the two is named, not compared.
     """
-    from cxrlib.compare import Side, compared
-    from cxrlib.selection import the_bundle
-    from cxrlib.store import Store
+    from cxrlib.results.compare import Side, compared
+    from cxrlib.results.selection import the_bundle
+    from cxrlib.runs.store import Store
 
     stores = Store.at(uri), Store.at(new_at or uri)
     old, new = (Side(store, the_bundle(store, name)) for store, name in zip(stores, bundles, strict=True))

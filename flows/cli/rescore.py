@@ -12,8 +12,8 @@ from flows.cli.options import setting_options, settings_from
 from flows.cli.progress import film_progress
 
 if TYPE_CHECKING:
-    from cxrlib.compare import Comparison, Side
-    from cxrlib.selection import Criteria, Selection
+    from cxrlib.results.compare import Comparison, Side
+    from cxrlib.results.selection import Criteria, Selection
 
 EPILOG = """\b
 Examples:
@@ -81,10 +81,10 @@ def rescore(
     settings = settings_from(options)
 
     from cxrlib.bundle import load_bundle
-    from cxrlib.compare import Side
-    from cxrlib.run import new_run_id
-    from cxrlib.selection import Criteria, read_selection, the_bundle
-    from cxrlib.store import Store
+    from cxrlib.results.compare import Side
+    from cxrlib.results.selection import Criteria, read_selection, the_bundle
+    from cxrlib.runs.run import new_run_id
+    from cxrlib.runs.store import Store
     from flows.cli.compare import plain, show
     from flows.job import ScoreJob
     from flows.process import run_job
@@ -124,7 +124,7 @@ def rescore(
 def _choose(old: Side, criteria: Criteria, new: Side, run_id: str) -> Selection:
     """Store which films of the old rows are to be scored; nothing is where they cannot be."""
     from cxrlib.errors import UsageError
-    from cxrlib.selection import select, write_selection
+    from cxrlib.results.selection import select, write_selection
 
     if old == new:
         raise UsageError(f"the films were scored by {old.bundle} already: expected another bundle to rescore them with")
@@ -138,8 +138,8 @@ def _choose(old: Side, criteria: Criteria, new: Side, run_id: str) -> Selection:
 
 def _compared(selection: Selection, new: Side, run_id: str) -> Comparison:
     """Compare, and leave the comparison beside the run's manifest."""
-    from cxrlib.compare import Side, compared
-    from cxrlib.store import Store
+    from cxrlib.results.compare import Side, compared
+    from cxrlib.runs.store import Store
     from flows.comparison import comparison_markdown
 
     with compared(Side(Store(selection.root), selection.bundle), new, only=selection.uri) as (met, films):

@@ -97,7 +97,7 @@ def score(
     if resume:
         _require_run(out, resume)
 
-    from cxrlib.run import new_run_id
+    from cxrlib.runs.run import new_run_id
     from flows.job import ScoreJob
     from flows.process import run_job
     from flows.report import summary_lines
@@ -127,7 +127,7 @@ def score(
 def _require_run(out: str, run_id: str) -> None:
     """Say which runs there are where the one to be taken up again has no plan."""
     from cxrlib.errors import UsageError
-    from cxrlib.store import Store
+    from cxrlib.runs.store import Store
 
     runs = Store.at(out).runs()
     if run_id not in runs:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from cxrlib.status import BackfillStatus, Coverage, Rejected, RunStatus
+    from cxrlib.results.status import BackfillStatus, Coverage, Rejected, RunStatus
 
 
 @click.command()
@@ -30,7 +30,7 @@ def status(uri: str, shown: int, as_json: bool) -> None:
     (closed), held (a lease says that somebody works on it) or open (take it up: `cxr score --resume RUN_ID`). Rejects
     that wait are those that the next run tries again. `--json` has every run.
     """
-    from cxrlib.status import status as read
+    from cxrlib.results.status import status as read
 
     met = read(uri)
     console = people(as_json)

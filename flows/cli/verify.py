@@ -20,7 +20,7 @@ def verify(uri: str, as_json: bool) -> int:
     Every object that a run listed must have exactly one outcome (scored, rejected, or a copy of another), every row
     must have been planned, and the counts must be those of the run's manifest. Ends with 0 where all is well, else 1.
     """
-    from cxrlib.verify import verify as check
+    from cxrlib.runs.verify import verify as check
 
     report = check(uri)
     console = people(as_json)

@@ -24,9 +24,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cxrlib.backfill import part_states, require_backfill
-from cxrlib.store import Store
-from cxrlib.verify import verify
+from cxrlib.runs.backfill import part_states, require_backfill
+from cxrlib.runs.store import Store
+from cxrlib.runs.verify import verify
 from flows.backfill_report import BackfillTotals
 from tests.backfill.films import write_films
 from tests.pipeline.trees import objects

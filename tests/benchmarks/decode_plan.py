@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cxrlib.bundle import load_bundle
 from cxrlib.errors import FilmError
 from cxrlib.models.engine import Engine
-from cxrlib.read import read_film
+from cxrlib.reading.read import read_film
 from cxrlib.scoring import Recipe, assess
 from cxrlib.settings import Decode, ReadSettings, Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm

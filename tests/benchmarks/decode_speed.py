@@ -25,7 +25,7 @@ from cxrlib.phantom.encode import encode_dicom
 from cxrlib.phantom.film import make_phantom
 from cxrlib.phantom.style import DicomStyle
 from cxrlib.phantom.syntax import TransferSyntax
-from cxrlib.read import read_film
+from cxrlib.reading.read import read_film
 from tests.benchmarks import machine
 from tests.benchmarks.decode_films import FIRST_SEED
 from tests.benchmarks.decode_plan import FULL, PLANNED

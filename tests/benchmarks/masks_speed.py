@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib import rle
 from cxrlib.bundle import load_bundle
 from cxrlib.errors import FilmError
-from cxrlib.masks import clean
-from cxrlib.severity import measure
+from cxrlib.measuring import rle
+from cxrlib.measuring.masks import clean
+from cxrlib.measuring.severity import measure
 from cxrlib.types import Prediction
 from schemas import Card
 from tests.benchmarks import machine

@@ -24,11 +24,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cxrlib.archive.listing import list_batches
 from cxrlib.bundle import load_bundle
-from cxrlib.listing import list_batches
-from cxrlib.run import start_run
+from cxrlib.runs.run import start_run
+from cxrlib.runs.store import Kind, Store
 from cxrlib.settings import Settings
-from cxrlib.store import Kind, Store
 from schemas import REJECTS, SCORES
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report

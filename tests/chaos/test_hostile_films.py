@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from cxrlib.verify import verify
+from cxrlib.runs.verify import verify
 from tests.chaos.hostile_films import hostile_environment
 from tests.pipeline.fakes import fake_settings
 from tests.pipeline.trees import plant, run

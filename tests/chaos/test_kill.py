@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from cxrlib.verify import verify
+from cxrlib.runs.verify import verify
 from tests.pipeline.fakes import fake_settings
 from tests.pipeline.trees import objects, plant, run
 

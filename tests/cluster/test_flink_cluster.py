@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib.verify import verify
+from cxrlib.runs.verify import verify
 from tests.cluster.lane import LIMIT_S, Lane, until
 
 #: Seconds that the object store is gone for: longer than a reader goes on trying.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import s3fs
 
+from cxrlib.archive.fetch import fetch
+from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError, UsageError
-from cxrlib.fetch import fetch
-from cxrlib.listing import list_sources
+from cxrlib.runs.store import Store
 from cxrlib.settings import Settings
-from cxrlib.store import Store
 from infra.services import ObjectStore
 from schemas import Reason
 from tests.pipeline.fakes import film_png

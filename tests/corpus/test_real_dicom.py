@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrlib.display import TOLERANCE
 from cxrlib.errors import FilmError
-from cxrlib.polarity import correlation
-from cxrlib.read import read_film
+from cxrlib.reading.display import TOLERANCE
+from cxrlib.reading.polarity import correlation
+from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import CxrImage
 from schemas import Reason, SourceFormat, View, Windowing

@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 
 from cxrlib.errors import FilmError
-from cxrlib.read import read_film
+from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
 from schemas import Reason
 from tests.corpus.film_maker import ABSENT, dataset, dicom, encode, film, jpeg, png, serialise

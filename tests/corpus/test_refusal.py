@@ -17,10 +17,10 @@ from pydicom.uid import (
     JPEG2000Lossless,
 )
 
+from cxrlib.archive.fetch import HEAD, WORTH_A_LOOK
+from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError
-from cxrlib.fetch import HEAD, WORTH_A_LOOK
-from cxrlib.listing import list_sources
-from cxrlib.refusal import refused_by_head
+from cxrlib.reading.refusal import refused_by_head
 from cxrlib.scoring import Recipe, read_listed
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import CxrImage

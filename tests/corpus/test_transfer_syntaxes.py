@@ -19,9 +19,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cxrlib.codecs import SYNTAXES
 from cxrlib.privacy import Pseudonymiser
-from cxrlib.read import read_film, read_raw
+from cxrlib.reading.codecs import SYNTAXES
+from cxrlib.reading.read import read_film, read_raw
 from cxrlib.settings import Settings
 from schemas import SourceFormat
 from tests.corpus.film_maker import ABSENT, LOSSLESS, LOSSY, NATIVE, dicom, encode, film

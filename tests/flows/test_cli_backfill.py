@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cxrlib.backfill import ask_to_pause, part_states, require_backfill
 from cxrlib.bundle import Bundle
 from cxrlib.errors import UsageError
-from cxrlib.store import Store
+from cxrlib.runs.backfill import ask_to_pause, part_states, require_backfill
+from cxrlib.runs.store import Store
 from flows import parts
 from flows.backfill_report import board_line, part_line, size, spoken
 from flows.board import Board, BoardView, Look, PartLine

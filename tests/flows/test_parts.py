@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib import backfill, lease
 from cxrlib.errors import BusyError, RunError, UsageError
-from cxrlib.holding import holding
-from cxrlib.lease import LeaseTerms
-from cxrlib.store import Store
-from cxrlib.verify import verify
+from cxrlib.runs import backfill, lease
+from cxrlib.runs.holding import holding
+from cxrlib.runs.lease import LeaseTerms
+from cxrlib.runs.store import Store
+from cxrlib.runs.verify import verify
 from flows import parts
 from flows.board import Board, Look
 from flows.job import Progress, ScoreJob

@@ -14,7 +14,7 @@ from cxrlib.bundle import load_bundle
 from cxrlib.models.engine import Engine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
-from cxrlib.read import read_film
+from cxrlib.reading.read import read_film
 from cxrlib.scoring import Recipe, assess
 from cxrlib.settings import Settings
 from cxrlib.types import ImageRef, ScoredFilm

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrlib.verify import verify
+from cxrlib.runs.verify import verify
 from tests.pipeline.fakes import fake_settings, film_png
 from tests.pipeline.trees import BAD, run
 

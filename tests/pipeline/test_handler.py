@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from cxrlib import versions
 from cxrlib.errors import BundleError, FilmError, RunError
-from cxrlib.plan import Chunk
+from cxrlib.runs import versions
+from cxrlib.runs.plan import Chunk
 from cxrlib.types import CxrImage, FilmFacts, ImageRef
 from pipelines.elements import Inferred, ReadFilm
 from pipelines.handler import BundleEngine, CxrModelHandler

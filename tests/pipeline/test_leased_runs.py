@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib import lease
 from cxrlib.errors import BusyError, FilmError, LeaseLostError
-from cxrlib.lease import LeaseTerms
-from cxrlib.run import read_manifest
-from cxrlib.store import Store
+from cxrlib.runs import lease
+from cxrlib.runs.lease import LeaseTerms
+from cxrlib.runs.run import read_manifest
+from cxrlib.runs.store import Store
+from cxrlib.runs.verify import verify
 from cxrlib.types import CxrImage, Prediction
-from cxrlib.verify import verify
 from pipelines.score import score
 from schemas import Manifest
 from tests.chaos.test_kill import start

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib.plan import Chunk
-from cxrlib.store import Store
+from cxrlib.runs.plan import Chunk
+from cxrlib.runs.store import Store
 from pipelines import progress
 
 CHUNKS = [Chunk("a", 0, 3), Chunk("b", 3, 2)]

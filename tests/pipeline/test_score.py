@@ -10,13 +10,13 @@ import fsspec
 import pandas as pd
 import pytest
 
+from cxrlib.archive.fetch import fetch as real_fetch
 from cxrlib.errors import FilmError, RunError, UsageError
-from cxrlib.fetch import fetch as real_fetch
-from cxrlib.run import read_manifest
+from cxrlib.runs.run import read_manifest
+from cxrlib.runs.store import Kind, Store
+from cxrlib.runs.verify import verify
 from cxrlib.settings import Settings
-from cxrlib.store import Kind, Store
 from cxrlib.types import CxrImage, ImageRef, Prediction
-from cxrlib.verify import verify
 from pipelines.score import score
 from schemas import REJECTS, SCORES, Reason
 from tests.pipeline.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png
@@ -226,7 +226,7 @@ def test_a_fault_of_ours_costs_one_film_and_quotes_no_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     plant(tmp_path / "in", good=3, bad=())
-    from cxrlib.read import read_film
+    from cxrlib.reading.read import read_film
 
     def read(data: bytes, *rest: object) -> object:
         if data == film_png(1):

@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from cxrlib import cohort, localisation, rle
+from cxrlib import cohort
 from cxrlib.bundle import load_bundle, write_bundle
-from cxrlib.overlay import LONG_SIDE, Colour
+from cxrlib.measuring import localisation, rle
+from cxrlib.measuring.overlay import LONG_SIDE, Colour
 from cxrlib.phantom.archive import write_archive
+from cxrlib.runs.verify import verify
 from cxrlib.settings import RunSettings, Settings
-from cxrlib.verify import verify
 from flows.demo import show_cohort
 from flows.report import summary_lines, summary_markdown
 from pipelines.score import score

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from cxrlib.ledger import LEDGER
-from cxrlib.listed import tabulate
-from cxrlib.planning import KEY, Draft, drafted
+from cxrlib.archive.listed import tabulate
+from cxrlib.runs.ledger import LEDGER
+from cxrlib.runs.planning import KEY, Draft, drafted
 from cxrlib.types import ImageRef
 
 NO_LEDGER = LEDGER.empty_table()
@@ -27,7 +27,7 @@ def draft_of(
     config_digest: str = "c",
     batch: int = 3,
 ) -> Iterator[Draft]:
-    """Give the draft of a plan of `refs`, listed `batch` at a time, against a ledger of `cxrlib.ledger.LEDGER`."""
+    """Give the draft of a plan of `refs`, listed `batch` at a time, against a ledger of `cxrlib.runs.ledger.LEDGER`."""
 
     def fill(database: DuckDBPyConnection) -> None:
         database.register("given", ledger)

@@ -14,7 +14,7 @@ _WITH_CORNERS = np.ones((3, 3))
 
 
 def lung(mask: NDArray[np.bool_], constants: Postprocess) -> NDArray[np.bool_]:
-    """Fill the holes of a thresholded mask and remove its small regions, as `cxrlib.masks` says."""
+    """Fill the holes of a thresholded mask and remove its small regions, as `cxrlib.measuring.masks` says."""
     filled = ndimage.binary_fill_holes(mask)
     holes, count = ndimage.label(filled & ~mask)
     for hole in range(1, count + 1):
@@ -45,7 +45,7 @@ def region_count(mask: NDArray[np.bool_]) -> int:
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> str:
-    """Return COCO's compressed run lengths, as `cxrlib.rle` says."""
+    """Return COCO's compressed run lengths, as `cxrlib.measuring.rle` says."""
     runs = [(value, len(list(run))) for value, run in groupby(mask.ravel(order="F").tolist())]
     counts = [0] * bool(runs[0][0]) + [length for _, length in runs]
     text = []

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cxrlib.filesystems import CONTENT_VERSION
-from cxrlib.listed import LISTED
-from cxrlib.plan import PlanHeader
+from cxrlib.archive.filesystems import CONTENT_VERSION
+from cxrlib.archive.listed import LISTED
+from cxrlib.runs.plan import PlanHeader
 from cxrlib.types import ImageRef
 from schemas import PLAN, Disposition
 
@@ -40,7 +40,7 @@ def make_plan(
     refs : iterable of ImageRef
         As listed; of a uri that comes twice the first counts.
     ledger : pa.Table
-        Of schema `cxrlib.ledger.LEDGER`, for the same two digests.
+        Of schema `cxrlib.runs.ledger.LEDGER`, for the same two digests.
     chunk_size : int
         Films per chunk; the last may hold fewer.
 

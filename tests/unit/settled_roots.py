@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cxrlib.bundle import Bundle
-from cxrlib.chunks import Outcome, settle
-from cxrlib.plan import open_chunk
 from cxrlib.rows import RejectedFilm
-from cxrlib.run import close_run, start_run
-from cxrlib.store import Store
+from cxrlib.runs.chunks import Outcome, settle
+from cxrlib.runs.plan import open_chunk
+from cxrlib.runs.run import close_run, start_run
+from cxrlib.runs.store import Store
 from cxrlib.types import ImageRef
 from schemas import FilmClass, Manifest, Reason
 from tests.pipeline.fakes import fake_bundle, fake_settings

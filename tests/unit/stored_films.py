@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cxrlib.masks import clean
-from cxrlib.severity import measure
+from cxrlib.measuring.masks import clean
+from cxrlib.measuring.severity import measure
 from cxrlib.types import CxrImage, FilmFacts, ImageRef, Prediction, ScoredFilm
 from schemas import FilmClass, SourceFormat, Windowing
 from schemas.card import GradeCuts, Postprocess

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cxrlib import backfill_cut
-from cxrlib.backfill_cut import Work, cut_archive
 from cxrlib.errors import UsageError
-from cxrlib.ledger import LEDGER
-from cxrlib.store import Store
+from cxrlib.runs import backfill_cut
+from cxrlib.runs.backfill_cut import Work, cut_archive
+from cxrlib.runs.ledger import LEDGER
+from cxrlib.runs.store import Store
 from schemas import Cut, CutBy, Order
 from schemas.backfill import INVENTORY
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrlib.backfill_estimate import Mark, Pace, Trace, duration, pace_of
+from cxrlib.runs.backfill_estimate import Mark, Pace, Trace, duration, pace_of
 
 
 def trace(start_s: float, per_film: float, films: int, batch: int = 8, end_s: float = 1.0) -> Trace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxrlib.backfill import PartStage, PartState
+from cxrlib.runs.backfill import PartStage, PartState
 from flows.board import Board, Look
 from schemas import PartEntry, PartFailure
 from tests.unit.test_report import manifest_of_a_run

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib.chunks import OpenChunks, Outcome, Tally, settle, tally
 from cxrlib.errors import FilmError, RunError
-from cxrlib.plan import Chunk
 from cxrlib.rows import Provenance, RejectedFilm
+from cxrlib.runs.chunks import OpenChunks, Outcome, Tally, settle, tally
+from cxrlib.runs.plan import Chunk
+from cxrlib.runs.store import Kind, Store
 from cxrlib.scoring import rejected, without_pixels
-from cxrlib.store import Kind, Store
 from cxrlib.types import ImageRef
 from schemas import Reason
 from tests.unit.stored_films import scored_film

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pydicom.uid import HTJ2KLossless, JPEGBaseline8Bit, JPEGLossless, RLELossless
 
-from cxrlib import codecs
-from cxrlib.codestream import FrameHeader, Stream, frame_header
 from cxrlib.errors import FilmError
+from cxrlib.reading import codecs
+from cxrlib.reading.codestream import FrameHeader, Stream, frame_header
 from schemas import Reason
 from tests.corpus.film_maker import encode, film
 

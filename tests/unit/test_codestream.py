@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLSLossless
 
-from cxrlib.codestream import (
+from cxrlib.errors import FilmError
+from cxrlib.reading.codestream import (
     FrameHeader,
     Stream,
     check_whole,
@@ -15,7 +16,6 @@ from cxrlib.codestream import (
     is_lossless_jpeg,
     without_trailing_segments,
 )
-from cxrlib.errors import FilmError
 from schemas import Reason
 from tests.corpus.film_maker import encode, film
 

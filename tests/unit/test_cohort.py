@@ -15,9 +15,9 @@ import pytest
 
 from cxrlib import cohort
 from cxrlib.errors import RunError, UsageError
-from cxrlib.plan import PlanHeader, write_plan
 from cxrlib.rows import Provenance, parquet_bytes, rejects_table, scores_table
-from cxrlib.store import Kind, Store
+from cxrlib.runs.plan import PlanHeader, write_plan
+from cxrlib.runs.store import Kind, Store
 from cxrlib.types import ScoredFilm
 from schemas import PLAN, SCORES, Counts, FilmClass, Manifest
 from schemas.scores import score_columns

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrlib import cohort, compact
+from cxrlib import cohort
 from cxrlib.bundle import Bundle
-from cxrlib.chunks import Outcome
-from cxrlib.compact import Compaction
+from cxrlib.results import compact
+from cxrlib.results.compact import Compaction
+from cxrlib.runs.chunks import Outcome
+from cxrlib.runs.verify import verify
 from cxrlib.types import ImageRef
-from cxrlib.verify import verify
 from schemas import Reason
 from tests.unit.settled_roots import NEW, Content, judge, objects, score
 

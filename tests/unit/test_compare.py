@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from cxrlib.compare import Comparison, Outcome, Side, compared
-from cxrlib.store import Store
+from cxrlib.results.compare import Comparison, Outcome, Side, compared
+from cxrlib.runs.store import Store
 from schemas import Reason
 from tests.unit.settled_roots import NEW, OLD, Content, score
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib.cores import cores
+from cxrlib.parallel.cores import cores
 
 
 def test_cores_are_those_this_process_may_run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("cxrlib.cores._QUOTA", tmp_path / "none")
+    monkeypatch.setattr("cxrlib.parallel.cores._QUOTA", tmp_path / "none")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5})
     assert cores() == 3
 
@@ -23,6 +23,6 @@ def test_the_share_of_a_container_counts(
     content: str, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "cpu.max").write_text(content + "\n")
-    monkeypatch.setattr("cxrlib.cores._QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("cxrlib.parallel.cores._QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert cores() == expected

@@ -11,8 +11,8 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from cxrlib.dicom import open_dicom
 from cxrlib.errors import FilmError
+from cxrlib.reading.dicom import open_dicom
 from schemas import Reason
 from tests.corpus.film_maker import dataset, dicom, film, serialise
 

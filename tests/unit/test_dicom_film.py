@@ -9,8 +9,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from cxrlib.dicom_film import read_dicom
 from cxrlib.privacy import Pseudonymiser
+from cxrlib.reading.dicom_film import read_dicom
 from cxrlib.settings import PrivacySettings, ReadSettings
 from cxrlib.types import RawImage, Window, WindowFunction
 from schemas import SourceFormat, View

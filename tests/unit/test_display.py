@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrlib.display import TOLERANCE, apply_window, grey_table, to_grey
-from cxrlib.doubt import WholeFilmNeededError
 from cxrlib.errors import FilmError
+from cxrlib.reading.display import TOLERANCE, apply_window, grey_table, to_grey
+from cxrlib.reading.doubt import WholeFilmNeededError
 from cxrlib.types import Display, FilmFacts, LookupTable, Placement, RawImage, Window, WindowFunction
 from schemas import Reason, SourceFormat, Windowing
 from tests.corpus.film_maker import film

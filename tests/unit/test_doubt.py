@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrlib.doubt import WholeFilmNeededError, check_foot
 from cxrlib.errors import FilmError
-from cxrlib.tail import check_tail
+from cxrlib.reading.doubt import WholeFilmNeededError, check_foot
+from cxrlib.reading.tail import check_tail
 from tests.corpus.film_maker import film
 
 FILM = film(1200, 640)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cxrlib.dicom import open_dicom
-from cxrlib.eligible import refuse
 from cxrlib.errors import FilmError
+from cxrlib.reading.dicom import open_dicom
+from cxrlib.reading.eligible import refuse
 from cxrlib.settings import ReadSettings
 from schemas import Reason
 from tests.corpus.film_maker import ABSENT, dicom, film

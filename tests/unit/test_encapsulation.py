@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import encapsulate
 
-from cxrlib.encapsulation import is_encapsulated, join_fragments
 from cxrlib.errors import FilmError
+from cxrlib.reading.encapsulation import is_encapsulated, join_fragments
 from schemas import Reason
 
 DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"

@@ -14,7 +14,7 @@ from cxrlib.datasets import Sample, Split
 from cxrlib.evaluation import FilmResult, Measured, card_metrics, measure
 from cxrlib.evaluation.figures import figures_of, not_measured
 from cxrlib.evaluation.films import Truth
-from cxrlib.metrics import PixelCounts
+from cxrlib.measuring.metrics import PixelCounts
 from schemas import Card, FilmClass, LungsFound, Reason
 from tests.unit.tiny_bundle import tiny_card
 

@@ -20,7 +20,7 @@ from cxrlib.evaluation import DataSet, Evaluation, FilmResult, SourceNote, evalu
 from cxrlib.evaluation.measure import by_source
 from cxrlib.evaluation.report import html, write_report
 from cxrlib.evaluation.worst import OF_ONE_SOURCE, RANKINGS, draw_worst, worst_films
-from cxrlib.metrics import PixelCounts
+from cxrlib.measuring.metrics import PixelCounts
 from cxrlib.phantom.archive import Picture, write_archive
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Prediction

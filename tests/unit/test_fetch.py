@@ -13,9 +13,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from cxrlib.archive.fetch import fetch
+from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError
-from cxrlib.fetch import fetch
-from cxrlib.listing import list_sources
 from cxrlib.settings import ReadSettings, RunSettings, Settings
 from cxrlib.types import ImageRef
 from schemas import Reason

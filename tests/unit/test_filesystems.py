@@ -6,7 +6,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from cxrlib.filesystems import is_of_this_process
+from cxrlib.archive.filesystems import is_of_this_process
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrlib import grey
 from cxrlib.errors import FilmError
+from cxrlib.reading import grey
 from schemas import Reason
 from tests.corpus.film_maker import film
 

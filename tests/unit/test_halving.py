@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrlib.halving import can_be_halved, halve
+from cxrlib.reading.halving import can_be_halved, halve
 
 
 @given(

@@ -8,7 +8,7 @@ import warnings
 import pytest
 from pydicom.dataset import Dataset
 
-from cxrlib.header import Header
+from cxrlib.reading.header import Header
 
 
 def header(**elements: object) -> Header:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cxrlib import inventory
+from cxrlib.archive import inventory
+from cxrlib.archive.inventory import read_inventory
+from cxrlib.archive.listed import references
+from cxrlib.archive.listing import list_sources
 from cxrlib.errors import UsageError
-from cxrlib.inventory import read_inventory
-from cxrlib.listed import references
-from cxrlib.listing import list_sources
 from cxrlib.types import ImageRef
 
 CSV = 'uri,size,etag\ns3://b/one.dcm,10,"""00aa"""\ns3://b/two.dcm,,12345\n'
@@ -83,7 +83,7 @@ def test_keys_of_an_s3_inventory_are_decoded_and_old_versions_passed_over(monkey
     memory.pipe_file("/s3i/manifest.json", json.dumps(manifest).encode())
     opened = fsspec.open
     monkeypatch.setattr(
-        "cxrlib.inventory.fsspec.open",
+        "cxrlib.archive.inventory.fsspec.open",
         lambda uri, *args, **kwargs: opened(uri.replace("s3://", "memory://"), *args, **kwargs),
     )
     assert list(list_sources(["inventory:memory://s3i/manifest.json"])) == [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cxrlib.lattice import Grid, Kernel, Lattice, halved
+from cxrlib.reading.lattice import Grid, Kernel, Lattice, halved
 
 WAVELETS = [Kernel.WAVELET_5_3, Kernel.WAVELET_9_7]
 

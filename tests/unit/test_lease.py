@@ -17,12 +17,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from cxrlib import lease
-from cxrlib.alive import ProcessMark, is_alive, this_process
 from cxrlib.errors import BusyError, LeaseLostError
-from cxrlib.holding import holding
-from cxrlib.lease import Clock, Held, LeaseState, LeaseTerms
-from cxrlib.store import Store
+from cxrlib.runs import lease
+from cxrlib.runs.alive import ProcessMark, is_alive, this_process
+from cxrlib.runs.holding import holding
+from cxrlib.runs.lease import Clock, Held, LeaseState, LeaseTerms
+from cxrlib.runs.store import Store
 
 TERMS = LeaseTerms(ttl_s=60.0)
 SCOPE = "fake-01234567-89abcdef"
@@ -331,8 +331,8 @@ def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_
 ) -> None:
     store = Store.at(str(tmp_path))
     code = (
-        "import sys, time; from cxrlib.holding import holding; from cxrlib.lease import LeaseTerms;"
-        "from cxrlib.store import Store\n"
+        "import sys, time; from cxrlib.runs.holding import holding; from cxrlib.runs.lease import LeaseTerms;"
+        "from cxrlib.runs.store import Store\n"
         f"with holding(Store.at({str(tmp_path)!r}), {SCOPE!r}, 'killed', LeaseTerms(ttl_s=float(sys.argv[1]))):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )

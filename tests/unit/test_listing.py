@@ -10,9 +10,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from cxrlib.archive.filesystems import CONTENT_VERSION, same_version, version_tokens
+from cxrlib.archive.listing import list_sources
 from cxrlib.errors import UsageError
-from cxrlib.filesystems import CONTENT_VERSION, same_version, version_tokens
-from cxrlib.listing import list_sources
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from cxrlib.localisation import MOST_CELLS, decode, decode_cells, encode, spread, to_cells
+from cxrlib.measuring.localisation import MOST_CELLS, decode, decode_cells, encode, spread, to_cells
 
 _cells = hnp.arrays(np.uint8, st.tuples(st.integers(1, MOST_CELLS), st.integers(1, MOST_CELLS)))
 _attributions = hnp.arrays(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cxrlib import lungs
-from cxrlib.lungs import part
-from cxrlib.metrics import dice
+from cxrlib.measuring import lungs
+from cxrlib.measuring.lungs import part
+from cxrlib.measuring.metrics import dice
 from schemas import LungsFound
 from tests.unit.measured_films import ellipse, two_lungs
 

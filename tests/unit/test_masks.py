@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cxrlib.errors import FilmError
-from cxrlib.masks import clean, fill_holes, large_regions
-from cxrlib.regions import find_regions
+from cxrlib.measuring.masks import clean, fill_holes, large_regions
+from cxrlib.measuring.regions import find_regions
 from schemas import FilmClass, LungsFound, Reason
 from schemas.card import Postprocess
 from tests.unit import plain_masks

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from cxrlib import metrics
-from cxrlib.metrics import PixelMetric, count_pixels
+from cxrlib.measuring import metrics
+from cxrlib.measuring.metrics import PixelMetric, count_pixels
 
 _pairs = st.integers(1, 12).flatmap(
     lambda side: st.tuples(hnp.arrays(np.bool_, (side, side)), hnp.arrays(np.bool_, (side, side)))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from cxrlib.header import Header
-from cxrlib.orientation import EXIF_PLACEMENTS, placement_of, upright
+from cxrlib.reading.header import Header
+from cxrlib.reading.orientation import EXIF_PLACEMENTS, placement_of, upright
 from cxrlib.types import Placement
 
 #: Each corner of the upright film by what it is: right or left of the patient, head or feet.

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.overlay import LONG_SIDE, Colour, draw
+from cxrlib.measuring.overlay import LONG_SIDE, Colour, draw
 from cxrlib.types import ScoredFilm
 from tests.unit.measured_films import scored_film
 

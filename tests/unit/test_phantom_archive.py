@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError, UsageError
-from cxrlib.listing import list_sources
 from cxrlib.phantom import make_phantom
 from cxrlib.phantom.archive import DEFAULT_STYLES, SCORED, Picture, write_archive
 from cxrlib.phantom.badfilms import BadKind
 from cxrlib.phantom.style import DicomStyle
 from cxrlib.phantom.syntax import TransferSyntax
-from cxrlib.read import read_film
+from cxrlib.reading.read import read_film
 from cxrlib.settings import Settings
 
 SIDE = 192

@@ -20,7 +20,7 @@ from cxrlib.phantom.encode import encode_dicom, encode_jpeg, encode_mask, encode
 from cxrlib.phantom.style import MIXED, DicomStyle, ModalityMap, Photometric, Position, Voi
 from cxrlib.phantom.syntax import TransferSyntax, compress
 from cxrlib.phantom.values import store
-from cxrlib.read import read_film
+from cxrlib.reading.read import read_film
 from cxrlib.settings import Settings
 
 ROWS, COLUMNS = 320, 288

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlib.errors import RunError
-from cxrlib.ledger import LEDGER
-from cxrlib.plan import (
+from cxrlib.runs.ledger import LEDGER
+from cxrlib.runs.plan import (
     PlanHeader,
     chunks_of,
     films_of,
@@ -23,7 +23,7 @@ from cxrlib.plan import (
     read_summary,
     write_plan,
 )
-from cxrlib.store import Store
+from cxrlib.runs.store import Store
 from cxrlib.types import ImageRef
 from schemas import PLAN, Disposition
 from tests.unit import plain_plan
@@ -189,8 +189,8 @@ def test_a_plan_equals_the_plain_one_and_is_stored_as_the_same_bytes(
     settled = ledger(*[(*key, *value) for key, value in known.items()])
     expected = plain_plan.make_plan(refs, settled, chunk_size=chunk_size, bundle_digest="b", config_digest="c")
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr("cxrlib.plan.ROW_GROUP", row_group)
-        patch.setattr("cxrlib.planning.ROW_GROUP", row_group)
+        patch.setattr("cxrlib.runs.plan.ROW_GROUP", row_group)
+        patch.setattr("cxrlib.runs.planning.ROW_GROUP", row_group)
         store = Store.at(folder)
         with draft_of(refs, settled, chunk_size=chunk_size, batch=batch) as draft:
             write_plan(store, draft.tables(), HEADER)
@@ -208,7 +208,7 @@ HEADER = PlanHeader("run-1", "2026-08-01T00:00:00+00:00", ("s",), "b", "1.0.0", 
 
 
 def test_a_stored_plan_is_read_back_whole_and_chunk_by_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cxrlib.plan.ROW_GROUP", 4)
+    monkeypatch.setattr("cxrlib.runs.plan.ROW_GROUP", 4)
     store = Store.at(str(tmp_path))
     refs = [ImageRef(f"u{n:02}", "mtime:1", n, 1) for n in range(23)]
     made = plan(refs, chunk_size=5)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cxrlib.errors import FilmError
-from cxrlib.masks import clean
+from cxrlib.measuring.masks import clean
 from schemas import Reason
 from schemas.card import Postprocess
 from tests.unit.measured_films import ellipse, prediction, two_lungs

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cxrlib.polarity import THRESHOLD, correlation, is_negative
+from cxrlib.reading.polarity import THRESHOLD, correlation, is_negative
 from tests.corpus.film_maker import film
 
 

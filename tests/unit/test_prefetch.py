@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrlib.prefetch import Bounds, ahead
+from cxrlib.parallel.prefetch import Bounds, ahead
 
 Result = TypeVar("Result")
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from cxrlib.errors import FilmError
-from cxrlib.lattice import Grid
-from cxrlib.orientation import upright
-from cxrlib.raster import read_jpeg, read_png
+from cxrlib.reading.lattice import Grid
+from cxrlib.reading.orientation import upright
+from cxrlib.reading.raster import read_jpeg, read_png
 from cxrlib.settings import ReadSettings
 from schemas import Reason, SourceFormat
 from tests.corpus.film_maker import crc_chunk, film, jpeg, png

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxrlib import reduced
-from cxrlib.codestream import frame_header
-from cxrlib.coding_style import Progression, coding_style
 from cxrlib.errors import FilmError
-from cxrlib.lattice import Kernel
-from cxrlib.lower_resolution import at_lower_resolution
-from cxrlib.reduced import Reduced, decode_reduced
+from cxrlib.reading import reduced
+from cxrlib.reading.codestream import frame_header
+from cxrlib.reading.coding_style import Progression, coding_style
+from cxrlib.reading.lattice import Kernel
+from cxrlib.reading.lower_resolution import at_lower_resolution
+from cxrlib.reading.reduced import Reduced, decode_reduced
 from schemas import Reason
 from tests.corpus.film_maker import film
 

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cxrlib import localisation, rle
-from cxrlib.masks import clean
+from cxrlib.measuring import localisation, rle
+from cxrlib.measuring.masks import clean
+from cxrlib.measuring.severity import measure
 from cxrlib.rows import RejectedFilm, parquet_bytes, rejects_table, scores_table
-from cxrlib.severity import measure
 from cxrlib.types import ImageRef, Prediction, ScoredFilm
 from schemas import REJECTS, SCORES, FilmClass, Grade, Reason, View, Windowing
 from schemas.card import GradeCuts, Postprocess

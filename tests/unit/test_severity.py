@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cxrlib.regions import Connectivity, count_regions, find_regions
-from cxrlib.severity import areas_mm2, measure
+from cxrlib.measuring.regions import Connectivity, count_regions, find_regions
+from cxrlib.measuring.severity import areas_mm2, measure
 from cxrlib.types import Extent, Masks
 from schemas import Grade, LungsFound
 from schemas.card import GradeCuts

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cxrlib.errors import FilmError
-from cxrlib.sniff import sniff
+from cxrlib.reading.sniff import sniff
 from schemas import Reason, SourceFormat
 from tests.corpus.film_maker import dicom, film, jpeg, png
 

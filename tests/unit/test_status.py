@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrlib import compact, lease
 from cxrlib.errors import RunError, UsageError
-from cxrlib.lease import LeaseTerms
-from cxrlib.status import RunState, Status, status
-from cxrlib.store import Store
-from cxrlib.verify import verify
+from cxrlib.results import compact
+from cxrlib.results.status import RunState, Status, status
+from cxrlib.runs import lease
+from cxrlib.runs.lease import LeaseTerms
+from cxrlib.runs.store import Store
+from cxrlib.runs.verify import verify
 from flows.cli.exits import Exit
 from flows.cli.main import main
 from schemas import Reason

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cxrlib import store as store_module
 from cxrlib.errors import UsageError
-from cxrlib.store import Kind, Store
+from cxrlib.runs import store as store_module
+from cxrlib.runs.store import Kind, Store
 
 
 @pytest.fixture(params=["file", "memory"])

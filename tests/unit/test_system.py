@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from cxrlib.bundle import Bundle
 from cxrlib.errors import BundleError
-from cxrlib.masks import lung_regions
+from cxrlib.measuring.masks import lung_regions
 from cxrlib.models.hardware import Precision
 from cxrlib.models.network import BundleNetwork
 from cxrlib.models.system import Found, System
-from cxrlib.resample import resize
+from cxrlib.reading.resample import resize
 from schemas import Card
 from tests.unit.tiny_bundle import ARGUMENTS, tiny_bundle
 from tests.unit.tiny_systems import LAYER, tiny_network, tiny_system

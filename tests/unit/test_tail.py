@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cxrlib.errors import FilmError
-from cxrlib.tail import check_tail
+from cxrlib.reading.tail import check_tail
 from schemas import Reason
 from tests.corpus.film_maker import film
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cxrlib.errors import UsageError
-from cxrlib.store import Store
-from cxrlib.verify import ProblemKind, verify
+from cxrlib.runs.store import Store
+from cxrlib.runs.verify import ProblemKind, verify
 from schemas import SCORES
 from schemas.scores import score_columns
 from tests.pipeline.trees import plant, run

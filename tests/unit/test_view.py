@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydicom.dataset import Dataset
 
-from cxrlib.header import Header
-from cxrlib.view import is_frontal, view_of
+from cxrlib.reading.header import Header
+from cxrlib.reading.view import is_frontal, view_of
 from schemas import View
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib import lease
-from cxrlib.alive import ProcessMark, this_process
 from cxrlib.errors import BusyError
-from cxrlib.holding import holding
-from cxrlib.lease import LeaseTerms
-from cxrlib.store import Store
-from cxrlib.waiting import Waiter, announced, waiters
+from cxrlib.runs import lease
+from cxrlib.runs.alive import ProcessMark, this_process
+from cxrlib.runs.holding import holding
+from cxrlib.runs.lease import LeaseTerms
+from cxrlib.runs.store import Store
+from cxrlib.runs.waiting import Waiter, announced, waiters
 
 TERMS = LeaseTerms(ttl_s=2.0)
 

@@ -11,9 +11,9 @@ import fsspec
 import pytest
 from fsspec import AbstractFileSystem
 
+from cxrlib.archive.listing import list_sources
+from cxrlib.archive.walk import walk
 from cxrlib.errors import UsageError
-from cxrlib.listing import list_sources
-from cxrlib.walk import walk
 
 
 class _Slow(AbstractFileSystem):

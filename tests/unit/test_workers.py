@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from cxrlib.errors import RunError
-from cxrlib.work import Loss, Terms
-from cxrlib.workers import Workers, shared
+from cxrlib.parallel.work import Loss, Terms
+from cxrlib.parallel.workers import Workers, shared
 from tests.unit.hostile_work import Hostile
 
 TERMS = Terms(processes=2, fetches=3, memory_mb=1024, seconds=2.0)
@@ -148,7 +148,7 @@ def test_closing_ends_the_processes_and_what_they_did() -> None:
 
 
 def test_processes_that_cannot_start_are_told_and_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cxrlib.worker_process.COMMAND", (sys.executable, "-c", "raise SystemExit(9)"))
+    monkeypatch.setattr("cxrlib.parallel.worker_process.COMMAND", (sys.executable, "-c", "raise SystemExit(9)"))
     workers = Workers(TERMS)
     futures = [workers.submit(Hostile(), f"{number}") for number in range(4)]
     for future in futures:
@@ -171,8 +171,8 @@ def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPa
 
 PARENT = """
 import os, sys, time
-from cxrlib.work import Terms
-from cxrlib.workers import shared
+from cxrlib.parallel.work import Terms
+from cxrlib.parallel.workers import shared
 from tests.unit.hostile_work import Hostile
 workers = shared(Terms(2, 2, 1024, 60.0))
 futures = [workers.submit(Hostile(), "pid")]

@@ -1,0 +1,1 @@
+"""Where films lie: listings, inventories and fetching, through fsspec."""

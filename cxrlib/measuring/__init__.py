@@ -1,0 +1,1 @@
+"""From probabilities to cleaned masks, percentages, grades, and the pictures of them."""

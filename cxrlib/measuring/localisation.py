@@ -1,0 +1,102 @@
+"""The localisation map of a film: what in it spoke for its class, by Grad-CAM (hybrid, section Localization).
+
+Grad-CAM gives one value per cell of a network's layer, 8 x 8 for CoAtNet-0 at 256 x 256. The map that is measured and
+drawn is made from these cells alone: negative values, which spoke against the class, are 0; the largest of the film is
+1; steps of 1/255; linear in between. So a row stores the cells, at their own size, and whoever decodes them has exactly
+the map that was measured. The network's paper states none of these steps; they are those of Grad-CAM's authors (ReLU,
+Selvaraju et al. Eq. 2) and of its usual drawing.
+
+Stored, the cells are text: ``<rows>x<columns>:`` and the Base64 (RFC 4648 section 4) of one byte per cell, row by row
+from the top left of the film, 0 to 255 for 0 to 1.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib.reading.resample import resize
+
+#: Most cells per side; a finer layer is averaged over areas first, so that a row stays small (1.4 kB at most).
+MOST_CELLS: Final = 32
+_STEPS: Final = 255
+_STORED: Final = re.compile(r"([1-9]\d?)x([1-9]\d?):([A-Za-z0-9+/]+={0,2})")
+
+
+def to_cells(attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the cells of one film's map.
+
+    Parameters
+    ----------
+    attribution : float32 array, rows x columns of the explained layer
+        Grad-CAM as it comes, of any scale; finite.
+
+    Returns
+    -------
+    uint8 array
+        At most `MOST_CELLS` a side, 0 to 255 for 0 to 1. All 0 where nothing in the film spoke for its class.
+    """
+    rows, columns = attribution.shape
+    reduced = resize(np.maximum(attribution, np.float32(0)), min(rows, MOST_CELLS), min(columns, MOST_CELLS))
+    largest = reduced.max()
+    if not largest > 0:
+        return np.zeros(reduced.shape, np.uint8)
+    cells: NDArray[np.uint8] = np.rint(reduced / largest * np.float32(_STEPS)).astype(np.uint8)
+    return cells
+
+
+def spread(cells: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
+    """Return the map on a grid of `rows` x `columns`: float32 in [0, 1], linear between the middles of the cells."""
+    return resize(cells.astype(np.float32) / np.float32(_STEPS), rows, columns)
+
+
+def encode(cells: NDArray[np.uint8]) -> str:
+    """Return the cells of a map as text (ASCII)."""
+    if cells.ndim != 2 or cells.dtype != np.uint8 or not 0 < max(cells.shape) <= MOST_CELLS or cells.size == 0:
+        raise ValueError(f"expected uint8 cells, 1 to {MOST_CELLS} a side; met {cells.dtype} of shape {cells.shape}")
+    rows, columns = cells.shape
+    return f"{rows}x{columns}:{base64.b64encode(cells.tobytes()).decode('ascii')}"
+
+
+def decode_cells(text: str) -> NDArray[np.uint8]:
+    """Return the cells that `encode` wrote as `text`.
+
+    Raises
+    ------
+    ValueError
+        If `text` is not what `encode` writes.
+    """
+    stored = _STORED.fullmatch(text)
+    if stored is None:
+        raise ValueError(f"expected <rows>x<columns>:<Base64>; met {len(text)} characters that are not")
+    rows, columns = int(stored[1]), int(stored[2])
+    try:
+        data = base64.b64decode(stored[3], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"expected Base64 after {rows}x{columns}:; met other text") from error
+    if len(data) != rows * columns or max(rows, columns) > MOST_CELLS:
+        raise ValueError(
+            f"expected one byte for each of {rows}x{columns} cells, {MOST_CELLS} a side at most; met {len(data)} bytes"
+        )
+    cells = np.frombuffer(data, np.uint8).reshape(rows, columns)
+    if encode(cells) != text:
+        raise ValueError(f"expected the Base64 of {len(data)} bytes; met bits beyond them")
+    return cells
+
+
+def decode(text: str, rows: int, columns: int) -> NDArray[np.float32]:
+    """Return the map that a row stores as `text`: float32 in [0, 1].
+
+    On the row's ``mask_rows`` x ``mask_columns`` it is the very map that ``localisation_percent`` was measured on.
+
+    Raises
+    ------
+    ValueError
+        As `decode_cells`.
+    """
+    return spread(decode_cells(text), rows, columns)

@@ -1,0 +1,1 @@
+"""Work done ahead of the networks, in processes that may die without harm."""

@@ -1,0 +1,61 @@
+"""Halving a whole film: what is left to do of the plan where the codec gives every pixel.
+
+Mean and look-up change places: the stored values are averaged over blocks of 2 x 2 in their own integers, which
+processors do many at a time, and the look-up and the averaging over areas then have a quarter of the work. Once is
+enough; a second halving saves a twentieth of a film's time and triples what its grey moves by.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib.reading.lattice import Kernel, Lattice, halved
+
+#: Mean of what rounding a half up adds to the mean of four integers: 0, -1/4, 1/2 and 1/4 in turn.
+_EXCESS: Final = 0.125
+
+_DTYPES: Final = (np.uint8, np.uint16, np.int16)
+
+
+def can_be_halved(pixels: NDArray[np.integer]) -> bool:
+    """Return whether `halve` has a fast way for `pixels`: not for signed bytes, which hardly any film has."""
+    return pixels.dtype in _DTYPES
+
+
+def halve(pixels: NDArray[np.integer]) -> tuple[NDArray[np.integer], Lattice]:
+    """Average `pixels` over blocks of 2 x 2.
+
+    Parameters
+    ----------
+    pixels : uint8, uint16 or int16 array, rows x columns
+
+    Returns
+    -------
+    array of the same type, half the rows x half the columns, rounded up
+        Where the film has an odd side, the last blocks are of one pixel along it.
+    Lattice
+        Where the means lie.
+    """
+    rows, columns = pixels.shape
+    lattice = Lattice(rows, columns, 1, Kernel.BLOCK, _EXCESS)
+    means = np.empty(lattice.shape, pixels.dtype)
+    for part_rows in _parts(rows):
+        for part_columns in _parts(columns):
+            part = pixels[part_rows, part_columns]
+            to = means[_halved(part_rows), _halved(part_columns)]
+            to[...] = cv2.resize(part, to.shape[::-1], interpolation=cv2.INTER_AREA)
+    return means, lattice
+
+
+def _parts(length: int) -> list[slice]:
+    """Return the part of a side that whole blocks cover, and the pixel beyond it if there is one."""
+    even = length // 2 * 2
+    return [part for part in (slice(0, even), slice(even, length)) if part.stop > part.start]
+
+
+def _halved(part: slice) -> slice:
+    return slice(halved(part.start, 1), halved(part.stop, 1))

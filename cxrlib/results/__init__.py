@@ -1,0 +1,1 @@
+"""What a results root holds: status, copies in few files, and bundles compared."""

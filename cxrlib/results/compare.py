@@ -1,0 +1,307 @@
+"""Two bundles over the same films: which films changed their class or grade, and by how much the percentages differ.
+
+Films are compared where both bundles scored the very same bytes (equal content digests). One whose object was replaced
+between the two is named as changed and not compared. Percentages are compared as two methods of measurement are: by
+their mean difference and the limits within which 95 of 100 differences lie (Bland and Altman, Lancet 1986).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import duckdb
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cxrlib.errors import RunError, UsageError
+from cxrlib.results.newest import fill_newest
+from cxrlib.runs import settled
+from cxrlib.runs.scratch import scratch
+from cxrlib.runs.store import Kind, Store
+from schemas import Reason
+from schemas.fields import field, versioned
+
+_COLUMNS: Final = ("content_digest", "class_label", "percent_infected", "grade")
+_BATCH: Final = 65_536
+#: Standard deviations from the mean difference within which 95 of 100 differences lie.
+_LIMITS: Final = 1.96
+
+
+class Outcome(StrEnum):
+    """What became of a film under the two bundles."""
+
+    COMPARED = "compared"
+    CHANGED = "changed"  # its object was replaced between the two
+    REJECTED_NEW = "rejected_new"  # scored by the old bundle, rejected under the new
+    REJECTED_OLD = "rejected_old"
+    ONLY_OLD = "only_old"  # the new bundle never met it
+    ONLY_NEW = "only_new"
+
+
+#: One row per film, as `compare` writes it.
+COMPARISON: Final[pa.Schema] = versioned(
+    "comparison",
+    1,
+    [
+        field("uri", pa.string(), "fsspec URI of the source object."),
+        field("outcome", pa.string(), "compared, changed, rejected_new, rejected_old, only_old or only_new."),
+        field("reason", pa.string(), "Reason of the reject, where one bundle rejected the film.", nullable=True),
+        field("class_old", pa.string(), "Class under the old bundle.", nullable=True),
+        field("class_new", pa.string(), "Class under the new bundle.", nullable=True),
+        field("percent_old", pa.float32(), "Percent infected under the old bundle.", unit="percent", nullable=True),
+        field("percent_new", pa.float32(), "Percent infected under the new bundle.", unit="percent", nullable=True),
+        field("difference", pa.float32(), "New minus old percent infected.", unit="percentage points", nullable=True),
+        field("grade_old", pa.string(), "Grade under the old bundle.", nullable=True),
+        field("grade_new", pa.string(), "Grade under the new bundle.", nullable=True),
+    ],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Rows of one bundle (``<name>-<digest8>``) in one results root."""
+
+    store: Store
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """How many compared films went from one word to another; None where a bundle gives no such word."""
+
+    old: str | None
+    new: str | None
+    films: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """How many films one bundle rejected for a reason and the other scored; `by` says which one rejected them."""
+
+    by: Outcome
+    reason: str
+    films: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One film whose percent infected changed: percentages, and their difference in percentage points."""
+
+    uri: str
+    old: float
+    new: float
+    difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Agreement of percent infected (Bland and Altman, 1986), new minus old, in percentage points.
+
+    Attributes
+    ----------
+    films : int
+        With a percentage under both bundles.
+    mean, spread : float or None
+        Mean and sample standard deviation of the differences; None where there are too few films.
+    lower, upper : float or None
+        Limits of agreement: the mean -/+ 1.96 standard deviations.
+    """
+
+    films: int
+    mean: float | None
+    spread: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two bundles say of the same films.
+
+    Attributes
+    ----------
+    old, new : str
+        The bundles, ``<name>-<digest8>``.
+    same_settings : bool
+        The rows of both were made under the same settings; else these may be what differs.
+    outcomes : tuple of (Outcome, int)
+        Films by what became of them; together all films that either bundle met.
+    classes, grades : tuple of Cell
+        Of the films compared, sorted by words.
+    percent : Agreement
+    most_changed : tuple of Change
+        Films of the largest differences.
+    rejections : tuple of Rejection
+        What one bundle scored and the other rejected.
+    changed : tuple of str
+        A few of the objects that were replaced.
+    """
+
+    old: str
+    new: str
+    same_settings: bool
+    outcomes: tuple[tuple[Outcome, int], ...]
+    classes: tuple[Cell, ...]
+    grades: tuple[Cell, ...]
+    percent: Agreement
+    most_changed: tuple[Change, ...]
+    rejections: tuple[Rejection, ...]
+    changed: tuple[str, ...]
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many films ended so."""
+        return dict(self.outcomes).get(outcome, 0)
+
+    @property
+    def class_changes(self) -> int:
+        """Compared films whose class is another."""
+        return sum(cell.films for cell in self.classes if cell.old != cell.new)
+
+
+@dataclass(frozen=True, slots=True)
+class Films:
+    """The comparison film by film, for as long as `compared` lasts."""
+
+    _database: duckdb.DuckDBPyConnection
+
+    def parquet(self) -> bytes:
+        """Return all films as one Parquet file of schema `COMPARISON`, sorted by uri."""
+        names = ", ".join(COMPARISON.names)
+        reader = self._database.sql(f"select {names} from pairs order by uri").to_arrow_reader(_BATCH)  # noqa: S608
+        with tempfile.TemporaryFile() as sink:
+            with pq.ParquetWriter(sink, COMPARISON, compression="zstd") as writer:
+                for batch in reader:
+                    writer.write_table(pa.Table.from_batches([batch]).cast(COMPARISON))
+            sink.seek(0)
+            return sink.read()
+
+
+@contextmanager
+def compared(old: Side, new: Side, *, only: str | None = None, most: int = 10) -> Iterator[tuple[Comparison, Films]]:
+    """Compare the rows of two bundles that count (`cxrlib.results.newest`).
+
+    Parameters
+    ----------
+    old, new : Side
+    only : str, optional
+        URI of an inventory that this product wrote: only films that it names are compared.
+    most : int
+        Films named among the most changed, and among the replaced ones.
+
+    Raises
+    ------
+    UsageError
+        Both sides are the same.
+    RunError
+        A stored object cannot be read, or a root is an unfinished copy.
+    """
+    if old == new:
+        raise UsageError(f"expected two bundles to compare; met {old.bundle} twice")
+    with scratch() as database:
+        settings = [_fill(database, name, side) for name, side in (("old", old), ("new", new))]
+        if only is not None:
+            _keep_only(database, only)
+        database.execute(_PAIRS)
+        yield _summary(database, old, new, settings[0] == settings[1], most), Films(database)
+
+
+#: Every film that either bundle met, and what became of it. A replaced object is told by its content, or by the reject
+#: that fetching the old version ended in.
+_PAIRS: Final = f"""
+    create table pairs as with met as (
+        select coalesce(o.uri, n.uri) as uri, o.content_digest as content_old, n.content_digest as content_new,
+            o.class_label as class_old, n.class_label as class_new,
+            o.percent_infected as percent_old, n.percent_infected as percent_new,
+            o.grade as grade_old, n.grade as grade_new
+        from old_scores o full join new_scores n on o.uri = n.uri
+    )
+    select met.uri,
+        case
+            when content_old = content_new then '{Outcome.COMPARED}'
+            when content_old is not null and content_new is not null then '{Outcome.CHANGED}'
+            when content_old is not null and rn.reason = '{Reason.CHANGED}' then '{Outcome.CHANGED}'
+            when content_old is not null and rn.reason is not null then '{Outcome.REJECTED_NEW}'
+            when content_old is not null then '{Outcome.ONLY_OLD}'
+            when ro.reason is not null then '{Outcome.REJECTED_OLD}'
+            else '{Outcome.ONLY_NEW}'
+        end as outcome,
+        case when content_old is null then ro.reason when content_new is null then rn.reason end as reason,
+        class_old, class_new, percent_old, percent_new,
+        case when content_old = content_new then percent_new - percent_old end as difference,
+        grade_old, grade_new
+    from met left join old_rejects ro on ro.uri = met.uri left join new_rejects rn on rn.uri = met.uri
+"""  # noqa: S608 - our own words
+
+
+def _fill(database: duckdb.DuckDBPyConnection, name: str, side: Side) -> str | None:
+    """Make the tables ``<name>_scores`` (those that count) and ``<name>_rejects`` (newest reject of each uri)."""
+    side.store.require_whole()
+    config = fill_newest(database, f"{name}_scores", side.store, side.bundle, _COLUMNS)
+    names = settled.names(side.store, Kind.REJECTS, side.bundle)
+    columns = ("uri", "reason", "attempt", "config_digest", "run_id")
+    database.register("given", settled.reader(side.store, Kind.REJECTS, side.bundle, names, columns))
+    newest = "arg_max(reason, run_id || lpad(attempt::varchar, 6, '0'))"
+    database.execute(
+        f"create table rejects as select uri, {newest} as reason from given "  # noqa: S608 - our own words
+        "where $config is null or config_digest = $config group by uri",
+        {"config": config},
+    )
+    database.execute(f'alter table rejects rename to "{name}_rejects"')
+    database.unregister("given")
+    return config
+
+
+def _keep_only(database: duckdb.DuckDBPyConnection, inventory: str) -> None:
+    try:
+        with fsspec.open(inventory, "rb") as file:
+            chosen = pq.ParquetFile(file).read(columns=["uri"])
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(f"{inventory}: expected an inventory in Parquet; met {type(error).__name__}") from error
+    database.register("chosen", chosen)
+    for table in ("old_scores", "new_scores"):
+        database.execute(f"delete from {table} where uri not in (select uri from chosen)")  # noqa: S608 - our own names
+    database.unregister("chosen")
+
+
+def _summary(database: duckdb.DuckDBPyConnection, old: Side, new: Side, same_settings: bool, most: int) -> Comparison:
+    def ask(query: str) -> list[tuple[Any, ...]]:
+        return database.execute(query).fetchall()
+
+    outcomes = dict(ask("select outcome, count(*) from pairs group by all"))
+    both = f"from pairs where outcome = '{Outcome.COMPARED}'"
+    by_change = f"order by abs(difference) desc, uri limit {most:d}"
+    changes = ask(f"select uri, percent_old, percent_new, difference {both} and difference != 0 {by_change}")
+    rejections = ask(
+        "select outcome, reason, count(*) from pairs where outcome like 'rejected%' group by all order by all"
+    )
+    changed = ask(f"select uri from pairs where outcome = '{Outcome.CHANGED}' order by uri limit {most:d}")  # noqa: S608
+    return Comparison(
+        old=old.bundle,
+        new=new.bundle,
+        same_settings=same_settings,
+        outcomes=tuple((of, outcomes.get(of.value, 0)) for of in Outcome),
+        classes=tuple(
+            Cell(*row) for row in ask(f"select class_old, class_new, count(*) {both} group by all order by all")
+        ),
+        grades=tuple(
+            Cell(*row) for row in ask(f"select grade_old, grade_new, count(*) {both} group by all order by all")
+        ),
+        percent=_agreement(*ask(f"select count(difference), avg(difference), stddev_samp(difference) {both}")[0]),
+        most_changed=tuple(Change(uri, *(round(value, 4) for value in values)) for uri, *values in changes),
+        rejections=tuple(Rejection(Outcome(by), reason, films) for by, reason, films in rejections),
+        changed=tuple(uri for (uri,) in changed),
+    )
+
+
+def _agreement(films: int, mean: float | None, spread: float | None) -> Agreement:
+    """Round to what does not hang on the order in which a database adds up."""
+    if mean is None or spread is None:
+        return Agreement(films, None if mean is None else round(mean, 4), None, None, None)
+    reach = _LIMITS * spread
+    return Agreement(films, round(mean, 4), round(spread, 4), round(mean - reach, 4), round(mean + reach, 4))

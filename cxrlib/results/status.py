@@ -1,0 +1,322 @@
+"""What a results root holds: its runs and backfills, which months are scored under which bundle, and what was rejected.
+
+All of it is told from the stored files, on any store, and adds up with `cxrlib.runs.verify`. Rows are read as a
+stream of a few columns, object by object, so that ten million of them take no more memory than ten thousand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cxrlib.errors import UsageError
+from cxrlib.runs import lease, settled
+from cxrlib.runs.alive import is_alive
+from cxrlib.runs.backfill import PartStage, list_backfills, part_run, part_states, read_backfill
+from cxrlib.runs.plan import PlanHeader, Summary, read_summary
+from cxrlib.runs.run import read_manifest
+from cxrlib.runs.store import Kind, Store
+from schemas import Counts, Manifest
+
+_COVERED: Final = ("study_date", "run_id", "bundle_digest", "config_digest")
+_REJECTED: Final = ("run_id", "reason", "retryable")
+_TRIED: Final = ("uri", "version", "bundle_digest", "config_digest")
+
+
+class RunState(StrEnum):
+    """How far a run has come."""
+
+    SETTLED = "settled"  # closed: its manifest is there
+    HELD = "held"  # not closed, and its lease says that somebody works on it
+    OPEN = "open"  # not closed, and nobody works on it: take it up by its id
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease: where, and when it last said so by its own clock; `alive` is None where it is another's."""
+
+    run_id: str
+    host: str
+    pid: int
+    renewed_at: datetime
+    alive: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """One run.
+
+    Attributes
+    ----------
+    run_id : str
+    state : RunState
+    planned_at, closed_at : datetime or None
+        None where there is no plan, or the run is not closed.
+    bundle : str
+        ``<name>-<digest8>``, as its folder is called.
+    config_digest : str
+    listed, scored, rejected, duplicate, settled_before : int
+        Scored and rejected are counted from the rows that name the run; the rest is its plan's.
+    left : int
+        Films that it has still to score.
+    retryable : int
+        Of the rejected, those that may heal.
+    films_per_second : float or None
+        As its manifest says.
+    agrees : bool
+        The rows are as many as the manifest states; else `cxr verify` says what is wrong.
+    backfill, part : str or None
+        Whose part it is.
+    """
+
+    run_id: str
+    state: RunState
+    planned_at: datetime | None
+    closed_at: datetime | None
+    bundle: str
+    config_digest: str
+    listed: int
+    scored: int
+    rejected: int
+    duplicate: int
+    settled_before: int
+    left: int
+    retryable: int
+    films_per_second: float | None
+    agrees: bool
+    backfill: str | None
+    part: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillStatus:
+    """One backfill: its parts by how far each has come, those whose last try fell, and its objects."""
+
+    backfill_id: str
+    parts: Mapping[str, int]
+    failed: int
+    objects: int
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Score rows of one study month under one bundle and one configuration; `month` is its first day, None unknown."""
+
+    month: date | None
+    bundle: str
+    config_digest: str
+    films: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Reject rows of one bundle and reason.
+
+    Attributes
+    ----------
+    rows : int
+        As they are stored; an object that was tried three times has three.
+    waiting : int
+        Objects whose newest outcome is this reject, and which the next run tries again.
+    """
+
+    bundle: str
+    reason: str
+    rows: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A results root. `score_rows` and `reject_rows` are all rows of settled chunks, as `cxr verify` counts them."""
+
+    root: str
+    runs: tuple[RunStatus, ...]
+    backfills: tuple[BackfillStatus, ...]
+    holders: tuple[Holder, ...]
+    coverage: tuple[Coverage, ...]
+    rejects: tuple[Rejected, ...]
+    score_rows: int
+    reject_rows: int
+
+    @property
+    def waiting(self) -> int:
+        """Objects that the next run tries again."""
+        return sum(of.waiting for of in self.rejects)
+
+
+def status(uri: str) -> Status:
+    """Return what the results root `uri` holds. It may be written to meanwhile.
+
+    Raises
+    ------
+    UsageError
+        No run was ever planned there.
+    RunError
+        A stored object cannot be read, or the root is an unfinished copy.
+    """
+    store = Store.at(uri)
+    store.require_whole()
+    run_ids = store.runs()
+    if not run_ids:
+        raise UsageError(f"expected a results root with a folder _runs; met none at {store.root}")
+    holders = tuple(_holders(store))
+    rows = _Rows()
+    for partition in store.partitions():
+        rows.add(store, partition)
+    runs = [_run(store, run_id, rows, {holder.run_id for holder in holders}) for run_id in run_ids]
+    return Status(
+        root=store.root,
+        runs=tuple(sorted(runs, key=lambda run: (run.planned_at.isoformat() if run.planned_at else "", run.run_id))),
+        backfills=tuple(_backfills(store)),
+        holders=holders,
+        coverage=tuple(rows.coverage()),
+        rejects=tuple(rows.rejects()),
+        score_rows=sum(rows.scored.values()),
+        reject_rows=sum(rows.rejected.values()),
+    )
+
+
+class _Rows:
+    """Counts of stored rows, added up partition by partition."""
+
+    def __init__(self) -> None:
+        self.scored: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.retryable: Counter[str] = Counter()
+        self._months: Counter[tuple[str, str, date | None]] = Counter()
+        self._reasons: Counter[tuple[str, str]] = Counter()
+        self._waiting: Counter[tuple[str, str]] = Counter()
+
+    def add(self, store: Store, partition: str) -> None:
+        scores = settled.names(store, Kind.SCORES, partition)
+        for table in settled.stream(store, Kind.SCORES, partition, scores, _COVERED):
+            for run_id, config, month, count in _grouped(_by_month(table)):
+                self.scored[run_id] += count
+                self._months[partition, config, month] += count
+        rejects = settled.names(store, Kind.REJECTS, partition)
+        for table in settled.stream(store, Kind.REJECTS, partition, rejects, _REJECTED):
+            for run_id, reason, retryable, count in _grouped(table):
+                self.rejected[run_id] += count
+                self.retryable[run_id] += count * retryable
+                self._reasons[partition, reason] += count
+        for reason, count in _waiting(store, partition, scores, rejects).items():
+            self._waiting[partition, reason] += count
+
+    def coverage(self) -> Iterator[Coverage]:
+        order = sorted(self._months, key=lambda key: (key[2] is None, key[2] or date.min, *key[:2]))
+        return (Coverage(month, bundle, config, self._months[bundle, config, month]) for bundle, config, month in order)
+
+    def rejects(self) -> Iterator[Rejected]:
+        order = sorted(self._reasons, key=lambda key: (key[0], -self._reasons[key], key[1]))
+        return (Rejected(*key, self._reasons[key], self._waiting[key]) for key in order)
+
+
+def _by_month(table: pa.Table) -> pa.Table:
+    month = pc.floor_temporal(table["study_date"], unit="month").cast(pa.date32())
+    return pa.table({"run_id": table["run_id"], "config_digest": table["config_digest"], "month": month})
+
+
+def _grouped(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """Yield each combination of values that the table's rows have, and its count."""
+    counts = table.group_by(table.column_names).aggregate([([], "count_all")])
+    return zip(*(counts[name].to_pylist() for name in [*table.column_names, "count_all"]), strict=True)
+
+
+def _waiting(store: Store, partition: str, scores: Sequence[str], rejects: Sequence[str]) -> Counter[str]:
+    """Return, by reason, the objects whose newest outcome may heal: rejected so, and neither scored nor rejected since.
+
+    Only those that were ever rejected so are held in memory.
+    """
+    tried: dict[tuple[str, ...], tuple[int, str]] = {}
+    columns = [*_TRIED, "reason", "retryable", "attempt"]
+    for table in settled.stream(store, Kind.REJECTS, partition, rejects, columns):
+        for row in table.filter(table["retryable"]).to_pylist():
+            key = tuple(row[name] for name in _TRIED)
+            tried[key] = max((row["attempt"], row["reason"]), tried.get(key, (0, "")))
+    if not tried:
+        return Counter()
+    uris = pa.array(sorted({key[0] for key in tried}), pa.string())
+    for kind, names in ((Kind.SCORES, scores), (Kind.REJECTS, rejects)):
+        final = [*_TRIED] if kind is Kind.SCORES else [*_TRIED, "retryable"]
+        for table in settled.stream(store, kind, partition, names, final):
+            met = table.filter(pc.is_in(table["uri"], value_set=uris))
+            for row in met.to_pylist():
+                if not row.get("retryable", False):
+                    tried.pop(tuple(row[name] for name in _TRIED), None)
+    return Counter(reason for _, reason in tried.values())
+
+
+def _run(store: Store, run_id: str, rows: _Rows, held: set[str]) -> RunStatus:
+    manifest = read_manifest(store, run_id)
+    planned = read_summary(store, run_id)
+    part = part_run(run_id)
+    scored, rejected = rows.scored[run_id], rows.rejected[run_id]
+    whose = {run_id} if part is None else {run_id, part.backfill_id}
+    counts = _counts(manifest, planned)
+    of = manifest or (planned[1] if planned else None)
+    return RunStatus(
+        run_id=run_id,
+        state=RunState.SETTLED if manifest else RunState.HELD if held & whose else RunState.OPEN,
+        planned_at=None if planned is None else planned[1].planned_moment,
+        closed_at=None if manifest is None else manifest.closed_at,
+        bundle="" if of is None else f"{of.bundle_name}-{of.bundle_digest[:8]}",
+        config_digest="" if of is None else of.config_digest,
+        listed=counts.listed,
+        scored=scored,
+        rejected=rejected,
+        duplicate=counts.duplicate,
+        settled_before=counts.settled_before,
+        left=max(0, counts.scored + counts.rejected - scored - rejected),
+        retryable=rows.retryable[run_id],
+        films_per_second=None if manifest is None else manifest.films_per_second,
+        agrees=manifest is None or (scored, rejected) == (manifest.counts.scored, manifest.counts.rejected),
+        backfill=None if part is None else part.backfill_id,
+        part=None if part is None else part.part,
+    )
+
+
+def _counts(manifest: Manifest | None, planned: tuple[Summary, PlanHeader] | None) -> Counts:
+    """Return a run's counts; of one that is not closed, with all its films as if they were scored."""
+    if manifest is not None:
+        return manifest.counts
+    if planned is None:
+        return Counts(listed=0, scored=0, rejected=0, duplicate=0, settled_before=0)
+    plan = planned[0]
+    return Counts(
+        listed=plan.listed, scored=plan.films, rejected=0, duplicate=plan.duplicate, settled_before=plan.settled
+    )
+
+
+def _holders(store: Store) -> Iterator[Holder]:
+    for scope in lease.scopes(store):
+        for claim in lease.standing(store, scope):
+            if lease.is_held(claim):
+                record = claim.record
+                alive = is_alive(record.process)
+                yield Holder(record.run_id, record.host, record.process.pid, record.renewed_at, alive)
+
+
+def _backfills(store: Store) -> Iterator[BackfillStatus]:
+    for backfill_id in list_backfills(store):
+        manifest = read_backfill(store, backfill_id)
+        if manifest is None:  # still being cut
+            yield BackfillStatus(backfill_id, {}, 0, 0, 0)
+            continue
+        states = part_states(store, manifest)
+        stages = Counter(state.stage.value for state in states)
+        yield BackfillStatus(
+            backfill_id,
+            parts={stage.value: stages[stage.value] for stage in PartStage},
+            failed=sum(state.failure is not None for state in states),
+            objects=manifest.objects,
+            settled=sum(state.entry.objects for state in states if state.stage is PartStage.DONE),
+        )

@@ -1,0 +1,147 @@
+"""A chunk's way from its first film to its two settled objects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cxrlib.errors import RunError
+from cxrlib.rows import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
+from cxrlib.runs.ledger import read_columns
+from cxrlib.runs.plan import Chunk
+from cxrlib.runs.store import Kind, Store
+from cxrlib.types import ScoredFilm
+
+Outcome = ScoredFilm | RejectedFilm
+_READERS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts of settled films. Tallies add up.
+
+    Attributes
+    ----------
+    scored, rejected, retryable : int
+        `retryable` of the `rejected` may heal.
+    reasons : mapping of str to int
+        Rejects per reason code.
+    """
+
+    scored: int = 0
+    rejected: int = 0
+    retryable: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Tally) -> Tally:
+        reasons = Counter(self.reasons) + Counter(other.reasons)
+        return Tally(
+            scored=self.scored + other.scored,
+            rejected=self.rejected + other.rejected,
+            retryable=self.retryable + other.retryable,
+            reasons=dict(sorted(reasons.items())),
+        )
+
+
+@dataclass(slots=True)
+class OpenChunks:
+    """Chunks of which some films are done and some are not yet."""
+
+    _outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+
+    def add(self, chunk: Chunk, outcome: Outcome) -> list[Outcome] | None:
+        """Take one film's outcome; return all of its chunk once that is whole, else None."""
+        outcomes = self._outcomes.setdefault(chunk.chunk_id, [])
+        outcomes.append(outcome)
+        if len(outcomes) < chunk.films:
+            return None
+        return self._outcomes.pop(chunk.chunk_id)
+
+    def check_closed(self) -> None:
+        """Raise `RunError` where a chunk is still open: its films were torn apart on their way."""
+        if self._outcomes:
+            states = ", ".join(f"{name} ({len(done)} films)" for name, done in sorted(self._outcomes.items())[:3])
+            raise RunError(f"expected every chunk to be whole at the end of a bundle; met open: {states}")
+
+
+def settle(store: Store, partition: str, chunk: Chunk, outcomes: Sequence[Outcome], provenance: Provenance) -> Tally:
+    """Store the rows of a whole chunk, rejects first, and count them.
+
+    Raises
+    ------
+    RunError
+        The outcomes are not those of `chunk.films` different objects.
+    """
+    distinct = {(outcome.ref.uri, outcome.ref.version) for outcome in outcomes}
+    if not len(outcomes) == len(distinct) == chunk.films:
+        raise RunError(
+            f"chunk {chunk.chunk_id}: expected one outcome for each of {chunk.films} films; "
+            f"met {len(outcomes)} outcomes for {len(distinct)} films"
+        )
+    scored = [outcome for outcome in outcomes if isinstance(outcome, ScoredFilm)]
+    rejects = [outcome for outcome in outcomes if isinstance(outcome, RejectedFilm)]
+    store.settle(
+        partition,
+        chunk.chunk_id,
+        scores=parquet_bytes(scores_table(scored, provenance)),
+        rejects=parquet_bytes(rejects_table(rejects, provenance)),
+    )
+    return Tally(
+        scored=len(scored),
+        rejected=len(rejects),
+        retryable=sum(reject.reason.retryable for reject in rejects),
+        reasons=dict(sorted(Counter(reject.reason.value for reject in rejects).items())),
+    )
+
+
+def tally(store: Store, partition: str, chunks: Sequence[Chunk]) -> Tally:
+    """Count what is stored for `chunks`, from the objects themselves.
+
+    Raises
+    ------
+    RunError
+        A chunk is not settled, or holds another number of films than the plan gave it.
+    """
+    total = Tally()
+    with ThreadPoolExecutor(_READERS) as pool:
+        for chunk, met in zip(chunks, pool.map(lambda chunk: _tally(store, partition, chunk), chunks), strict=True):
+            if met.scored + met.rejected != chunk.films:
+                raise RunError(
+                    f"chunk {chunk.chunk_id}: expected {chunk.films} films as planned; "
+                    f"met {met.scored} scored and {met.rejected} rejected"
+                )
+            total += met
+    return total
+
+
+def count_rows(store: Store, kind: Kind, partition: str, chunk_id: str) -> int:
+    """Return the count of rows of a chunk object, from its footer alone.
+
+    Raises
+    ------
+    RunError
+        The object is missing or is not Parquet.
+    """
+    uri = store.uri(store.chunk_key(kind, partition, chunk_id))
+    try:
+        with fsspec.open(uri, "rb") as file:
+            return int(pq.ParquetFile(file).metadata.num_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(f"{uri}: expected a Parquet object of {kind}; met {type(error).__name__}") from error
+
+
+def _tally(store: Store, partition: str, chunk: Chunk) -> Tally:
+    rejects = read_columns(store, Kind.REJECTS, partition, chunk.chunk_id, ["reason", "retryable"])
+    return Tally(
+        scored=count_rows(store, Kind.SCORES, partition, chunk.chunk_id),
+        rejected=rejects.num_rows,
+        retryable=sum(rejects["retryable"].to_pylist()),
+        reasons=dict(sorted(Counter(rejects["reason"].to_pylist()).items())),
+    )

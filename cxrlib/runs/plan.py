@@ -1,0 +1,224 @@
+"""The plan of a run: every listed reference and what is to become of it, cut into chunks, stored before work begins."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cxrlib.errors import RunError
+from cxrlib.runs.store import Store
+from cxrlib.types import ImageRef
+from schemas import PLAN, Disposition
+
+#: Rows of a stored plan that are read together when a worker opens a chunk.
+ROW_GROUP: Final = 16_384
+_HEADER_KEY: Final = b"cxr.plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A run of plan rows that is scored and settled as one.
+
+    Attributes
+    ----------
+    chunk_id : str
+    offset : int
+        First row in the plan.
+    films : int
+        Count of rows.
+    """
+
+    chunk_id: str
+    offset: int
+    films: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a plan comes to.
+
+    Attributes
+    ----------
+    chunks : tuple of Chunk
+        In the plan's order.
+    films, duplicate, settled : int
+        References to score, those that are duplicates of another, and those settled by an earlier run.
+    """
+
+    chunks: tuple[Chunk, ...]
+    films: int
+    duplicate: int
+    settled: int
+
+    @property
+    def listed(self) -> int:
+        """All references."""
+        return self.films + self.duplicate + self.settled
+
+
+@dataclass(frozen=True, slots=True)
+class PlanHeader:
+    """What a stored plan says of its run, besides its rows. `config` is `Settings.row_config`."""
+
+    run_id: str
+    planned_at: str
+    sources: tuple[str, ...]
+    bundle_name: str
+    bundle_version: str
+    bundle_digest: str
+    partition: str
+    config: dict[str, Any]
+    config_digest: str
+    chunk_size: int
+    software_version: str
+
+    @property
+    def planned_moment(self) -> datetime:
+        """When the plan was made."""
+        return datetime.fromisoformat(self.planned_at)
+
+
+def chunks_of(plan: pa.Table) -> list[Chunk]:
+    """Return the chunks of a plan, in its order."""
+    return _chunks(plan["chunk_id"].chunks)
+
+
+def write_plan(store: Store, tables: Iterable[pa.Table], header: PlanHeader) -> None:
+    """Store a plan under its run id, with `header` in its metadata.
+
+    Parameters
+    ----------
+    tables : iterable of pa.Table
+        Of schema `schemas.PLAN`, in order; all but the last of a multiple of `ROW_GROUP` rows.
+    """
+    metadata = {**(PLAN.metadata or {}), _HEADER_KEY: json.dumps(asdict(header), sort_keys=True).encode()}
+    with tempfile.TemporaryFile() as sink:
+        with pq.ParquetWriter(sink, PLAN.with_metadata(metadata), compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table, row_group_size=ROW_GROUP)
+        sink.seek(0)
+        store.put(store.plan_key(header.run_id), sink.read())
+
+
+def read_summary(store: Store, run_id: str) -> tuple[Summary, PlanHeader] | None:
+    """Return what a stored plan comes to and its header, or None where the run has none; no reference is read.
+
+    Raises
+    ------
+    RunError
+        The object is not a plan.
+    """
+    uri = store.uri(store.plan_key(run_id))
+    try:
+        with fsspec.open(uri, "rb") as file:
+            stored = pq.ParquetFile(file)
+            header = _header(stored.schema_arrow)
+            dispositions: Counter[str] = Counter()
+            ids = []
+            for group in range(stored.num_row_groups):
+                rows = stored.read_row_group(group, columns=["disposition", "chunk_id"])
+                dispositions.update(_counts(rows["disposition"]))
+                ids.append(_present(rows["chunk_id"]))
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{uri}: expected a plan of this product; met {type(error).__name__}") from error
+    counts = (dispositions[of] for of in (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED))
+    return Summary(tuple(_chunks(ids)), *counts), header
+
+
+def read_plan(store: Store, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
+    """Return a stored plan and its header, or None where the run has none.
+
+    Raises
+    ------
+    RunError
+        The object is not a plan.
+    """
+    data = store.get(store.plan_key(run_id))
+    if data is None:
+        return None
+    try:
+        plan = pq.read_table(io.BytesIO(data))
+        return plan, _header(plan.schema)
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{store.uri(store.plan_key(run_id))}: expected a plan of this product; met {type(error).__name__}"
+        ) from error
+
+
+def read_chunks(plan_uri: str) -> list[Chunk]:
+    """Return the chunks of a stored plan, in its order; nothing but its chunk ids is read."""
+    with fsspec.open(plan_uri, "rb") as file:
+        stored = pq.ParquetFile(file)
+        groups = (stored.read_row_group(group, columns=["chunk_id"]) for group in range(stored.num_row_groups))
+        return _chunks(_present(rows["chunk_id"]) for rows in groups)
+
+
+def open_chunk(plan_uri: str, chunk: Chunk) -> list[ImageRef]:
+    """Return the references of one chunk; of the stored plan only the row groups that hold them are read."""
+    with fsspec.open(plan_uri, "rb") as file:
+        stored = pq.ParquetFile(file)
+        groups = range(chunk.offset // ROW_GROUP, (chunk.offset + chunk.films - 1) // ROW_GROUP + 1)
+        table = stored.read_row_groups(list(groups), columns=["uri", "version", "size", "attempt"])
+    rows = table.slice(chunk.offset - groups[0] * ROW_GROUP, chunk.films).to_pylist()
+    return [ImageRef(row["uri"], row["version"], row["size"], row["attempt"]) for row in rows]
+
+
+def films_of(plan_uri: str, chunk_ids: Collection[str]) -> Iterator[pa.Table]:
+    """Yield uri, version and attempt (`int16`) of the films of some chunks of a stored plan, row group by row group."""
+    wanted = pa.array(sorted(chunk_ids), pa.string())
+    with fsspec.open(plan_uri, "rb") as file:
+        stored = pq.ParquetFile(file)
+        for group in range(stored.num_row_groups):
+            rows = stored.read_row_group(group, columns=["uri", "version", "chunk_id", "attempt"])
+            rows = rows.filter(pc.is_in(rows["chunk_id"].cast(pa.string()), value_set=wanted))
+            yield rows.drop_columns("chunk_id")
+
+
+def _header(schema: pa.Schema) -> PlanHeader:
+    header = json.loads((schema.metadata or {})[_HEADER_KEY])
+    return PlanHeader(**{**header, "sources": tuple(header["sources"])})
+
+
+def _counts(values: pa.ChunkedArray) -> dict[str, int]:
+    return {entry["values"]: entry["counts"] for entry in values.cast(pa.string()).value_counts().to_pylist()}
+
+
+def _present(ids: pa.ChunkedArray) -> pa.Array:
+    """Return the ids of one row group without the names of all the plan's chunks, which each row group carries."""
+    return ids.drop_null().cast(pa.string()).combine_chunks().dictionary_encode()
+
+
+def _chunks(parts: Iterable[pa.Array]) -> list[Chunk]:
+    """Return the chunks of a plan whose chunk ids come in parts; what has none is passed over."""
+    found: list[Chunk] = []
+    offset = 0
+    for part in parts:
+        ids = part.drop_null()
+        if not len(ids):
+            continue
+        encoded = ids if pa.types.is_dictionary(ids.type) else ids.dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
+        counts = np.diff(np.append(starts, len(codes)))
+        names = encoded.dictionary.take(pa.array(codes[starts])).to_pylist()
+        for name, start, count in zip(names, starts.tolist(), counts.tolist(), strict=True):
+            if found and found[-1].chunk_id == name:
+                found[-1] = Chunk(name, found[-1].offset, found[-1].films + count)
+            else:
+                found.append(Chunk(name, offset + start, count))
+        offset += len(codes)
+    return found

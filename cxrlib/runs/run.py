@@ -1,0 +1,240 @@
+"""A run's life besides the scoring itself: it is planned or taken up again, and it is closed."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from duckdb import DuckDBPyConnection
+
+from cxrlib import __version__
+from cxrlib.archive.listing import list_batches
+from cxrlib.bundle import Bundle
+from cxrlib.errors import RunError, StalePlanError, UsageError
+from cxrlib.rows import Provenance
+from cxrlib.runs import versions
+from cxrlib.runs.chunks import tally
+from cxrlib.runs.ledger import fill_ledger
+from cxrlib.runs.plan import Chunk, PlanHeader, Summary, films_of, read_summary, write_plan
+from cxrlib.runs.planning import drafted, overtaken
+from cxrlib.runs.store import Kind, Store
+from cxrlib.settings import Settings
+from schemas import Counts, Manifest
+
+_RUN_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A run whose plan is stored.
+
+    Attributes
+    ----------
+    store : Store
+    summary : Summary
+        What its plan comes to.
+    header : PlanHeader
+    """
+
+    store: Store
+    summary: Summary
+    header: PlanHeader
+
+    @property
+    def chunks(self) -> Sequence[Chunk]:
+        """All chunks of the plan."""
+        return self.summary.chunks
+
+    @property
+    def provenance(self) -> Provenance:
+        """What stands in every row of the run."""
+        return Provenance(
+            bundle_name=self.header.bundle_name,
+            bundle_version=self.header.bundle_version,
+            bundle_digest=self.header.bundle_digest,
+            config_digest=self.header.config_digest,
+            software_version=self.header.software_version,
+            run_id=self.header.run_id,
+        )
+
+    def unsettled(self) -> list[Chunk]:
+        """Return the chunks that are not settled in the store now."""
+        settled = self.store.chunks(Kind.SCORES, self.header.partition)
+        return [chunk for chunk in self.chunks if chunk.chunk_id not in settled]
+
+
+def new_run_id() -> str:
+    """Return a run id that sorts by time: ``20260801T213000Z-1f3a9c``."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: Bundle, run_id: str) -> Run:
+    """List `sources`, plan what is not settled yet, and store the plan.
+
+    Raises
+    ------
+    UsageError
+        A source cannot be listed, `run_id` is no name for a folder, or has a plan already.
+    RunError
+        The results root is an unfinished copy.
+    """
+    store.require_whole()
+    if not re.fullmatch(_RUN_ID, run_id):
+        raise UsageError(f"expected a run id of letters, digits, - and _, at most 80; met {run_id!r}")
+    if read_summary(store, run_id) is not None:
+        raise UsageError(f"the run {run_id} is planned already; take it up again with resume, or choose another id")
+    config_digest = settings.digest()
+    header = PlanHeader(
+        run_id=run_id,
+        planned_at=datetime.now(UTC).isoformat(),
+        sources=tuple(sources),
+        bundle_name=bundle.card.bundle.name,
+        bundle_version=bundle.card.bundle.version,
+        bundle_digest=bundle.digest,
+        partition=bundle.partition,
+        config=settings.row_config(),
+        config_digest=config_digest,
+        chunk_size=settings.run.chunk_size,
+        software_version=__version__,
+    )
+    with drafted(
+        _outside(list_batches(sources), store),
+        _ledger(store, header),
+        chunk_size=settings.run.chunk_size,
+        bundle_digest=bundle.digest,
+        config_digest=config_digest,
+    ) as draft:
+        write_plan(store, draft.tables(), header)
+    return Run(store, draft.summary, header)
+
+
+def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle: Bundle, run_id: str) -> Run | None:
+    """Take up a run by its id: its own plan holds, whatever the sources hold now. None where it has no plan.
+
+    Raises
+    ------
+    StalePlanError
+        The plan was made for another bundle, other settings, another version of this software or other sources, or
+        another run has settled some of its films meanwhile.
+    """
+    stored = read_summary(store, run_id)
+    if stored is None:
+        return None
+    run = Run(store, *stored)
+    asked = {
+        "bundle": (run.header.bundle_digest, bundle.digest),
+        "settings": (run.header.config_digest, settings.digest()),
+        "software version": (run.header.software_version, __version__),
+    }
+    if sources:
+        asked["sources"] = (" ".join(run.header.sources), " ".join(sources))
+    for what, (planned, met) in asked.items():
+        if planned != met:
+            raise StalePlanError(f"run {run_id} was planned with {what} {planned}; met {met}: start a new run instead")
+    _check_not_overtaken(run)
+    return run
+
+
+def read_manifest(store: Store, run_id: str) -> Manifest | None:
+    """Return the manifest of a closed run, or None where the run is not closed.
+
+    Raises
+    ------
+    RunError
+        The object is not a manifest.
+    """
+    data = store.get(store.manifest_key(run_id))
+    if data is None:
+        return None
+    try:
+        return Manifest.model_validate_json(data)
+    except ValueError as error:
+        uri = store.uri(store.manifest_key(run_id))
+        raise RunError(f"{uri}: expected the manifest of a run; met {error}") from error
+
+
+def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seconds: float) -> Manifest:
+    """Reconcile a run from what is stored, and write its manifest.
+
+    Parameters
+    ----------
+    run : Run
+    runner : str
+    settled_here, films_here : int
+        Chunks, and films in them, that this process' job settled.
+    seconds : float
+        Of scoring.
+
+    Raises
+    ------
+    RunError
+        A chunk is not settled as planned.
+    """
+    chunks = run.chunks
+    counted = tally(run.store, run.header.partition, chunks)
+    header = run.header
+    manifest = Manifest(
+        run_id=header.run_id,
+        sources=header.sources,
+        bundle_name=header.bundle_name,
+        bundle_version=header.bundle_version,
+        bundle_digest=header.bundle_digest,
+        config=header.config,
+        config_digest=header.config_digest,
+        software_version=header.software_version,
+        versions=versions.installed(),
+        runner=runner,
+        planned_at=header.planned_moment,
+        closed_at=datetime.now(UTC),
+        chunks=len(chunks),
+        chunks_settled_here=settled_here,
+        counts=Counts(
+            listed=run.summary.listed,
+            scored=counted.scored,
+            rejected=counted.rejected,
+            duplicate=run.summary.duplicate,
+            settled_before=run.summary.settled,
+        ),
+        retryable=counted.retryable,
+        reasons=dict(counted.reasons),
+        seconds_scoring=round(seconds, 3),
+        films_per_second=round(films_here / seconds, 3) if seconds > 0 else 0.0,
+    )
+    run.store.put(run.store.manifest_key(header.run_id), manifest.model_dump_json(indent=2).encode())
+    return manifest
+
+
+def _outside(listed: Iterator[pa.RecordBatch], store: Store) -> Iterator[pa.RecordBatch]:
+    """Leave out what lies in the results root: an archive may hold its own results."""
+    inside = f"{store.root}/"
+    return (batch.filter(pc.invert(pc.starts_with(batch["uri"], inside))) for batch in listed)
+
+
+def _ledger(store: Store, header: PlanHeader) -> Callable[[DuckDBPyConnection], None]:
+    """Return what fills the ledger that a plan is made against."""
+    return partial(
+        fill_ledger,
+        store=store,
+        partition=header.partition,
+        bundle_digest=header.bundle_digest,
+        config_digest=header.config_digest,
+    )
+
+
+def _check_not_overtaken(run: Run) -> None:
+    """Refuse to score films that another run has settled since: they would get a second row."""
+    waiting = {chunk.chunk_id for chunk in run.unsettled()}
+    films = films_of(run.store.uri(run.store.plan_key(run.header.run_id)), waiting)
+    count, first = overtaken(films, _ledger(run.store, run.header))
+    if count:
+        raise StalePlanError(
+            f"run {run.header.run_id} was overtaken: another run has settled {count} of its films "
+            f"(first {first}); start a new run, which scores what is left"
+        )
