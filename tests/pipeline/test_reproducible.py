@@ -31,8 +31,9 @@ def expected(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         fake_settings(batch_size=1024),
         fake_settings(batch_size=5, prefetch=1, decode_threads=1),
         fake_settings(batch_size=5, prefetch=64, decode_threads=8),
+        fake_settings(batch_size=5, decode_workers=2, fetches=1, prefetch_mb=1),
     ],
-    ids=lambda settings: f"batch{settings.run.batch_size}-ahead{settings.run.prefetch}",
+    ids=lambda settings: f"batch{settings.run.batch_size}-ahead{settings.run.prefetch}-{settings.run.decode_workers}",
 )
 def test_batches_and_threads_change_no_byte(
     archive: Path, expected: dict[str, bytes], tmp_path: Path, settings: Settings
@@ -44,7 +45,7 @@ def test_batches_and_threads_change_no_byte(
 def test_worker_processes_change_no_byte(
     archive: Path, expected: dict[str, bytes], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run(archive, tmp_path, run_id="r", runner="local:2")
+    run(archive, tmp_path, fake_settings(decode_workers=1), run_id="r", runner="local:2")
     assert objects(tmp_path) == expected
     assert capfd.readouterr().err == ""
 

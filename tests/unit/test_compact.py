@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
+import itertools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlib import cohort
 from cxrlib.bundle import Bundle
+from cxrlib.errors import BusyError, RunError, UsageError
 from cxrlib.results import compact
 from cxrlib.results.compact import Compaction
+from cxrlib.rows import parquet_bytes, rejects_table, scores_table
+from cxrlib.runs import lease
 from cxrlib.runs.chunks import Outcome
+from cxrlib.runs.lease import Clock, LeaseTerms
+from cxrlib.runs.plan import chunks_of, read_plan
+from cxrlib.runs.run import read_manifest
+from cxrlib.runs.store import Kind, Store
 from cxrlib.runs.verify import verify
 from cxrlib.types import ImageRef
-from schemas import Reason
-from tests.unit.settled_roots import NEW, Content, judge, objects, score
+from schemas import SCORES, Reason
+from schemas.scores import score_columns
+from tests.unit.measured_films import provenance, scored_film
+from tests.unit.settled_roots import NEW, OLD, Content, judge, objects, score
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 def rows(out: Path, kind: str) -> pd.DataFrame:
@@ -43,14 +60,6 @@ CONTENTS = st.one_of(
     st.integers(0, 6), st.sampled_from([Reason.EMPTY, Reason.NOT_FOUND, Reason.FETCH_FAILED, Reason.NO_LUNG])
 )
 ARCHIVES = st.dictionaries(st.sampled_from([f"f{n}" for n in range(16)]), CONTENTS, min_size=1, max_size=16)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_waiting_for_the_disk() -> Iterator[None]:
-    """Nothing here is about what a power cut leaves."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +130,210 @@ def test_any_root_and_its_copy_agree_and_so_do_further_nights(
         assert_same_rows(out, again)
         assert verify(str(again)) == verify(str(out))
         assert verify(str(again)).ok
+
+
+def test_run_that_is_not_closed_is_taken_up_in_the_copy_by_its_id(tmp_path: Path) -> None:
+    out, copy = tmp_path / "out", tmp_path / "copy"
+    score(out, {f"f{n}": n for n in range(6)}, run_id="closed")
+    score(out, {f"f{n}": n for n in range(14)}, run_id="fallen", fall_after=1)
+    made = compact.compact(str(out), str(copy))
+    assert made.open_runs == ("fallen",)
+    assert made.objects_after == 2 + 2, "a sorted pair, and the settled chunk of the open run as it was"
+    run = read_plan(Store.at(str(copy)), "fallen")
+    assert run is not None
+    left = [chunk.chunk_id for chunk in chunks_of(run[0])]
+    assert len(set(left) - Store.at(str(copy)).chunks(Kind.SCORES, OLD.partition)) == len(left) - 1
+    assert part_bytes_of(out) & part_bytes_of(copy), "its bytes too"
+
+
+def part_bytes_of(out: Path) -> set[bytes]:
+    return set(objects(out).values())
+
+
+def test_same_source_gives_the_same_bytes_in_however_many_objects_it_lies(nights: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        compact.compact(str(nights / "out"), str(tmp_path / name))
+    compact.compact(str(tmp_path / "one"), str(tmp_path / "three"))
+    assert objects(tmp_path / "one") == objects(tmp_path / "two") == objects(tmp_path / "three")
+
+
+def dated(number: int) -> pa.Table:
+    """Return one score row whose study date falls as its uri rises; every fifth has none."""
+    film = scored_film(f"s3://b/{number:04d}")
+    date = None if number % 5 == 0 else dt.date(2020, 1, 1) - dt.timedelta(days=number)
+    image = dataclasses.replace(film.image, facts=dataclasses.replace(film.image.facts, study_date=date))
+    return scores_table([dataclasses.replace(film, image=image)], provenance(run_id="r"))
+
+
+def root_of(out: Path, tables: list[pa.Table]) -> Store:
+    """Return a root of a run without a plan, one object for each table."""
+    store = Store.at(str(out))
+    store.put("_runs/r/note", b"a run was here")
+    nothing = parquet_bytes(rejects_table([], provenance()))
+    for number, table in enumerate(tables):
+        store.settle("default-abababab", f"{number:032x}", scores=parquet_bytes(table), rejects=nothing)
+    return store
+
+
+def test_files_are_sorted_by_study_date_and_cut_at_the_size_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root_of(tmp_path / "out", [dated(number) for number in range(40)])
+    monkeypatch.setattr(compact, "ROW_GROUP", 8)
+    one_group = 0
+    for name, part_bytes, files in (("whole", 1 << 30, 1), ("cut", 1, 5)):
+        compact.compact(str(tmp_path / "out"), str(tmp_path / name), part_bytes=part_bytes)
+        paths = sorted((tmp_path / name / "scores").rglob("*.parquet"))
+        assert len(paths) == files
+        table = pa.concat_tables([pq.read_table(path) for path in paths])
+        met = list(zip(table["study_date"].to_pylist(), table["uri"].to_pylist(), strict=True))
+        assert met == sorted(met, key=lambda row: (row[0] is None, row[0] or dt.date.min, row[1]))
+        assert sum(date is None for date, _ in met) == 8
+        one_group += pq.read_metadata(paths[0]).num_row_groups
+    assert one_group == 5 + 1
+    rejects = sorted((tmp_path / "cut/rejects").rglob("*.parquet"))
+    assert [pq.read_metadata(path).num_rows for path in rejects] == [0] * 5, "each file of scores has its pair"
+
+
+def test_statistics_let_a_scan_for_a_month_pass_groups_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root_of(tmp_path / "out", [dated(number) for number in range(40)])
+    monkeypatch.setattr(compact, "ROW_GROUP", 8)
+    compact.compact(str(tmp_path / "out"), str(tmp_path / "copy"))
+    (path,) = (tmp_path / "copy/scores").rglob("*.parquet")
+    metadata = pq.read_metadata(path)
+    (at,) = [n for n in range(metadata.num_columns) if metadata.row_group(0).column(n).path_in_schema == "study_date"]
+    ranges = [metadata.row_group(n).column(at).statistics for n in range(metadata.num_row_groups)]
+    assert all(before.max < after.min for before, after in itertools.pairwise(ranges[:4]))
+    assert pq.read_schema(path).equals(SCORES, check_metadata=True)
+
+
+def test_rows_of_an_older_schema_are_taken_with_nulls(tmp_path: Path) -> None:
+    store = root_of(tmp_path / "out", [dated(1)])
+    old = dated(2).select(score_columns(1)).replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": b"1"})
+    store.settle(
+        "default-abababab", "f" * 32, scores=parquet_bytes(old), rejects=parquet_bytes(rejects_table([], provenance()))
+    )
+    compact.compact(store.root, str(tmp_path / "copy"))
+    pd.testing.assert_frame_equal(cohort.load(str(tmp_path / "copy")), cohort.load(store.root))
+
+
+class _Killed(BaseException):
+    """As SIGKILL: nothing on the way may catch it and tidy up."""
+
+
+def _dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the process die before its `step`-th write, move or removal; return a list that counts them."""
+    count = [0]
+
+    def counted(of: type, name: str) -> None:
+        real: Callable[..., object] = getattr(of, name)
+
+        def dying(self: object, *args: object, **rest: object) -> object:
+            count[0] += 1
+            if count[0] == step:
+                raise _Killed
+            return real(self, *args, **rest)
+
+        monkeypatch.setattr(of, name, dying)
+
+    counted(Store, "put")
+    counted(Store, "delete")
+    counted(type(Path()), "rename")
+    return count
+
+
+def test_compaction_killed_at_any_step_leaves_nothing_that_reads_as_a_result(nights: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        count = _dying_at(-1, patch)
+        compact.compact(str(nights / "out"), str(tmp_path / "counted"))
+        steps = count[0]
+    assert steps > 6
+    before = objects(nights / "out")
+    for step in range(1, steps + 1):
+        copy = tmp_path / f"killed{step}"
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(_Killed):
+            _dying_at(step, patch)
+            compact.compact(str(nights / "out"), str(copy))
+        for read in (cohort.load, verify):
+            with pytest.raises(RunError, match="unfinished copy"):
+                read(str(copy))
+        with pytest.raises(RunError, match="unfinished copy"):
+            score(copy, FIRST, run_id="later")
+        with pytest.raises(UsageError, match="expected nothing at"):
+            compact.compact(str(nights / "out"), str(copy))
+        if (copy / "scores").exists():
+            assert_same_rows(nights / "out", copy)  # they come to their place in one step, and last
+    assert objects(nights / "out") == before
+
+
+def test_copy_is_made_into_a_bucket(nights: Path) -> None:
+    pytest.importorskip("moto", reason="needs the stand-in S3 server of the demo extra")
+    from flows.standin import stand_in_s3
+
+    with stand_in_s3("copies") as bucket:
+        compact.compact(str(nights / "out"), f"{bucket}/a copy")
+        assert verify(f"{bucket}/a copy") == verify(str(nights / "out"))
+        assert not Store.at(f"{bucket}/a copy").keys("_compact")
+        compact.compact(f"{bucket}/a copy", f"{bucket}/again")
+        pd.testing.assert_frame_equal(cohort.load(f"{bucket}/again"), cohort.load(f"{bucket}/a copy"))
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    yield "memory://compact/copy"
+    filesystem = fsspec.filesystem("memory")
+    if filesystem.exists("/compact"):
+        filesystem.rm("/compact", recursive=True)
+
+
+def test_copy_is_made_on_a_store_without_rename(nights: Path, memory: str) -> None:
+    compact.compact(str(nights / "out"), memory)
+    assert verify(memory) == verify(str(nights / "out"))
+    assert Store.at(memory).names("_compact") == []
+
+
+def test_source_into_which_a_run_is_under_way_is_left(tmp_path: Path) -> None:
+    source = tmp_path / "out"
+    score(source, FILMS, run_id="r")
+    held = lease.acquire(Store.at(str(source)), "any-scope", "tonight", LeaseTerms(ttl_s=60))
+    with pytest.raises(BusyError, match="run tonight"):
+        compact.compact(str(source), str(tmp_path / "copy"))
+    assert not (tmp_path / "copy").exists()
+    lease.release(Store.at(str(source)), held)
+    assert compact.compact(str(source), str(tmp_path / "copy")).score_rows > 0
+
+
+def test_lease_of_a_machine_that_is_gone_is_watched_for_its_time_to_live_and_no_longer(tmp_path: Path) -> None:
+    score(tmp_path / "out", FILMS, run_id="r")
+    store = Store.at(str(tmp_path / "out"))
+    held = lease.acquire(store, "any-scope", "elsewhere", LeaseTerms(ttl_s=60))
+    gone = held.record.model_copy(update={"process": held.record.process.model_copy(update={"machine": "another"})})
+    store.put(held.key, gone.model_dump_json().encode())
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    compact.compact(store.root, str(tmp_path / "copy"), clock=Clock(lambda: now[0], sleep))
+    assert 60 <= now[0] <= 75
+
+
+@pytest.mark.parametrize("target", ["out", "out/copy", "full"])
+def test_target_that_is_not_empty_or_lies_in_the_source_is_refused(tmp_path: Path, target: str) -> None:
+    score(tmp_path / "out", FILMS, run_id="r")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    with pytest.raises(UsageError):
+        compact.compact(str(tmp_path / "out"), str(tmp_path / target))
+    assert verify(str(tmp_path / "out")).ok
+
+
+def test_folder_without_runs_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a results root"):
+        compact.compact(str(tmp_path), str(tmp_path / "copy"))
+
+
+def test_manifests_stand_in_the_copy(nights: Path, tmp_path: Path) -> None:
+    compact.compact(str(nights / "out"), str(tmp_path / "copy"))
+    old, new = Store.at(str(nights / "out")), Store.at(str(tmp_path / "copy"))
+    assert [read_manifest(new, name) for name in new.runs()] == [read_manifest(old, name) for name in old.runs()]

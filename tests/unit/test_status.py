@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -30,12 +29,7 @@ from tests.unit.settled_roots import NEW, OLD, Content, score
 FILMS: dict[str, Content] = {f"f{n}": n for n in range(10)}
 BAD: dict[str, Content] = {"empty": Reason.EMPTY, "slow": Reason.FETCH_FAILED, "denied": Reason.DENIED}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_waiting_for_the_disk() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture(scope="module")

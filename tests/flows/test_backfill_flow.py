@@ -1,0 +1,102 @@
+"""The backfill as a flow: parts are tasks with retries, a pause ends it under a name of its own, and it is resumed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prefect.artifacts import Artifact
+from prefect.testing.utilities import prefect_test_harness
+
+from cxrlib.bundle import Bundle
+from cxrlib.errors import RunError, UsageError
+from cxrlib.runs.backfill import ask_to_pause
+from cxrlib.runs.store import Store
+from cxrlib.runs.verify import verify
+from flows import backfill as flow_module
+from flows import parts
+from flows.job import Progress, ScoreJob
+from schemas import CutBy, Manifest
+from tests.backfills import SETTINGS, plant_years
+from tests.pipeline.fakes import fake_bundle
+from tests.plain_parts import PlainPart
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=600):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_name: str) -> Bundle:
+        return fake_bundle()
+
+    monkeypatch.setattr(flow_module, "load_bundle", load)
+    for name, value in SETTINGS.read.model_dump(mode="json").items():
+        if isinstance(value, bool | int):
+            monkeypatch.setenv(f"CXR_READ__{name.upper()}", str(value))
+    monkeypatch.setenv("CXR_RUN__CHUNK_SIZE", "4")
+    monkeypatch.setattr(parts, "LOOK_EVERY_S", 0.1)
+
+
+class _Parts:
+    """Stands for `run_job`: scores here; the first try falls, and a pause is asked for in the second part."""
+
+    def __init__(self, out: str) -> None:
+        self.out = out
+        self.asked: list[str] = []
+
+    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+        self.asked.append(job.run_id)
+        if len(self.asked) == 1:
+            raise RunError("the scoring process was ended by SIGKILL")
+        if job.run_id == "archive-p0002" and len(self.asked) == 3:
+            ask_to_pause(Store.at(self.out), "archive")
+            stop.wait(30)
+        return PlainPart()(job, on_progress, stop)
+
+
+def test_parts_are_retried_paused_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = str(plant_years(tmp_path / "in", [2020, 2021, 2022], 3))
+    out = str(tmp_path / "out")
+    runs = _Parts(out)
+    monkeypatch.setattr(flow_module, "run_job", runs)
+    quick = flow_module.score_part.with_options(retry_delay_seconds=0)
+    monkeypatch.setattr(flow_module, "score_part", quick)
+
+    paused = flow_module.backfill([archive], out, backfill_id="archive", by=CutBy.YEAR, retries=1, return_state=True)
+    assert (paused.name, paused.is_completed()) == ("Paused", True)
+    totals = paused.result()
+    assert runs.asked[:3] == ["archive-p0001", "archive-p0001", "archive-p0002"], "a fall is the task's to retry"
+    assert totals.done < totals.parts == 3
+
+    totals = flow_module.backfill([], out, backfill_id="archive", resume=True)
+    assert (totals.finished, totals.rejected) == (True, 9)
+    assert verify(out).reject_rows == 9
+    artifact = Artifact.get("cxr-backfill")
+    assert artifact is not None
+    assert "all parts are done" in str(artifact.data)
+    progress = Artifact.get("cxr-backfill-progress")
+    assert progress is not None
+    assert progress.data == 100.0
+
+
+def test_part_that_falls_for_good_fails_the_flow_once_all_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = str(plant_years(tmp_path / "in", [2020, 2021], 2))
+
+    def run(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+        if job.run_id.endswith("p0001"):
+            raise UsageError("the inventory cannot be read")
+        return PlainPart()(job, on_progress, stop)
+
+    monkeypatch.setattr(flow_module, "run_job", run)
+    with pytest.raises(RunError, match=r"1 of 2 parts are done.*1 parts fell"):
+        flow_module.backfill([archive], str(tmp_path / "out"), by=CutBy.YEAR)
+    with pytest.raises(UsageError, match="its id is needed"):
+        flow_module.backfill([], str(tmp_path / "out"), resume=True)
