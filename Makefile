@@ -52,7 +52,7 @@ test-compile: $(STAMP)  ## Compile each network by torch.compile and compare (mi
 	  echo "A C++ compiler is needed: g++, or the one that CXX names." >&2; exit 1; }
 	$(BIN)/pytest -m compile tests/golden
 
-test-systems: $(STAMP)  ## Train each paper's system shortened, measure it, and score phantoms (ten minutes; real films).
+test-systems: $(STAMP)  ## Train each paper's system shortened, measure it, and score phantoms (half an hour; real films).
 	$(BIN)/pytest -m systems tests/systems
 
 bench: $(STAMP)  ## Measure against three rivals and the limit, FILMS=2000 an archive, and planning and masks (hours).

@@ -36,7 +36,7 @@ PLANNED: Final = Settings()
 FULL: Final = Settings(read=ReadSettings(decode=Decode.FULL))
 _REF: Final = ImageRef("memory://film", "size:0")
 
-#: What must hold over the phantoms and over the real films (issue 4): Dice of a mask, and the share of films that
+#: What must hold over the phantoms and over the real films: Dice of a mask, and the share of films that
 #: reach it; points of percent infected, on that share and on all; share of films that keep their class.
 DICE, DICE_SHARE = 0.995, 0.99
 POINTS, POINTS_SHARE, MOST_POINTS = 0.2, 0.95, 1.0

@@ -1,10 +1,10 @@
 """Each paper's system from its recipe to a cohort table, shortened in epochs and films alone (`make test-systems`).
 
-Trained so shortly, a system is worth nothing yet, and most films may be rejected for want of a plausible lung. What is
-shown is that the way is whole: each network is trained on real films and its loss falls, the bundle says how far its
-training was shortened, it is measured, and it scores forty phantoms through Beam, with every one accounted for and with
-what the system does not give null. Figures go to the terminal, since nobody can know them
-beforehand.
+Trained so shortly, a system is worth nothing yet, and most films or all are rejected for want of a plausible lung. What
+is shown is that the way is whole: each network is trained on real films and its loss falls, the bundle says how far its
+training was shortened, it is measured, and it scores forty phantoms through Beam, with every one accounted for. That
+what a system does not give is null is asked of the rows there are; `tests/pipeline/test_systems.py` asks it of systems
+whose lung is sound. Figures go to the terminal, since nobody can know them beforehand.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cxrlib.training.recipe import load_recipe
 from tests.systems.command import DATA, cxr, needs_data
 
 #: Films that are scored, and others that are measured.
-PHANTOMS, MEASURED = 40, 8
+PHANTOMS, MEASURED = 40, 40
 
 pytestmark = [pytest.mark.systems, needs_data]
 
@@ -50,11 +50,11 @@ _INFECTION = ("percent_infected", "infection_px", "infection_rle")
 _LOCALISATION = ("localisation_percent", "localisation_map")
 
 SYSTEMS = (
-    Short("qu-ex", 8, 3, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
-    Short("inflocnet", 4, 6, (*_LUNG, *_INFECTION, *_CLASS), _LOCALISATION),
-    Short("hybrid", 3, 4, (*_LUNG, *_CLASS, *_LOCALISATION), _INFECTION),
-    Short("amalgam", 4, 5, _LUNG, (*_INFECTION, *_CLASS, *_LOCALISATION)),
-    Short("pneumonia-seg", 4, 6, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
+    Short("qu-ex", 32, 3, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
+    Short("inflocnet", 32, 6, (*_LUNG, *_INFECTION, *_CLASS), _LOCALISATION),
+    Short("hybrid", 64, 4, (*_LUNG, *_CLASS, *_LOCALISATION), _INFECTION),
+    Short("amalgam", 32, 4, _LUNG, (*_INFECTION, *_CLASS, *_LOCALISATION)),
+    Short("pneumonia-seg", 32, 4, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
 )
 
 
@@ -109,6 +109,6 @@ def _losses(folder: Path, epochs: int) -> list[float]:
     """Return a network's training loss by epoch, having asked that it fell and was drawn."""
     losses = [row["train_loss"] for row in read_csv(folder / HISTORY_FILE)]
     assert len(losses) == epochs
-    assert min(losses[1:]) < losses[0], f"the loss of {folder.name} fell: {losses}"
+    assert losses[-1] < losses[0], f"the loss of {folder.name} fell: {losses}"
     assert (folder / CURVE_FILE).read_bytes().startswith(b"\x89PNG")
     return losses
