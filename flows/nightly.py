@@ -6,18 +6,29 @@ once; ``infra/prefect.yaml`` schedules it on a server of yours.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from prefect import flow
+from pydantic import Field
 
 from cxrlib.runs.run import new_run_id
 from cxrlib.settings import Settings
 from flows.job import ScoreJob
+from flows.notices import tag_this_run, tell
 from flows.tasks import publish_summary, score_archive, verify_results
 from schemas import Manifest
 
 
-@flow(name="nightly", log_prints=False, validate_parameters=True)
+@flow(
+    name="nightly",
+    log_prints=False,
+    validate_parameters=True,
+    on_completion=[tell],
+    on_failure=[tell],
+    on_crashed=[tell],
+)
 def nightly(
-    sources: list[str],
+    sources: Annotated[list[str], Field(min_length=1)],
     out: str,
     *,
     bundle: str | None = None,
@@ -25,8 +36,11 @@ def nightly(
     resume: bool = False,
     runner: str = "local",
     beam_options: list[str] | None = None,
-    wait_s: float | None = None,
-    retries: int = 2,
+    wait_s: Annotated[float, Field(ge=0)] | None = None,
+    retries: Annotated[int, Field(ge=0, le=20)] = 2,
+    timeout_s: Annotated[float, Field(gt=0)] | None = None,
+    notify: list[str] | None = None,
+    notify_of_success: bool = False,
     debug: bool = False,
 ) -> Manifest:
     """Score every film under `sources` that is not settled in the results root `out`.
@@ -47,6 +61,13 @@ def nightly(
         Seconds to wait for another run into `out` to end; as the settings say where it is not given (they say: leave).
     retries : int
         How often a run that fell is taken up again, by its id.
+    timeout_s : float, optional
+        Seconds that one try may take; then it is ended, and counts as one that fell.
+    notify : list of str, optional
+        Notification blocks of the server to tell of a failure, such as ``custom-webhook/ops`` or
+        ``sendgrid-email/imaging``.
+    notify_of_success : bool
+        Tell them of a run that closed, too.
     debug : bool
         Write the traceback of a failure to the log of the process that scores.
 
@@ -68,7 +89,9 @@ def nightly(
         beam_options=tuple(beam_options or ()),
         debug=debug,
     )
-    manifest = score_archive.with_options(retries=retries)(job)
+    tag_this_run(f"run:{job.run_id}")
+    manifest = score_archive.with_options(retries=retries, timeout_seconds=timeout_s)(job)
+    tag_this_run(f"bundle:{manifest.bundle_digest[:8]}")
     publish_summary(manifest, out)
     verify_results(out)
     return manifest
