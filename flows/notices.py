@@ -6,6 +6,7 @@ Whom to tell are notification blocks of the Prefect server (a web hook, e-mail, 
 
 from __future__ import annotations
 
+from inspect import iscoroutine
 from typing import Any
 
 from prefect import get_client
@@ -15,6 +16,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import flow_run_logger
+from prefect.utilities.asyncutils import run_coro_as_sync
 
 
 def tag_this_run(*tags: str) -> None:
@@ -49,6 +51,8 @@ def tell(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
             block = Block.load(slug)
             if not isinstance(block, NotificationBlock):
                 raise TypeError(f"expected a notification block; met {type(block).__name__}")
-            block.notify(body, subject=subject)
+            told: object = block.notify(body, subject=subject)
+            if iscoroutine(told):  # a block of a site's own may know only the asynchronous way, as Prefect declares it
+                run_coro_as_sync(told)
         except Exception as error:
             logger.warning("%s could not be told: %s", slug, type(error).__name__)
