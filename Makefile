@@ -44,6 +44,7 @@ test-backfill: $(STAMP)  ## Backfill small phantoms in 20 parts: estimated, kill
 	$(BIN)/pytest -m backfill -s tests/backfill
 
 test-cluster: $(STAMP)  ## Test on real servers: S3, Flink, Prefect (Linux; Go, Java, Maven).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[cluster]'
 	$(BIN)/python -m infra.programs
 	infra/isolated.sh $(BIN)/pytest -m cluster tests/cluster
 

@@ -29,8 +29,9 @@ _MEMORY: Final = {
     "taskmanager.memory.task.heap.size": "128m",
     "taskmanager.memory.framework.off-heap.size": "64m",
     "taskmanager.memory.task.off-heap.size": "32m",
-    "taskmanager.memory.network.min": "32m",
-    "taskmanager.memory.network.max": "32m",
+    # A task that hands its output over in one piece takes 512 buffers of 32 KiB for it, and each slot has such a task.
+    "taskmanager.memory.network.min": "96m",
+    "taskmanager.memory.network.max": "96m",
     "taskmanager.memory.managed.size": "64m",
     "taskmanager.memory.jvm-metaspace.size": "192m",
     "taskmanager.memory.jvm-overhead.min": "64m",
@@ -183,7 +184,7 @@ def _machine(folder: Path, number: int, host: Host, pin: tuple[str, ...], enviro
         "io.tmp.dirs": str(home),
     }
     settings = tuple(word for name, value in options.items() for word in ("-D", f"{name}={value}"))
-    java = _java("256m", folder / "conf", "-XX:MaxDirectMemorySize=128m", "-XX:MaxMetaspaceSize=192m")
+    java = _java("256m", folder / "conf", "-XX:MaxDirectMemorySize=256m", "-XX:MaxMetaspaceSize=192m")
     task_manager = Service(
         (*host.enter, *pin, *java, _TASK_MANAGER, "--configDir", str(folder / "conf"), *settings),
         WORKER_RPC_PORT,
@@ -203,7 +204,8 @@ def _config(folder: Path, own: Host) -> dict[str, str]:
     return {
         "jobmanager.rpc.address": own.address,
         "jobmanager.rpc.port": str(RPC_PORT),
-        "jobmanager.bind-host": own.address,
+        # The manager finds its own store of job files at ``localhost``, whatever its address is.
+        "jobmanager.bind-host": "0.0.0.0",  # noqa: S104 - of a network that nobody else is in
         "rest.address": own.address,
         "rest.bind-address": own.address,
         "rest.port": str(REST_PORT),
@@ -212,13 +214,14 @@ def _config(folder: Path, own: Host) -> dict[str, str]:
         "taskmanager.cpu.cores": f"{SLOTS}.0",
         "cluster.evenly-spread-out-slots": "true",
         "cluster.registration.error-delay": "1000",
-        # A task manager that is gone is missed soon, and its job begun again on the others: settled chunks are skipped.
+        # A task manager that is gone is missed soon, and its tasks begun again on the others: settled chunks are
+        # skipped. Each task counts as an attempt.
         "heartbeat.interval": "2000",
         "heartbeat.timeout": "20000",
         "pekko.ask.timeout": "60 s",
         "restart-strategy.type": "fixed-delay",
-        "restart-strategy.fixed-delay.attempts": "5",
-        "restart-strategy.fixed-delay.delay": "5 s",
+        "restart-strategy.fixed-delay.attempts": "10",
+        "restart-strategy.fixed-delay.delay": "2 s",
         **_MEMORY,
     }
 

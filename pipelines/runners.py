@@ -28,6 +28,11 @@ REFUSED: Final = {
     "bundlebaseddirect": "it does not fuse steps, so that the films of a chunk would be shuffled; use local",
 }
 FLINK: Final = "flink"
+#: How Flink hands the chunks of a plan to the stage that scores them. Its default holds a slot for every task of the
+#: job at once, so that a job waits for good where a task manager is lost and not replaced, and all of it begins anew.
+#: With ``BATCH``, a task is a region of its own: what is left runs on the slots that are left (Flink, Batch Shuffle and
+#: Task Failure Recovery).
+_EXCHANGE: Final = "--execution_mode_for_batch"
 _CLUSTER: Final = (FLINK, "spark", "portable", "dataflow", "prism")
 #: Where a task manager finds the pool of SDK workers beside it (`pipelines.pool`), unless the options say otherwise.
 POOL_ADDRESS: Final = "localhost:50000"
@@ -83,6 +88,8 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
         The portable runner is not told where its job server or its workers are, or Flink's where its cluster is.
     """
     options = list(choice.options)
+    if choice.name == FLINK and not any(option.startswith(_EXCHANGE) for option in options):
+        options.append(f"{_EXCHANGE}=BATCH")
     if choice.name == "portable":
         _check_portable(PipelineOptions(options).view_as(PortableOptions))
     if choice.name != LOCAL:

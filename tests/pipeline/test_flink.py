@@ -121,3 +121,12 @@ def test_other_runners_are_left_alone() -> None:
     choice = RunnerChoice.parse("local:2")
     with attended(choice, "r1", "s3://out") as named:
         assert named is choice
+
+
+@pytest.mark.parametrize(("given", "expected"), [((), "BATCH"), (("PIPELINED",), "PIPELINED")])
+def test_tasks_need_no_slots_beside_one_another_unless_that_is_asked_for(
+    cluster: StandIn, given: tuple[str, ...], expected: str
+) -> None:
+    asked = tuple(f"--execution_mode_for_batch={mode}" for mode in given)
+    _, options = make_runner(RunnerChoice.parse("flink", (f"--flink_master={cluster.master}", *asked)))
+    assert [flag for flag in options._flags if "execution_mode" in flag] == [f"--execution_mode_for_batch={expected}"]
