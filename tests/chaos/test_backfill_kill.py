@@ -1,0 +1,71 @@
+"""A backfill that is killed at random moments and resumed: no row is lost or doubled, and its parts say how they stand.
+
+400 films in 8 parts by an engine without a network; ``make test-backfill`` does the same with the default bundle.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from cxrlib.runs.backfill import PartStage, part_states
+from cxrlib.runs.store import Store
+from cxrlib.runs.verify import verify
+from flows.backfill_report import BackfillTotals
+from schemas import Cut
+from tests.backfills import SETTINGS, plant_years, start
+
+ROOT = Path(__file__).parents[2]
+FILMS, PARTS, KILLS = 400, 8, 3
+SECONDS_PER_FILM = 0.01
+
+
+def resume(out: Path, log: Path, seconds_per_film: float) -> subprocess.Popen[str]:
+    """Start a process that goes on with the backfill."""
+    command = [sys.executable, "-m", "tests.chaos.backfiller", str(out), str(log), str(seconds_per_film)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def scored(log: Path) -> int:
+    return log.read_text().count("\n") if log.exists() else 0
+
+
+def test_backfill_killed_three_times_and_resumed_has_every_row_once(tmp_path: Path) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    manifest = start(plant_years(tmp_path / "in", [2020], FILMS), out, cut=Cut(parts=PARTS))
+    store = Store.at(str(out))
+    chance = random.Random(20261121)
+    for _ in range(KILLS):
+        victim = resume(out, log, SECONDS_PER_FILM)
+        before, deadline = scored(log), time.monotonic() + 600
+        while scored(log) == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0.0, FILMS * SECONDS_PER_FILM / 2 / (KILLS + 1)))
+        assert victim.poll() is None, "the victim ended before it could be killed"
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.communicate()
+    states = part_states(store, manifest)
+    left = sum(state.stage is not PartStage.DONE for state in states)
+    assert left > 0, "something is left to be resumed"
+
+    last = resume(out, log, 0.0)
+    _, said = last.communicate(timeout=600)
+    assert last.returncode == 0, said
+    assert said.count(": done") == left, "a log has one line for each part that this start closed"
+    assert re.search(rf"parts: {PARTS - left} done, [0-2] running, 0 failed, \d+ left; \d+ of {FILMS} films", said)
+    totals = BackfillTotals.of(manifest, part_states(store, manifest))
+    assert (totals.finished, totals.scored, totals.listed) == (True, FILMS, FILMS)
+    report = verify(str(out))
+    assert (report.ok, report.runs, report.open_runs) == (True, PARTS, ())
+    assert (report.scored, report.score_rows) == (FILMS, FILMS)
+    films = Counter(line.split()[1] for line in log.read_text().splitlines())
+    assert len(films) == FILMS
+    # Two parts run at once; each loses what it has in flight.
+    assert sum(films.values()) - FILMS <= KILLS * 2 * (SETTINGS.run.chunk_size + SETTINGS.run.batch_size)
