@@ -57,8 +57,12 @@ def reporting(
     stop = threading.Event()
     films = {chunk.chunk_id: chunk.films for chunk in chunks}
 
-    def stored() -> int:
-        return sum(films.get(chunk_id, 0) for chunk_id in store.chunks(Kind.SCORES, partition))
+    def stored() -> int | None:
+        """Return the films whose chunk is settled, or None where the store does not answer: it may the next time."""
+        try:
+            return sum(films.get(chunk_id, 0) for chunk_id in store.chunks(Kind.SCORES, partition))
+        except Exception:  # whatever a store's own library raises; who reads and writes films tells of it
+            return None
 
     def here() -> int:
         return counted(run_id)
@@ -78,18 +82,18 @@ def reporting(
 def _watch(
     callback: ProgressCallback,
     total: int,
-    stored: Callable[[], int],
+    stored: Callable[[], int | None],
     here: Callable[[], int],
     stop: threading.Event,
 ) -> None:
-    before = settled = stored()
+    before = settled = stored() or 0
     told = -1
     listed_at, pause = time.monotonic(), LISTING_S
     while True:
         ended = stop.wait(INTERVAL_S)
         if ended or time.monotonic() - listed_at > pause:
             started = time.monotonic()
-            settled = stored()
+            settled = stored() or settled
             listed_at = time.monotonic()
             pause = max(LISTING_S, LISTING_SHARE * (listed_at - started))
         done = min(total, max(settled, before + here()))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from cxrlib.runs.plan import Chunk
-from cxrlib.runs.store import Store
+from cxrlib.runs.store import Kind, Store
 from pipelines import progress
 
 CHUNKS = [Chunk("a", 0, 3), Chunk("b", 3, 2)]
@@ -62,3 +63,28 @@ def test_without_a_callback_nothing_is_started(tmp_path: Path) -> None:
     before = threading.active_count()
     with progress.reporting(None, Store.at(str(tmp_path)), "b-1", "r", CHUNKS):
         assert threading.active_count() == before
+
+
+def test_store_that_is_away_for_a_while_is_asked_again_and_nothing_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = Store.at(str(tmp_path))
+    listed = Store.chunks
+    refused: list[str] = []
+
+    def away(self: Store, kind: Kind, partition: str) -> frozenset[str]:
+        if len(refused) < 3:
+            refused.append(partition)
+            raise OSError("cannot connect to http://10.0.0.1:9000")
+        return listed(self, kind, partition)
+
+    monkeypatch.setattr(Store, "chunks", away)
+    told: list[tuple[int, int]] = []
+    with progress.reporting(lambda *at: told.append(at), store, "b-1", "r", CHUNKS):
+        store.settle("b-1", "a", scores=b"", rejects=b"")
+        deadline = time.monotonic() + 30
+        while not (told and told[-1][0] == 3) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert told[-1] == (3, 5)
+    assert len(refused) == 3
+    assert capfd.readouterr().err == ""
