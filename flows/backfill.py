@@ -92,44 +92,31 @@ def backfill(
 ) -> State[BackfillTotals]:
     """Score every film under `sources` that is not settled in the results root `out`, part by part.
 
-    Parameters
-    ----------
-    sources : list of str
-        fsspec URIs: folders, prefixes, globs or inventory files. Of no account where a backfill is resumed.
-    out : str
-        URI of the results root.
-    backfill_id : str, optional
-        Name of the backfill; with `resume`, the one to go on with, whose own settings and parts hold.
-    retry_failed : bool
-        Of a backfill that is resumed, only the parts that fell or closed with rejects that may heal.
-    bundle : str, optional
-        Model bundle; all other settings come from ``CXR_`` environment variables.
-    by : CutBy
-        What begins a part of its own: ``count``, ``prefix``, or the study date by ``year``, ``month`` or ``day``.
-    part_size : int
-        Most objects of a part.
-    depth : int
-        Folders that make a prefix.
-    order : Order
-        ``newest`` or ``oldest`` first.
-    parallel : int
-        Parts at once.
-    retries : int
-        How often a part that fell is taken up again, by its run's id.
-    runner : str
-        ``local``, ``local:N`` for N worker processes, or a runner of Beam with its `beam_options`: a part is one job.
-    debug : bool
-        Write the traceback of a failure to the log of the process that scores.
+    Args:
+        sources: fsspec URIs: folders, prefixes, globs or inventory files. Of no account where a backfill is
+            resumed.
+        out: URI of the results root.
+        backfill_id: Name of the backfill; made up where it is not given.
+        resume: Go on with the backfill `backfill_id`, whose own settings and parts hold.
+        retry_failed: Of a backfill that is resumed, only the parts that fell or closed with rejects that may
+            heal.
+        bundle: Model bundle; all other settings come from ``CXR_`` environment variables.
+        by: What begins a part of its own: ``count``, ``prefix``, or the study date by ``year``, ``month`` or
+            ``day``.
+        part_size: Most objects of a part.
+        depth: Folders that make a prefix.
+        order: ``newest`` or ``oldest`` first.
+        parallel: Parts at once.
+        retries: How often a part that fell is taken up again, by its run's id.
+        runner: ``local``, ``local:N`` for N worker processes, or a runner of Beam, on which a part is one job.
+        beam_options: Options of Beam's runner, such as ``--flink_master=flink:8081``.
+        debug: Write the traceback of a failure to the log of the process that scores.
 
-    Returns
-    -------
-    State
+    Returns:
         Completed with the totals; its name is ``Paused`` where the backfill was asked to pause.
 
-    Raises
-    ------
-    RunError
-        Parts fell, or the results root does not reconcile.
+    Raises:
+        RunError: Parts fell, or the results root does not reconcile.
     """
     store = Store.at(out)
     if resume:

@@ -1,7 +1,8 @@
 """The flow that an imaging engineer schedules: score what is new under the sources, check it, and report.
 
 It needs no Prefect server: without one, Prefect runs its own for as long as the flow does. ``cxr nightly`` runs it
-once; ``infra/prefect.yaml`` schedules it on a server of yours.
+once; ``infra/prefect.yaml`` schedules it on a server of yours. A flow's parameters are described as Prefect reads them
+for the form in its UI: below ``Args:``.
 """
 
 from __future__ import annotations
@@ -45,36 +46,26 @@ def nightly(
 ) -> Manifest:
     """Score every film under `sources` that is not settled in the results root `out`.
 
-    Parameters
-    ----------
-    sources : list of str
-        fsspec URIs: folders, prefixes, globs or inventory files.
-    out : str
-        URI of the results root.
-    bundle : str, optional
-        Model bundle; all other settings come from ``CXR_`` environment variables.
-    run_id : str, optional
-        Id of the run; with `resume`, the run to take up again.
-    runner : str
-        ``local``, ``local:N`` for N worker processes, or a runner of Beam with its `beam_options`.
-    wait_s : float, optional
-        Seconds to wait for another run into `out` to end; as the settings say where it is not given (they say: leave).
-    retries : int
-        How often a run that fell is taken up again, by its id.
-    timeout_s : float, optional
-        Seconds that one try may take; then it is ended, and counts as one that fell.
-    notify : list of str, optional
-        Notification blocks of the server to tell of a failure, such as ``custom-webhook/ops`` or
-        ``sendgrid-email/imaging``.
-    notify_of_success : bool
-        Tell them of a run that closed, too.
-    debug : bool
-        Write the traceback of a failure to the log of the process that scores.
+    Args:
+        sources: fsspec URIs: folders, prefixes, globs or inventory files.
+        out: URI of the results root.
+        bundle: Model bundle; all other settings come from ``CXR_`` environment variables.
+        run_id: Id of the run; made up where it is not given.
+        resume: Take the run `run_id` up again.
+        runner: ``local``, ``local:N`` for N worker processes, or a runner of Beam: ``flink``, ``spark``,
+            ``dataflow``.
+        beam_options: Options of Beam's runner, such as ``--flink_master=flink:8081``.
+        wait_s: Seconds to wait for another run into `out` to end; as the settings say where it is not given
+            (they say: leave).
+        retries: How often a run that fell is taken up again, by its id.
+        timeout_s: Seconds that one try may take; then it is ended, and counts as one that fell.
+        notify: Notification blocks of the server to tell of a failure, such as ``custom-webhook/ops`` or
+            ``sendgrid-email/imaging``.
+        notify_of_success: Tell them of a run that closed, too.
+        debug: Write the traceback of a failure to the log of the process that scores.
 
-    Returns
-    -------
-    Manifest
-        Of the closed run. Single films that failed are in its counts; they do not fail the flow.
+    Returns:
+        The manifest of the closed run. Single films that failed are in its counts; they do not fail the flow.
     """
     settings = Settings() if bundle is None else Settings(bundle=bundle)
     if wait_s is not None:

@@ -1,0 +1,18 @@
+"""What Prefect's UI shows of a flow that is to be run: a form with a word on every field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+
+from flows.backfill import backfill
+from flows.nightly import nightly
+
+
+@pytest.mark.parametrize("flow", [nightly, backfill], ids=lambda flow: flow.name)
+def test_every_field_of_the_form_is_described(flow: Any) -> None:
+    schema = parameter_schema(flow.fn)
+    assert schema.required == ["sources", "out"]
+    assert [name for name, field in schema.properties.items() if not field.get("description")] == []
