@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,25 @@ from pipelines.elements import DoneFilm, InferredFilm, Job, ReadFilm, SettledChu
 _SIZE_UNKNOWN: Final = 32 * 2**20
 
 
+@contextmanager
+def without_its_words(what: str) -> Iterator[None]:
+    """Raise what a store's own library raises as a RunError that names its type alone.
+
+    A runner logs and stores what a worker raises, and the words of a client of S3 or Azure hold the endpoint.
+
+    Raises
+    ------
+    RunError
+        In place of an error that is neither ours nor of Python itself.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("cxrlib", "builtins"):
+            raise
+        raise RunError(f"{what}: the store answered {type(error).__name__}") from None
+
+
 @dataclass
 class ReadPlan(beam.PTransform):
     """From the stored plan to the chunks that are not settled yet, spread over the workers."""
@@ -45,8 +65,11 @@ class ReadPlan(beam.PTransform):
 
 
 def _unsettled(plan_uri: str, job: Job) -> Iterator[Chunk]:
-    settled = job.store.chunks(Kind.SCORES, job.header.partition)
-    return (chunk for chunk in read_chunks(plan_uri) if chunk.chunk_id not in settled)
+    with without_its_words("the plan of the run could not be read"):
+        settled = job.store.chunks(Kind.SCORES, job.header.partition)
+        for chunk in read_chunks(plan_uri):
+            if chunk.chunk_id not in settled:
+                yield chunk
 
 
 @dataclass
@@ -78,9 +101,10 @@ class _DecodeChunk(beam.DoFn):
 
     def process(self, chunk: Chunk) -> Iterator[ReadFilm]:
         job = self._job
-        if job.store.is_settled(job.header.partition, chunk.chunk_id):
-            return
-        refs = open_chunk(job.plan_uri, chunk)
+        with without_its_words(f"chunk {chunk.chunk_id} could not be opened"):
+            if job.store.is_settled(job.header.partition, chunk.chunk_id):
+                return
+            refs = open_chunk(job.plan_uri, chunk)
         run = job.settings.run
         for ref, outcome in ahead(self._begin, refs, Bounds(run.prefetch, run.prefetch_mb * 2**20), _size):
             yield ReadFilm(chunk, ref, outcome)
@@ -126,7 +150,9 @@ def _finish(film: InferredFilm, job: Job) -> DoneFilm:
     if job.settings.run.overlays:
         key = job.store.overlay_key(job.header.partition, outcome.image.content_digest)
         localisation, threshold = outcome.prediction.localisation, job.recipe.localisation_threshold
-        job.store.put(key, draw(outcome.image, outcome.masks, localisation, threshold))
+        picture = draw(outcome.image, outcome.masks, localisation, threshold)
+        with without_its_words("an overlay could not be stored"):
+            job.store.put(key, picture)
     return DoneFilm(film.chunk, without_pixels(outcome))
 
 
@@ -155,7 +181,8 @@ class _CommitChunk(beam.DoFn):
         if outcomes is None:
             return
         job = self._job
-        tally = settle(job.store, job.header.partition, film.chunk, outcomes, job.provenance)
+        with without_its_words(f"chunk {film.chunk.chunk_id} could not be settled"):
+            tally = settle(job.store, job.header.partition, film.chunk, outcomes, job.provenance)
         Metrics.counter("cxr", "chunks_settled").inc()
         Metrics.counter("cxr", "films_scored").inc(tally.scored)
         Metrics.counter("cxr", "films_rejected").inc(tally.rejected)

@@ -1,0 +1,30 @@
+"""What a step raises where the store fails: its own word, never the endpoint that a store's library puts into its."""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from cxrlib.errors import RunError, StalePlanError
+from pipelines.transforms import without_its_words
+
+ENDPOINT = "http://10.0.0.1:9000/scores"
+
+
+def test_error_of_a_stores_library_is_raised_by_its_type_alone() -> None:
+    said = "not be settled: the store answered EndpointConnectionError"
+    with pytest.raises(RunError, match=said) as met, without_its_words("chunk a could not be settled"):
+        try:
+            raise OSError(f"cannot connect to {ENDPOINT}")
+        except OSError as error:
+            raise EndpointConnectionError(endpoint_url=ENDPOINT) from error
+    assert ENDPOINT not in "".join(traceback.format_exception(met.value))
+
+
+@pytest.mark.parametrize("error", [StalePlanError("of another run"), PermissionError("denied"), FileNotFoundError("x")])
+def test_our_own_errors_and_pythons_are_left_as_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as met, without_its_words("anything"):
+        raise error
+    assert met.value is error
