@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -57,3 +60,32 @@ def test_what_was_asked_for_wrongly_is_not_tried_again(monkeypatch: pytest.Monke
     with pytest.raises(UsageError, match="lists no object"):
         _score_only()
     assert runs.resumed == [False]
+
+
+@flow
+def _score_within_a_second() -> Manifest:
+    return tasks.score_archive.with_options(retry_delay_seconds=0, timeout_seconds=1)(JOB)
+
+
+def test_try_that_hangs_is_ended_with_its_process_and_the_run_is_taken_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes: list[int] = []
+    runs = _Runs()
+
+    def hang_once(job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
+        if codes:
+            return runs(job, on_progress)
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            try:
+                child.communicate()  # as `run_job` waits for the child's words
+            finally:
+                child.kill()
+                codes.append(child.wait())
+        raise AssertionError("the child ended by itself")
+
+    monkeypatch.setattr(tasks, "run_job", hang_once)
+    assert _score_within_a_second().run_id == "r1"
+    assert codes == [-signal.SIGKILL]
+    assert runs.resumed == [True]
