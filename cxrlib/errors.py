@@ -81,3 +81,8 @@ class FilmError(CxrError):
 
 def _film_error(reason: Reason, expected: str, met: str) -> FilmError:
     return FilmError(reason, expected=expected, met=met)
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Whether neither this product nor Python itself defines an error: botocore, aiohttp and others raise their own."""
+    return type(error).__module__.partition(".")[0] not in ("cxrlib", "builtins")

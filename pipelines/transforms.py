@@ -11,7 +11,7 @@ from typing import Final
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from cxrlib.errors import FilmError, RunError
+from cxrlib.errors import FilmError, RunError, is_foreign
 from cxrlib.measuring.overlay import draw
 from cxrlib.parallel.cores import cores
 from cxrlib.parallel.prefetch import Bounds, ahead
@@ -43,7 +43,7 @@ def without_its_words(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in ("cxrlib", "builtins"):
+        if not is_foreign(error):
             raise
         raise RunError(f"{what}: the store answered {type(error).__name__}") from None
 

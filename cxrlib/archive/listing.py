@@ -11,7 +11,7 @@ from fsspec import AbstractFileSystem
 from cxrlib.archive import filesystems, inventory
 from cxrlib.archive.listed import references, tabulate
 from cxrlib.archive.walk import AHEAD, walk
-from cxrlib.errors import UsageError
+from cxrlib.errors import UsageError, is_foreign
 from cxrlib.types import ImageRef
 
 #: Says that what follows is an inventory, whatever it is called.
@@ -60,8 +60,8 @@ def _guarded(source: str) -> Iterator[pa.RecordBatch]:
         raise UsageError(f"the source {source} holds an object whose name is not valid Unicode") from error
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(f"the source {source} cannot be listed ({type(error).__name__}); {_tried(source)}") from error
-    except Exception as error:  # botocore, aiohttp and others raise errors of their own
-        if type(error).__module__.startswith(("cxrlib", "builtins")):
+    except Exception as error:
+        if not is_foreign(error):
             raise
         raise UsageError(f"the source {source} cannot be listed ({type(error).__name__}); {_tried(source)}") from error
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -70,9 +69,8 @@ def _list(filesystem: AbstractFileSystem, path: str) -> Folder:
         entries = filesystem.ls(path, detail=True)
     except FileNotFoundError:
         return Folder((), ())
-    with suppress(AttributeError, NotImplementedError):
-        # What is kept of a bucket of ten million objects is gigabytes, and stale by the next night.
-        filesystem.invalidate_cache(path)
+    # What is kept of a bucket of ten million objects is gigabytes, and stale by the next night.
+    filesystem.invalidate_cache(path)
     files, folders = {}, {}
     for entry in entries:
         plain = entry["name"].rstrip("/")
