@@ -80,6 +80,13 @@ class FlinkCluster:
         with suppress(UsageError):
             self.cancel(name, wait=False)
 
+    def is_over(self, name: str) -> bool:
+        """Whether no job named `name` goes on; False where the cluster cannot be asked."""
+        try:
+            return not self.jobs(name)
+        except UsageError:
+            return False
+
     def _call(self, path: str, method: str = "GET") -> Any:
         base = self.master if "://" in self.master else f"http://{self.master}"
         request = urllib.request.Request(base.rstrip("/") + path, method=method)  # noqa: S310 - the site's own address

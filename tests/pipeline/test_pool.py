@@ -8,15 +8,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
-from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
+from apache_beam.portability.api import (
+    beam_fn_api_pb2,
+    beam_fn_api_pb2_grpc,
+    beam_provision_api_pb2,
+    beam_provision_api_pb2_grpc,
+    endpoints_pb2,
+)
 
 from cxrlib.errors import UsageError
 from infra.services import free_port
 from pipelines.pool import WorkerPool, serve
+from tests.pipeline.flink_stand_in import FlinkStandIn
 
 #: Stands for an SDK worker: it writes down what it was told, then waits to be ended.
 WORKER = (
@@ -96,3 +105,65 @@ def test_a_pool_that_is_told_to_end_ends() -> None:
         grpc.channel_ready_future(channel).result(timeout=60)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 0
+
+
+#: Names of Beam's pipeline options as a runner's provision service gives them.
+MASTER, JOB_NAME = "beam:option:flink_master:v1", "beam:option:job_name:v1"
+
+
+class Provision(beam_provision_api_pb2_grpc.ProvisionServiceServicer):
+    """What a runner tells a worker of its job."""
+
+    def __init__(self, master: str, job: str) -> None:
+        self._told = {MASTER: master, JOB_NAME: job}
+
+    def GetProvisionInfo(
+        self, request: beam_provision_api_pb2.GetProvisionInfoRequest, context: grpc.ServicerContext
+    ) -> beam_provision_api_pb2.GetProvisionInfoResponse:
+        assert dict(context.invocation_metadata())["worker_id"]
+        info = beam_provision_api_pb2.ProvisionInfo()
+        info.pipeline_options.update(self._told)
+        return beam_provision_api_pb2.GetProvisionInfoResponse(info=info)
+
+
+@contextmanager
+def provision(master: str, job: str) -> Iterator[str]:
+    """The address of a provision service."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    beam_provision_api_pb2_grpc.add_ProvisionServiceServicer_to_server(Provision(master, job), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_workers_that_the_runner_forgot_end_with_their_job_and_no_other_does(
+    pool: WorkerPool, cluster: FlinkStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLD", str(tmp_path))
+    cluster.jobs = {"a1": ("cxr-gone", "RUNNING"), "b1": ("cxr-on", "RUNNING")}
+    for job, worker in (("cxr-gone", "one"), ("cxr-on", "two")):
+        with provision(cluster.master, job) as address:
+            asked = start(worker)
+            asked.provision_endpoint.url = address
+            pool.StartWorker(asked, None)
+    pool.StartWorker(start("of another runner"), None)
+    pids = pool.workers
+    pool.end_orphans()
+    assert pool.workers == pids
+    cluster.jobs["a1"] = ("cxr-gone", "FAILED")
+    pool.end_orphans()
+    assert set(pool.workers) == {"two", "of another runner"}
+    assert not alive(pids["one"])
+
+
+def test_workers_stay_where_the_cluster_cannot_be_asked(
+    pool: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLD", str(tmp_path))
+    with provision(f"127.0.0.1:{free_port()}", "cxr-on") as address:
+        asked = start("one")
+        asked.provision_endpoint.url = address
+        pool.StartWorker(asked, None)
+    pool.end_orphans()
+    assert set(pool.workers) == {"one"}
