@@ -19,7 +19,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cxrlib.errors import UsageError
 
 #: Raised whenever the code changes what a row says for the same bytes, bundle and settings.
-RESULTS_VERSION: Final = 1
+RESULTS_VERSION: Final = 2
+
+
+#: Films handed to the networks at a time, where nobody knows how many cores there are.
+_FILMS_AT_A_TIME: Final = 32
 
 
 class _Group(BaseModel):
@@ -111,8 +115,15 @@ class RunSettings(_Group):
     """How the work is done; none of these changes a score, or a reject that does not say so by its reason."""
 
     chunk_size: int = Field(default=256, ge=1, le=10_000, description="Films per chunk, the unit that is settled.")
-    batch_size: int = Field(default=32, ge=1, le=1024, description="Films handed to the networks at a time.")
-    prefetch: int = Field(default=64, ge=1, description="Films read ahead of the networks, per worker.")
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Films handed to the networks at a time. Default: 16 for each core; 32 elsewhere than here.",
+    )
+    prefetch: int | None = Field(
+        default=None, ge=1, description="Films read ahead of the networks, per worker. Default: twice batch_size."
+    )
     prefetch_mb: int = Field(default=512, ge=1, description="Most that these films are as stored, in MB; or one film.")
     decode_workers: int | None = Field(
         default=None,
@@ -139,6 +150,16 @@ class RunSettings(_Group):
     lease_ttl_s: float = Field(
         default=60.0, ge=1, description="Seconds without a sign of life after which another run takes the root over."
     )
+
+    @property
+    def films_at_a_time(self) -> int:
+        """Films handed to the networks at a time."""
+        return self.batch_size or _FILMS_AT_A_TIME
+
+    @property
+    def films_ahead(self) -> int:
+        """Films read ahead of the networks."""
+        return self.prefetch or 2 * self.films_at_a_time
 
 
 class Settings(BaseSettings):

@@ -154,7 +154,7 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
         send(Message(failure=Failure.of(error)))
 
     try:
-        from pipelines.runners import RunnerChoice  # noqa: PLC0415
+        from pipelines.choice import RunnerChoice  # noqa: PLC0415
         from pipelines.score import score  # noqa: PLC0415 - after the lifeline is up: it takes seconds
 
         with _ending_orderly() if elsewhere else nullcontext():

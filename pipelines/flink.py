@@ -18,7 +18,7 @@ from typing import Any, Final
 from cxrlib.errors import RunError, UsageError
 
 _TIMEOUT_S: Final = 3.0
-#: Longest wait for a job that is being cancelled; its workers are given five seconds, see `pipelines.pool`.
+#: Longest wait for a job that is being cancelled; its workers are given five seconds, see `pipelines.beam.pool`.
 _CANCEL_S: Final = 30.0
 _POLL_S: Final = 0.2
 _OVER: Final = frozenset({"FINISHED", "CANCELED", "FAILED", "SUSPENDED"})

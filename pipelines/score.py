@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-
-import apache_beam as beam
+from typing import Final
 
 from cxrlib.bundle import Bundle, load_bundle
-from cxrlib.errors import CxrError, LeaseLostError, RunError, UsageError
+from cxrlib.errors import LeaseLostError, RunError, UsageError
 from cxrlib.parallel.cores import cores
 from cxrlib.runs import lease
 from cxrlib.runs.holding import holding
@@ -18,12 +17,14 @@ from cxrlib.runs.run import Run, close_run, new_run_id, read_manifest, resume_ru
 from cxrlib.runs.store import Store
 from cxrlib.scoring import Recipe
 from cxrlib.settings import Settings
+from pipelines.choice import LOCAL, RunnerChoice
 from pipelines.elements import Job
-from pipelines.graph import scoring_graph
-from pipelines.handler import BundleEngine, EngineFactory
+from pipelines.engine import BundleEngine, EngineFactory
 from pipelines.progress import ProgressCallback, reporting
-from pipelines.runners import LOCAL, RunnerChoice, attended, make_runner
 from schemas import Manifest
+
+#: Films for each core at a time: a batch of the usual card.
+_FILMS_A_CORE: Final = 16
 
 
 def score(
@@ -114,6 +115,8 @@ def _score(
     unsettled = run.unsettled()
     started = time.monotonic()
     if unsettled:
+        from pipelines.beam.run import run_graph  # noqa: PLC0415 - Beam and torch take seconds, and often nothing is new
+
         with reporting(progress, run.store, run.header.partition, run.header.run_id, run.chunks):
             run_graph(job, engine, choice)
     left = run.unsettled()
@@ -152,39 +155,19 @@ def _leased(
 
 
 def _sharing_cores(settings: Settings, choice: RunnerChoice) -> Settings:
-    """Return settings by which the worker processes of one machine share its cores for decoding."""
-    if settings.run.decode_workers is not None or choice.workers == 1:
+    """Return settings by which the worker processes of this machine share its cores; as they are for another one."""
+    if choice.name != LOCAL:
         return settings
     each = max(1, cores() // choice.workers)
-    return settings.model_copy(update={"run": settings.run.model_copy(update={"decode_workers": each})})
+    run = settings.run
+    update: dict[str, int] = {}
+    if run.decode_workers is None:
+        update["decode_workers"] = each
+    if run.batch_size is None:
+        update["batch_size"] = _FILMS_A_CORE * each
+    return settings.model_copy(update={"run": run.model_copy(update=update)})
 
 
 def job_of(run: Run, settings: Settings, bundle: Bundle) -> Job:
     """Return what the workers of a run must know."""
     return Job(run.store, run.header, run.provenance, settings, Recipe.of(bundle.card))
-
-
-def run_graph(job: Job, engine: EngineFactory, choice: RunnerChoice) -> None:
-    """Run the scoring graph on the chosen runner and wait for its end.
-
-    Raises
-    ------
-    RunError
-        The job ended in another state than done, or its runner cannot be reached.
-    """
-    try:
-        with attended(choice, job.header.run_id, job.store.root) as named:
-            beam_runner, options = make_runner(named)
-            pipeline = beam.Pipeline(runner=beam_runner, options=options)
-            scoring_graph(pipeline, job, engine)
-            state = pipeline.run().wait_until_finish()
-    except CxrError:
-        raise
-    except Exception as error:
-        if choice.name == LOCAL:
-            raise
-        # What a runner elsewhere tells is the text of a traceback; its last line says what was wrong.
-        met = str(error).strip().rpartition("\n")[2] or type(error).__name__
-        raise RunError(f"run {job.header.run_id}: expected the job to end DONE on {choice}; met {met}") from error
-    if state != "DONE":
-        raise RunError(f"run {job.header.run_id}: expected the job to end DONE on {choice}; met {state}")

@@ -157,7 +157,7 @@ def score_films(
         ref = _reference(sample.image)
         return ref, read_listed(ref, settings, recipe)
 
-    for part in _parts(ahead(lambda sample: pool.submit(read, sample), samples, Bounds(settings.run.prefetch))):
+    for part in _parts(ahead(lambda sample: pool.submit(read, sample), samples, Bounds(settings.run.films_ahead))):
         images = [image for _, (_, image) in part if isinstance(image, CxrImage)]
         predicted = iter(predict(images) if images else ())
         for sample, (ref, image) in part:

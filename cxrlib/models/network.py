@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from cxrlib.bundle import Bundle
 from cxrlib.errors import BundleError
 from cxrlib.models.catalog import architecture
+from cxrlib.models.fused import can_fuse, fuse
 from cxrlib.models.hardware import Precision
 from schemas.card import Input, Network
 
@@ -75,6 +77,10 @@ class BundleNetwork:
             from cxrlib.models.gradcam import Explainer  # noqa: PLC0415 - Captum costs seconds, and few bundles use it
 
             self._explain = Explainer(self._module, card.localisation.layer)
+        elif can_fuse(device, precision.dtype):
+            # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
+            with suppress(*_MISFITS):
+                fuse(self._module, (1, 1, self.input.rows, self.input.columns), precision.dtype)
         self._try(len(card.classes))
 
     def tensor(self, films: NDArray[np.float32]) -> Tensor:
@@ -121,13 +127,15 @@ def load_network(plan: Network, weights: bytes) -> nn.Module:
     Raises
     ------
     BundleError
-        The weights do not fit the architecture.
+        The weights do not fit the architecture, or are not finite.
     """
     module = architecture(plan.architecture).build(plan.arguments)
     try:
         module.load_state_dict(safetensors.torch.load(weights), strict=True)
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise BundleError(f"network {plan.name}: its weights do not fit {plan.architecture}: {error}") from error
+    if odd := [name for name, tensor in module.state_dict().items() if not torch.isfinite(tensor).all()]:
+        raise BundleError(f"network {plan.name}: expected finite weights; met others in {odd[0]}")
     return module.float().eval()
 
 

@@ -64,6 +64,7 @@ class Workers:
         self._failed_starts = 0
         self._tickets = count(1)
         self._pickled: tuple[Work[Any, Any] | None, bytes] = (None, b"")
+        self._prepared: bytes | None = None
         self._thread = threading.Thread(target=self._run, name="workers", daemon=True)
         self._thread.start()
 
@@ -91,17 +92,20 @@ class Workers:
             with self._lock:
                 self._here = self._here or ThreadPoolExecutor(self._terms.processes, thread_name_prefix="decode")
             return self._here.submit(work, item)
-        last, pickled = self._pickled
-        if last is not work:  # one piece of work is done on very many items
-            pickled = pickle.dumps(work)
-            self._pickled = (work, pickled)
-        task = Task(Order(next(self._tickets), pickled, item), work)
+        task = Task(Order(next(self._tickets), self._pickle(work), item), work)
         with self._lock:
             if not self.at_work:
                 raise self._failure or RunError("expected workers at work; met workers that are closed")
             self._waiting.append(task)
             self._wake()
         return task.future
+
+    def prepare(self, work: Work[Item, Result]) -> None:
+        """Start all processes for `work` now, since items of it will come: starting takes seconds."""
+        pickled = self._pickle(work)
+        with self._lock:
+            self._prepared = pickled
+            self._wake()
 
     def close(self) -> None:
         """End all processes; what is not done yet raises `RunError`."""
@@ -111,6 +115,13 @@ class Workers:
         self._thread.join()
         if self._here is not None:
             self._here.shutdown(wait=False, cancel_futures=True)
+
+    def _pickle(self, work: Work[Any, Any]) -> bytes:
+        last, pickled = self._pickled
+        if last is not work:  # one piece of work is done on very many items
+            pickled = pickle.dumps(work)
+            self._pickled = (work, pickled)
+        return pickled
 
     def _wake(self) -> None:
         if not self._rung:
@@ -123,6 +134,7 @@ class Workers:
         failure: Exception = RunError("expected workers at work; met workers that were closed")
         try:
             while not self._closing:
+                self._start_prepared()
                 self._hand_out()
                 self._listen()
                 for process in list(self._crew):
@@ -146,6 +158,12 @@ class Workers:
         for task in left:
             if task.claim():
                 task.future.set_exception(failure)
+
+    def _start_prepared(self) -> None:
+        with self._lock:
+            prepared, self._prepared = self._prepared, None
+        while prepared is not None and len(self._crew) < self._terms.processes:
+            self._start(prepared)
 
     def _hand_out(self) -> None:
         while task := self._next():
@@ -175,17 +193,17 @@ class Workers:
                 if least is None or least.in_hand:
                     return None
                 self._bury(least)
-            return unused or self._start(task)
+            return unused or self._start(task.order.work)
         if (least is None or least.in_hand) and len(self._crew) < self._terms.processes:
-            return self._start(task)
+            return self._start(task.order.work)
         return min(
             (process for process in self._crew if process.has_room),
             key=lambda process: len(process.in_hand),
             default=None,
         )
 
-    def _start(self, task: Task) -> WorkerProcess:
-        process = WorkerProcess(self._terms, task.order.work)
+    def _start(self, work: bytes) -> WorkerProcess:
+        process = WorkerProcess(self._terms, work)
         self._crew.append(process)
         return process
 

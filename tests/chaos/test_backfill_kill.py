@@ -68,4 +68,4 @@ def test_backfill_killed_three_times_and_resumed_has_every_row_once(tmp_path: Pa
     films = Counter(line.split()[1] for line in log.read_text().splitlines())
     assert len(films) == FILMS
     # Two parts run at once; each loses what it has in flight.
-    assert sum(films.values()) - FILMS <= KILLS * 2 * (SETTINGS.run.chunk_size + SETTINGS.run.batch_size)
+    assert sum(films.values()) - FILMS <= KILLS * 2 * (SETTINGS.run.chunk_size + SETTINGS.run.films_at_a_time)

@@ -110,7 +110,7 @@ class Lane(Bucket):
                     environment = (entry / "environ").read_bytes().split(b"\0")
                 except OSError:
                     continue
-                if b"pipelines.worker" in command and any(home in environment for home in homes):
+                if b"pipelines.beam.worker" in command and any(home in environment for home in homes):
                     found.append(int(entry.name))
         return found
 

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional
 
 from cxrlib.models.catalog import CATALOG
+from cxrlib.models.fused import fuse
 from tests.networks import EACH, MORE, Case, fill
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,6 +75,18 @@ def test_a_network_gives_what_it_gave(case: Case) -> None:
     assert found.keys() == golden.keys()
     for name, values in golden.items():
         assert found[name].shape == values.shape
+        assert difference(found[name], values) < TOLERANCE, name
+
+
+@pytest.mark.parametrize("case", (*EACH, *MORE), ids=str)
+def test_a_network_whose_layers_are_fused_gives_what_it_gave(case: Case) -> None:
+    network = filled(case).requires_grad_(False)
+    plain = sum(isinstance(module, nn.Conv2d) for module in network.modules())
+    fused = fuse(network, (1, 1, case.side, case.side), torch.float32)
+    assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) == plain - fused
+    assert fused or case.arguments.get("encoder") == "efficientnetb2", "whose convolutions pad in a way of their own"
+    found = run(network, case, torch.float32)
+    for name, values in kept()[str(case)].items():
         assert difference(found[name], values) < TOLERANCE, name
 
 

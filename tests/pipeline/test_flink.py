@@ -7,8 +7,9 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, PortableOpt
 
 from cxrlib.errors import UsageError
 from infra.services import free_port
+from pipelines.beam.runners import attended, make_runner
+from pipelines.choice import RunnerChoice
 from pipelines.flink import FlinkCluster
-from pipelines.runners import RunnerChoice, attended, make_runner
 from tests.pipeline.flink_stand_in import FlinkStandIn
 
 

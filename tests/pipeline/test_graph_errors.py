@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from cxrlib.errors import RunError, StalePlanError
-from pipelines.transforms import without_its_words
+from pipelines.beam.transforms import without_its_words
 
 ENDPOINT = "http://10.0.0.1:9000/scores"
 

@@ -7,7 +7,8 @@ from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from cxrlib.errors import UsageError
-from pipelines.runners import RunnerChoice, make_runner
+from pipelines.beam.runners import make_runner
+from pipelines.choice import RunnerChoice
 
 
 def test_the_local_runner_is_the_in_process_one_by_name() -> None:

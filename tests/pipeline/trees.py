@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxrlib.settings import Settings
-from pipelines.handler import EngineFactory
+from pipelines.engine import EngineFactory
 from pipelines.score import score
 from schemas import Manifest
 from tests.pipeline.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png, poisoned_png, void_png

@@ -140,14 +140,14 @@ def parallel(layer: str) -> Bundle:
 def test_a_poisoned_batch_is_bisected_so_that_only_the_bad_film_fails(
     monkeypatch: pytest.MonkeyPatch, bad: str
 ) -> None:
-    healthy = Engine(parallel(LAYER), device="cpu", precision="fp32").predict([film(seed) for seed in range(8)])
     poison(monkeypatch, bad)
+    engine = Engine(parallel(f"inner.{LAYER}" if bad == "classifier" else LAYER), device="cpu", precision="fp32")
     films = [film(seed) for seed in range(8)]
+    healthy = engine.predict(films)
     marked = films[5].pixels.copy()
     marked[0, 0] = 2.0  # normalised to 3.0
     films[5] = film_of(marked)
-    bundle = parallel(f"inner.{LAYER}" if bad == "classifier" else LAYER)
-    outcomes = Engine(bundle, device="cpu", precision="fp32").predict(films)
+    outcomes = engine.predict(films)
     broken = outcomes[5]
     assert isinstance(broken, FilmError)
     assert broken.reason is Reason.MODEL_FAILED
@@ -167,7 +167,9 @@ def test_out_of_memory_halves_the_batch_and_remembers(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(System, "run", limited)
     assert len(engine.predict([film(seed) for seed in range(5)])) == 5
-    assert tried == [8, 4, 2, 2, 2]
+    assert tried[0] == 8
+    assert tried.count(2) == 3
+    assert set(tried) == {8, 4, 2}, "batches of 4 are run beside one another, and each may be the first to fail"
     engine.predict([film(0)])
     assert tried[-1] == 2
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
@@ -13,7 +14,7 @@ from cxrlib.bundle import Bundle
 from cxrlib.errors import BundleError
 from cxrlib.measuring.masks import lung_regions
 from cxrlib.models.hardware import Precision
-from cxrlib.models.network import BundleNetwork
+from cxrlib.models.network import BundleNetwork, load_network
 from cxrlib.models.system import Found, System
 from cxrlib.reading.resample import resize
 from schemas import Card
@@ -143,6 +144,15 @@ def with_network(**changes: Any) -> Bundle:
 def test_weights_that_do_not_fit_are_refused() -> None:
     with pytest.raises(BundleError, match="do not fit multitask-unet"):
         run(with_network(arguments={**ARGUMENTS, "decoder_channels": [32, 16, 8, 8, 8]}))
+
+
+def test_weights_that_are_no_numbers_are_refused() -> None:
+    bundle = tiny_bundle()
+    (plan,) = bundle.card.networks
+    weights = safetensors.torch.load(bundle.weights(plan))
+    next(tensor for tensor in weights.values() if tensor.ndim > 1).flatten()[3] = float("nan")
+    with pytest.raises(BundleError, match="expected finite weights; met others in"):
+        load_network(plan, safetensors.torch.save(weights))
 
 
 def test_a_card_that_names_an_output_its_network_has_not_is_refused_before_any_film() -> None:

@@ -207,3 +207,18 @@ def test_processes_end_with_their_parent_even_those_that_hang(end: str) -> None:
     parent.wait(20)
     assert all(gone(pid) for pid in pids)
     parent.stdout.close()
+
+
+def test_processes_that_are_prepared_are_there_before_there_is_work() -> None:
+    workers = Workers(TERMS)
+    try:
+        workers.prepare(Hostile())
+        deadline = time.monotonic() + 30
+        while len(workers.pids) < TERMS.processes and time.monotonic() < deadline:
+            time.sleep(0.02)
+        before = workers.pids
+        assert len(before) == TERMS.processes
+        assert workers.submit(Hostile(), "a").result(30) == "a"
+        assert workers.pids == before
+    finally:
+        workers.close()

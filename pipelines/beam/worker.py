@@ -1,4 +1,4 @@
-"""A worker process of the local runner: Beam's own, without its chatter on stderr. ``python -m pipelines.worker``."""
+"""A worker process of a runner: Beam's own, without its chatter on stderr. ``python -m pipelines.beam.worker``."""
 
 from __future__ import annotations
 

@@ -96,6 +96,7 @@ class _DecodeChunk(beam.DoFn):
         processes = cores() if run.decode_workers is None else run.decode_workers
         if processes:
             self._workers = shared(Terms(processes, run.fetches, run.decode_memory_mb, run.film_timeout_s))
+            self._workers.prepare(self._read)  # while the networks are loaded
         else:
             self._threads = ThreadPoolExecutor(run.decode_threads, thread_name_prefix="decode")
 
@@ -106,7 +107,7 @@ class _DecodeChunk(beam.DoFn):
                 return
             refs = open_chunk(job.plan_uri, chunk)
         run = job.settings.run
-        for ref, outcome in ahead(self._begin, refs, Bounds(run.prefetch, run.prefetch_mb * 2**20), _size):
+        for ref, outcome in ahead(self._begin, refs, Bounds(run.films_ahead, run.prefetch_mb * 2**20), _size):
             yield ReadFilm(chunk, ref, outcome)
 
     def _begin(self, ref: ImageRef) -> Future[CxrImage | FilmError]:

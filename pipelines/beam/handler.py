@@ -2,70 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler
 
-from cxrlib.bundle import load_bundle
-from cxrlib.errors import BundleError, FilmError, RunError
-from cxrlib.runs import versions
-from cxrlib.settings import Settings
+from cxrlib.errors import FilmError
 from cxrlib.types import CxrImage, Prediction
 from pipelines.elements import Inferred, InferredFilm, ReadFilm
-
-
-class Engine(Protocol):
-    """What the handler needs of `cxrlib.models.engine.Engine`."""
-
-    def predict(self, images: Sequence[CxrImage]) -> list[Prediction | FilmError]:
-        """Return one prediction, or the error of that film alone, per image, in order."""
-        ...
-
-
-EngineFactory = Callable[[], Engine]
-
-
-@dataclass(frozen=True, slots=True)
-class BundleEngine:
-    """Makes the engine of a bundle, in the process that will run it. Torch is imported there and nowhere before.
-
-    Attributes
-    ----------
-    settings : Settings
-        Bundle, device and precision.
-    digest : str
-        Digest the bundle must have: the one that stands in the rows.
-    versions : dict of str to str
-        What the worker must have installed: what whoever planned the run has, or the rows may not be the same.
-    """
-
-    settings: Settings
-    digest: str
-    versions: dict[str, str] = field(default_factory=versions.environment, hash=False)
-
-    def __call__(self) -> Engine:
-        """Load the bundle and build its engine.
-
-        Raises
-        ------
-        RunError
-            This process has other versions installed.
-        BundleError
-            The bundle cannot be loaded, or is another.
-        """
-        if differ := versions.differences(self.versions):
-            raise RunError(f"expected a worker with the versions that the run was planned with; met {differ}")
-        bundle = load_bundle(self.settings.bundle)
-        if bundle.digest != self.digest:
-            raise BundleError(
-                f"bundle {self.settings.bundle}: expected digest {self.digest} as planned; met {bundle.digest}"
-            )
-
-        from cxrlib.models.engine import Engine as TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
-
-        return TorchEngine(bundle, device=self.settings.run.device, precision=self.settings.run.precision)
+from pipelines.engine import Engine, EngineFactory
 
 
 class CxrModelHandler(ModelHandler[ReadFilm, InferredFilm, Engine]):

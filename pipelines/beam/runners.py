@@ -1,4 +1,4 @@
-"""Which Beam runner a job runs on. It is always named: Beam's own default fetches a program from the network."""
+"""Beam's runner for a choice. It is always named: Beam's own default fetches a program from the network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
@@ -17,66 +17,16 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from cxrlib.errors import UsageError
+from pipelines.choice import FLINK, LOCAL, RunnerChoice
 from pipelines.flink import FlinkCluster
 
-#: In this process, or in worker processes that it starts.
-LOCAL: Final = "local"
-#: Runners that are refused, and why.
-REFUSED: Final = {
-    "dask": "it drops what a step emits at the end of a bundle, so that the last batch of films is lost",
-    "direct": "it starts Prism, which fetches a program from the network; use local",
-    "bundlebaseddirect": "it does not fuse steps, so that the films of a chunk would be shuffled; use local",
-}
-FLINK: Final = "flink"
 #: How Flink hands the chunks of a plan to the stage that scores them. Its default holds a slot for every task of the
 #: job at once, so that a job waits for good where a task manager is lost and not replaced, and all of it begins anew.
 #: With ``BATCH``, a task is a region of its own: what is left runs on the slots that are left (Flink, Batch Shuffle and
 #: Task Failure Recovery).
 _EXCHANGE: Final = "--execution_mode_for_batch"
-_CLUSTER: Final = (FLINK, "spark", "portable", "dataflow", "prism")
-#: Where a task manager finds the pool of SDK workers beside it (`pipelines.pool`), unless the options say otherwise.
+#: Where a task manager finds the pool of SDK workers beside it (`pipelines.beam.pool`), if no option says otherwise.
 POOL_ADDRESS: Final = "localhost:50000"
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerChoice:
-    """A runner and how it is to run.
-
-    Attributes
-    ----------
-    name : str
-        ``local``, or a runner of Beam: ``flink``, ``spark``, ``dataflow``, ``portable``, ``prism``.
-    workers : int
-        Processes of the local runner; 1 is this process itself.
-    options : tuple of str
-        Further pipeline options, as Beam takes them on a command line.
-    """
-
-    name: str = LOCAL
-    workers: int = 1
-    options: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.workers}" if self.name == LOCAL and self.workers > 1 else self.name
-
-    @classmethod
-    def parse(cls, text: str, options: tuple[str, ...] = ()) -> RunnerChoice:
-        """Return the choice that `text` names: ``local``, ``local:4`` (four processes) or a runner of Beam.
-
-        Raises
-        ------
-        UsageError
-            The runner is refused (the reason is given) or unknown, or the count of processes is none.
-        """
-        name, _, count = text.strip().lower().partition(":")
-        name = name.removesuffix("runner")
-        if name in REFUSED:
-            raise UsageError(f"the runner {name} is refused: {REFUSED[name]}")
-        if name != LOCAL and name not in _CLUSTER:
-            raise UsageError(f"expected a runner of {LOCAL}, {', '.join(_CLUSTER)}; met {name!r}")
-        if count and (name != LOCAL or not count.isdigit() or int(count) < 1):
-            raise UsageError(f"expected a count of worker processes after local:, such as local:2; met {text!r}")
-        return cls(name, int(count or 1), options)
 
 
 def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
@@ -101,7 +51,7 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
     if choice.workers == 1:
         return FnApiRunner(), PipelineOptions(options)
     options.append(f"--direct_num_workers={choice.workers}")
-    command = f"{shlex.quote(sys.executable)} -m pipelines.worker"
+    command = f"{shlex.quote(sys.executable)} -m pipelines.beam.worker"
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command)), PipelineOptions(options)
 
 

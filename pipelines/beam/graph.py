@@ -5,9 +5,10 @@ from __future__ import annotations
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 
+from pipelines.beam.handler import CxrModelHandler
+from pipelines.beam.transforms import CleanAndMeasure, CommitChunk, DecodeChunk, ReadPlan
 from pipelines.elements import Job, SettledChunk
-from pipelines.handler import CxrModelHandler, EngineFactory
-from pipelines.transforms import CleanAndMeasure, CommitChunk, DecodeChunk, ReadPlan
+from pipelines.engine import EngineFactory
 
 
 def scoring_graph(pipeline: beam.Pipeline, job: Job, engine: EngineFactory) -> beam.PCollection[SettledChunk]:
@@ -17,7 +18,7 @@ def scoring_graph(pipeline: beam.Pipeline, job: Job, engine: EngineFactory) -> b
     and nothing leaves the stage but a summary per chunk, so that a runner which buffers what a stage emits (the local
     one does) needs no more memory for a larger archive.
     """
-    handler = CxrModelHandler(engine, job.settings.run.batch_size)
+    handler = CxrModelHandler(engine, job.settings.run.films_at_a_time)
     return (
         pipeline
         | "ReadPlan" >> ReadPlan(job)

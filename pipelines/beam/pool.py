@@ -1,8 +1,8 @@
 """A worker pool: starts SDK workers on this machine for a runner elsewhere (Beam's EXTERNAL environment).
 
-``python -m pipelines.pool --port 50000`` runs one, beside each task manager. Beam's own pool listens on every address
-of the machine and starts its workers with whichever ``python`` comes first on the path, which need not be the one that
-this package is installed for; this one listens where it is told to and uses its own interpreter.
+``python -m pipelines.beam.pool --port 50000`` runs one, beside each task manager. Beam's own pool listens on every
+address of the machine and starts its workers with whichever ``python`` comes first on the path, which need not be the
+one that this package is installed for; this one listens where it is told to and uses its own interpreter.
 
 A runner stops its workers through the pool. Beam's on Flink stumbles over that where a worker or a task manager was
 lost ("call already closed", GrpcStateService.close in Beam 2.77), and the other workers of the job would stay, with a
@@ -36,7 +36,7 @@ from cxrlib.errors import UsageError
 from pipelines.flink import FlinkCluster
 
 #: One SDK worker: what it is to connect to stands in its environment.
-WORKER: Final[tuple[str, ...]] = (sys.executable, "-m", "pipelines.worker")
+WORKER: Final[tuple[str, ...]] = (sys.executable, "-m", "pipelines.beam.worker")
 #: Seconds a worker has to end by itself before it is killed.
 GRACE_S: Final = 5.0
 #: Calls served at once; a call starts or stops a worker and is done.
@@ -191,7 +191,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a pool until it is told to end by SIGTERM or Ctrl-C; then its workers end too."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.pool", description="Start SDK workers for a runner.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.beam.pool", description="Start SDK workers for a runner."
+    )
     parser.add_argument("--port", type=int, required=True, help="port to listen at")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
     asked = parser.parse_args(arguments)

@@ -1,0 +1,105 @@
+"""What is folded into a convolution, and what must not be: whatever somebody else reads, or is used twice."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.norm_act import BatchNormAct2d
+from torch import Tensor, nn
+
+from cxrlib.models.fused import FusedConvolution, can_fuse, fuse
+
+FILMS = (2, 1, 16, 16)
+
+
+class Net(nn.Module):
+    """A convolution, a norm and an activation; `kind` says what else is done with what is between them."""
+
+    def __init__(self, kind: str, activation: nn.Module) -> None:
+        super().__init__()
+        self.kind = kind
+        self.first = nn.Conv2d(1, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8, track_running_stats=kind != "measured")
+        self.activation = activation
+        self.last = nn.Conv2d(8, 1, 1)
+
+    def forward(self, films: Tensor) -> Tensor:
+        features = self.first(films)
+        normed = self.norm(features)
+        beside: Tensor | float = 0
+        if self.kind in {"convolution read", "norm read"}:
+            beside = (features if self.kind == "convolution read" else normed).mean()
+        active = self.activation(normed)
+        if self.kind == "activation twice":
+            active = self.activation(active - 1)
+        if self.kind == "norm read later":
+            beside = normed.mean()
+        out: Tensor = self.last(active) + beside
+        return out
+
+
+def made(network: nn.Module) -> nn.Module:
+    torch.manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -1, 1)
+            if module.running_mean is not None and module.running_var is not None:
+                nn.init.uniform_(module.running_mean, -1, 1)
+                nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return network.eval().requires_grad_(False)
+
+
+def same_before_and_after(network: nn.Module, expected: int, dtype: torch.dtype = torch.float32) -> None:
+    films = torch.rand(FILMS)
+    with torch.inference_mode():
+        before = network(films)
+        assert fuse(network, (1, *FILMS[1:]), dtype) == expected
+        after = network(films)
+    assert torch.allclose(before, after.float(), atol=1e-5 if dtype is torch.float32 else 0.1)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.SiLU])
+def test_norm_and_activation_become_part_of_the_convolution(activation: type[nn.Module], in_place: bool) -> None:
+    network = made(Net("plain", activation(inplace=in_place)))
+    same_before_and_after(network, 1)
+    assert [type(part) for part in network.children()] == [FusedConvolution, nn.Identity, nn.Identity, nn.Conv2d]
+
+
+@pytest.mark.parametrize(
+    ("kind", "in_place", "left"),
+    [
+        ("convolution read", False, [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d]),
+        ("measured", False, [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d]),
+        ("norm read", False, [FusedConvolution, nn.Identity, nn.ReLU, nn.Conv2d]),
+        ("norm read", True, [FusedConvolution, nn.Identity, nn.ReLU, nn.Conv2d]),
+        ("norm read later", False, [FusedConvolution, nn.Identity, nn.ReLU, nn.Conv2d]),
+        ("norm read later", True, [FusedConvolution, nn.Identity, nn.Identity, nn.Conv2d]),
+        ("activation twice", False, [FusedConvolution, nn.Identity, nn.ReLU, nn.Conv2d]),
+    ],
+)
+def test_what_others_read_or_use_again_stays(kind: str, in_place: bool, left: list[type[nn.Module]]) -> None:
+    network = made(Net(kind, nn.ReLU(inplace=in_place)))
+    same_before_and_after(network, sum(part is FusedConvolution for part in left))
+    assert [type(part) for part in network.children()] == left
+
+
+@pytest.mark.parametrize(
+    ("activation", "left"), [(nn.ReLU6, nn.Identity), (nn.ELU, nn.ELU), (nn.Identity, nn.Identity)]
+)
+def test_the_norms_and_convolutions_of_timm_are_known(activation: type[nn.Module], left: type[nn.Module]) -> None:
+    network = made(nn.Sequential(Conv2dSame(1, 8, 3, stride=2), BatchNormAct2d(8, act_layer=activation)))
+    same_before_and_after(network, 1)
+    assert [type(part) for part in network.children()] == [FusedConvolution, left]
+
+
+def test_what_computes_in_bf16_is_as_near_as_bf16_is() -> None:
+    same_before_and_after(made(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())), 1, torch.bfloat16)
+
+
+def test_only_the_processor_fuses_and_not_in_half_precision() -> None:
+    assert can_fuse(torch.device("cpu"), torch.bfloat16)
+    assert not can_fuse(torch.device("cpu"), torch.float16)
+    assert not can_fuse(torch.device("cuda"), torch.bfloat16)
