@@ -13,7 +13,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-backfill test-cluster test-compile test-systems bench bench-scale lint train-default report-default readme lock clean
+.PHONY: help install demo test test-backfill test-cluster test-compile test-systems bench bench-scale bench-flink lint train-default report-default readme lock clean
 
 help:  ## Say what there is to make.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,11 @@ bench: $(STAMP)  ## Measure against three rivals and the limit, FILMS=2000 an ar
 
 bench-scale: $(STAMP)  ## Measure seconds per film and peak memory at 500, 2,000 and 10,000 films.
 	$(BIN)/python -m tests.benchmarks.scale --repeats $(TURNS)
+
+bench-flink: $(STAMP)  ## Measure one and two task managers of Flink, and the local runner (Linux; Go, Java, Maven).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench,cluster]'
+	$(BIN)/python -m infra.programs
+	infra/isolated.sh $(BIN)/python -m tests.benchmarks.flink_scale --repeats $(TURNS)
 
 train-default: $(STAMP)  ## Rebuild the default model bundle, its measured figures and its report (hours on a CPU); DATA=folder.
 	$(BIN)/cxr train default --data $(DATA) --out cxrlib/models/default

@@ -26,6 +26,7 @@ _SHOWN: Final = {
         "same_class_share",
     ),
     "scale": ("films", "turns", "ms_per_film", "ms_per_film_over_first", "peak_mib", "peak_over_first", "slope"),
+    "flink_scale": ("setting", "films", "turns", "seconds", "films_per_s", "over_local", "over_one_core"),
     "plan_scale": ("objects", "ledger_objects", "to_score", "listing_s", "plan_with_listing_s", "cpu_s", "peak_mib"),
     "masks_speed": ("films", "turns", "ours_ms", "reference_ms", "reference_over_ours"),
     "decode_speed": (
@@ -106,6 +107,13 @@ def _scale(table: pd.DataFrame) -> None:
     _save(figure, "scale")
 
 
+def _flink_scale(table: pd.DataFrame) -> None:
+    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    axes.barh(table["setting"], table["films_per_s"])
+    axes.set_xlabel("films a second, start-up of the job included")
+    _save(figure, "flink_scale")
+
+
 def _plan_scale(table: pd.DataFrame) -> None:
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
     for rows, part in table.groupby("ledger_rows_each"):
@@ -143,6 +151,7 @@ def _save(figure: plt.Figure, name: str) -> None:
 _PLOTS: Final = {
     "compare": _compare,
     "scale": _scale,
+    "flink_scale": _flink_scale,
     "plan_scale": _plan_scale,
     "masks_speed": _masks_speed,
     "decode_speed": _decode_speed,

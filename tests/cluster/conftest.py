@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 import s3fs
 
@@ -14,7 +12,7 @@ from cxrlib.bundle import load_bundle, write_bundle
 from infra.flink import cluster
 from infra.hosts import Host, hosts
 from infra.services import ObjectStore, object_store
-from tests.cluster.lane import BUNDLE, Bucket, Lane
+from tests.cluster.lane import BUNDLE, RIGHTS, Bucket, Lane, allow, client_options
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,25 +45,10 @@ def objects(home: Path, network: tuple[Host, ...]) -> Iterator[ObjectStore]:
 def scorer(objects: ObjectStore) -> dict[str, str]:
     """The account that scores: it may read films and bundles, and write scores, and nothing else."""
     environment = objects.account("scorer")
-    client = boto3.client(
-        "s3",
-        endpoint_url=objects.owner["AWS_ENDPOINT_URL"],
-        aws_access_key_id=objects.owner["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=objects.owner["AWS_SECRET_ACCESS_KEY"],
-        region_name=objects.owner["AWS_DEFAULT_REGION"],
-    )
-    reading = ["s3:GetObject", "s3:ListBucket"]
-    rights = {"films": reading, "bundles": reading, "scores": [*reading, "s3:PutObject", "s3:DeleteObject"]}
-    for bucket, actions in rights.items():
-        client.create_bucket(Bucket=bucket)
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"AWS": ["scorer"]},
-            "Action": actions,
-            "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
-        }
-        policy = {"Version": "2012-10-17", "Statement": [statement]}
-        client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    store = s3fs.S3FileSystem(**client_options(objects.owner))
+    for bucket, actions in RIGHTS.items():
+        store.mkdir(bucket)
+        allow(objects, bucket, actions)
     return environment
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import boto3
 import pandas as pd
 import s3fs
 
@@ -19,8 +21,43 @@ from infra.flink import Cluster, Machine
 from infra.services import ObjectStore
 
 BUNDLE: Final = "s3://bundles/default"
+#: What the account that scores may do, by bucket.
+READING: Final = ("s3:GetObject", "s3:ListBucket")
+RIGHTS: Final = {
+    "films": READING,
+    "bundles": READING,
+    "scores": (*READING, "s3:PutObject", "s3:DeleteObject"),
+}
 #: Longest that one run may take, on a machine that is busy with other things.
 LIMIT_S: Final = 600
+
+
+def client_options(account: Mapping[str, str]) -> dict[str, Any]:
+    """Return how s3fs opens the store as an account, whatever this process' own environment says."""
+    return {
+        "key": account["AWS_ACCESS_KEY_ID"],
+        "secret": account["AWS_SECRET_ACCESS_KEY"],
+        "endpoint_url": account["AWS_ENDPOINT_URL"],
+        "client_kwargs": {"region_name": account["AWS_DEFAULT_REGION"]},
+    }
+
+
+def allow(objects: ObjectStore, bucket: str, actions: Sequence[str]) -> None:
+    """Let the account that scores do so much with a bucket, and no more."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=objects.owner["AWS_ENDPOINT_URL"],
+        aws_access_key_id=objects.owner["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=objects.owner["AWS_SECRET_ACCESS_KEY"],
+        region_name=objects.owner["AWS_DEFAULT_REGION"],
+    )
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": ["scorer"]},
+        "Action": list(actions),
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+    }
+    client.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
 
 @dataclass(frozen=True)
@@ -49,13 +86,7 @@ class Bucket:
 
     def files(self) -> s3fs.S3FileSystem:
         """Return the owner's file system, with nothing remembered of what was there before."""
-        owner = self.objects.owner
-        files = s3fs.S3FileSystem(
-            key=owner["AWS_ACCESS_KEY_ID"],
-            secret=owner["AWS_SECRET_ACCESS_KEY"],
-            endpoint_url=owner["AWS_ENDPOINT_URL"],
-            client_kwargs={"region_name": owner["AWS_DEFAULT_REGION"]},
-        )
+        files = s3fs.S3FileSystem(**client_options(self.objects.owner))
         files.invalidate_cache()
         return files
 
