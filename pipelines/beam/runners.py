@@ -37,6 +37,7 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
     UsageError
         The portable runner is not told where its job server or its workers are, or Flink's where its cluster is.
     """
+    _quieten()
     options = list(choice.options)
     if choice.name == FLINK and not any(option.startswith(_EXCHANGE) for option in options):
         options.append(f"{_EXCHANGE}=BATCH")
@@ -47,7 +48,6 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
         if choice.name == FLINK:
             _complete_flink(asked)
         return create_runner(choice.name), asked
-    _quieten()
     if choice.workers == 1:
         return FnApiRunner(), PipelineOptions(options)
     options.append(f"--direct_num_workers={choice.workers}")
@@ -114,7 +114,9 @@ def _complete_flink(options: PipelineOptions) -> None:
 
 
 def _quieten() -> None:
-    """Keep Beam's routine notices out of the log of a local run; its errors stay."""
+    """Keep Beam's routine notices out of the log: those of each local run, and what it says as it starts and ends a job
+    server and of options that are Flink's and not its own. Its errors stay."""
     for name in ("local_job_service", "fn_api_runner"):
         logging.getLogger(f"apache_beam.runners.portability.{name}").setLevel(logging.ERROR)
-    logging.getLogger("apache_beam.runners.worker").setLevel(logging.ERROR)
+    for name in ("runners.worker", "utils.subprocess_server", "options.pipeline_options"):
+        logging.getLogger(f"apache_beam.{name}").setLevel(logging.ERROR)

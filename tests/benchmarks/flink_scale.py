@@ -26,7 +26,7 @@ from infra.services import ObjectStore, object_store
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
-from tests.cluster.lane import Bucket
+from tests.cluster.lane import Bucket, make_bucket
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def measure(films: int, repeats: int) -> None:
         folder = Path(name)
         bucket = Bucket(folder, objects)
         for made in ("films", "scores"):
-            bucket.files().mkdir(made)
+            make_bucket(objects, made)
         bucket.make_archive("bench", films, 0)
         for turn in range(repeats):
             for number, setting in enumerate(SETTINGS):

@@ -12,7 +12,7 @@ from cxrlib.bundle import load_bundle, write_bundle
 from infra.flink import cluster
 from infra.hosts import Host, hosts
 from infra.services import ObjectStore, object_store
-from tests.cluster.lane import BUNDLE, RIGHTS, Bucket, Lane, allow, client_options
+from tests.cluster.lane import BUNDLE, RIGHTS, Bucket, Lane, make_bucket
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,10 +45,8 @@ def objects(home: Path, network: tuple[Host, ...]) -> Iterator[ObjectStore]:
 def scorer(objects: ObjectStore) -> dict[str, str]:
     """The account that scores: it may read films and bundles, and write scores, and nothing else."""
     environment = objects.account("scorer")
-    store = s3fs.S3FileSystem(**client_options(objects.owner))
     for bucket, actions in RIGHTS.items():
-        store.mkdir(bucket)
-        allow(objects, bucket, actions)
+        make_bucket(objects, bucket, scorer=actions)
     return environment
 
 

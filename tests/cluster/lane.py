@@ -42,8 +42,8 @@ def client_options(account: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def allow(objects: ObjectStore, bucket: str, actions: Sequence[str]) -> None:
-    """Let the account that scores do so much with a bucket, and no more."""
+def make_bucket(objects: ObjectStore, bucket: str, *, scorer: Sequence[str] = ()) -> None:
+    """Make a bucket of the owner's in which the account that scores may do so much, and no more."""
     client = boto3.client(
         "s3",
         endpoint_url=objects.owner["AWS_ENDPOINT_URL"],
@@ -51,10 +51,13 @@ def allow(objects: ObjectStore, bucket: str, actions: Sequence[str]) -> None:
         aws_secret_access_key=objects.owner["AWS_SECRET_ACCESS_KEY"],
         region_name=objects.owner["AWS_DEFAULT_REGION"],
     )
+    client.create_bucket(Bucket=bucket)
+    if not scorer:
+        return
     statement = {
         "Effect": "Allow",
         "Principal": {"AWS": ["scorer"]},
-        "Action": list(actions),
+        "Action": list(scorer),
         "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
     }
     client.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
