@@ -120,7 +120,7 @@ def rows_of(name: str, out: Path) -> pd.DataFrame:
 
 def agreement(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
     """Say how far the rows of a rival are those of ours: as many films, their class, their percent infected."""
-    both = ours.join(theirs, rsuffix="_theirs", how="inner")
+    both = ours.merge(theirs, left_index=True, right_index=True, suffixes=("", "_theirs"))
     return {
         "rows": len(theirs),
         "rows_ours": len(ours),
