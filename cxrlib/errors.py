@@ -7,6 +7,8 @@ or numbers before they are put into one.
 
 from __future__ import annotations
 
+from typing import Final
+
 from schemas import Reason
 
 
@@ -81,6 +83,19 @@ class FilmError(CxrError):
 
 def _film_error(reason: Reason, expected: str, met: str) -> FilmError:
     return FilmError(reason, expected=expected, met=met)
+
+
+#: Libraries whose errors say what a person needs and never how a store is reached.
+_QUOTED: Final = frozenset({"cxrlib", "builtins", "torch", "duckdb", "pyarrow", "pydantic", "apache_beam"})
+
+
+def words_of(error: BaseException) -> str:
+    """Return what may be told of an error where it is logged or stored: its type, and its text where that is safe.
+
+    The text of a client of S3 or Azure holds the endpoint, and that of any store there is may.
+    """
+    name = type(error).__name__
+    return f"{name}: {error}" if type(error).__module__.partition(".")[0] in _QUOTED else name
 
 
 def is_foreign(error: BaseException) -> bool:

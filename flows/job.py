@@ -75,10 +75,10 @@ class Failure(BaseModel):
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """Return what is told of `error`; one that is not of this product tells its class in its message."""
+        """Return what is told of `error`; one that is not of this product tells its class in its message, too."""
         if isinstance(error, CxrError):
             return cls(kind=type(error).__name__, message=str(error))
-        return cls(kind=RunError.__name__, message=f"{type(error).__name__}: {error}")
+        return cls(kind=RunError.__name__, message=errors.words_of(error))
 
     @property
     def error(self) -> CxrError:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from cxrlib.errors import CxrError, FilmError, RunError, StalePlanError, StoppedError, UsageError
 from cxrlib.settings import Settings
@@ -55,6 +56,12 @@ def test_failure_of_the_child_is_raised_as_it_was(monkeypatch: pytest.MonkeyPatc
     _child(monkeypatch, tmp_path, f"print({_line(failure)!r}, flush=True); time.sleep(60)")
     with pytest.raises(UsageError, match="no such bucket"):
         process.run_job(JOB, lambda progress: None)
+
+
+def test_the_words_of_a_stores_client_are_not_passed_on_for_they_hold_the_endpoint() -> None:
+    away = EndpointConnectionError(endpoint_url="http://s3.hospital.example:7070")
+    assert Failure.of(away).message == "EndpointConnectionError"
+    assert Failure.of(ValueError("no such column")).message == "ValueError: no such column"
 
 
 @pytest.mark.parametrize(
