@@ -14,6 +14,8 @@ import pytest
 from cxrlib.runs.verify import verify
 from tests.cluster.lane import LIMIT_S, Lane, until
 
+#: Enough that a run is in its midst for some seconds, in chunks of five.
+FILMS, BAD = 176, 4
 #: Seconds that the object store is gone for: longer than a reader goes on trying.
 OUTAGE_S = 20
 #: Seconds in which nothing of a run may be left once the process that asked for it is gone.
@@ -25,7 +27,7 @@ RUN_COLUMNS = ["run_id"]
 @pytest.fixture(scope="module")
 def few_rows(lane: Lane) -> dict[str, bytes]:
     """The objects of a local run over the small archive."""
-    lane.make_archive("few", 56, 4)
+    lane.make_archive("few", FILMS, BAD)
     done = lane.score(*lane.score_arguments("few", "few-local", local=True))
     assert done.returncode == 0, done.stderr
     return lane.stored("few-local")
@@ -51,8 +53,8 @@ def test_rows_equal_those_of_the_local_runner_object_for_object(
 ) -> None:
     done = lane.score(*lane.score_arguments("few", "few-flink"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "60 listed = 56 scored + 4 rejected" in done.stdout + done.stderr
-    assert len(few_rows) == 2 * 12
+    assert f"{FILMS + BAD} listed = {FILMS} scored + {BAD} rejected" in done.stdout + done.stderr
+    assert len(few_rows) == 2 * (FILMS + BAD) // 5
     assert lane.stored("few-flink") == few_rows
     assert verify("s3://scores/few-flink").ok
 
