@@ -63,7 +63,7 @@ def score(folder: Path, setting: Setting, network: Sequence[Host], objects: Obje
         what = ("score", "s3://films/bench/films", "--out", f"s3://scores/{out}", "--chunk-size", str(_CHUNK))
         command = (*pin, sys.executable, "-m", "flows.cli.main", *what, "--quiet", "--json", *options)
         cost = machine.cost_of(command, environment={**os.environ, **objects.owner})
-    return cost.seconds, int(json.loads(cost.output)["count"]["scored"])
+    return cost.seconds, int(json.loads(cost.output)["counts"]["scored"])
 
 
 def measure(films: int, repeats: int) -> None:
