@@ -2,8 +2,9 @@
 
 ``infra/isolated.sh python -m tests.benchmarks.flink_scale`` (``make bench-flink``) starts an S3 server and, for each
 setting in turn, a cluster whose machines are held to the cores it names; the SDK workers are pinned with their task
-manager. Films are small phantoms, from bucket to bucket. Start-up of the job and of its workers is in every figure, and
-not that of the cluster. A line per setting goes to ``results/flink_scale.csv``.
+manager. Films are small phantoms, from bucket to bucket. `seconds` is the whole command: the start of the job and of
+its workers is in it, that of the cluster is not. `settling` is films a second between the first chunk that is settled
+and the last, which no start-up is in. A line per setting goes to ``results/flink_scale.csv``.
 """
 
 from __future__ import annotations
@@ -48,6 +49,21 @@ SETTINGS: Final = (
 _CHUNK: Final = 25
 
 
+@dataclass(frozen=True)
+class Taken:
+    """One turn of a setting: the whole command, and films a second from the first settled chunk to the last."""
+
+    seconds: float
+    settling: float
+
+
+def settling(bucket: Bucket, out: str, films: int) -> float:
+    """Return films a second between the first settled chunk of a results root and the last, by the store's clock."""
+    chunks = bucket.files().find(f"scores/{out}/scores", detail=True).values()
+    times = sorted(chunk["LastModified"].timestamp() for chunk in chunks)
+    return float((films - _CHUNK) / (times[-1] - times[0]))
+
+
 def score(folder: Path, setting: Setting, network: Sequence[Host], objects: ObjectStore, out: str) -> tuple[float, int]:
     """Score the films in one setting; return the seconds of the whole command, and how many were scored."""
     own, *others = network
@@ -68,7 +84,7 @@ def score(folder: Path, setting: Setting, network: Sequence[Host], objects: Obje
 
 def measure(films: int, repeats: int) -> None:
     """Run all settings in turns and put a line of each into the results."""
-    taken: dict[str, list[float]] = {setting.name: [] for setting in SETTINGS}
+    taken: dict[str, list[Taken]] = {setting.name: [] for setting in SETTINGS}
     with (
         tempfile.TemporaryDirectory(prefix="cxr-bench-") as name,
         hosts(2) as network,
@@ -86,23 +102,21 @@ def measure(films: int, repeats: int) -> None:
                 seconds, scored = score(place, setting, network, objects, f"{turn}-{number}")
                 if scored != films:
                     raise RuntimeError(f"{setting.name}: expected {films} films to be scored; met {scored}")
-                taken[setting.name].append(seconds)
+                taken[setting.name].append(Taken(seconds, settling(bucket, f"{turn}-{number}", films)))
     for setting in SETTINGS:
-        line = {
+        own = taken[setting.name]
+        line: dict[str, object] = {
             "setting": setting.name,
             "films": films,
             "turns": repeats,
-            "seconds": round(statistics.median(taken[setting.name]), 2),
-            "films_per_s": round(films / statistics.median(taken[setting.name]), 2),
-            **{
-                f"over_{short}": round(
-                    statistics.median(base / own for base, own in zip(taken[of], taken[setting.name], strict=True)),
-                    3,
-                )
-                for short, of in (("local", SETTINGS[0].name), ("one_core", SETTINGS[1].name))
-            },
-            **machine.describe(),
+            "seconds": round(statistics.median(turn.seconds for turn in own), 2),
+            "settling_films_per_s": round(statistics.median(turn.settling for turn in own), 2),
         }
+        for short, other in (("local", SETTINGS[0]), ("one_core", SETTINGS[1])):
+            pairs = list(zip(own, taken[other.name], strict=True))
+            line[f"seconds_over_{short}"] = round(statistics.median(a.seconds / b.seconds for a, b in pairs), 3)
+            line[f"settling_over_{short}"] = round(statistics.median(a.settling / b.settling for a, b in pairs), 3)
+        line |= machine.describe()
         add_line("flink_scale", line, keys=("setting",))
 
 
