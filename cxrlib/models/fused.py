@@ -10,7 +10,6 @@ watching one forward pass on tensors that have shapes and no values. So any netw
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -111,7 +110,7 @@ def fuse(module: nn.Module, films: tuple[int, int, int, int], dtype: torch.dtype
     fused = 0
     for call in watched.calls:
         convolution = call.module
-        if not isinstance(convolution, nn.Conv2d) or not _is_plain(convolution):
+        if not isinstance(convolution, nn.Conv2d) or not _is_plain(convolution) or watched.times(call) > 1:
             continue
         norm = watched.only_reader(call, _NORMS)
         scale = norm.module if norm is not None and isinstance(norm.module, nn.BatchNorm2d) else None
@@ -136,7 +135,7 @@ def fuse(module: nn.Module, films: tuple[int, int, int, int], dtype: torch.dtype
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
-    """A module at work: what it read and gave, and how many operations had been done before and after."""
+    """A module at work: what it read and gave, and how many operations had been done when it gave it."""
 
     name: str
     module: nn.Module
@@ -165,18 +164,19 @@ class _Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._reads.setdefault(tensor, []).append(self.done)
         return given
 
+    def times(self, call: _Call) -> int:
+        """Return how often the module of `call` was called."""
+        return sum(other.module is call.module for other in self.calls)
+
     def only_reader(self, call: _Call, kinds: tuple[type[nn.Module], ...]) -> _Call | None:
         """Return the call of a module of one of `kinds` that alone reads what `call` gave; None where there is none."""
-        times = Counter(id(other.module) for other in self.calls)
         for other in self.calls:
             if other.read is not call.given or other.after <= call.after or type(other.module) not in kinds:
                 continue
             after = [done for done in self._reads.get(id(call.given), ()) if done > call.after]
             # What is changed in place is read from then on as what it was made into.
             ours = [done for done in after if done <= other.after] if other.given is call.given else after
-            if times[id(other.module)] == 1 and len(ours) == 1:
-                return other
-            return None
+            return other if self.times(other) == 1 and len(ours) == 1 else None
         return None
 
 

@@ -95,6 +95,21 @@ def test_the_norms_and_convolutions_of_timm_are_known(activation: type[nn.Module
     assert [type(part) for part in network.children()] == [FusedConvolution, left]
 
 
+def test_a_convolution_that_is_used_twice_stays() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared = nn.Conv2d(1, 1, 3, padding=1)
+            self.norms = nn.ModuleList([nn.BatchNorm2d(1), nn.BatchNorm2d(1)])
+
+        def forward(self, films: Tensor) -> Tensor:
+            for norm in self.norms:
+                films = norm(self.shared(films))
+            return films
+
+    same_before_and_after(made(Twice()), 0)
+
+
 def test_what_computes_in_bf16_is_as_near_as_bf16_is() -> None:
     same_before_and_after(made(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())), 1, torch.bfloat16)
 
