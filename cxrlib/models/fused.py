@@ -52,7 +52,7 @@ class FusedConvolution(nn.Module):
     activation : Module, optional
         One that oneDNN knows.
     dtype : torch.dtype
-        Arithmetic of the inputs, the weights and the result; sums are kept in float32.
+        Arithmetic of the inputs, the kernels and the result; sums and shifts are kept in float32, as a norm keeps them.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FusedConvolution(nn.Module):
         self.weight = nn.Parameter(
             weight.detach().to(dtype).contiguous(memory_format=torch.channels_last), requires_grad=False
         )
-        self.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype), requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         self._same = isinstance(convolution, Conv2dSame)
         self._padding = [0, 0] if self._same else list(convolution.padding)
         self._stride, self._dilation = list(convolution.stride), list(convolution.dilation)
