@@ -31,24 +31,28 @@ class PrefectServer:
     service: Service
     environment: Mapping[str, str] = field(repr=False)
 
-    def send(self, method: str, path: str, **body: Any) -> httpx.Response:
-        """Send `body` as JSON to the server's API; again while its database is busy, as Prefect's own client does."""
+    def send(self, method: str, path: str, *rows: Any, **body: Any) -> httpx.Response:
+        """Send `body`, or the list `rows`, as JSON to the server's API.
+
+        It is sent again while the server's database is busy, as Prefect's own client does.
+        """
         for _ in range(_TRIES):
-            answer = httpx.request(method, f"http://{self.service.address}/api{path}", json=body, timeout=60)
+            what = list(rows) or body
+            answer = httpx.request(method, f"http://{self.service.address}/api{path}", json=what, timeout=60)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(1.0)
         return answer
 
-    def ask(self, method: str, path: str, **body: Any) -> Any:
-        """Send `body` as JSON to the server's API and return its answer.
+    def ask(self, method: str, path: str, *rows: Any, **body: Any) -> Any:
+        """Send `body`, or the list `rows`, as JSON to the server's API and return its answer.
 
         Raises
         ------
         ServiceError
             The server refuses.
         """
-        answer = self.send(method, path, **body)
+        answer = self.send(method, path, *rows, **body)
         if answer.is_error:
             raise ServiceError(f"expected {method} {path} to be done; met {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
@@ -95,8 +99,7 @@ class PrefectServer:
         """Run a deployment by a schedule of its own, once a minute, for as long as the block lasts."""
         path = f"/deployments/{self.deployment(name)['id']}/schedules"
         plan = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True, "parameters": dict(parameters)}
-        made = httpx.post(f"http://{self.service.address}/api{path}", json=[plan], timeout=60)
-        (schedule,) = made.raise_for_status().json()
+        (schedule,) = self.ask("POST", path, plan)
         try:
             yield
         finally:
