@@ -112,8 +112,8 @@ def _serve(channel: _Channel, fetches: int) -> None:
             order = channel.hear()
             pool.submit(_or_exit, lambda order=order: fetch(order))
 
+    channel.say(Said.READY)  # before anything is fetched: an end that a film brings about is none of starting
     threading.Thread(target=_or_exit, args=(receive,), daemon=True).start()
-    channel.say(Said.READY)
     while True:
         order, decode = fetched.get()
         channel.say(Said.BEGUN, order.ticket)
