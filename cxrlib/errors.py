@@ -95,9 +95,13 @@ def words_of(error: BaseException) -> str:
     The text of a client of S3 or Azure holds the endpoint, and that of any store there is may.
     """
     name = type(error).__name__
-    return f"{name}: {error}" if type(error).__module__.partition(".")[0] in _QUOTED else name
+    return f"{name}: {error}" if _library_of(error) in _QUOTED else name
 
 
 def is_foreign(error: BaseException) -> bool:
     """Whether neither this product nor Python itself defines an error: botocore, aiohttp and others raise their own."""
-    return type(error).__module__.partition(".")[0] not in ("cxrlib", "builtins")
+    return _library_of(error) not in ("cxrlib", "builtins")
+
+
+def _library_of(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from cxrlib.errors import RunError, StoppedError
+from cxrlib.parallel.groups import end_group
 from flows.job import Message, Progress, ScoreJob
 from schemas import Manifest
 
@@ -53,7 +53,7 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None], stop: thread
         with _stopped_by(stop, child):
             manifest = _converse(child, job, on_progress)
     finally:
-        _end_group(child)
+        end_group(child, GRACE_S)
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:
                 pipe.close()
@@ -96,7 +96,7 @@ def _stopped_by(stop: threading.Event | None, child: subprocess.Popen[str]) -> I
     def watch() -> None:
         while not over.wait(_LOOK_S):
             if stop.is_set():
-                _end_group(child)
+                end_group(child, GRACE_S)
                 return
 
     watcher = threading.Thread(target=watch, name="stop", daemon=True)
@@ -114,17 +114,3 @@ def _epitaph(code: int) -> str:
         hint = "; SIGKILL often means that memory ran out" if name == "SIGKILL" else ""
         return f"the scoring process was ended by {name} before the run closed{hint}"
     return f"the scoring process ended with code {code} before the run closed; its log says why"
-
-
-def _end_group(child: subprocess.Popen[str]) -> None:
-    """End every process of the child's group, asking first; returns when the child is gone."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            child.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            continue
-    child.wait()

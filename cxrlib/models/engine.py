@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import torch
@@ -76,14 +76,21 @@ class Engine:
         while True:
             parts = [films[start : start + self.batch] for start in range(0, len(films), self.batch)]
             try:
-                each = map if self._threads is None else self._threads.map
-                return [outcome for outcomes in each(self._isolating, parts) for outcome in outcomes]
+                return [outcome for outcomes in self._all(parts) for outcome in outcomes]
             except (torch.OutOfMemoryError, MemoryError):
                 if self.batch == 1:
                     raise
                 size, self.batch = self.batch, max(1, self.batch // 2)
                 release(self.device)
                 _LOG.warning("out of memory with %d films on %s; going on with %d", size, self.device, self.batch)
+
+    def _all(self, parts: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[Prediction | FilmError]]:
+        """Predict all batches, on a CPU beside one another."""
+        if self._threads is None:
+            return [self._isolating(part) for part in parts]
+        begun = [self._threads.submit(self._isolating, part) for part in parts]
+        wait(begun)  # where one found no memory, smaller ones are not tried while others still hold it
+        return [part.result() for part in begun]
 
     def _isolating(self, films: Sequence[NDArray[np.float32]]) -> list[Prediction | FilmError]:
         """Predict a batch; where that fails, halve it until the film that makes it fail stands alone."""

@@ -124,11 +124,10 @@ def fuse(module: nn.Module, films: tuple[int, int, int, int], dtype: torch.dtype
         folds = type(activation) in _ACTIVATIONS
         replacement = FusedConvolution(convolution, scale, activation if folds else None, dtype)
         module.set_submodule(call.name, replacement)
-        for gone in (norm, follower):
-            if gone is not None:
-                module.set_submodule(gone.name, nn.Identity())
-        if norm is not None and activation is not None and not folds:
-            module.set_submodule(norm.name, activation)
+        if norm is not None:
+            module.set_submodule(norm.name, nn.Identity() if own is None or folds else own)
+        if follower is not None:
+            module.set_submodule(follower.name, nn.Identity())
         fused += 1
     return fused
 

@@ -33,6 +33,7 @@ from apache_beam.portability.api import (
 from google.protobuf import text_format
 
 from cxrlib.errors import UsageError
+from cxrlib.parallel.groups import end_group
 from pipelines.flink import FlinkCluster
 
 #: One SDK worker: what it is to connect to stands in its environment.
@@ -109,7 +110,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         with self._lock:
             worker = self._workers.pop(request.worker_id, None)
         if worker is not None:
-            _end(worker.process)
+            end_group(worker.process, GRACE_S)
         return beam_fn_api_pb2.StopWorkerResponse()
 
     def end_orphans(self) -> None:
@@ -121,7 +122,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
             names = [name for name, worker in self._workers.items() if worker.job in over]
             orphans = [self._workers.pop(name) for name in names]
         for worker in orphans:
-            _end(worker.process)
+            end_group(worker.process, GRACE_S)
 
     def close(self) -> None:
         """End all workers."""
@@ -129,7 +130,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
             workers = list(self._workers.values())
             self._workers.clear()
         for worker in workers:
-            _end(worker.process)
+            end_group(worker.process, GRACE_S)
 
 
 def serve(address: str, pool: WorkerPool) -> grpc.Server:
@@ -173,20 +174,6 @@ def _job_of(request: beam_fn_api_pb2.StartWorkerRequest) -> FlinkJob | None:
 
 def _descriptor(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
     return str(text_format.MessageToString(endpoints_pb2.ApiServiceDescriptor(url=endpoint.url)))
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the worker's process group to end, and kill it where it does not."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
