@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Final
 
 from cxrlib.errors import RunError, StoppedError
 from cxrlib.parallel.groups import end_group
+from cxrlib.parallel.memory import KEPT_FOR_NETWORKS
 from flows.job import Message, Progress, ScoreJob
 from schemas import Manifest
 
@@ -44,6 +46,7 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None], stop: thread
     """
     child = subprocess.Popen(  # noqa: S603 - see COMMAND
         COMMAND,
+        env={**KEPT_FOR_NETWORKS, **os.environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

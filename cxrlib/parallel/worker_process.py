@@ -14,19 +14,13 @@ from typing import Any, Final
 
 import fsspec.config
 
+from cxrlib.parallel.memory import KEPT_FOR_FILMS
 from cxrlib.parallel.work import NO_MEMORY, Loss, Lost, Order, Said, Start, Terms, Work
 
 #: The child's side: our own module by our own interpreter.
 COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "cxrlib.parallel.worker")
 #: What tells OpenMP, OpenBLAS and OpenCV to compute in one thread: there is a process for each core.
 _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
-#: Has glibc keep the memory of a film for the next one. Else each film's buffers are mapped and cleared page by page
-#: anew, which takes as long as decoding a film that is stored as it is (mallopt(3); 32 MiB is the most it takes).
-_MEMORY_KEPT: Final = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
-}
 #: Seconds that a process may take to start; a second on a quiet machine, a minute on one that is busy.
 STARTUP_S: Final = 300.0
 #: A process that said something so lately may be about to decode what it has fetched.
@@ -72,7 +66,7 @@ class WorkerProcess:
         try:
             self._process = subprocess.Popen(  # noqa: S603 - see COMMAND
                 [*COMMAND, str(os.getpid()), str(theirs.fileno())],
-                env={**os.environ, **_ONE_THREAD, **_MEMORY_KEPT},
+                env={**os.environ, **_ONE_THREAD, **KEPT_FOR_FILMS},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

@@ -34,6 +34,7 @@ from google.protobuf import text_format
 
 from cxrlib.errors import UsageError
 from cxrlib.parallel.groups import end_group
+from cxrlib.parallel.memory import KEPT_FOR_NETWORKS
 from pipelines.flink import FlinkCluster
 
 #: One SDK worker: what it is to connect to stands in its environment.
@@ -85,7 +86,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     ) -> beam_fn_api_pb2.StartWorkerResponse:
         """Start a worker process that connects to the runner."""
         environment = dict(
-            os.environ,
+            {**KEPT_FOR_NETWORKS, **os.environ},
             WORKER_ID=request.worker_id,
             CONTROL_API_SERVICE_DESCRIPTOR=_descriptor(request.control_endpoint),
             PIPELINE_OPTIONS="{}",

@@ -70,61 +70,76 @@ def cost_of(command: Sequence[str], *, environment: Mapping[str, str] | None = N
 
     timer = threading.Timer(timeout_s, end)
     timer.start()
-    memory = _Memory(process.pid)
-    memory.start()
+    tree = _Tree(process.pid)
+    tree.start()
     try:
         output = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
+        status = os.waitpid(process.pid, 0)[1]
         seconds = time.perf_counter() - started
     finally:
         timer.cancel()
-        memory.end()
+        tree.end()
     process.returncode = os.waitstatus_to_exitcode(status)
     if expired.is_set():
         raise subprocess.TimeoutExpired(list(command), timeout_s)
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, list(command), output)
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, memory.peak / 2**20, output)
+    return Cost(seconds, tree.cpu_seconds, tree.peak / 2**20, output)
 
 
-class _Memory(threading.Thread):
-    """Watches the resident memory of a process and of all that descend from it."""
+class _Tree(threading.Thread):
+    """Watches a process and all that descend from it: what they have resident, and their processor seconds.
+
+    The kernel adds up the latter only of children that were waited for, which a pool of workers may leave to it.
+    """
 
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
         self._root = root
         self._ended = threading.Event()
+        self._seconds: dict[int, float] = {}
         self.peak = 0
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all processes that were seen."""
+        return sum(self._seconds.values())
+
     def run(self) -> None:
-        page = os.sysconf("SC_PAGE_SIZE")
         while not self._ended.wait(_POLL_S):
-            self.peak = max(self.peak, page * sum(_resident(process) for process in _tree(self._root)))
+            seen = _stats()
+            tree = {self._root}
+            while more := {pid for pid, stat in seen.items() if stat.parent in tree} - tree:
+                tree |= more
+            self.peak = max(self.peak, sum(seen[pid].resident for pid in tree & seen.keys()))
+            self._seconds.update({pid: seen[pid].cpu_seconds for pid in tree & seen.keys()})
 
     def end(self) -> None:
         self._ended.set()
         self.join()
 
 
-def _tree(root: int) -> set[int]:
-    parents = {}
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    """What the kernel tells of a process (proc_pid_stat(5)), its memory in bytes."""
+
+    parent: int
+    cpu_seconds: float
+    resident: int
+
+
+def _stats() -> dict[int, _Stat]:
+    ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    stats = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-    found = {root}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def _resident(process: int) -> int:
-    try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except OSError:
-        return 0
+            cpu_seconds = (int(fields[11]) + int(fields[12])) / ticks
+            stats[int(entry.name)] = _Stat(int(fields[1]), cpu_seconds, int(fields[21]) * page)
+    return stats
 
 
 def cores() -> int:
