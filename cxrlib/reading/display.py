@@ -206,6 +206,9 @@ def _central_span(values: NDArray[np.float64], counts: NDArray[np.int64]) -> flo
 
 def _percentile(values: NDArray[np.float64], counts: NDArray[np.int64], percent: float) -> float:
     """Return the least value with `percent` of the pixels at or below it (the inverse of the distribution)."""
+    if percent > 0:  # values that no pixel has are most of them, and can be no answer to any other share than 0
+        met = np.flatnonzero(counts)
+        values, counts = values[met], counts[met]
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(counts[order])
     at = int(np.searchsorted(reached, percent / 100.0 * reached[-1], side="left"))
