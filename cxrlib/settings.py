@@ -122,9 +122,11 @@ class RunSettings(_Group):
         description="Films handed to the networks at a time. Default: 16 for each core; 32 elsewhere than here.",
     )
     prefetch: int | None = Field(
-        default=None, ge=1, description="Films read ahead of the networks, per worker. Default: twice batch_size."
+        default=None, ge=1, description="Films read ahead of the networks, per worker. Default: 8 times batch_size."
     )
-    prefetch_mb: int = Field(default=512, ge=1, description="Most that these films are as stored, in MB; or one film.")
+    prefetch_mb: int = Field(
+        default=512, ge=1, description="Most that films being read are as stored, in MB, or one film."
+    )
     decode_workers: int | None = Field(
         default=None,
         ge=0,
@@ -159,7 +161,7 @@ class RunSettings(_Group):
     @property
     def films_ahead(self) -> int:
         """Films read ahead of the networks."""
-        return self.prefetch or 2 * self.films_at_a_time
+        return self.prefetch or 8 * self.films_at_a_time
 
 
 class Settings(BaseSettings):

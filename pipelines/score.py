@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from cxrlib.bundle import Bundle, load_bundle
@@ -21,6 +21,7 @@ from pipelines.choice import LOCAL, RunnerChoice
 from pipelines.elements import Job
 from pipelines.engine import BundleEngine, EngineFactory
 from pipelines.progress import ProgressCallback, reporting
+from pipelines.reading import head_start
 from schemas import Manifest
 
 #: Films for each core at a time: a batch of the usual card.
@@ -115,9 +116,13 @@ def _score(
     unsettled = run.unsettled()
     started = time.monotonic()
     if unsettled:
-        from pipelines.beam.run import run_graph  # noqa: PLC0415 - Beam and torch take seconds, and often nothing is new
+        here = choice.name == LOCAL and choice.workers == 1
+        with (
+            head_start(job, unsettled[0]) if here else nullcontext(),
+            reporting(progress, run.store, run.header.partition, run.header.run_id, run.chunks),
+        ):
+            from pipelines.beam.run import run_graph  # noqa: PLC0415 - Beam and torch take seconds; often nothing is new
 
-        with reporting(progress, run.store, run.header.partition, run.header.run_id, run.chunks):
             run_graph(job, engine, choice)
     left = run.unsettled()
     if left:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from cxrlib.datasets import LungConvention, Sample, read_mask
 from cxrlib.errors import FilmError
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric, count_pixels
-from cxrlib.parallel.prefetch import Bounds, ahead
+from cxrlib.parallel.prefetch import Ahead, Bounds
 from cxrlib.scoring import Recipe, assess, read_listed
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
@@ -157,11 +158,13 @@ def score_films(
         ref = _reference(sample.image)
         return ref, read_listed(ref, settings, recipe)
 
-    for part in _parts(ahead(lambda sample: pool.submit(read, sample), samples, Bounds(settings.run.films_ahead))):
-        images = [image for _, (_, image) in part if isinstance(image, CxrImage)]
-        predicted = iter(predict(images) if images else ())
-        for sample, (ref, image) in part:
-            yield sample, _assessed(ref, image, predicted, recipe)
+    bounds = Bounds(settings.run.films_ahead)
+    with closing(Ahead(lambda sample: pool.submit(read, sample), samples, bounds)) as results:
+        for part in _parts(results):
+            images = [image for _, (_, image) in part if isinstance(image, CxrImage)]
+            predicted = iter(predict(images) if images else ())
+            for sample, (ref, image) in part:
+                yield sample, _assessed(ref, image, predicted, recipe)
 
 
 def _assessed(

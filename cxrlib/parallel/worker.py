@@ -32,6 +32,9 @@ from cxrlib.parallel.work import NO_MEMORY, Order, Said, Start, Work
 
 _PR_SET_PDEATHSIG: Final = 1
 _WORKS_KEPT: Final = 8
+#: By how much a film yields the processor to the networks, which never run ahead of the films: what is decoded ahead
+#: is decoded while they wait, and while Beam and torch are imported.
+_NICE: Final = 10
 
 Value = TypeVar("Value")
 
@@ -140,6 +143,7 @@ def main(parent: int, descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     _end_with(parent)
+    os.nice(_NICE)
     channel = _Channel(Connection(descriptor))
     start: Start = _or_exit(channel.hear)
     _limit(start.terms.memory_mb)

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from cxrlib.errors import FilmError, RunError, is_foreign
 from cxrlib.measuring.overlay import draw
-from cxrlib.parallel.cores import cores
-from cxrlib.parallel.prefetch import Bounds, ahead
-from cxrlib.parallel.work import Terms
-from cxrlib.parallel.workers import Workers, shared
 from cxrlib.runs.chunks import OpenChunks, settle
-from cxrlib.runs.plan import Chunk, open_chunk, read_chunks
+from cxrlib.runs.plan import Chunk, read_chunks
 from cxrlib.runs.store import Kind
-from cxrlib.scoring import ReadListed, assess, rejected, without_pixels
-from cxrlib.types import CxrImage, ImageRef, ScoredFilm
+from cxrlib.scoring import assess, rejected, without_pixels
+from cxrlib.types import ScoredFilm
 from pipelines import progress
 from pipelines.elements import DoneFilm, InferredFilm, Job, ReadFilm, SettledChunk
-
-#: Bytes that an object is taken for where the listing does not say.
-_SIZE_UNKNOWN: Final = 32 * 2**20
+from pipelines.reading import ChunkReader, ReadFilms
 
 
 @contextmanager
@@ -84,48 +78,52 @@ class DecodeChunk(beam.PTransform):
 
 
 class _DecodeChunk(beam.DoFn):
+    """Gives the films of a chunk when the next one is begun, so that the networks never wait for its first films."""
+
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._read = ReadListed(job.settings, job.recipe)
-        self._workers: Workers | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._reader: ChunkReader | None = None
+        self._begun: tuple[Chunk, ReadFilms] | None = None
 
     def setup(self) -> None:
-        # Kept between chunks: processes take a second to start, and fsspec holds connections per thread.
-        run = self._job.settings.run
-        processes = cores() if run.decode_workers is None else run.decode_workers
-        if processes:
-            self._workers = shared(Terms(processes, run.fetches, run.decode_memory_mb, run.film_timeout_s))
-            self._workers.prepare(self._read)  # while the networks are loaded
-        else:
-            self._threads = ThreadPoolExecutor(run.decode_threads, thread_name_prefix="decode")
+        self._reader = ChunkReader(self._job)
+
+    def start_bundle(self) -> None:
+        self._drop()  # what a bundle that failed has left is done again as a whole
 
     def process(self, chunk: Chunk) -> Iterator[ReadFilm]:
         job = self._job
+        if self._reader is None:
+            raise RunError("expected a step that was set up; met one that was not, or is torn down")
         with without_its_words(f"chunk {chunk.chunk_id} could not be opened"):
             if job.store.is_settled(job.header.partition, chunk.chunk_id):
                 return
-            refs = open_chunk(job.plan_uri, chunk)
-        run = job.settings.run
-        for ref, outcome in ahead(self._begin, refs, Bounds(run.films_ahead, run.prefetch_mb * 2**20), _size):
-            yield ReadFilm(chunk, ref, outcome)
+            before, self._begun = self._begun, (chunk, self._reader.begin(chunk))
+        yield from _films(before)
 
-    def _begin(self, ref: ImageRef) -> Future[CxrImage | FilmError]:
-        if self._workers is not None:
-            return self._workers.submit(self._read, ref)
-        if self._threads is not None:
-            return self._threads.submit(self._read, ref)
-        raise RunError("expected a step that was set up; met one that was not, or is torn down")
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        last, self._begun = self._begun, None
+        yield from map(GlobalWindows.windowed_value, _films(last))
 
     def teardown(self) -> None:
-        self._workers = None  # others of this process share them
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
+        self._drop()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _drop(self) -> None:
+        if self._begun is not None:
+            self._begun[1].close()
+            self._begun = None
 
 
-def _size(ref: ImageRef) -> int:
-    return ref.size or _SIZE_UNKNOWN
+def _films(begun: tuple[Chunk, ReadFilms] | None) -> Iterator[ReadFilm]:
+    if begun is None:
+        return
+    chunk, films = begun
+    with closing(films):
+        for ref, outcome in films:
+            yield ReadFilm(chunk, ref, outcome)
 
 
 @dataclass

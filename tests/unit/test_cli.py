@@ -112,7 +112,7 @@ def test_option_goes_over_environment_and_environment_over_default(monkeypatch: 
     monkeypatch.setenv("CXR_RUN__BATCH_SIZE", "7")
     monkeypatch.setenv("CXR_RUN__CHUNK_SIZE", "9")
     settings = settings_from({"batch_size": 5, "chunk_size": None})
-    assert (settings.run.batch_size, settings.run.chunk_size, settings.run.films_ahead) == (5, 9, 10)
+    assert (settings.run.batch_size, settings.run.chunk_size, settings.run.films_ahead) == (5, 9, 40)
 
 
 def test_bad_setting_is_named_by_option_and_variable() -> None:

@@ -1,0 +1,46 @@
+"""Reading chunks ahead: begun before anybody asks, taken over once, and called off where nobody does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cxrlib.runs.plan import Chunk
+from cxrlib.runs.run import start_run
+from cxrlib.runs.store import Store
+from cxrlib.types import CxrImage
+from pipelines import reading
+from pipelines.elements import Job
+from pipelines.reading import ChunkReader, head_start
+from pipelines.score import job_of
+from tests.pipeline.fakes import fake_bundle, fake_settings
+from tests.pipeline.trees import plant
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> tuple[Job, list[Chunk]]:
+    archive, settings, bundle = plant(tmp_path / "archive", good=8), fake_settings(decode_workers=1), fake_bundle()
+    planned = start_run([str(archive)], Store.at(str(tmp_path / "out")), settings, bundle, "r")
+    return job_of(planned, settings, bundle), planned.unsettled()
+
+
+def test_head_start_is_taken_over_once_by_whoever_reads_that_chunk(run: tuple[Job, list[Chunk]]) -> None:
+    job, (chunk, other, *_) = run
+    reader = ChunkReader(job)
+    with head_start(job, chunk):
+        assert len(list(reader.begin(other))) == other.films
+        begun = reader.begin(chunk)
+        assert reader.begin(chunk) is not begun
+        films = list(begun)
+    assert len(films) == chunk.films
+    assert any(isinstance(outcome, CxrImage) for _, outcome in films)
+
+
+def test_head_start_that_nobody_takes_is_called_off(run: tuple[Job, list[Chunk]]) -> None:
+    job, (chunk, *_) = run
+    with head_start(job, chunk):
+        (left,) = reading._begun.values()
+    assert not reading._begun
+    assert list(left) == []
+    assert len(list(ChunkReader(job).begin(chunk))) == chunk.films
