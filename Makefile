@@ -60,6 +60,7 @@ bench: $(STAMP)  ## Measure against three rivals and the limit, FILMS=2000 an ar
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks.masks_speed --repeats $(TURNS)
 	$(BIN)/python -m tests.benchmarks.compare --films $(FILMS) --repeats $(TURNS)
+	$(BIN)/python -m tests.benchmarks.parts --films $(FILMS)
 	$(BIN)/python -m tests.benchmarks.plan_scale --objects $(OBJECTS)
 	$(BIN)/python -m tests.benchmarks.decode_speed --repeats $(TURNS)
 	$(BIN)/python -m tests.benchmarks.decode_plan

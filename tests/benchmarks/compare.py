@@ -85,11 +85,17 @@ def run_program(name: str, options: Sequence[str], films: Path, out: Path) -> Co
     return machine.cost_of([*RIVALS[name].command, str(films), str(out), *options])
 
 
-def limit_cost(films: Path, count: int) -> Cost:
-    """Return what the forward pass, the codec, the resize and the digest of `count` films take, on all cores."""
+def limit_parts(films: Path) -> Mapping[str, float]:
+    """Return the processor seconds of a film's forward pass, codec, resize and digest, each alone."""
     command = [sys.executable, "-m", "tests.benchmarks.limit", str(films)]
     measured = machine.cost_of(command, environment=KEPT_FOR_NETWORKS)
     parts: Mapping[str, float] = json.loads(measured.output.splitlines()[-1])
+    return parts
+
+
+def limit_cost(films: Path, count: int) -> Cost:
+    """Return what these parts of `count` films take, on all cores."""
+    parts = limit_parts(films)
     cpu = count * sum(parts.values())
     return Cost(cpu / machine.cores(), cpu, 0.0, json.dumps(parts))
 
@@ -182,9 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--archive", action="append", choices=sorted(ARCHIVES), help="may be repeated; all by default")
     parser.add_argument("--rival", action="append", choices=sorted(RIVALS), help="may be repeated; all by default")
+    parser.add_argument("--limit-only", action="store_true", help="no rivals: `cxr score` and the limit alone")
     chosen = parser.parse_args(arguments)
+    rivals = [] if chosen.limit_only else chosen.rival or list(RIVALS)
     for name in chosen.archive or ARCHIVES:
-        compare(name, chosen.films, chosen.repeats, chosen.rival or list(RIVALS))
+        compare(name, chosen.films, chosen.repeats, rivals)
     write_report()
     return 0
 

@@ -25,7 +25,18 @@ _SHOWN: Final = {
         "peak_mib",
         "same_class_share",
     ),
-    "scale": ("films", "turns", "ms_per_film", "ms_per_film_over_first", "peak_mib", "peak_over_first", "slope"),
+    "parts": ("archive", "part", "ms_per_film", "share", "in_limit"),
+    "scale": (
+        "films",
+        "turns",
+        "scoring_s",
+        "ms_per_film",
+        "ms_per_further_film",
+        "slope",
+        "slope_beyond_first",
+        "peak_mib",
+        "peak_over_first",
+    ),
     "flink_scale": (
         "setting",
         "films",
@@ -105,6 +116,16 @@ def _compare(table: pd.DataFrame) -> None:
     _save(figure, "compare")
 
 
+def _parts(table: pd.DataFrame) -> None:
+    wide = table.pivot_table(index="archive", columns="part", values="ms_per_film", sort=False)
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.5 * len(wide)), layout="constrained")
+    wide.plot.barh(ax=axes, stacked=True, width=0.6, colormap="tab20")
+    axes.set_xlabel("ms a film, processor time")
+    axes.set_ylabel("")
+    axes.legend(ncols=3, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25))
+    _save(figure, "parts")
+
+
 def _scale(table: pd.DataFrame) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     left.plot(table["films"], table["ms_per_film"], marker="o")
@@ -160,6 +181,7 @@ def _save(figure: plt.Figure, name: str) -> None:
 
 _PLOTS: Final = {
     "compare": _compare,
+    "parts": _parts,
     "scale": _scale,
     "flink_scale": _flink_scale,
     "plan_scale": _plan_scale,
