@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import cache
 from typing import Final
-
-from pydicom.sr.codedict import codes
 
 from cxrlib.reading.header import Header
 from schemas import View
@@ -86,7 +85,7 @@ def _read(text: str, lateral: set[str]) -> _Projection | None:
 def _from_codes(header: Header) -> _Projection | None:
     for item in header.items("ViewCodeSequence"):
         value = item.text("CodeValue") or ""
-        projection = _CODES.get(_SRT.get(value, value))
+        projection = _coded_views().get(_SRT.get(value, value))
         if projection is not None:
             return projection
         projection = _read((item.text("CodeMeaning") or "").upper(), set())
@@ -113,11 +112,11 @@ _SRT: Final = {
 }
 
 
+@cache
 def _coded_views() -> dict[str, _Projection]:
     """Return DICOM PS3.16 CID 4010 "DX View", each SNOMED CT value with what it means for a chest film."""
+    from pydicom.sr.codedict import codes  # noqa: PLC0415 - takes a third of a second, and few films are coded so
+
     named = {"AnteroPosterior": _Projection.AP, "PosteroAnterior": _Projection.PA, "Frontal": _Projection.FRONTAL}
     views = codes.cid4010
     return {getattr(views, name).value: named.get(name, _Projection.OTHER) for name in views.dir()}
-
-
-_CODES: Final = _coded_views()
