@@ -169,8 +169,10 @@ def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPa
     assert shared(TERMS) is not second
 
 
+# What a shell starts in the background ignores Ctrl-C, and so does all that it starts: not this program.
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from cxrlib.parallel.work import Terms
 from cxrlib.parallel.workers import shared
 from tests.unit.hostile_work import Hostile
