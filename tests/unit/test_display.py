@@ -143,7 +143,8 @@ def test_film_of_one_value_is_constant(share: float) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
-    st.builds(Window, st.floats(500, 3500), st.floats(1500, 6000), st.sampled_from(list(WindowFunction))),
+    # Centred higher, the narrowest would show less than a tenth of these films' range, and not be kept.
+    st.builds(Window, st.floats(500, 3300), st.floats(1500, 6000), st.sampled_from(list(WindowFunction))),
     st.booleans(),
     st.tuples(st.integers(20, 90), st.integers(20, 90)),
 )
