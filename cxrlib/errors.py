@@ -7,6 +7,8 @@ or numbers before they are put into one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from schemas import Reason
@@ -101,6 +103,25 @@ def words_of(error: BaseException) -> str:
 def is_foreign(error: BaseException) -> bool:
     """Whether neither this product nor Python itself defines an error: botocore, aiohttp and others raise their own."""
     return _library_of(error) not in ("cxrlib", "builtins")
+
+
+@contextmanager
+def without_its_words(what: str) -> Iterator[None]:
+    """Raise what a store's own library raises as a RunError that names its type alone.
+
+    A runner logs and stores what a worker raises, and the words of a client of S3 or Azure hold the endpoint.
+
+    Raises
+    ------
+    RunError
+        In place of an error that is neither ours nor of Python itself.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_foreign(error):
+            raise
+        raise RunError(f"{what}: the store answered {type(error).__name__}") from None
 
 
 def _library_of(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cxrlib.bundle import load_bundle
-from cxrlib.errors import BundleError, FilmError, RunError
+from cxrlib.errors import BundleError, FilmError, RunError, without_its_words
 from cxrlib.runs import versions
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Prediction
@@ -48,13 +48,14 @@ class BundleEngine:
         Raises
         ------
         RunError
-            This process has other versions installed.
+            This process has other versions installed, or the bundle's store failed.
         BundleError
             The bundle cannot be loaded, or is another.
         """
         if differ := versions.differences(self.versions):
             raise RunError(f"expected a worker with the versions that the run was planned with; met {differ}")
-        bundle = load_bundle(self.settings.bundle)
+        with without_its_words("the bundle could not be read"):
+            bundle = load_bundle(self.settings.bundle)
         if bundle.digest != self.digest:
             raise BundleError(
                 f"bundle {self.settings.bundle}: expected digest {self.digest} as planned; met {bundle.digest}"

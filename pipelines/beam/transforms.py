@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -11,7 +11,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from cxrlib.errors import FilmError, RunError, is_foreign
+from cxrlib.errors import FilmError, RunError, without_its_words
 from cxrlib.measuring.overlay import draw
 from cxrlib.runs.chunks import OpenChunks, settle
 from cxrlib.runs.plan import Chunk, read_chunks
@@ -21,25 +21,6 @@ from cxrlib.types import ScoredFilm
 from pipelines import progress
 from pipelines.elements import DoneFilm, InferredFilm, Job, ReadFilm, SettledChunk
 from pipelines.reading import ChunkReader, ReadFilms
-
-
-@contextmanager
-def without_its_words(what: str) -> Iterator[None]:
-    """Raise what a store's own library raises as a RunError that names its type alone.
-
-    A runner logs and stores what a worker raises, and the words of a client of S3 or Azure hold the endpoint.
-
-    Raises
-    ------
-    RunError
-        In place of an error that is neither ours nor of Python itself.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not is_foreign(error):
-            raise
-        raise RunError(f"{what}: the store answered {type(error).__name__}") from None
 
 
 @dataclass

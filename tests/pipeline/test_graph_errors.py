@@ -7,8 +7,10 @@ import traceback
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from cxrlib.errors import RunError, StalePlanError
-from pipelines.beam.transforms import without_its_words
+from cxrlib.bundle import Bundle
+from cxrlib.errors import RunError, StalePlanError, without_its_words
+from cxrlib.settings import Settings
+from pipelines import engine
 
 ENDPOINT = "http://10.0.0.1:9000/scores"
 
@@ -28,3 +30,13 @@ def test_our_own_errors_and_pythons_are_left_as_they_are(error: Exception) -> No
     with pytest.raises(type(error)) as met, without_its_words("anything"):
         raise error
     assert met.value is error
+
+
+def test_a_worker_that_cannot_reach_the_bundle_says_so_without_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: str) -> Bundle:
+        raise EndpointConnectionError(endpoint_url=ENDPOINT)
+
+    monkeypatch.setattr(engine, "load_bundle", load)
+    with pytest.raises(RunError, match="bundle could not be read: the store answered Endpoint") as met:
+        engine.BundleEngine(Settings(), "0")()
+    assert ENDPOINT not in "".join(traceback.format_exception(met.value))
