@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-#: For a process that decodes: a block of up to 32 MiB is kept, larger ones are those of rare films.
+#: For a process that decodes: a block of up to 32 MiB is kept, larger ones are those of rare films. It is started by
+#: one that runs networks, so that what is set there is set again here.
 KEPT_FOR_FILMS: Final[Mapping[str, str]] = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "65536",

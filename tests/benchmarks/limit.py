@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.limit FOLDER`` measures each on films in memory and writes one line of JSON. Of several
 codecs the cheapest counts; the network is the engine's own, with its layers fused, in memory that is kept as a run
-keeps it (`cxrlib.parallel.memory`, by the environment). Divided by the cores it is the time
-per film that no program can go below on these parts.
+keeps it (`cxrlib.parallel.memory`, by the environment). Divided by the cores it is the time per film that no program
+can go below on these parts.
 """
 
 from __future__ import annotations

@@ -90,7 +90,8 @@ def cost_of(command: Sequence[str], *, environment: Mapping[str, str] | None = N
 class _Tree(threading.Thread):
     """Watches a process and all that descend from it: what they have resident, and their processor seconds.
 
-    The kernel adds up the latter only of children that were waited for, which a pool of workers may leave to it.
+    The kernel adds up the latter only of children that were waited for, which a pool of workers may leave to it; here
+    the last look at a process counts, so that its last twentieth of a second may be missing.
     """
 
     def __init__(self, root: int) -> None:
