@@ -263,6 +263,10 @@ class Workers:
             self._waiting.extendleft(reversed([task for task in again if not task.alone]))
 
 
+#: What OpenCV, GDCM and torch put into the environment as they are imported: no credentials, and not to be taken for
+#: such between the first chunk, begun before torch is imported, and the next.
+_SET_BY_IMPORTS: Final = frozenset(["LD_LIBRARY_PATH", "GDCM_RESOURCES_PATH", "TORCHINDUCTOR_CACHE_DIR"])
+
 _shared: dict[tuple[Any, ...], Workers] = {}
 _shared_lock = threading.Lock()
 
@@ -273,8 +277,8 @@ def shared(terms: Terms) -> Workers:
     A process started by another environment or fsspec configuration may have other credentials, so these have workers
     of their own; those no longer asked for end when they have nothing to do.
     """
-    surroundings = hash((*sorted(os.environ.items()), repr(fsspec.config.conf)))
-    key = (os.getpid(), terms, surroundings)
+    environment = sorted(item for item in os.environ.items() if item[0] not in _SET_BY_IMPORTS)
+    key = (os.getpid(), terms, hash((*environment, repr(fsspec.config.conf))))
     with _shared_lock:
         if key not in _shared or not _shared[key].at_work:
             _shared[key] = Workers(terms)

@@ -169,6 +169,18 @@ def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPa
     assert shared(TERMS) is not second
 
 
+def test_imports_of_a_run_do_not_make_another_environment() -> None:
+    """The first chunk is begun before Beam and torch are imported: its workers are those of all the others."""
+    program = (
+        "from cxrlib.parallel.work import Terms; from cxrlib.parallel.workers import shared; import pipelines.score\n"
+        "terms = Terms(1, 1, 1024, 60.0); first = shared(terms)\n"
+        "import pipelines.beam.run, cxrlib.models.engine, cxrlib.reading.read\n"
+        "assert shared(terms) is first"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
 # What a shell starts in the background ignores Ctrl-C, and so does all that it starts: not this program.
 PARENT = """
 import os, signal, sys, time
