@@ -89,7 +89,7 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     pixels, lattice = raw.pixels, raw.lattice
     if planned and _is_to_be_halved(raw, grid):
         small, lattice = halve(pixels)
-        table, windowing = grey_table(pixels[::_COUNTED_ROWS], raw.display, percentiles, lattice)
+        table, windowing = grey_table(pixels[::_COUNTED_ROWS], raw.display, percentiles, lattice, small)
         return Grey(_averaged(small, table, lattice, grid), windowing)
     table, windowing = grey_table(pixels, raw.display, percentiles, lattice)
     return Grey(_averaged(pixels, table, lattice, grid), windowing)
@@ -111,17 +111,25 @@ def _averaged(
 
 
 def grey_table(
-    pixels: NDArray[np.integer], display: Display, percentiles: tuple[float, float], lattice: Lattice | None = None
+    pixels: NDArray[np.integer],
+    display: Display,
+    percentiles: tuple[float, float],
+    lattice: Lattice | None = None,
+    shown: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.uint16], Windowing]:
     """Return the grey, 0 to 65535, of each stored value (by its bits read as unsigned), and how it was made.
 
-    `lattice` is that of the pixels to be shown where they are a reduced film, which `pixels` are, or a share of the
-    whole film's. Parameters and errors are else those of `to_grey`.
+    `lattice` is that of the pixels to be shown where they are a reduced film. `pixels` are these, or a share of the
+    whole film's; then those to be shown are given too, as `shown`. Parameters and errors are else those of `to_grey`.
+    Beyond the largest value of either, which films of 12 bits have far below the end of the table, it is 0.
     """
     whole = lattice is None
     unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
-    stored = np.arange(256**unsigned.itemsize).astype(unsigned).view(pixels.dtype)
-    counts = _count(_indices(pixels), len(stored))
+    table = np.zeros(256**unsigned.itemsize, np.uint16)
+    counts = _count(_indices(pixels), len(table))
+    levels = 1 + max(int(np.flatnonzero(counts)[-1]), 0 if shown is None else int(_indices(shown).max()))
+    counts = counts[:levels]
+    stored = np.arange(levels).astype(unsigned).view(pixels.dtype)
     padding = _padding_mask(stored, display.padding)
     if counts[~padding].sum() > 0:
         counts[padding] = 0
@@ -137,7 +145,8 @@ def grey_table(
     if display.inverse:
         grey = 1.0 - grey
     grey[padding] = 0.0
-    return np.rint(grey * _STEPS).astype(np.uint16), windowing
+    table[:levels] = np.rint(grey * _STEPS)
+    return table, windowing
 
 
 def apply_window(values: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
@@ -205,10 +214,9 @@ def _central_span(values: NDArray[np.float64], counts: NDArray[np.int64]) -> flo
 
 
 def _percentile(values: NDArray[np.float64], counts: NDArray[np.int64], percent: float) -> float:
-    """Return the least value with `percent` of the pixels at or below it (the inverse of the distribution)."""
-    if percent > 0:  # values that no pixel has are most of them, and can be no answer to any other share than 0
-        met = np.flatnonzero(counts)
-        values, counts = values[met], counts[met]
+    """Return the least value that a pixel has with `percent` of them at or below it (the inverse distribution)."""
+    met = np.flatnonzero(counts)
+    values, counts = values[met], counts[met]
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(counts[order])
     at = int(np.searchsorted(reached, percent / 100.0 * reached[-1], side="left"))

@@ -106,6 +106,15 @@ def test_percentile_window_is_taken_where_the_header_gives_none() -> None:
     assert (grey == 1).mean() == pytest.approx(0.005, abs=0.001)
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_range_from_the_least_to_the_greatest_value_is_that_of_the_pixels(dtype: type) -> None:
+    """Not of all that the type can hold."""
+    pixels = (RAMP // 4 + 1000).astype(dtype)
+    grey = to_grey(raw(pixels, Display()), *pixels.shape, (0.0, 100.0)).pixels
+    assert grey.ravel()[0] == 0 and grey.ravel()[-1] == 1
+    assert np.median(grey) == pytest.approx(0.5, abs=0.001)
+
+
 @pytest.mark.parametrize("inverse", [False, True])
 def test_padding_is_black_and_does_not_move_the_percentiles(inverse: bool) -> None:
     padded = np.pad(RAMP, ((0, 0), (0, 64)), constant_values=60000)
@@ -196,6 +205,15 @@ def test_film_halved_first_is_shown_alike(size: tuple[int, int], display: Displa
     assert np.abs(fast - plain).max() < 0.008
     assert np.abs(fast - plain).mean() < 0.0015
     assert abs((fast - plain).mean()) < 0.0005
+
+
+def test_values_brighter_than_on_any_row_that_is_counted_are_shown() -> None:
+    pixels = film(700, 560) // 4
+    pixels[2::4] *= 4
+    pixels[3::4] *= 4
+    fast, plain = planned(pixels, Display(window=Window(2048, 4096)), (350, 280))
+    assert pixels[::4].max() < 1100 < pixels.max() and fast.max() > 0.5
+    assert np.abs(fast - plain).max() < 0.008
 
 
 def test_signed_film_is_halved_like_the_unsigned_one() -> None:
