@@ -1,8 +1,9 @@
 """Planned against full decoding: how far masks, percent infected and class move, film by film.
 
 ``python -m tests.benchmarks.decode_plan [GROUP ...]`` reads every film in both ways, runs the default bundle on both
-images and puts one line per group of films into ``results/decode_plan.csv``. With ``--films FILE`` it writes one line
-per film. Real films are read from ``../shared/data`` where that is there. All of it takes an hour on two cores.
+images and puts one line per group of films into ``results/decode_plan.csv``, and one of the large phantoms and every
+real film together. With ``--films FILE`` it writes one line per film, and with ``--with FILE`` sums up what an earlier
+run wrote so. Real films are read from ``../shared/data`` where that is there. All of it takes half an hour on one core.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ PLANNED: Final = Settings()
 FULL: Final = Settings(read=ReadSettings(decode=Decode.FULL))
 _REF: Final = ImageRef("memory://film", "size:0")
 
-#: What must hold over the phantoms and over the real films: Dice of a mask, and the share of films that
+#: What must hold over the large phantoms and every real film: Dice of a mask, and the share of films that
 #: reach it; points of percent infected, on that share and on all; share of films that keep their class.
 DICE, DICE_SHARE = 0.995, 0.99
 POINTS, POINTS_SHARE, MOST_POINTS = 0.2, 0.95, 1.0
@@ -169,29 +170,38 @@ def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 
 
 def summary(films: pd.DataFrame) -> pd.DataFrame:
-    """Return one line per group of `films` (`Compared` as columns)."""
-    lines = []
-    for group, part in films.groupby("group", sort=False):
-        scored = part[part.outcome == "scored"]
-        lines.append(
-            {
-                "films": group,
-                "n": len(part),
-                "scored": len(scored),
-                "rejected_alike": int((~part.outcome.isin(["scored", "differs"])).sum()),
-                "rejected_otherwise": int((part.outcome == "differs").sum()),
-                "images_equal": int((part.grey == 0).sum()),
-                "grey_difference_most": round(float(part.grey.max()), 5),
-                "lung_dice_least": round(float(scored.lung_dice.min()), 4),
-                "lung_dice_share": round(float((scored.lung_dice >= DICE).mean()), 4),
-                "infection_dice_least": round(float(scored.infection_dice.min()), 4),
-                "infection_dice_share": round(float((scored.infection_dice >= DICE).mean()), 4),
-                "points_p95": round(float(scored.points.quantile(0.95)), 3),
-                "points_most": round(float(scored.points.max()), 3),
-                "class_same_share": round(float(scored.same_class.astype(float).mean()), 4),
-            }
-        )
+    """Return one line per group of `films` (`Compared` as columns), and one of all `BOUND` where they are there."""
+    lines = [_line(str(group), part) for group, part in films.groupby("group", sort=False)]
+    bound = films[films.group.isin(decode_films.BOUND)]
+    if bound.group.nunique() == len(decode_films.BOUND):
+        lines.append(_line("large phantoms and every real film", bound))
     return pd.DataFrame(lines)
+
+
+def _line(name: str, films: pd.DataFrame) -> dict[str, object]:
+    scored = films[films.outcome == "scored"]
+    lung, infection = (float((dice >= DICE).mean()) for dice in (scored.lung_dice, scored.infection_dice))
+    near = float((scored.points <= POINTS).mean())
+    same_class = float(scored.same_class.astype(float).mean())
+    holds = min(lung, infection) >= DICE_SHARE and near >= POINTS_SHARE and same_class >= CLASS_SHARE
+    return {
+        "films": name,
+        "n": len(films),
+        "scored": len(scored),
+        "rejected_alike": int((~films.outcome.isin(["scored", "differs"])).sum()),
+        "rejected_otherwise": int((films.outcome == "differs").sum()),
+        "images_equal": int((films.grey == 0).sum()),
+        "grey_difference_most": round(float(films.grey.max()), 5),
+        "lung_dice_least": round(float(scored.lung_dice.min()), 4),
+        "lung_dice_share": round(lung, 4),
+        "infection_dice_least": round(float(scored.infection_dice.min()), 4),
+        "infection_dice_share": round(infection, 4),
+        "points_p95": round(float(scored.points.quantile(0.95)), 3),
+        "points_share": round(near, 4),
+        "points_most": round(float(scored.points.max()), 3),
+        "class_same_share": round(same_class, 4),
+        "within_bounds": holds and float(scored.points.max()) <= MOST_POINTS,
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -200,13 +210,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all where none is named")
     parser.add_argument("--count", type=int, help="films of a group, where it has no number of its own")
     parser.add_argument("--films", type=Path, help="also write one line per film here")
+    parser.add_argument("--with", dest="earlier", type=Path, nargs="+", default=[], help="films that --films wrote")
     chosen = parser.parse_args(arguments)
     unknown = sorted(set(chosen.groups) - set(GROUPS))
     if unknown:
         parser.error(f"expected groups of {', '.join(GROUPS)}: met {', '.join(unknown)}")
-    groups = [GROUPS[name] for name in chosen.groups or GROUPS]
+    groups = [GROUPS[name] for name in chosen.groups or ([] if chosen.earlier else GROUPS)]
     cases = chain.from_iterable(group.cases(chosen.count or group.count) for group in groups)
-    films = pd.DataFrame(asdict(found) for found in Comparison().compare(cases))
+    compared = pd.DataFrame(asdict(found) for found in (Comparison().compare(cases) if groups else ()))
+    films = pd.concat([*map(pd.read_csv, chosen.earlier), compared])
     if films.empty:
         parser.error("no film was found; the real ones are read from ../shared/data")
     if chosen.films:

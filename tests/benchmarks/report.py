@@ -72,8 +72,10 @@ _SHOWN: Final = {
         "infection_dice_least",
         "infection_dice_share",
         "points_p95",
+        "points_share",
         "points_most",
         "class_same_share",
+        "within_bounds",
     ),
 }
 
@@ -179,6 +181,14 @@ def _save(figure: plt.Figure, name: str) -> None:
     plt.close(figure)
 
 
+def _decode_plan(table: pd.DataFrame) -> None:
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.4 * len(table)), layout="constrained")
+    table.set_index("films")[["points_p95", "points_most"]].iloc[::-1].plot.barh(ax=axes, width=0.8)
+    axes.set_xlabel("points of percent infected that the plan moves a film by: 95 % of films, and the most")
+    axes.set_ylabel("")
+    _save(figure, "decode_plan")
+
+
 _PLOTS: Final = {
     "compare": _compare,
     "parts": _parts,
@@ -187,4 +197,5 @@ _PLOTS: Final = {
     "plan_scale": _plan_scale,
     "masks_speed": _masks_speed,
     "decode_speed": _decode_speed,
+    "decode_plan": _decode_plan,
 }
