@@ -184,7 +184,7 @@ def _save(figure: plt.Figure, name: str) -> None:
 def _decode_plan(table: pd.DataFrame) -> None:
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.4 * len(table)), layout="constrained")
     table.set_index("films")[["points_p95", "points_most"]].iloc[::-1].plot.barh(ax=axes, width=0.8)
-    axes.set_xlabel("points of percent infected that the plan moves a film by: 95 % of films, and the most")
+    axes.set_xlabel("points of percent infected by which films move")
     axes.set_ylabel("")
     _save(figure, "decode_plan")
 
