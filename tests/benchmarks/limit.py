@@ -69,8 +69,12 @@ def _opencv(flags: int) -> Decode:
     return decode
 
 
+def _run_lengths(frame: bytes) -> Pixels:
+    return np.frombuffer(imagecodecs.dicomrle_decode(frame, dtype="uint16"), np.uint16)
+
+
 _CODECS: Final[dict[str, tuple[Decode, ...]]] = {
-    "1.2.840.10008.1.2.5": (lambda frame: imagecodecs.dicomrle_decode(frame, dtype="uint16"),),
+    "1.2.840.10008.1.2.5": (_run_lengths,),
     "1.2.840.10008.1.2.4.50": (imagecodecs.jpeg8_decode, _opencv(cv2.IMREAD_REDUCED_GRAYSCALE_4)),
     "1.2.840.10008.1.2.4.70": (imagecodecs.ljpeg_decode, imagecodecs.jpegsof3_decode, imagecodecs.jpeg8_decode),
     "1.2.840.10008.1.2.4.80": (imagecodecs.jpegls_decode,),
@@ -115,6 +119,7 @@ def film_cost(data: bytes) -> dict[str, float]:
         else:
             dtype = np.uint8 if film.BitsAllocated == 8 else np.uint16
             codec, pixels = 0.0, np.frombuffer(film.PixelData, dtype)[: film.Rows * film.Columns]
+        if pixels.ndim == 1:
             pixels = pixels.reshape(film.Rows, film.Columns)
     area = pixels.astype(np.uint16, copy=False)
     return {

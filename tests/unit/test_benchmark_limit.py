@@ -1,0 +1,22 @@
+"""The least cost of a film, which benchmarks hold the product against, can be measured for each kind of film."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.archives import ARCHIVES, make_archive
+from tests.benchmarks.limit import film_cost
+from tests.benchmarks.rivals import user_code
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_every_film_of_an_archive_has_its_cost(name: str, tmp_path: Path) -> None:
+    styles = ARCHIVES[name]
+    archive = make_archive(tmp_path, styles, len(styles), side=512)
+    costs = [film_cost(Path(path).read_bytes()) for path in user_code.films_in(str(archive))]
+    assert len(costs) == len(styles)
+    assert all(cost["resize"] > 0 and cost["digest"] > 0 for cost in costs)
+    # Films that are stored as they are have nothing to decode, all others have.
+    assert sum(cost["codec"] > 0 for cost in costs) == len(styles) - styles.count(ARCHIVES["native"][0])
