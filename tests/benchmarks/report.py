@@ -109,9 +109,11 @@ def _measured_on(table: pd.DataFrame) -> str:
 
 
 def _compare(table: pd.DataFrame) -> None:
-    wide = table.pivot_table(index="archive", columns="program", values="films_per_s", sort=False)
+    largest = table.sort_values("films").drop_duplicates(["archive", "program"], keep="last")
+    wide = largest.pivot_table(index="archive", columns="program", values="films_per_s")
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     wide.plot.bar(ax=axes, rot=0, width=0.8)
+    axes.legend(ncols=len(wide.columns), fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
     axes.set_ylabel("films a second, start-up included")
     axes.set_xlabel("")
     axes.set_yscale("log")
