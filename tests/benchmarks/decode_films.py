@@ -39,10 +39,17 @@ _GRAIN: Final = 0.008
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One object to read in both ways."""
+    """One object to read in both ways.
+
+    Attributes
+    ----------
+    brighter : float
+        Added to the grey values, in [0, 1], of what the plan reads.
+    """
 
     group: str
     data: bytes
+    brighter: float = 0.0
 
 
 def phantoms_in_jpeg_2000(count: int) -> Iterator[Case]:
@@ -112,6 +119,13 @@ def real_films_enlarged(count: int) -> Iterator[Case]:
         grain = np.random.default_rng(number).normal(0.0, _GRAIN, large.shape)
         film = np.clip(large + grain, 0.0, 1.0).astype(np.float32)
         yield Case("real films enlarged to 2048 x 2048, JPEG 2000 lossless", _wrapped(film))
+
+
+def real_films_brighter(count: int) -> Iterator[Case]:
+    """Yield `count` real films, spread over the data sets, of which nothing is reduced: what moves is the networks'."""
+    paths = real_pictures()
+    for at in np.linspace(0, len(paths) - 1, count).astype(int):
+        yield Case("no plan: real films, and the same 0.0001 brighter", _wrapped(_picture(paths[at])), 0.0001)
 
 
 def _images(folder: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -84,6 +84,7 @@ GROUPS: Final = {
     "dicom": Group(lambda _count: decode_films.real_dicom_films(), 0),
     "enlarged": Group(decode_films.real_films_enlarged, 200),
     "small": Group(lambda _count: decode_films.real_films_in_jpeg_2000(), 0),
+    "brighter": Group(decode_films.real_films_brighter, 200),
 }
 
 
@@ -99,7 +100,7 @@ class Comparison:
         """Yield what became of each film."""
         source = iter(cases)
         while part := list(islice(source, self._engine.batch)):
-            pairs = [(self._read(case, FULL), self._read(case, PLANNED)) for case in part]
+            pairs = [(self._read(case, FULL), _brighter(self._read(case, PLANNED), case.brighter)) for case in part]
             scored = [self._score([pair[way] for pair in pairs]) for way in (0, 1)]
             for case, (full, planned), one, other in zip(part, pairs, *scored, strict=True):
                 yield _compared(case.group, full, planned, one, other)
@@ -117,6 +118,12 @@ class Comparison:
 
     def _assess(self, image: CxrImage, prediction: Prediction | FilmError) -> ScoredFilm | FilmError:
         return prediction if isinstance(prediction, FilmError) else assess(_REF, image, prediction, self._recipe)
+
+
+def _brighter(image: CxrImage | FilmError, by: float) -> CxrImage | FilmError:
+    if isinstance(image, FilmError) or by == 0:
+        return image
+    return replace(image, pixels=np.clip(image.pixels + np.float32(by), 0, 1))
 
 
 def _compared(
