@@ -89,12 +89,12 @@ GROUPS: Final = {
 
 
 class Comparison:
-    """The default bundle, on images of both ways."""
+    """The default bundle, on images of both ways, in the precision that it takes on this machine or in another."""
 
-    def __init__(self) -> None:
+    def __init__(self, precision: str = "auto") -> None:
         bundle = load_bundle("default")
         self._recipe = Recipe.of(bundle.card)
-        self._engine = Engine(bundle)
+        self._engine = Engine(bundle, precision=precision)
 
     def compare(self, cases: Iterable[Case]) -> Iterator[Compared]:
         """Yield what became of each film."""
@@ -217,6 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all where none is named")
     parser.add_argument("--count", type=int, help="films of a group, where it has no number of its own")
     parser.add_argument("--films", type=Path, help="also write one line per film here")
+    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"], help="named in the lines")
     parser.add_argument("--with", dest="earlier", type=Path, nargs="+", default=[], help="films that --films wrote")
     chosen = parser.parse_args(arguments)
     unknown = sorted(set(chosen.groups) - set(GROUPS))
@@ -224,7 +225,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"expected groups of {', '.join(GROUPS)}: met {', '.join(unknown)}")
     groups = [GROUPS[name] for name in chosen.groups or ([] if chosen.earlier else GROUPS)]
     cases = chain.from_iterable(group.cases(chosen.count or group.count) for group in groups)
-    compared = pd.DataFrame(asdict(found) for found in (Comparison().compare(cases) if groups else ()))
+    compared = pd.DataFrame(asdict(found) for found in (Comparison(chosen.precision).compare(cases) if groups else ()))
+    if chosen.precision != "auto" and groups:
+        compared["group"] += f", {chosen.precision}"
     films = pd.concat([*map(pd.read_csv, chosen.earlier), compared])
     if films.empty:
         parser.error("no film was found; the real ones are read from ../shared/data")
