@@ -190,13 +190,14 @@ def _line(name: str, films: pd.DataFrame) -> dict[str, object]:
     lung, infection = (float((dice >= DICE).mean()) for dice in (scored.lung_dice, scored.infection_dice))
     near = float((scored.points <= POINTS).mean())
     same_class = float(scored.same_class.astype(float).mean())
-    holds = min(lung, infection) >= DICE_SHARE and near >= POINTS_SHARE and same_class >= CLASS_SHARE
+    otherwise = int((films.outcome == "differs").sum())
+    holds = min(lung, infection) >= DICE_SHARE and near >= POINTS_SHARE and same_class >= CLASS_SHARE and not otherwise
     return {
         "films": name,
         "n": len(films),
         "scored": len(scored),
         "rejected_alike": int((~films.outcome.isin(["scored", "differs"])).sum()),
-        "rejected_otherwise": int((films.outcome == "differs").sum()),
+        "rejected_otherwise": otherwise,
         "images_equal": int((films.grey == 0).sum()),
         "grey_difference_most": round(float(films.grey.max()), 5),
         "lung_dice_least": round(float(scored.lung_dice.min()), 4),

@@ -3,8 +3,8 @@
 ``python -m tests.benchmarks.parts --archive native`` runs the whole command on an archive, and measures each of its
 parts alone and in one thread: the steps of reading under Python's own profiler, by the function that does them (those
 of many calls look dearer there than they are), the others by the processor's clock. What the whole takes beyond all of
-them is the last line: Beam, the rows and their Parquet, and that steps take longer beside others, which want the same
-caches. A line per part goes to ``results/parts.csv``.
+them is a line of its own: Beam, the rows and their Parquet, and that steps take longer beside others, which want the
+same caches. A line per part goes to ``results/parts.csv``.
 """
 
 from __future__ import annotations
