@@ -24,12 +24,6 @@ DATA: Final = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 #: Seeds that no training or test of a bundle used.
 FIRST_SEED: Final = 910_000
 
-#: The groups of films that bounds are set for, together (`tests.benchmarks.decode_plan`).
-LARGE_PHANTOMS: Final = "phantoms of 3000 x 2500, JPEG 2000 lossless"
-REAL_DICOM: Final = "real DICOM files"
-REAL_FILMS: Final = "real films of up to 512 x 512, JPEG 2000 lossless"
-BOUND: Final = (LARGE_PHANTOMS, REAL_DICOM, REAL_FILMS)
-
 #: Sizes of detectors and plate readers, in pixels.
 SIZES: Final = ((3000, 2500), (2500, 2048), (2140, 1760), (2991, 2430), (2022, 2022), (1280, 1060))
 
@@ -57,7 +51,7 @@ def phantoms_in_jpeg_2000(count: int) -> Iterator[Case]:
     for number in range(count):
         style = DicomStyle(TransferSyntax.JPEG_2000_LOSSLESS, voi=Voi.NONE if number % 2 else Voi.LINEAR)
         film = make_phantom(FIRST_SEED + number, rows=3000, columns=2500)
-        yield Case(LARGE_PHANTOMS, encode_dicom(film, style))
+        yield Case("phantoms of 3000 x 2500, JPEG 2000 lossless", encode_dicom(film, style))
 
 
 STYLES: Final = (
@@ -96,7 +90,7 @@ def phantoms_of_a_test() -> Iterator[Case]:
 def real_dicom_films() -> Iterator[Case]:
     """Yield the real DICOM files as they are; those that are no chest films are refused in both ways alike."""
     for path in sorted((DATA / "dicom" / "files").glob("*")):
-        yield Case(REAL_DICOM, path.read_bytes())
+        yield Case("real DICOM files", path.read_bytes())
 
 
 def real_pictures() -> list[Path]:
@@ -108,7 +102,7 @@ def real_pictures() -> list[Path]:
 def real_films_in_jpeg_2000() -> Iterator[Case]:
     """Yield every real film at its own size, up to 512 pixels, as lossless JPEG 2000."""
     for path in real_pictures():
-        yield Case(REAL_FILMS, _wrapped(_picture(path)))
+        yield Case("real films of up to 512 x 512, JPEG 2000 lossless", _wrapped(_picture(path)))
 
 
 def real_films_enlarged(count: int) -> Iterator[Case]:

@@ -1,9 +1,8 @@
 """Planned against full decoding: how far masks, percent infected and class move, film by film.
 
 ``python -m tests.benchmarks.decode_plan [GROUP ...]`` reads every film in both ways, runs the default bundle on both
-images and puts one line per group of films into ``results/decode_plan.csv``, and one of the large phantoms and every
-real film together. With ``--films FILE`` it writes one line per film, and with ``--with FILE`` sums up what an earlier
-run wrote so. Real films are read from ``../shared/data`` where that is there. All of it takes half an hour on one core.
+images and puts one line per group of films into ``results/decode_plan.csv``. With ``--films FILE`` it writes one line
+per film. Real films are read from ``../shared/data`` where that is there. All of it takes half an hour on one core.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ PLANNED: Final = Settings()
 FULL: Final = Settings(read=ReadSettings(decode=Decode.FULL))
 _REF: Final = ImageRef("memory://film", "size:0")
 
-#: What must hold over the large phantoms and every real film: Dice of a mask, and the share of films that
+#: What must hold over the phantoms and over the real films: Dice of a mask, and the share of films that
 #: reach it; points of percent infected, on that share and on all; share of films that keep their class.
 DICE, DICE_SHARE = 0.995, 0.99
 POINTS, POINTS_SHARE, MOST_POINTS = 0.2, 0.95, 1.0
@@ -177,12 +176,8 @@ def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 
 
 def summary(films: pd.DataFrame) -> pd.DataFrame:
-    """Return one line per group of `films` (`Compared` as columns), and one of all `BOUND` where they are there."""
-    lines = [_line(str(group), part) for group, part in films.groupby("group", sort=False)]
-    bound = films[films.group.isin(decode_films.BOUND)]
-    if bound.group.nunique() == len(decode_films.BOUND):
-        lines.append(_line("large phantoms and every real film", bound))
-    return pd.DataFrame(lines)
+    """Return one line per group of `films` (`Compared` as columns)."""
+    return pd.DataFrame(_line(str(group), part) for group, part in films.groupby("group", sort=False))
 
 
 def _line(name: str, films: pd.DataFrame) -> dict[str, object]:
@@ -219,19 +214,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, help="films of a group, where it has no number of its own")
     parser.add_argument("--films", type=Path, help="also write one line per film here")
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"], help="named in the lines")
-    parser.add_argument("--with", dest="earlier", type=Path, nargs="+", default=[], help="films that --films wrote")
     chosen = parser.parse_args(arguments)
     unknown = sorted(set(chosen.groups) - set(GROUPS))
     if unknown:
         parser.error(f"expected groups of {', '.join(GROUPS)}: met {', '.join(unknown)}")
-    groups = [GROUPS[name] for name in chosen.groups or ([] if chosen.earlier else GROUPS)]
+    groups = [GROUPS[name] for name in chosen.groups or GROUPS]
     cases = chain.from_iterable(group.cases(chosen.count or group.count) for group in groups)
-    compared = pd.DataFrame(asdict(found) for found in (Comparison(chosen.precision).compare(cases) if groups else ()))
-    if chosen.precision != "auto" and groups:
-        compared["group"] += f", {chosen.precision}"
-    films = pd.concat([*map(pd.read_csv, chosen.earlier), compared])
+    films = pd.DataFrame(asdict(found) for found in Comparison(chosen.precision).compare(cases))
     if films.empty:
         parser.error("no film was found; the real ones are read from ../shared/data")
+    if chosen.precision != "auto":
+        films["group"] += f", {chosen.precision}"
     if chosen.films:
         films.to_csv(chosen.films, index=False)
     for line in summary(films).to_dict("records"):
