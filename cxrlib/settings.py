@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cxrlib.errors import UsageError
 
 #: Raised whenever the code changes what a row says for the same bytes, bundle and settings.
-RESULTS_VERSION: Final = 3
+RESULTS_VERSION: Final = 4
 
 
 #: Films handed to the networks at a time, where nobody knows how many cores there are.
@@ -53,7 +53,8 @@ class ReadSettings(_Group):
         description="Names of the chest in Body Part Examined; a film that names none is read.",
     )
     window_percentiles: tuple[float, float] = Field(
-        default=(0.5, 99.5), description="Grey range where the header gives no window, in percent of the pixels."
+        default=(0.5, 99.5),
+        description="Grey range where the header gives no window, in percent of the areas averaged.",
     )
     fix_polarity: bool = Field(
         default=True, description="Invert a film that is plainly a negative in spite of its tag."

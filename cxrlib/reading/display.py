@@ -1,19 +1,24 @@
-"""From stored values to grey: the DICOM grayscale pipeline as one lookup table.
+"""From stored values to grey: the DICOM grayscale pipeline, on a film averaged over areas to what the networks read.
 
 Modality LUT or rescale, then VOI LUT or window, then inversion (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2, C.11.6). All
-of it maps one stored value to one grey, and stored values have 16 bits at most, so the whole pipeline is worked out
-once for each possible value in float64, kept in 65,536 steps, and applied by a table. The film is then averaged over
-areas in those steps. That is window first and resize second, as it should be, without a floating-point copy of the
-film: the result differs from the same done in float64 by less than `TOLERANCE`.
+of it maps one stored value to one grey, and stored values have 16 bits at most, so what the header says is worked out
+once for each possible value in float64, kept in 65,536 steps, and applied by a table. The film is then averaged in
+those steps. That is window first and resize second, as it should be, without a floating-point copy of the film: the
+result differs from the same done in float64 by less than `TOLERANCE`.
 
-A film at a reduced resolution, by its codec or by `halving`, is looked up as it is and then averaged by its lattice.
-Its noise is smoothed already, so that the extremes of its grey are milder: where the whole film is at hand, the values
-are counted on every fourth row of it.
+Where the header says nothing that shows the film, the grey range is taken from the film: between two percentiles of
+its cells, which are its means over the areas of the grid. Not of its pixels, the extremes of which are noise that a
+reduced film has lost: cells come out alike from a film that was decoded whole and from one that was not. (With the
+range taken from pixels, percent infected of 200 phantoms moved with the reduction by up to 0.44 points; from cells, by
+up to 0.24.)
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import cv2
@@ -28,22 +33,23 @@ from cxrlib.reading.resample import resize
 from cxrlib.types import Display, LookupTable, RawImage, Window, WindowFunction
 from schemas import Reason, Windowing
 
+Floats = NDArray[np.float64]
+_ToGrey = Callable[[Floats], Floats]
+
 #: Largest difference in [0, 1] from the pipeline in float64: half a step of the table, half a step of the average.
 TOLERANCE: Final = 2 / 65535
 
 _STEPS: Final = 65535
 
-#: A window is kept only if the central 90 % of the film spans this much of the grey scale after it.
+#: A window is kept only if the central 90 % of the film's cells span this much of the grey scale after it.
 LEAST_SPAN: Final = 0.1
 
 #: A film is constant where one value has more than this share of the pixels that are not padding.
 CONSTANT_SHARE: Final = 0.995
 
-#: Of the whole film, each such row is counted where it is halved.
-_COUNTED_ROWS: Final = 4
-
-#: A reduced film whose central 90 % spans less than this share of its range may be constant as a whole.
-_NARROW: Final = 0.02
+#: Of the range of a constant film, the central 90 % of its cells span this at most: the other 0.5 % of its pixels can
+#: move the mean of 5 % of the cells by no more.
+_CONSTANT_SPAN: Final = 0.1
 
 #: A reduced film's span after a window may be wrong by this factor at most: it is nearly always within a hundredth.
 _SPAN_FACTOR: Final = 1.5
@@ -74,7 +80,7 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     rows, columns : int
         Size of the result in the layout in which the film is stored, that is before it is turned.
     percentiles : tuple of float
-        Grey range, in percent of the pixels that are not padding, where no window of the header will do.
+        Grey range, in percent of the cells that are not padding, where no window of the header will do.
     planned : bool
         Halve the film first where it keeps enough for the result.
 
@@ -83,73 +89,20 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     FilmError
         CONSTANT where the film has, to all intents, one value.
     WholeFilmNeededError
-        Where `raw` is reduced and near to a bound at which the whole film might be judged otherwise.
+        Where what is left of a film is near to a bound at which the whole might be judged otherwise.
     """
-    grid = Grid(rows, columns)
-    pixels, lattice = raw.pixels, raw.lattice
-    if planned and _is_to_be_halved(raw, grid):
-        small, lattice = halve(pixels)
-        table, windowing = grey_table(pixels[::_COUNTED_ROWS], raw.display, percentiles, lattice, small)
-        return Grey(_averaged(small, table, lattice, grid), windowing)
-    table, windowing = grey_table(pixels, raw.display, percentiles, lattice)
-    return Grey(_averaged(pixels, table, lattice, grid), windowing)
+    film = _Film.of(raw, Grid(rows, columns), planned=planned)
+    for to_grey_of, windowing in _of_header(raw.display):
+        grey = film.looked_up(to_grey_of)
+        span = _central_span(np.sort(film.unpadded(grey)))
+        if film.lattice is not None and LEAST_SPAN / _SPAN_FACTOR <= span <= LEAST_SPAN * _SPAN_FACTOR:
+            raise WholeFilmNeededError
+        if span >= LEAST_SPAN:
+            return Grey(grey, windowing)
+    return Grey(_between_percentiles(film, percentiles), Windowing.PERCENTILE)
 
 
-def _is_to_be_halved(raw: RawImage, grid: Grid) -> bool:
-    """Return whether the whole film is there, with pixels to spare, and a mean of stored values is one: no padding."""
-    whole = raw.lattice is None and can_be_halved(raw.pixels)
-    return whole and raw.display.padding is None and grid.spare_level(*raw.pixels.shape) > 0
-
-
-def _averaged(
-    pixels: NDArray[np.integer], table: NDArray[np.uint16], lattice: Lattice | None, grid: Grid
-) -> NDArray[np.float32]:
-    shown = np.asarray(cv2.LUT(_indices(pixels), table), dtype=np.uint16)
-    steps = resize(shown, grid.rows, grid.columns) if lattice is None else np.rint(lattice.average(shown, grid))
-    averaged: NDArray[np.float32] = steps.astype(np.float32) / np.float32(_STEPS)
-    return averaged
-
-
-def grey_table(
-    pixels: NDArray[np.integer],
-    display: Display,
-    percentiles: tuple[float, float],
-    lattice: Lattice | None = None,
-    shown: NDArray[np.integer] | None = None,
-) -> tuple[NDArray[np.uint16], Windowing]:
-    """Return the grey, 0 to 65535, of each stored value (by its bits read as unsigned), and how it was made.
-
-    `lattice` is that of the pixels to be shown where they are a reduced film. `pixels` are these, or a share of the
-    whole film's; then those to be shown are given too, as `shown`. Parameters and errors are else those of `to_grey`.
-    Beyond the largest value of either, which films of 12 bits have far below the end of the table, it is 0.
-    """
-    whole = lattice is None
-    unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
-    table = np.zeros(256**unsigned.itemsize, np.uint16)
-    counts = _count(_indices(pixels), len(table))
-    levels = 1 + max(int(np.flatnonzero(counts)[-1]), 0 if shown is None else int(_indices(shown).max()))
-    counts = counts[:levels]
-    stored = np.arange(levels).astype(unsigned).view(pixels.dtype)
-    padding = _padding_mask(stored, display.padding)
-    if counts[~padding].sum() > 0:
-        counts[padding] = 0
-    else:  # a padding value that would leave nothing of the film is no padding value
-        padding[:] = False
-    if whole:
-        _refuse_constant(counts)
-    else:
-        _doubt_narrow(stored.astype(np.float64), counts)
-    excess = 0.0 if lattice is None else lattice.excess
-    values = _modality(stored.astype(np.float64) - excess, display)
-    grey, windowing = _voi(values, counts, display, percentiles, whole)
-    if display.inverse:
-        grey = 1.0 - grey
-    grey[padding] = 0.0
-    table[:levels] = np.rint(grey * _STEPS)
-    return table, windowing
-
-
-def apply_window(values: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
+def apply_window(values: Floats, window: Window) -> Floats:
     """Return `values` windowed to [0, 1] (DICOM PS3.3 C.11.2.1.2 linear, C.11.2.1.3.1 sigmoid, C.11.2.1.3.2 exact)."""
     center, width = window.center, window.width
     match window.function:
@@ -161,66 +114,158 @@ def apply_window(values: NDArray[np.float64], window: Window) -> NDArray[np.floa
         case WindowFunction.SIGMOID:
             # Beyond 700 the exponential overflows; the grey is 0 or 1 long before.
             grey = 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
-    clipped: NDArray[np.float64] = np.clip(grey, 0.0, 1.0)
+    clipped: Floats = np.clip(grey, 0.0, 1.0)
     return clipped
 
 
-def apply_lut(values: NDArray[np.float64], lut: LookupTable) -> NDArray[np.float64]:
+def apply_lut(values: Floats, lut: LookupTable) -> Floats:
     """Return the entry for each of `values`, held at both ends (DICOM PS3.3 C.11.1.1.1)."""
     index = np.clip(np.rint(values) - lut.first, 0, len(lut.values) - 1).astype(np.int64)
-    entries: NDArray[np.float64] = lut.values[index]
+    entries: Floats = lut.values[index]
     return entries
 
 
-def _modality(stored: NDArray[np.float64], display: Display) -> NDArray[np.float64]:
-    if display.modality_lut is not None:
-        return apply_lut(stored, display.modality_lut)
-    return stored * display.slope + display.intercept
-
-
-def _voi(
-    values: NDArray[np.float64],
-    counts: NDArray[np.int64],
-    display: Display,
-    percentiles: tuple[float, float],
-    whole: bool,
-) -> tuple[NDArray[np.float64], Windowing]:
+def _of_header(display: Display) -> Iterator[tuple[_ToGrey, Windowing]]:
+    """Yield what the header gives to make grey of a film's values, a VOI LUT before a window."""
     if display.voi_lut is not None:
-        grey = apply_lut(values, display.voi_lut) / (2.0**display.voi_lut.bits - 1.0)
-        if _shows_the_film(grey, counts, whole):
-            return np.clip(grey, 0.0, 1.0), Windowing.VOI_LUT
+        yield partial(_apply_voi_lut, lut=display.voi_lut), Windowing.VOI_LUT
     window = display.window
     if window is not None and window.width > 0 and not (window.function is WindowFunction.LINEAR and window.width < 1):
-        grey = apply_window(values, window)
-        if _shows_the_film(grey, counts, whole):
-            return grey, Windowing.WINDOW
-    low, high = (_percentile(values, counts, percent) for percent in percentiles)
+        yield partial(apply_window, window=window), Windowing.WINDOW
+
+
+def _apply_voi_lut(values: Floats, lut: LookupTable) -> Floats:
+    grey: Floats = np.clip(apply_lut(values, lut) / (2.0**lut.bits - 1.0), 0.0, 1.0)
+    return grey
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Film:
+    """What there is of a film, and the grid it is brought to.
+
+    Attributes
+    ----------
+    pixels : integer array
+        Stored values: the film, or the samples of `lattice`.
+    lattice : Lattice or None
+    grid : Grid
+    display : Display
+    padding : bool array of the shape of `pixels`, or None
+        What of the film is padding; None where nothing is. Films with padding are not reduced.
+    share : float32 array, rows x columns of `grid`, or None
+        Of each cell, what is not padding.
+    whole : integer array or None
+        The film before it was halved; None where the codec gave less.
+    """
+
+    pixels: NDArray[np.integer]
+    lattice: Lattice | None
+    grid: Grid
+    display: Display
+    padding: NDArray[np.bool_] | None = None
+    share: NDArray[np.float32] | None = None
+    whole: NDArray[np.integer] | None = None
+
+    @classmethod
+    def of(cls, raw: RawImage, grid: Grid, *, planned: bool) -> _Film:
+        """Return the film, halved where that is `planned` and keeps enough of it."""
+        if raw.lattice is not None:
+            return cls(raw.pixels, raw.lattice, grid, raw.display)
+        whole, display = raw.pixels, raw.display
+        padding = None if display.padding is None else _is_padding(whole, display.padding)
+        if padding is not None and padding.any() and not padding.all():  # what leaves nothing of a film is no padding
+            share = resize((~padding).astype(np.float32), grid.rows, grid.columns)
+            return cls(whole, None, grid, display, padding, share, whole)
+        if planned and padding is None and can_be_halved(whole) and grid.spare_level(*whole.shape) > 0:
+            return cls(*halve(whole), grid, display, whole=whole)
+        return cls(whole, None, grid, display, whole=whole)
+
+    def looked_up(self, to_grey_of: _ToGrey) -> NDArray[np.float32]:
+        """Return the cells in grey, as `to_grey_of` gives it for values after the modality's transform."""
+        indices = _indices(self.pixels)
+        return self._through(self._table(to_grey_of, indices), indices)
+
+    def cells(self) -> tuple[Floats, float]:
+        """Return the mean of each cell after the modality's transform, and the range of the values they are means of.
+
+        Padding counts for nothing; a cell of nothing else is 0.
+        """
+        if self.display.modality_lut is None:  # the mean of what is rescaled is the mean, rescaled
+            values, scale = self.pixels.astype(np.float32), abs(self.display.slope)
+        else:
+            levels = np.arange(256**self.pixels.dtype.itemsize).astype(_indices(self.pixels).dtype)
+            table = self._modality(levels.view(self.pixels.dtype)).astype(np.float32)
+            values, scale = table[_indices(self.pixels)], 1.0
+        film = values if self.padding is None else values[~self.padding]
+        width = scale * (float(film.max()) - float(film.min()))
+        if self.padding is not None:
+            values[self.padding] = 0.0
+        cells = self._averaged(values).astype(np.float64)
+        if self.share is not None:
+            cells = np.divide(cells, self.share, out=np.zeros_like(cells), where=self.share > 0)
+        return (self._modality(cells) if self.display.modality_lut is None else cells), width
+
+    def unpadded(self, cells: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return those of `cells` that are not padding altogether, in one row."""
+        return cells.ravel() if self.share is None else cells[self.share > 0]
+
+    def _table(self, to_grey_of: _ToGrey, indices: NDArray[np.unsignedinteger]) -> NDArray[np.uint16]:
+        # Films of 12 bits end far below the end of the table, and what lies beyond the largest value is never read.
+        table = np.zeros(256**indices.dtype.itemsize, np.uint16)
+        stored = np.arange(1 + int(indices.max())).astype(indices.dtype).view(self.pixels.dtype)
+        grey = to_grey_of(self._modality(stored))
+        if self.display.inverse:
+            grey = 1.0 - grey
+        if self.padding is not None and self.display.padding is not None:
+            grey[_is_padding(stored, self.display.padding)] = 0.0
+        table[: len(stored)] = np.rint(grey * _STEPS)
+        return table
+
+    def _through(self, table: NDArray[np.uint16], indices: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
+        steps = np.rint(self._averaged(np.asarray(cv2.LUT(indices, table), dtype=np.uint16)))
+        return steps.astype(np.float32) / np.float32(_STEPS)
+
+    def _modality(self, stored: NDArray[np.generic]) -> Floats:
+        values = stored.astype(np.float64) - (0.0 if self.lattice is None else self.lattice.excess)
+        if self.display.modality_lut is not None:
+            return apply_lut(values, self.display.modality_lut)
+        return values * self.display.slope + self.display.intercept
+
+    def _averaged(self, values: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.lattice is None:
+            return resize(values.astype(np.float32), self.grid.rows, self.grid.columns)
+        return self.lattice.average(values, self.grid)
+
+
+def _between_percentiles(film: _Film, percentiles: tuple[float, float]) -> NDArray[np.float32]:
+    cells, width = film.cells()
+    ordered = np.sort(film.unpadded(cells))
+    if _central_span(ordered) <= _CONSTANT_SPAN * width:
+        if film.whole is None:
+            raise WholeFilmNeededError
+        _refuse_constant(film.whole if film.padding is None else film.whole[~film.padding])
+    low, high = (_percentile(ordered, percent) for percent in percentiles)
     if low == high:
-        met = values[counts > 0]
-        low, high = float(met.min()), float(met.max())
-    return np.clip((values - low) / (high - low), 0.0, 1.0), Windowing.PERCENTILE
+        low, high = float(ordered[0]), float(ordered[-1])
+    if low == high:
+        met = f"one mean over each of {len(ordered)} areas"
+        raise FilmError(Reason.CONSTANT, expected="an image of many grey values", met=met)
+    grey = np.clip((cells - low) / (high - low), 0.0, 1.0)
+    if film.display.inverse:
+        grey = 1.0 - grey
+    if film.share is not None:
+        grey *= film.share  # padding is black
+    return grey.astype(np.float32)
 
 
-def _shows_the_film(grey: NDArray[np.float64], counts: NDArray[np.int64], whole: bool) -> bool:
-    span = _central_span(grey, counts)
-    if not whole and LEAST_SPAN / _SPAN_FACTOR <= span <= LEAST_SPAN * _SPAN_FACTOR:
-        raise WholeFilmNeededError
-    return span >= LEAST_SPAN
+def _central_span(ordered: NDArray[np.floating]) -> float:
+    """Return what the central 90 % of the cells span."""
+    return _percentile(ordered, 95.0) - _percentile(ordered, 5.0)
 
 
-def _central_span(values: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
-    """Return what the central 90 % of the pixels span."""
-    return _percentile(values, counts, 95.0) - _percentile(values, counts, 5.0)
-
-
-def _percentile(values: NDArray[np.float64], counts: NDArray[np.int64], percent: float) -> float:
-    """Return the least value that a pixel has with `percent` of them at or below it (the inverse distribution)."""
-    met = np.flatnonzero(counts)
-    values, counts = values[met], counts[met]
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(counts[order])
-    at = int(np.searchsorted(reached, percent / 100.0 * reached[-1], side="left"))
-    return float(values[order[min(at, len(order) - 1)]])
+def _percentile(ordered: NDArray[np.floating], percent: float) -> float:
+    """Return the least value that a cell has with `percent` of them at or below it (the inverse distribution)."""
+    return float(ordered[max(math.ceil(percent / 100.0 * len(ordered)), 1) - 1])
 
 
 def _indices(pixels: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
@@ -230,28 +275,17 @@ def _indices(pixels: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
     return pixels.view(np.uint8 if pixels.dtype.itemsize == 1 else np.uint16)
 
 
-def _count(pixels: NDArray[np.unsignedinteger], levels: int) -> NDArray[np.int64]:
-    """Return the number of pixels of each value. OpenCV counts in integers and is five times as fast as bincount."""
-    return cv2.calcHist([pixels], [0], None, [levels], [0, levels]).ravel().astype(np.int64)
-
-
-def _padding_mask(stored: NDArray[np.integer], padding: tuple[int, int] | None) -> NDArray[np.bool_]:
-    if padding is None:
-        return np.zeros(len(stored), dtype=np.bool_)
+def _is_padding(stored: NDArray[np.integer], padding: tuple[int, int]) -> NDArray[np.bool_]:
     low, high = padding
     return (stored >= low) & (stored <= high)
 
 
-def _doubt_narrow(stored: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
-    met = stored[counts > 0]
-    if _central_span(stored, counts) <= _NARROW * float(met.max() - met.min()):
-        raise WholeFilmNeededError
-
-
-def _refuse_constant(counts: NDArray[np.int64]) -> None:
-    total = int(counts.sum())
-    share = int(counts.max()) / total
+def _refuse_constant(pixels: NDArray[np.integer]) -> None:
+    bits = pixels.view(f"u{pixels.dtype.itemsize}")
+    share = int(np.bincount(bits.ravel()).max()) / pixels.size
     if share > CONSTANT_SHARE:
         raise FilmError(
-            Reason.CONSTANT, expected="an image of many grey values", met=f"one value in {share:.1%} of {total} pixels"
+            Reason.CONSTANT,
+            expected="an image of many grey values",
+            met=f"one value in {share:.1%} of {pixels.size} pixels",
         )

@@ -116,12 +116,12 @@ class Lattice:
         """Rows and columns of the samples."""
         return halved(self.rows, self.level), halved(self.columns, self.level)
 
-    def average(self, samples: NDArray[np.uint16], grid: Grid) -> NDArray[np.float32]:
+    def average(self, samples: NDArray[np.uint16] | NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
         """Average the film that `samples` stand for over the areas of `grid`.
 
         Parameters
         ----------
-        samples : uint16 array of `shape`
+        samples : uint16 or float32 array of `shape`
         grid : Grid
             No larger than the film.
 
@@ -132,7 +132,7 @@ class Lattice:
         """
         down = _weights(self.rows, grid.rows, self.level, self.kernel)
         across = _weights(self.columns, grid.columns, self.level, self.kernel)
-        by_row = down @ samples.astype(np.float32)
+        by_row = down @ samples.astype(np.float32, copy=False)
         averaged = (across @ np.ascontiguousarray(by_row.T)).T
         clipped: NDArray[np.float32] = np.clip(averaged, samples.min(), samples.max(), dtype=np.float32)
         return np.ascontiguousarray(clipped)

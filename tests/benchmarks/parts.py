@@ -57,8 +57,8 @@ _READING: Final = {
     ),
     "codec": (("reading/pixels.py", "stored_values"), ("reading/raster.py", "read_png")),
     "halving": (("reading/halving.py", "halve"),),
-    "grey values counted and mapped": (("reading/display.py", "grey_table"),),
-    "looked up and averaged": (("reading/display.py", "_averaged"),),
+    "grey values mapped": (("reading/display.py", "_table"),),
+    "looked up and averaged": (("reading/display.py", "_through"), ("reading/display.py", "cells")),
     "cut films looked for": (("reading/tail.py", "check_tail"), ("reading/doubt.py", "check_foot")),
     "negatives looked for": (("reading/polarity.py", "is_negative"),),
 }

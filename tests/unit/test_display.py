@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlib.errors import FilmError
-from cxrlib.reading.display import TOLERANCE, apply_window, grey_table, to_grey
+from cxrlib.reading.display import TOLERANCE, apply_window, to_grey
 from cxrlib.reading.doubt import WholeFilmNeededError
+from cxrlib.reading.lattice import Kernel, Lattice
 from cxrlib.types import Display, FilmFacts, LookupTable, Placement, RawImage, Window, WindowFunction
 from schemas import Reason, SourceFormat, Windowing
 from tests.corpus.film_maker import film
@@ -29,7 +33,7 @@ def shown(pixels: np.ndarray, display: Display) -> np.ndarray:
 
 
 def windowing(display: Display) -> Windowing:
-    return grey_table(RAMP, display, PERCENTILES)[1]
+    return to_grey(raw(RAMP, display), *RAMP.shape, PERCENTILES).windowing
 
 
 def test_linear_window_is_the_formula_of_the_standard() -> None:
@@ -152,15 +156,16 @@ def test_film_of_one_value_is_constant(share: float) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
-    # Centred higher, the narrowest would show less than a tenth of these films' range, and not be kept.
-    st.builds(Window, st.floats(500, 3300), st.floats(1500, 6000), st.sampled_from(list(WindowFunction))),
+    # Centred higher, the narrowest would show less than a tenth of these films, and not be kept.
+    st.builds(Window, st.floats(500, 2400), st.floats(1500, 6000), st.sampled_from(list(WindowFunction))),
     st.booleans(),
     st.tuples(st.integers(20, 90), st.integers(20, 90)),
 )
 def test_table_then_average_equals_the_pipeline_in_float64(
     seed: int, window: Window, inverse: bool, size: tuple[int, int]
 ) -> None:
-    pixels = np.random.default_rng(seed).integers(0, 4096, (97, 91)).astype(np.uint16)
+    noise = np.random.default_rng(seed).integers(0, 1000, (97, 91))
+    pixels = (np.linspace(0, 3095, 91) + noise).astype(np.uint16)  # noise alone would average out to one grey
     display = Display(slope=0.7, intercept=30, window=window, inverse=inverse)
     grey = apply_window(pixels * 0.7 + 30.0, window)
     expected = cv2.resize(1 - grey if inverse else grey, size[::-1], interpolation=cv2.INTER_AREA)
@@ -207,15 +212,6 @@ def test_film_halved_first_is_shown_alike(size: tuple[int, int], display: Displa
     assert abs((fast - plain).mean()) < 0.0005
 
 
-def test_values_brighter_than_on_any_row_that_is_counted_are_shown() -> None:
-    pixels = film(700, 560) // 4
-    pixels[2::4] *= 4
-    pixels[3::4] *= 4
-    fast, plain = planned(pixels, Display(window=Window(2048, 4096)), (350, 280))
-    assert pixels[::4].max() < 1100 < pixels.max() and fast.max() > 0.5
-    assert np.abs(fast - plain).max() < 0.008
-
-
 def test_signed_film_is_halved_like_the_unsigned_one() -> None:
     pixels = film(700, 560)
     signed, _ = planned(pixels.astype(np.int16) - 2048, Display(window=Window(0, 4096)))
@@ -237,9 +233,47 @@ def test_film_that_is_not_to_be_halved_is_shown_the_same(pixels: np.ndarray, dis
     assert np.array_equal(fast, plain)
 
 
-def test_film_that_may_be_constant_is_not_judged_by_a_share_of_its_rows() -> None:
+@pytest.mark.parametrize(("each", "constant"), [(15, True), (10, False)])
+def test_film_that_may_be_constant_is_judged_as_a_whole(each: int, constant: bool) -> None:
     pixels = np.full((700, 560), 7, np.uint16)
-    pixels[1::4, ::6] = 900  # on no row that is counted, and 4 % of all pixels
+    pixels[::each, ::each] = 900  # of all pixels 0.4 % or 1 %, and alike in each area
+    reduced = replace(raw(pixels, Display()), pixels=pixels[::2, ::2], lattice=Lattice(700, 560, 1, Kernel.BLOCK))
     with pytest.raises(WholeFilmNeededError):
+        to_grey(reduced, 64, 48, PERCENTILES)
+    with pytest.raises(FilmError) if constant else nullcontext():
         planned(pixels, Display())
-    assert shown(pixels, Display()).max() > 0
+
+
+def test_film_of_one_grey_at_the_resolution_of_the_networks_is_constant() -> None:
+    pixels = np.indices((256, 256)).sum(axis=0) % 2 * np.uint16(4000)
+    with pytest.raises(FilmError) as caught:
+        to_grey(raw(pixels.astype(np.uint16), Display()), 32, 32, PERCENTILES)
+    assert caught.value.reason is Reason.CONSTANT
+    assert "areas" in str(caught.value)
+
+
+def test_grains_that_halving_smooths_do_not_move_the_grey_range() -> None:
+    """Of the pixels, 1 % are white, so that a percentile of them is; of their means hardly one."""
+    pixels = film(700, 560)
+    pixels[np.random.default_rng(0).random(pixels.shape) < 0.01] = 65535
+    fast, plain = planned(pixels, Display(), (175, 140))  # areas of whole blocks, so that halving loses nothing else
+    assert np.abs(fast - plain).max() < 0.001
+    assert plain.mean() > 0.2
+
+
+def test_padding_within_a_cell_counts_for_nothing_but_black() -> None:
+    """A cell that is half film is half as bright as the film beside it."""
+    padded = np.tile(np.repeat(np.arange(64, dtype=np.uint16) * 64, 8), (64, 1))
+    padded[:, -4:] = 60000
+    grey = to_grey(raw(padded, Display(padding=(60000, 60000))), 64, 64, (0.0, 100.0)).pixels
+    assert grey[0, :63] == pytest.approx(np.arange(63) / 63, abs=TOLERANCE)
+    assert grey[0, 63] == pytest.approx(0.5, abs=TOLERANCE)
+
+
+def test_modality_table_is_applied_before_the_percentiles() -> None:
+    table = LookupTable(0, np.arange(4096.0)[::-1] ** 2, 16)
+    grey = shown(RAMP, Display(modality_lut=table))
+    assert windowing(Display(modality_lut=table)) is Windowing.PERCENTILE
+    low, high = np.quantile(table.values, [0.005, 0.995], method="inverted_cdf")
+    expected = np.clip((table.values - low) / (high - low), 0, 1)
+    assert grey.ravel() == pytest.approx(expected, abs=TOLERANCE)
