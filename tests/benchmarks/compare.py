@@ -87,10 +87,7 @@ def run_program(name: str, options: Sequence[str], films: Path, out: Path) -> Co
 
 def limit_parts(films: Path) -> Mapping[str, float]:
     """Return the processor seconds of a film's forward pass, codec, resize and digest, each alone."""
-    command = [sys.executable, "-m", "tests.benchmarks.limit", str(films)]
-    measured = machine.cost_of(command, environment=KEPT_FOR_NETWORKS)
-    parts: Mapping[str, float] = json.loads(measured.output.splitlines()[-1])
-    return parts
+    return machine.said_by("tests.benchmarks.limit", str(films), environment=KEPT_FOR_NETWORKS)
 
 
 def limit_cost(films: Path, count: int) -> Cost:

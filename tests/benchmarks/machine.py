@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -85,6 +87,13 @@ def cost_of(command: Sequence[str], *, environment: Mapping[str, str] | None = N
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, list(command), output)
     return Cost(seconds, tree.cpu_seconds, tree.peak / 2**20, output)
+
+
+def said_by(module: str, *arguments: str, environment: Mapping[str, str]) -> Mapping[str, float]:
+    """Run a module of the benchmarks in a process of its own, and return the last line it writes, which is JSON."""
+    measured = cost_of([sys.executable, "-m", module, *arguments], environment=environment)
+    figures: Mapping[str, float] = json.loads(measured.output.splitlines()[-1])
+    return figures
 
 
 class _Tree(threading.Thread):
