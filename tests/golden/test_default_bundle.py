@@ -1,6 +1,7 @@
 """The bundle that ships gives what it gave when it was committed: figures of eight phantoms, kept beside this file.
 
-After the bundle was trained anew, ``python -m tests.golden.test_default_bundle`` writes them anew.
+After the bundle was trained anew, or films are read otherwise (`cxrlib.settings.RESULTS_VERSION`),
+``python -m tests.golden.test_default_bundle`` writes them anew.
 """
 
 from __future__ import annotations
