@@ -40,8 +40,7 @@ def test_it_bears_out_every_figure_of_the_card(document: dict[str, Any]) -> None
     for metric in load_bundle("default").card.metrics:
         figure = found[metric.dataset, metric.metric]
         assert figure["films"] == metric.films
-        # Phantoms of wavelet and DCT syntaxes are decoded at a lower resolution since the card was written.
-        assert figure["value"] == pytest.approx(metric.value, abs=5e-3), (metric.dataset, metric.metric)
+        assert figure["value"] == pytest.approx(metric.value, abs=5e-5), (metric.dataset, metric.metric)
 
 
 def test_it_says_of_every_source_what_its_labels_are_worth(document: dict[str, Any], page: str) -> None:
