@@ -39,11 +39,14 @@ class Case:
     ----------
     brighter : float
         Added to the grey values, in [0, 1], of what the plan reads.
+    other : bytes or None
+        Another object that is read in place of this one by the plan, and like this one whole.
     """
 
     group: str
     data: bytes
     brighter: float = 0.0
+    other: bytes | None = None
 
 
 def phantoms_in_jpeg_2000(count: int) -> Iterator[Case]:
@@ -107,12 +110,16 @@ def real_films_in_jpeg_2000() -> Iterator[Case]:
 
 def real_films_enlarged(count: int) -> Iterator[Case]:
     """Yield `count` real films, spread over the data sets, enlarged to 2048 x 2048 with grain, as JPEG 2000."""
-    paths = real_pictures()
-    for number, at in enumerate(np.linspace(0, len(paths) - 1, count).astype(int)):
-        large = cv2.resize(_picture(paths[at]), (2048, 2048), interpolation=cv2.INTER_CUBIC)
-        grain = np.random.default_rng(number).normal(0.0, _GRAIN, large.shape)
-        film = np.clip(large + grain, 0.0, 1.0).astype(np.float32)
-        yield Case("real films enlarged to 2048 x 2048, JPEG 2000 lossless", _wrapped(film))
+    for number, film in enumerate(_enlarged(count)):
+        yield Case("real films enlarged to 2048 x 2048, JPEG 2000 lossless", _wrapped(_with_grain(film, number)))
+
+
+def real_films_regrained(count: int) -> Iterator[Case]:
+    """Yield the same films twice, with other grain each time, as two exposures of a patient have: both read whole."""
+    native = TransferSyntax.EXPLICIT_LE  # the same pixels, sooner
+    for number, film in enumerate(_enlarged(count)):
+        one, other = (_wrapped(_with_grain(film, seed), native) for seed in (number, FIRST_SEED + number))
+        yield Case("no plan: real films enlarged, and the same with other grain", one, other=other)
 
 
 def real_films_brighter(count: int) -> Iterator[Case]:
@@ -133,8 +140,19 @@ def _picture(path: Path) -> NDArray[np.float32]:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def _wrapped(film: NDArray[np.float32]) -> bytes:
-    style = DicomStyle(TransferSyntax.JPEG_2000_LOSSLESS, voi=Voi.NONE, spacing=False)
+def _enlarged(count: int) -> Iterator[NDArray[np.float32]]:
+    paths = real_pictures()
+    for at in np.linspace(0, len(paths) - 1, count).astype(int):
+        yield cv2.resize(_picture(paths[at]), (2048, 2048), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+
+
+def _with_grain(film: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    grain = np.random.default_rng(seed).normal(0.0, _GRAIN, film.shape)
+    return np.clip(film + grain, 0.0, 1.0).astype(np.float32)
+
+
+def _wrapped(film: NDArray[np.float32], syntax: TransferSyntax = TransferSyntax.JPEG_2000_LOSSLESS) -> bytes:
+    style = DicomStyle(syntax, voi=Voi.NONE, spacing=False)
     return encode_dicom(dataclasses.replace(_frame_of_a_phantom(), pixels=film), style)
 
 

@@ -82,6 +82,7 @@ GROUPS: Final = {
     "styles": Group(decode_films.phantoms_in_every_style, 24),
     "dicom": Group(lambda _count: decode_films.real_dicom_films(), 0),
     "enlarged": Group(decode_films.real_films_enlarged, 200),
+    "grain": Group(decode_films.real_films_regrained, 200),
     "small": Group(lambda _count: decode_films.real_films_in_jpeg_2000(), 0),
     "brighter": Group(decode_films.real_films_brighter, 200),
 }
@@ -99,14 +100,19 @@ class Comparison:
         """Yield what became of each film."""
         source = iter(cases)
         while part := list(islice(source, self._engine.batch)):
-            pairs = [(self._read(case, FULL), _brighter(self._read(case, PLANNED), case.brighter)) for case in part]
+            pairs = [(self._read(case.data, FULL), self._otherwise(case)) for case in part]
             scored = [self._score([pair[way] for pair in pairs]) for way in (0, 1)]
             for case, (full, planned), one, other in zip(part, pairs, *scored, strict=True):
                 yield _compared(case.group, full, planned, one, other)
 
-    def _read(self, case: Case, settings: Settings) -> CxrImage | FilmError:
+    def _otherwise(self, case: Case) -> CxrImage | FilmError:
+        if case.other is not None:
+            return self._read(case.other, FULL)
+        return _brighter(self._read(case.data, PLANNED), case.brighter)
+
+    def _read(self, data: bytes, settings: Settings) -> CxrImage | FilmError:
         try:
-            return read_film(case.data, settings, self._recipe.rows, self._recipe.columns)
+            return read_film(data, settings, self._recipe.rows, self._recipe.columns)
         except FilmError as error:
             return error
 
