@@ -6,6 +6,10 @@ and writes the whole feature map again, which takes as long as the convolution i
 
 Which norm and which activation follow a convolution, and that nobody else reads what is between them, is seen by
 watching one forward pass on tensors that have shapes and no values. So any network that is built of modules will do.
+
+A network's `first_convolutions` compute in float32 whatever the others do. The film's own grey values have finer steps
+than bf16, and no sum over channels has been taken yet in which its rounding would cancel out: left to bf16, those of
+the default bundle made five sixths of what its percentages moved by from fp32.
 """
 
 from __future__ import annotations
@@ -94,6 +98,43 @@ class FusedConvolution(nn.Module):
         return fused
 
 
+def compute_first_in_float32(module: nn.Module, films: tuple[int, int, int, int], device: torch.device) -> int:
+    """Have a network's `first_convolutions` compute in float32 under autocast, and return how many these are.
+
+    Parameters are those of `fuse`, before which this is done.
+    """
+    first = first_convolutions(module, films)
+    for name in first:
+        _compute_in_float32(module.get_submodule(name), device)
+    return len(first)
+
+
+def _compute_in_float32(convolution: nn.Module, device: torch.device) -> None:
+    forward = convolution.forward
+
+    def in_float32(features: Tensor) -> Tensor:
+        with torch.autocast(device.type, enabled=False):
+            result: Tensor = forward(features.float())
+        return result
+
+    convolution.forward = in_float32
+
+
+def first_convolutions(module: nn.Module, films: tuple[int, int, int, int]) -> list[str]:
+    """Return the names of the convolution that reads the film, and of those after it that mix no channels yet."""
+    return _first(_watch(module, films))
+
+
+def _first(watched: _Watched) -> list[str]:
+    first: list[str] = []
+    for call in watched.calls:
+        if isinstance(call.module, nn.Conv2d):
+            if first and call.module.weight.shape[1] != 1:
+                break
+            first.append(call.name)
+    return first
+
+
 def fuse(module: nn.Module, films: tuple[int, int, int, int], dtype: torch.dtype) -> int:
     """Fuse, in place, what can be fused, and return how many convolutions that are.
 
@@ -104,9 +145,10 @@ def fuse(module: nn.Module, films: tuple[int, int, int, int], dtype: torch.dtype
     films : tuple of int
         Shape of what it reads: films, 1, rows, columns.
     dtype : torch.dtype
-        float32 or bfloat16, in which the fused convolutions compute.
+        float32 or bfloat16, in which the fused convolutions compute, but for the first ones.
     """
     watched = _watch(module, films)
+    first = _first(watched)
     fused = 0
     for call in watched.calls:
         convolution = call.module
@@ -122,7 +164,8 @@ def fuse(module: nn.Module, films: tuple[int, int, int, int], dtype: torch.dtype
         if scale is None and activation is None:
             continue
         folds = type(activation) in _ACTIVATIONS
-        replacement = FusedConvolution(convolution, scale, activation if folds else None, dtype)
+        own_dtype = torch.float32 if call.name in first else dtype
+        replacement = FusedConvolution(convolution, scale, activation if folds else None, own_dtype)
         module.set_submodule(call.name, replacement)
         if norm is not None:
             module.set_submodule(norm.name, nn.Identity() if own is None or folds else own)

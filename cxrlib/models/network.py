@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cxrlib.bundle import Bundle
 from cxrlib.errors import BundleError
 from cxrlib.models.catalog import architecture
-from cxrlib.models.fused import can_fuse, fuse
+from cxrlib.models.fused import can_fuse, compute_first_in_float32, fuse
 from cxrlib.models.hardware import Precision
 from schemas.card import Input, Network
 
@@ -72,15 +72,19 @@ class BundleNetwork:
         self._precision = precision
         module = load_network(plan, bundle.weights(plan)).requires_grad_(False)
         self._module: nn.Module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        shape = (1, 1, self.input.rows, self.input.columns)
+        # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
+        with suppress(*_MISFITS):
+            if precision is not Precision.FP32:
+                compute_first_in_float32(self._module, shape, device)
         self._explain = None
         if card.localisation is not None and card.localisation.network == plan.name:
             from cxrlib.models.gradcam import Explainer  # noqa: PLC0415 - Captum costs seconds, and few bundles use it
 
             self._explain = Explainer(self._module, card.localisation.layer)
         elif can_fuse(device, precision.dtype):
-            # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
             with suppress(*_MISFITS):
-                fuse(self._module, (1, 1, self.input.rows, self.input.columns), precision.dtype)
+                fuse(self._module, shape, precision.dtype)
         self._try(len(card.classes))
 
     def tensor(self, films: NDArray[np.float32]) -> Tensor:

@@ -89,20 +89,25 @@ GROUPS: Final = {
 
 
 class Comparison:
-    """The default bundle, on images of both ways, in the precision that it takes on this machine or in another."""
+    """The default bundle, on images of both ways, in the precision that it takes on this machine or in another.
 
-    def __init__(self, precision: str = "auto") -> None:
+    Whole films may be scored in another precision than planned ones, `against` which these are then held too.
+    """
+
+    def __init__(self, precision: str = "auto", against: str | None = None) -> None:
         bundle = load_bundle("default")
         self._recipe = Recipe.of(bundle.card)
         self._engine = Engine(bundle, precision=precision)
+        self._against = self._engine if against is None else Engine(bundle, precision=against)
 
     def compare(self, cases: Iterable[Case]) -> Iterator[Compared]:
         """Yield what became of each film."""
         source = iter(cases)
         while part := list(islice(source, self._engine.batch)):
             pairs = [(self._read(case.data, FULL), self._otherwise(case)) for case in part]
-            scored = [self._score([pair[way] for pair in pairs]) for way in (0, 1)]
-            for case, (full, planned), one, other in zip(part, pairs, *scored, strict=True):
+            whole = self._score(self._against, [full for full, _ in pairs])
+            scored = self._score(self._engine, [planned for _, planned in pairs])
+            for case, (full, planned), one, other in zip(part, pairs, whole, scored, strict=True):
                 yield _compared(case.group, full, planned, one, other)
 
     def _otherwise(self, case: Case) -> CxrImage | FilmError:
@@ -116,9 +121,9 @@ class Comparison:
         except FilmError as error:
             return error
 
-    def _score(self, images: Sequence[CxrImage | FilmError]) -> list[ScoredFilm | FilmError]:
+    def _score(self, engine: Engine, images: Sequence[CxrImage | FilmError]) -> list[ScoredFilm | FilmError]:
         films = [image for image in images if isinstance(image, CxrImage)]
-        found = iter(zip(films, self._engine.predict(films), strict=True))
+        found = iter(zip(films, engine.predict(films), strict=True))
         return [image if isinstance(image, FilmError) else self._assess(*next(found)) for image in images]
 
     def _assess(self, image: CxrImage, prediction: Prediction | FilmError) -> ScoredFilm | FilmError:
@@ -220,17 +225,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, help="films of a group, where it has no number of its own")
     parser.add_argument("--films", type=Path, help="also write one line per film here")
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"], help="named in the lines")
+    parser.add_argument("--against", choices=["fp32"], help="what whole films are scored in; named in the lines")
     chosen = parser.parse_args(arguments)
     unknown = sorted(set(chosen.groups) - set(GROUPS))
     if unknown:
         parser.error(f"expected groups of {', '.join(GROUPS)}: met {', '.join(unknown)}")
     groups = [GROUPS[name] for name in chosen.groups or GROUPS]
     cases = chain.from_iterable(group.cases(chosen.count or group.count) for group in groups)
-    films = pd.DataFrame(asdict(found) for found in Comparison(chosen.precision).compare(cases))
+    films = pd.DataFrame(asdict(found) for found in Comparison(chosen.precision, chosen.against).compare(cases))
     if films.empty:
         parser.error("no film was found; the real ones are read from ../shared/data")
     if chosen.precision != "auto":
         films["group"] += f", {chosen.precision}"
+    if chosen.against is not None:
+        films["group"] += f", against {chosen.against}"
     if chosen.films:
         films.to_csv(chosen.films, index=False)
     for line in summary(films).to_dict("records"):

@@ -8,7 +8,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from cxrlib.models.fused import FusedConvolution, can_fuse, fuse
+from cxrlib.models.fused import FusedConvolution, can_fuse, compute_first_in_float32, first_convolutions, fuse
 
 FILMS = (2, 1, 16, 16)
 
@@ -112,6 +112,51 @@ def test_a_convolution_that_is_used_twice_stays() -> None:
 
 def test_what_computes_in_bf16_is_as_near_as_bf16_is() -> None:
     same_before_and_after(made(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())), 1, torch.bfloat16)
+
+
+def encoder() -> nn.Sequential:
+    """A stem, a convolution of each channel by itself, one that mixes them: the beginning of MobileNets."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.ReLU(),
+    )
+
+
+def test_the_first_convolutions_are_those_before_channels_are_mixed() -> None:
+    assert first_convolutions(encoder(), (1, *FILMS[1:])) == ["0", "3"]
+    assert first_convolutions(nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)), (1, 3, 4, 4)) == ["0"]
+
+
+def test_the_first_convolutions_are_fused_in_float32() -> None:
+    network = made(encoder())
+    fuse(network, (1, *FILMS[1:]), torch.bfloat16)
+    dtypes = [part.weight.dtype for part in network if isinstance(part, FusedConvolution)]
+    assert dtypes == [torch.float32, torch.float32, torch.bfloat16, torch.bfloat16]
+
+
+def test_the_first_convolutions_compute_in_float32_where_nothing_is_fused() -> None:
+    network = made(encoder())
+    given: dict[int, Tensor] = {}
+    for place, part in enumerate(network):
+        part.register_forward_hook(lambda _part, _read, result, place=place: given.update({place: result}))
+    films = torch.rand(FILMS)
+    with torch.inference_mode():
+        network(films)
+        exact = given[3]
+        assert compute_first_in_float32(network, (1, *FILMS[1:]), torch.device("cpu")) == 2
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            network(films)
+    assert torch.equal(given[3], exact)
+    assert given[6].dtype is torch.bfloat16
 
 
 def test_only_the_processor_fuses_and_not_in_half_precision() -> None:
