@@ -7,9 +7,10 @@ and writes the whole feature map again, which takes as long as the convolution i
 Which norm and which activation follow a convolution, and that nobody else reads what is between them, is seen by
 watching one forward pass on tensors that have shapes and no values. So any network that is built of modules will do.
 
-A network's `first_convolutions` compute in float32 whatever the others do. The film's own grey values have finer steps
-than bf16, and no sum over channels has been taken yet in which its rounding would cancel out: left to bf16, those of
-the default bundle made five sixths of what its percentages moved by from fp32.
+A network's `first_convolutions`, which read the film or what is made of it channel by channel, compute in float32
+whatever the others do. In the default bundle these are two, and made five sixths of what bf16 moved percent infected by
+from fp32: 0.96 points on the mean of 64 real films with all of the network in bf16, 0.18 without these. Of the other
+stages none made more than a tenth.
 """
 
 from __future__ import annotations

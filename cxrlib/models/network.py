@@ -73,9 +73,9 @@ class BundleNetwork:
         module = load_network(plan, bundle.weights(plan)).requires_grad_(False)
         self._module: nn.Module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         shape = (1, 1, self.input.rows, self.input.columns)
-        # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
-        with suppress(*_MISFITS):
-            if precision is not Precision.FP32:
+        if precision is not Precision.FP32:
+            # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
+            with suppress(*_MISFITS):
                 compute_first_in_float32(self._module, shape, device)
         self._explain = None
         if card.localisation is not None and card.localisation.network == plan.name:
