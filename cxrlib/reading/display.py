@@ -176,7 +176,8 @@ class _Film:
         if padding is not None and padding.any() and not padding.all():  # what leaves nothing of a film is no padding
             share = resize((~padding).astype(np.float32), grid.rows, grid.columns)
             return cls(whole, None, grid, display, padding, share, whole)
-        if planned and padding is None and can_be_halved(whole) and grid.spare_level(*whole.shape) > 0:
+        (rows, columns), bits = whole.shape, 8 * whole.dtype.itemsize
+        if planned and padding is None and can_be_halved(whole) and grid.spare_level(rows, columns, bits) > 0:
             return cls(*halve(whole), grid, display, whole=whole)
         return cls(whole, None, grid, display, whole=whole)
 

@@ -31,6 +31,10 @@ from scipy import sparse
 #: percentage infected moved by up to 1.9 points on films of 2500 x 3000, at twice by up to 0.2.
 OVERSAMPLING: Final = 2
 
+#: Values of so few bits are kept at twice that: they are rounded to whole ones again, and fewer of them are averaged.
+#: One film of 1100 x 1030 moved by 0.42 points in fp32 as JPEG of 8 bits, by 0.20 with 14 bits.
+COARSE_BITS: Final = 8
+
 #: Samples on either side that a pixel is estimated from; six tell no more.
 _REACH: Final = 4
 
@@ -80,10 +84,14 @@ class Grid:
         """Return the grid of the film with rows and columns swapped."""
         return Grid(self.columns, self.rows)
 
-    def spare_level(self, rows: int, columns: int) -> int:
-        """Return how often a film of `rows` x `columns` can be halved and keep `OVERSAMPLING` times this grid."""
+    def spare_level(self, rows: int, columns: int, bits: int) -> int:
+        """Return how often a film of `rows` x `columns` values of `bits` can be halved.
+
+        It keeps `OVERSAMPLING` times this grid, or twice that if its values are of `COARSE_BITS` or fewer.
+        """
+        kept = OVERSAMPLING * (2 if bits <= COARSE_BITS else 1)
         level = 0
-        while min(rows / self.rows, columns / self.columns) / 2 ** (level + 1) >= OVERSAMPLING:
+        while min(rows / self.rows, columns / self.columns) / 2 ** (level + 1) >= kept:
             level += 1
         return level
 

@@ -145,7 +145,7 @@ def stored_values(file: DicomFile, settings: ReadSettings, grid: Grid | None = N
         return StoredValues(_to_grey(_align(pixels, layout), layout, file.header, transformed=False))
     declared = _checked_frame_header(frame, layout, settings)
     if grid is not None and _may_be_averaged(layout, file.header, declared):
-        reduced = decode_reduced(frame, declared, grid.spare_level(layout.rows, layout.columns))
+        reduced = decode_reduced(frame, declared, grid.spare_level(layout.rows, layout.columns, layout.stored))
         if reduced is not None:
             return StoredValues(reduced.pixels, reduced.lattice)
     return StoredValues(_from_codestream(frame, layout, file.header, declared))

@@ -74,7 +74,7 @@ def read_jpeg(data: bytes, settings: ReadSettings, grid: Grid | None = None) -> 
     placement = EXIF_PLACEMENTS.get(_exif_orientation(data), Placement())
     if grid is not None:
         stored = grid.turned() if placement.transpose else grid
-        reduced = decode_reduced(data, header, stored.spare_level(header.rows, header.columns))
+        reduced = decode_reduced(data, header, stored.spare_level(header.rows, header.columns, header.bits))
         if reduced is not None:
             return _raw(reduced.pixels, SourceFormat.JPEG, placement, reduced.lattice)
     pixels = codecs.decode_codestream(data, header)

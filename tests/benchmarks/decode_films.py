@@ -17,6 +17,7 @@ from cxrlib.phantom.encode import encode_dicom
 from cxrlib.phantom.film import Phantom, make_phantom
 from cxrlib.phantom.style import DicomStyle, Photometric, Voi
 from cxrlib.phantom.syntax import TransferSyntax
+from cxrlib.reading.lattice import COARSE_BITS
 
 #: Where the real films are, if they are there at all.
 DATA: Final = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -78,15 +79,16 @@ def phantoms_in_every_style(count: int) -> Iterator[Case]:
 
 
 def phantoms_of_a_test() -> Iterator[Case]:
-    """Yield twelve films of 1100 x 1030: four each in JPEG 2000, in JPEG and as they are."""
+    """Yield twelve films: four each in JPEG 2000 and as they are, of 1100 x 1030, and in JPEG, of 2200 x 2060."""
     styles = (
         DicomStyle(TransferSyntax.HTJ2K_LOSSLESS, bits_stored=16),  # the same samples as JPEG 2000, in a tenth the time
         DicomStyle(TransferSyntax.JPEG_BASELINE, bits_stored=8, voi=Voi.NONE),
         DicomStyle(TransferSyntax.EXPLICIT_LE, Photometric.MONOCHROME1, 14),
     )
     for number in range(4):
-        film = make_phantom(FIRST_SEED + 20_000 + number, rows=1100, columns=1030)
         for style in styles:
+            scale = 2 if style.bits_stored == COARSE_BITS else 1
+            film = make_phantom(FIRST_SEED + 20_000 + number, rows=scale * 1100, columns=scale * 1030)
             yield Case(style.syntax.name, encode_dicom(film, style))
 
 

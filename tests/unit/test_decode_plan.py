@@ -1,6 +1,6 @@
 """What the networks make of a film does not hang on how much of it was decoded.
 
-A dozen phantoms, at twice the least size that is reduced; `tests/benchmarks/decode_plan.py` holds hundreds of films
+A dozen phantoms, just above the least size that is reduced; `tests/benchmarks/decode_plan.py` holds hundreds of films
 against the same bounds at the size of a detector.
 """
 

@@ -112,5 +112,7 @@ def test_samples_of_an_odd_side_are_rounded_up() -> None:
     ],
 )
 def test_film_is_halved_while_it_keeps_twice_the_grid(rows: int, columns: int, level: int) -> None:
-    assert Grid(256, 256).spare_level(rows, columns) == level
-    assert Grid(256, 128).turned().spare_level(columns // 2, rows) == Grid(256, 128).spare_level(rows, columns // 2)
+    assert Grid(256, 256).spare_level(rows, columns, 12) == level
+    assert Grid(256, 256).spare_level(rows, columns, 8) == max(level - 1, 0)
+    half = columns // 2
+    assert Grid(256, 128).turned().spare_level(half, rows, 12) == Grid(256, 128).spare_level(rows, half, 12)
