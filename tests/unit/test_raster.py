@@ -116,8 +116,8 @@ def test_jpeg_that_lies_on_its_side_is_halved_by_the_grid_of_the_upright_film() 
     exif = Image.Exif()
     exif[0x0112] = 6
     data = saved(Image.fromarray(film(600, 300, bits=8).astype(np.uint8)), "JPEG", quality=95, exif=exif)
-    assert read_jpeg(data, SETTINGS, Grid(100, 200)).lattice is None  # 300 rows are not four times 100
-    raw = read_jpeg(data, SETTINGS, Grid(75, 150))
+    assert read_jpeg(data, SETTINGS, Grid(38, 75)).lattice is None  # 300 rows are not eight times 38
+    raw = read_jpeg(data, SETTINGS, Grid(37, 75))
     assert raw.lattice is not None
     assert raw.pixels.shape == (300, 150)
     assert (raw.facts.rows, raw.facts.columns) == (300, 600)
