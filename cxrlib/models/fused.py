@@ -102,7 +102,7 @@ class FusedConvolution(nn.Module):
 def compute_first_in_float32(module: nn.Module, films: tuple[int, int, int, int], device: torch.device) -> int:
     """Have a network's `first_convolutions` compute in float32 under autocast, and return how many these are.
 
-    Parameters are those of `fuse`, before which this is done.
+    Parameters are those of `fuse`, which does it too: this is for a network that is not fused.
     """
     first = first_convolutions(module, films)
     for name in first:
@@ -173,6 +173,10 @@ def fuse(module: nn.Module, films: tuple[int, int, int, int], dtype: torch.dtype
         if follower is not None:
             module.set_submodule(follower.name, nn.Identity())
         fused += 1
+    for name in first:
+        left = module.get_submodule(name)
+        if isinstance(left, nn.Conv2d):
+            _compute_in_float32(left, left.weight.device)
     return fused
 
 

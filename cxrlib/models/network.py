@@ -73,18 +73,18 @@ class BundleNetwork:
         module = load_network(plan, bundle.weights(plan)).requires_grad_(False)
         self._module: nn.Module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         shape = (1, 1, self.input.rows, self.input.columns)
-        if precision is not Precision.FP32:
-            # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
-            with suppress(*_MISFITS):
+        explained = card.localisation is not None and card.localisation.network == plan.name
+        # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
+        with suppress(*_MISFITS):
+            if not explained and can_fuse(device, precision.dtype):
+                fuse(self._module, shape, precision.dtype)
+            elif precision is not Precision.FP32:
                 compute_first_in_float32(self._module, shape, device)
         self._explain = None
-        if card.localisation is not None and card.localisation.network == plan.name:
+        if card.localisation is not None and explained:
             from cxrlib.models.gradcam import Explainer  # noqa: PLC0415 - Captum costs seconds, and few bundles use it
 
             self._explain = Explainer(self._module, card.localisation.layer)
-        elif can_fuse(device, precision.dtype):
-            with suppress(*_MISFITS):
-                fuse(self._module, shape, precision.dtype)
         self._try(len(card.classes))
 
     def tensor(self, films: NDArray[np.float32]) -> Tensor:

@@ -156,16 +156,17 @@ def test_film_of_one_value_is_constant(share: float) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
-    # Centred higher, the narrowest would show less than a tenth of these films, and not be kept.
-    st.builds(Window, st.floats(500, 2400), st.floats(1500, 6000), st.sampled_from(list(WindowFunction))),
+    # Centred higher, the narrowest would show less than a tenth of these films' range, and not be kept.
+    st.builds(Window, st.floats(500, 3300), st.floats(1500, 6000), st.sampled_from(list(WindowFunction))),
     st.booleans(),
     st.tuples(st.integers(20, 90), st.integers(20, 90)),
 )
 def test_table_then_average_equals_the_pipeline_in_float64(
     seed: int, window: Window, inverse: bool, size: tuple[int, int]
 ) -> None:
-    noise = np.random.default_rng(seed).integers(0, 1000, (97, 91))
-    pixels = (np.linspace(0, 3095, 91) + noise).astype(np.uint16)  # noise alone would average out to one grey
+    noise = np.random.default_rng(seed).integers(0, 501, (97, 91))
+    # Noise alone would average out to one grey; a seventh of the film lies at either end of its range.
+    pixels = (3594 * np.clip(np.linspace(-0.2, 1.2, 91), 0, 1) + noise).astype(np.uint16)
     display = Display(slope=0.7, intercept=30, window=window, inverse=inverse)
     grey = apply_window(pixels * 0.7 + 30.0, window)
     expected = cv2.resize(1 - grey if inverse else grey, size[::-1], interpolation=cv2.INTER_AREA)
@@ -210,6 +211,15 @@ def test_film_halved_first_is_shown_alike(size: tuple[int, int], display: Displa
     assert np.abs(fast - plain).max() < 0.008
     assert np.abs(fast - plain).mean() < 0.0015
     assert abs((fast - plain).mean()) < 0.0005
+
+
+def test_values_brighter_than_on_any_fourth_row_are_shown() -> None:
+    pixels = film(700, 560) // 4
+    pixels[2::4] *= 4
+    pixels[3::4] *= 4
+    fast, plain = planned(pixels, Display(window=Window(2048, 4096)), (350, 280))
+    assert pixels[::4].max() < 1100 < pixels.max() and fast.max() > 0.5
+    assert np.abs(fast - plain).max() < 0.008
 
 
 def test_signed_film_is_halved_like_the_unsigned_one() -> None:

@@ -143,6 +143,15 @@ def test_the_first_convolutions_are_fused_in_float32() -> None:
     assert dtypes == [torch.float32, torch.float32, torch.bfloat16, torch.bfloat16]
 
 
+def test_a_first_convolution_that_cannot_be_fused_computes_in_float32_too() -> None:
+    network = made(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Tanhshrink(), nn.Conv2d(8, 8, 1), nn.ReLU()))
+    assert fuse(network, (1, *FILMS[1:]), torch.bfloat16) == 1
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        first = network[0](torch.rand(FILMS))
+        assert first.dtype is torch.float32
+        assert network[2](first).dtype is torch.bfloat16
+
+
 def test_the_first_convolutions_compute_in_float32_where_nothing_is_fused() -> None:
     network = made(encoder())
     given: dict[int, Tensor] = {}
