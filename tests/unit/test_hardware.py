@@ -17,8 +17,9 @@ def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
 
 def test_precision_follows_from_what_the_processor_says(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": False})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": True})
     assert choose_precision("auto", cpu) is Precision.BF16
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert choose_precision("auto", cpu) is Precision.FP32
+    for slower in ({"avx512_bf16": True, "amx_bf16": False}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda slower=slower: slower)
+        assert choose_precision("auto", cpu) is Precision.FP32
     assert choose_precision("bf16", cpu) is Precision.BF16
