@@ -152,6 +152,8 @@ class RawImage:
     ----------
     pixels : uint8, uint16, int8 or int16 array, rows x columns as stored
         Stored values (sign extended, overlay bits cleared), one grey channel.
+    bits : int
+        That a stored value has at most; may be fewer than those of its type.
     facts : FilmFacts
         Already in the patient's orientation, that is after `placement`.
     lattice : Lattice or None
@@ -159,6 +161,7 @@ class RawImage:
     """
 
     pixels: NDArray[np.integer]
+    bits: int
     display: Display
     placement: Placement
     facts: FilmFacts

@@ -46,7 +46,7 @@ def read_dicom(data: bytes, settings: ReadSettings, pseudonymiser: Pseudonymiser
     stored = stored_values(file, settings, grid.turned() if grid is not None and placement.transpose else grid)
     display = display_of(file.header, stored.pixels)
     facts = _facts(file.header, file.syntax, placement, display, pseudonymiser)
-    return RawImage(stored.pixels, display, placement, facts, stored.lattice)
+    return RawImage(stored.pixels, stored.bits, display, placement, facts, stored.lattice)
 
 
 def display_of(header: Header, pixels: NDArray[np.integer]) -> Display:

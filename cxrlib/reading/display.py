@@ -176,8 +176,8 @@ class _Film:
         if padding is not None and padding.any() and not padding.all():  # what leaves nothing of a film is no padding
             share = resize((~padding).astype(np.float32), grid.rows, grid.columns)
             return cls(whole, None, grid, display, padding, share, whole)
-        (rows, columns), bits = whole.shape, 8 * whole.dtype.itemsize
-        if planned and padding is None and can_be_halved(whole) and grid.spare_level(rows, columns, bits) > 0:
+        rows, columns = whole.shape
+        if planned and padding is None and can_be_halved(whole) and grid.spare_level(rows, columns, raw.bits) > 0:
             return cls(*halve(whole), grid, display, whole=whole)
         return cls(whole, None, grid, display, whole=whole)
 
@@ -210,9 +210,9 @@ class _Film:
         """Return those of `cells` that are not padding altogether, in one row."""
         return cells.ravel() if self.share is None else cells[self.share > 0]
 
-    def _table(self, to_grey_of: _ToGrey, indices: NDArray[np.unsignedinteger]) -> NDArray[np.uint16]:
+    def _table(self, to_grey_of: _ToGrey, indices: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
         # Films of 12 bits end far below the end of the table, and what lies beyond the largest value is never read.
-        table = np.zeros(256**indices.dtype.itemsize, np.uint16)
+        table = np.zeros(256**indices.dtype.itemsize, np.float32)
         stored = np.arange(1 + int(indices.max())).astype(indices.dtype).view(self.pixels.dtype)
         grey = to_grey_of(self._modality(stored))
         if self.display.inverse:
@@ -222,8 +222,8 @@ class _Film:
         table[: len(stored)] = np.rint(grey * _STEPS)
         return table
 
-    def _through(self, table: NDArray[np.uint16], indices: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
-        steps = np.rint(self._averaged(np.asarray(cv2.LUT(indices, table), dtype=np.uint16)))
+    def _through(self, table: NDArray[np.float32], indices: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
+        steps = np.rint(self._averaged(np.asarray(cv2.LUT(indices, table), dtype=np.float32)))
         return steps.astype(np.float32) / np.float32(_STEPS)
 
     def _modality(self, stored: NDArray[np.generic]) -> Floats:
@@ -232,9 +232,9 @@ class _Film:
             return apply_lut(values, self.display.modality_lut)
         return values * self.display.slope + self.display.intercept
 
-    def _averaged(self, values: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[np.float32]:
+    def _averaged(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.lattice is None:
-            return resize(values.astype(np.float32), self.grid.rows, self.grid.columns)
+            return resize(values, self.grid.rows, self.grid.columns)
         return self.lattice.average(values, self.grid)
 
 

@@ -42,13 +42,19 @@ def halve(pixels: NDArray[np.integer]) -> tuple[NDArray[np.integer], Lattice]:
     """
     rows, columns = pixels.shape
     lattice = Lattice(rows, columns, 1, Kernel.BLOCK, _EXCESS)
+    if rows % 2 == columns % 2 == 0:
+        return _means(pixels, lattice.shape), lattice
     means = np.empty(lattice.shape, pixels.dtype)
     for part_rows in _parts(rows):
         for part_columns in _parts(columns):
             part = pixels[part_rows, part_columns]
             to = means[_halved(part_rows), _halved(part_columns)]
-            to[...] = cv2.resize(part, to.shape[::-1], interpolation=cv2.INTER_AREA)
+            to[...] = _means(part, to.shape)
     return means, lattice
+
+
+def _means(pixels: NDArray[np.integer], shape: tuple[int, int]) -> NDArray[np.integer]:
+    return np.asarray(cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_AREA), dtype=pixels.dtype)
 
 
 def _parts(length: int) -> list[slice]:

@@ -94,10 +94,13 @@ class StoredValues:
     ----------
     pixels : uint8, uint16, int8 or int16 array, rows x columns
         Of the film, or of `lattice` where it is not None.
+    bits : int
+        That a value has at most: Bits Stored (0028,0101) of a monochrome film, those of its type where it was colour.
     lattice : Lattice or None
     """
 
     pixels: Pixels
+    bits: int
     lattice: Lattice | None = None
 
 
@@ -138,17 +141,22 @@ def stored_values(file: DicomFile, settings: ReadSettings, grid: Grid | None = N
         frame = bytes(value) if packing is not Packing.NATIVE else b""
     if not frame:
         native = _unpack(value, layout, need, file.little_endian)
-        return StoredValues(_to_grey(native, layout, file.header, transformed=False))
+        return _whole(_to_grey(native, layout, file.header, transformed=False), layout)
     if packing is Packing.RLE:
         planes = codecs.decode_rle(frame, layout.rows, layout.columns, layout.samples, layout.allocated // 8)
         pixels = planes if planes.ndim == 2 else np.moveaxis(planes, 0, 2)
-        return StoredValues(_to_grey(_align(pixels, layout), layout, file.header, transformed=False))
+        return _whole(_to_grey(_align(pixels, layout), layout, file.header, transformed=False), layout)
     declared = _checked_frame_header(frame, layout, settings)
     if grid is not None and _may_be_averaged(layout, file.header, declared):
         reduced = decode_reduced(frame, declared, grid.spare_level(layout.rows, layout.columns, layout.stored))
         if reduced is not None:
-            return StoredValues(reduced.pixels, reduced.lattice)
-    return StoredValues(_from_codestream(frame, layout, file.header, declared))
+            return StoredValues(reduced.pixels, layout.stored, reduced.lattice)
+    return _whole(_from_codestream(frame, layout, file.header, declared), layout)
+
+
+def _whole(pixels: Pixels, layout: Layout) -> StoredValues:
+    monochrome = layout.photometric in _MONOCHROME
+    return StoredValues(pixels, layout.stored if monochrome else 8 * pixels.dtype.itemsize)
 
 
 def _may_be_averaged(layout: Layout, header: Header, declared: FrameHeader) -> bool:

@@ -87,7 +87,7 @@ def _raw(pixels: Pixels, source: SourceFormat, placement: Placement, lattice: La
     size = pixels.shape if lattice is None else (lattice.rows, lattice.columns)
     rows, columns = (int(side) for side in (size[::-1] if placement.transpose else size))
     facts = FilmFacts(source_format=source, rows=rows, columns=columns, mirrored=placement.moves)
-    return RawImage(pixels, Display(), placement, facts, lattice)
+    return RawImage(pixels, 8 * pixels.dtype.itemsize, Display(), placement, facts, lattice)
 
 
 def _one_channel(pixels: Pixels) -> Pixels:

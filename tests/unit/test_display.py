@@ -24,7 +24,9 @@ RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 
 
 def raw(pixels: np.ndarray, display: Display) -> RawImage:
-    return RawImage(pixels, display, Placement(), FilmFacts(SourceFormat.DICOM, *pixels.shape))
+    return RawImage(
+        pixels, 8 * pixels.dtype.itemsize, display, Placement(), FilmFacts(SourceFormat.DICOM, *pixels.shape)
+    )
 
 
 def shown(pixels: np.ndarray, display: Display) -> np.ndarray:

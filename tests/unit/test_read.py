@@ -169,6 +169,13 @@ def test_jpeg_is_halved_by_its_transform(make: Callable[[np.ndarray], bytes]) ->
     assert np.abs(difference).mean() < 0.0015
 
 
+def test_film_of_8_bits_is_halved_as_such_whatever_is_allocated_to_it() -> None:
+    coarse, fine = film(700, 610, bits=8), film(700, 610, bits=12)  # what is left of them would do for 12 bits alone
+    data = dicom(coarse, bits=8, elements={"BitsAllocated": 16})
+    assert np.array_equal(read_film(data, SETTINGS, 96, 80).pixels, read_film(data, FULL, 96, 80).pixels)
+    assert not np.array_equal(*(read_film(dicom(fine), way, 96, 80).pixels for way in (SETTINGS, FULL)))
+
+
 def test_planned_decoding_of_a_turned_film_is_that_of_the_upright_one() -> None:
     turned = np.ascontiguousarray(LARGE.T)
     elements = {"PatientOrientation": ["F", "L"]}
