@@ -187,10 +187,12 @@ def test_pause_stops_the_parts_lets_the_lease_go_and_loses_nothing_that_was_sett
 
 
 def test_nightly_that_waits_has_its_turn_and_no_film_is_scored_twice(tmp_path: Path) -> None:
-    work, board = begin(tmp_path, years=2, films=30)
+    # By default, too, a chunk is whole batches: else what shares a batch with it is in flight as well (test_score.py).
+    whole = SETTINGS.model_copy(update={"run": SETTINGS.run.model_copy(update={"batch_size": 2})})
+    work, board = begin(tmp_path, years=2, films=30, settings=whole)
     log = tmp_path / "log"
     nights: list[Manifest] = []
-    patient = SETTINGS.model_copy(update={"run": SETTINGS.run.model_copy(update={"lease_wait_s": 60.0})})
+    patient = whole.model_copy(update={"run": whole.run.model_copy(update={"lease_wait_s": 60.0})})
 
     def nightly() -> None:
         # Every second film, so that no chunk of the night is one of the part: the part's plan goes stale.

@@ -154,7 +154,23 @@ def test_a_run_that_is_cut_short_is_taken_up_by_its_id(tmp_path: Path) -> None:
     assert verify(str(out)).ok
 
 
+@pytest.mark.parametrize(("batch_size", "most"), [(2, 3), (3, 5), (4, 3)])
+def test_what_an_end_costs_is_the_chunk_in_flight_and_what_shares_a_batch_with_it(
+    tmp_path: Path, batch_size: int, most: int
+) -> None:
+    settings, lost = fake_settings(chunk_size=4, batch_size=batch_size), []
+    plant(tmp_path / "in", good=9, bad=())
+    for scored in range(1, 9):
+        out = tmp_path / str(scored)
+        with pytest.raises(Exception, match="the machine went away"):
+            run(tmp_path / "in", out, settings, engine=_FailingEngineFactory(fail_after=scored))
+        lost.append(scored - 4 * sum(name.startswith("scores") for name in objects(out)))
+    assert max(lost) == most, "a batch that holds films of two chunks has both in flight"
+
+
 class _FailingEngine:
+    """Fails at the film after so many."""
+
     def __init__(self, fail_after: int) -> None:
         self.left = fail_after
         self.engine = FakeEngineFactory()()
