@@ -22,7 +22,7 @@ from cxrlib.bundle import load_bundle
 from cxrlib.errors import BusyError, LeaseLostError, RunError, StalePlanError, StoppedError, UsageError
 from cxrlib.runs.backfill import ask_to_go_on, part_states, require_backfill
 from cxrlib.runs.backfill_start import BackfillRequest, check_settings, start_backfill
-from cxrlib.runs.run import new_run_id
+from cxrlib.runs.run_id import new_run_id
 from cxrlib.runs.store import Store
 from cxrlib.settings import Settings
 from flows.backfill_report import BackfillTotals, board_line, totals_lines, totals_markdown

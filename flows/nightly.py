@@ -12,7 +12,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from cxrlib.runs.run import new_run_id
+from cxrlib.runs.run_id import new_run_id
 from cxrlib.settings import Settings
 from flows.job import ScoreJob
 from flows.notices import tag_this_run, tell

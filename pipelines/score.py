@@ -13,7 +13,8 @@ from cxrlib.parallel.cores import cores
 from cxrlib.runs import lease
 from cxrlib.runs.holding import holding
 from cxrlib.runs.lease import Held, LeaseTerms
-from cxrlib.runs.run import Run, close_run, new_run_id, read_manifest, resume_run, start_run
+from cxrlib.runs.run import Run, close_run, read_manifest, resume_run, start_run
+from cxrlib.runs.run_id import new_run_id
 from cxrlib.runs.store import Store
 from cxrlib.scoring import Recipe
 from cxrlib.settings import Settings

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,11 +21,10 @@ from cxrlib.runs.chunks import tally
 from cxrlib.runs.ledger import fill_ledger
 from cxrlib.runs.plan import Chunk, PlanHeader, Summary, films_of, read_summary, write_plan
 from cxrlib.runs.planning import drafted, overtaken
+from cxrlib.runs.run_id import check_run_id
 from cxrlib.runs.store import Kind, Store
 from cxrlib.settings import Settings
 from schemas import Counts, Manifest
-
-_RUN_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,11 +66,6 @@ class Run:
         return [chunk for chunk in self.chunks if chunk.chunk_id not in settled]
 
 
-def new_run_id() -> str:
-    """Return a run id that sorts by time: ``20260801T213000Z-1f3a9c``."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
 def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: Bundle, run_id: str) -> Run:
     """List `sources`, plan what is not settled yet, and store the plan.
 
@@ -86,8 +77,7 @@ def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: 
         The results root is an unfinished copy.
     """
     store.require_whole()
-    if not re.fullmatch(_RUN_ID, run_id):
-        raise UsageError(f"expected a run id of letters, digits, - and _, at most 80; met {run_id!r}")
+    check_run_id(run_id)
     if read_summary(store, run_id) is not None:
         raise UsageError(f"the run {run_id} is planned already; take it up again with resume, or choose another id")
     config_digest = settings.digest()

@@ -114,7 +114,7 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
     """
     from cxrlib.bundle import load_bundle
     from cxrlib.runs.backfill_start import BackfillRequest, start_backfill
-    from cxrlib.runs.run import new_run_id
+    from cxrlib.runs.run_id import new_run_id
     from cxrlib.runs.store import Store
     from schemas import Cut, CutBy, Order
 

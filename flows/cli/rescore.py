@@ -83,7 +83,7 @@ def rescore(
     from cxrlib.bundle import load_bundle
     from cxrlib.results.compare import Side
     from cxrlib.results.selection import Criteria, read_selection, the_bundle
-    from cxrlib.runs.run import new_run_id
+    from cxrlib.runs.run_id import new_run_id
     from cxrlib.runs.store import Store
     from flows.cli.compare import plain, show
     from flows.job import ScoreJob

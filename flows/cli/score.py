@@ -97,7 +97,7 @@ def score(
     if resume:
         _require_run(out, resume)
 
-    from cxrlib.runs.run import new_run_id
+    from cxrlib.runs.run_id import new_run_id
     from flows.job import ScoreJob
     from flows.process import run_job
     from flows.report import summary_lines
