@@ -30,7 +30,7 @@ from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
 
 OURS, LIMIT = "cxr score", "limit"
-_KEYS: Final = ("archive", "program", "films")
+_KEYS: Final = ("archive", "program", "films", "amx")
 _LABELS: Final = ("covid19", "pneumonia", "normal")
 _AGREEMENT: Final = ("rows", "rows_ours", "same_class_share", "percent_difference_median")
 

@@ -86,7 +86,7 @@ def measure(name: str, films: int) -> None:
             "busy_share": round(whole.cpu_seconds / whole.seconds / machine.cores(), 3),
             **machine.describe(),
         }
-        add_line("parts", line, keys=("archive", "part"))
+        add_line("parts", line, keys=("archive", "part", "amx"))
 
 
 def _start_up() -> float:

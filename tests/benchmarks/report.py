@@ -17,6 +17,7 @@ _MACHINE: Final = ("processor", "cores", "memory_gib", "python", "torch", "apach
 _SHOWN: Final = {
     "compare": (
         "archive",
+        "amx",
         "program",
         "films",
         "turns",
@@ -25,8 +26,9 @@ _SHOWN: Final = {
         "peak_mib",
         "same_class_share",
     ),
-    "parts": ("archive", "part", "ms_per_film", "share", "in_limit"),
+    "parts": ("archive", "amx", "part", "ms_per_film", "share", "in_limit"),
     "scale": (
+        "amx",
         "films",
         "turns",
         "scoring_s",
@@ -38,6 +40,7 @@ _SHOWN: Final = {
         "peak_over_first",
     ),
     "flink_scale": (
+        "amx",
         "setting",
         "films",
         "turns",
@@ -61,6 +64,7 @@ _SHOWN: Final = {
         "pydicom_over_planned",
     ),
     "decode_plan": (
+        "amx",
         "films",
         "n",
         "scored",
@@ -109,18 +113,21 @@ def _measured_on(table: pd.DataFrame) -> str:
 
 
 def _compare(table: pd.DataFrame) -> None:
-    largest = table.sort_values("films").drop_duplicates(["archive", "program"], keep="last")
-    wide = largest.pivot_table(index="archive", columns="program", values="films_per_s")
-    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    wide.plot.bar(ax=axes, rot=0, width=0.8)
-    axes.legend(ncols=len(wide.columns), fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    axes.set_ylabel("films a second, start-up included")
-    axes.set_xlabel("")
-    axes.set_yscale("log")
+    largest = table.sort_values("films").drop_duplicates(["archive", "program", "amx"], keep="last")
+    wide = largest.pivot_table(index=["amx", "archive"], columns="program", values="films_per_s")
+    kinds = [(amx, wide.loc[amx]) for amx in wide.index.unique("amx")]
+    figure, panels = plt.subplots(len(kinds), figsize=(9, 4 * len(kinds)), layout="constrained", squeeze=False)
+    for (amx, programs), axes in zip(kinds, panels.flat, strict=True):
+        programs.plot.bar(ax=axes, rot=0, width=0.8)
+        axes.legend(ncols=len(wide.columns), fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        axes.set_ylabel("films a second, start-up included")
+        axes.set_xlabel("with AMX" if amx == "yes" else "without AMX")
+        axes.set_yscale("log")
     _save(figure, "compare")
 
 
 def _parts(table: pd.DataFrame) -> None:
+    table = table.assign(archive=table["archive"] + table["amx"].map({"yes": ", AMX", "no": ", no AMX"}))
     wide = table.pivot_table(index="archive", columns="part", values="ms_per_film", sort=False)
     figure, axes = plt.subplots(figsize=(9, 1.6 + 0.5 * len(wide)), layout="constrained")
     wide.plot.barh(ax=axes, stacked=True, width=0.6, colormap="tab20")
@@ -132,8 +139,10 @@ def _parts(table: pd.DataFrame) -> None:
 
 def _scale(table: pd.DataFrame) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    left.plot(table["films"], table["ms_per_film"], marker="o")
-    right.plot(table["films"], table["peak_mib"], marker="o")
+    for amx, lines in table.groupby("amx"):
+        left.plot(lines["films"], lines["ms_per_film"], marker="o", label="with AMX" if amx == "yes" else "without")
+        right.plot(lines["films"], lines["peak_mib"], marker="o")
+    left.legend()
     for axes, label in ((left, "ms a film"), (right, "peak memory in MiB")):
         axes.set_xscale("log")
         axes.set_ylim(bottom=0)
