@@ -31,8 +31,8 @@ from schemas import Manifest
 #: Seconds to tell a cluster that its job is to end: less than the parent waits after SIGTERM.
 _GRACE_S: Final = 4.0
 #: When Python looks for garbage (`gc.set_threshold`), of this process alone. Importing Beam and torch makes a million
-#: objects that stay, and takes a seventh longer where they are looked through as often as is usual (700, 10, 10).
-_COLLECTED: Final = (10_000, 20, 20)
+#: objects that stay, and takes a sixth longer where they are looked through as often as is usual (700, 10, 10).
+COLLECTED: Final = (10_000, 20, 20)
 
 
 class ScoreJob(BaseModel):
@@ -182,7 +182,7 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
 
 
 if __name__ == "__main__":
-    gc.set_threshold(*_COLLECTED)
+    gc.set_threshold(*COLLECTED)
     # Libraries print; what they print goes to the log (stderr), and the real stdout is kept for messages alone.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
         os.dup2(2, 1)

@@ -11,10 +11,10 @@ two of them share no film and may run at once. It is held only while parts run:
 - Whoever works on it may die: its parts' process groups die with it, and the lease is free at once on that machine,
   and on any other after the time to live.
 
-To stand down, parts on the local runner are stopped where they are. That costs the chunks in flight (a few hundred
-films at most for each worker) and one start, and others need not wait for a part that takes hours. On a cluster no
-further part is begun and those that run are waited for, since the end of the process that submitted a job is not the
-end of the job.
+To stand down, parts on the local runner are stopped where they are. That costs the chunks in flight (one for each
+worker, a few hundred films at most; two where a batch holds films of both) and one start, and others need not wait for
+a part that takes hours. On a cluster no further part is begun and those that run are waited for, since the end of the
+process that submitted a job is not the end of the job.
 
 **No work twice.** A part is planned when its turn comes, under the lease, against the ledger: what a nightly run has
 settled by then is not planned. If it settles films of a part that was planned and stopped before, that plan is stale;

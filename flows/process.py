@@ -20,9 +20,9 @@ from schemas import Manifest
 #: The child's side: our own module by our own interpreter.
 COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "flows.job")
 
-#: numpy and scipy bring an OpenBLAS each, whose threads spin for a tenth of a second when they are started; next to
-#: nothing is computed by them.
-_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1"}
+#: numpy and scipy bring an OpenBLAS each, which spends a tenth of a second of every core as it is loaded, to start
+#: threads by which next to nothing is computed here.
+NO_BLAS_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1"}
 #: Seconds a process group has to end by itself before it is killed.
 GRACE_S: Final = 5.0
 #: Seconds between two looks at whether a child is to be stopped.
@@ -49,7 +49,7 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None], stop: thread
     """
     child = subprocess.Popen(  # noqa: S603 - see COMMAND
         COMMAND,
-        env={**_ONE_THREAD, **KEPT_FOR_NETWORKS, **os.environ},
+        env={**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS, **os.environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

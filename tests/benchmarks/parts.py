@@ -28,6 +28,7 @@ from cxrlib.parallel.memory import KEPT_FOR_FILMS, KEPT_FOR_NETWORKS
 from cxrlib.scoring import ReadListed, Recipe
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef
+from flows.process import NO_BLAS_THREADS
 from tests.benchmarks import machine
 from tests.benchmarks.archives import ARCHIVES, DISTINCT, make_archive
 from tests.benchmarks.compare import limit_parts
@@ -39,9 +40,10 @@ from tests.benchmarks.tables import add_line
 _STARTED: Final = (
     ("import flows.cli.main", {}),
     (
+        "import gc; from flows.job import COLLECTED; gc.set_threshold(*COLLECTED); import pipelines.score; "
         "import pipelines.beam.run; from cxrlib.models.engine import Engine; from cxrlib.bundle import load_bundle; "
         "Engine(load_bundle('default'))",
-        KEPT_FOR_NETWORKS,
+        {**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS},
     ),
     *[("import cxrlib.scoring", KEPT_FOR_FILMS)] * machine.cores(),
 )

@@ -97,9 +97,23 @@ def write_report() -> None:
         if name in _PLOTS:
             _PLOTS[name](table)
             shown.append(f"![{name}](results/{name}.png)")
-        block = "\n\n".join([f"<!-- table: {name} -->\n{shown[0]}", *shown[1:]]) + "\n<!-- end -->"
-        text = re.sub(rf"<!-- table: {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
+        text = _with_table(text, name, "\n\n".join(shown))
+        if name == "compare":
+            text = _with_table(text, "limit", _markdown(_shares_of_limit(table)))
     README.write_text(text, encoding="utf-8")
+
+
+def _with_table(text: str, name: str, table: str) -> str:
+    block = f"<!-- table: {name} -->\n{table}\n<!-- end -->"
+    return re.sub(rf"<!-- table: {name} -->.*?<!-- end -->", lambda _: block, text, flags=re.DOTALL)
+
+
+def _shares_of_limit(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the limit's seconds over ours on the most films of each archive, by kind of processor."""
+    limit = table[table["program"] == "limit"].sort_values("films").drop_duplicates(["archive", "amx"], keep="last")
+    shares = limit.pivot_table(index="archive", columns="amx", values="seconds_over_ours")
+    shares = shares.rename(columns={"yes": "with AMX", "no": "without"}).sort_index(axis=1)
+    return shares.reset_index().fillna("").astype(str)
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -187,7 +187,8 @@ def test_pause_stops_the_parts_lets_the_lease_go_and_loses_nothing_that_was_sett
 
 
 def test_nightly_that_waits_has_its_turn_and_no_film_is_scored_twice(tmp_path: Path) -> None:
-    # By default, too, a chunk is whole batches: else what shares a batch with it is in flight as well (test_score.py).
+    # A chunk is whole batches, as by default on 1, 2, 4 or 8 cores; else what shares a batch with it is lost, too
+    # (tests/pipeline/test_score.py).
     whole = SETTINGS.model_copy(update={"run": SETTINGS.run.model_copy(update={"batch_size": 2})})
     work, board = begin(tmp_path, years=2, films=30, settings=whole)
     log = tmp_path / "log"
