@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from cxrlib.errors import RunError, StoppedError
+from cxrlib.parallel.cores import NO_BLAS_THREADS
 from cxrlib.parallel.groups import end_group
 from cxrlib.parallel.memory import KEPT_FOR_NETWORKS
 from flows.job import Message, Progress, ScoreJob
@@ -20,9 +21,6 @@ from schemas import Manifest
 #: The child's side: our own module by our own interpreter.
 COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "flows.job")
 
-#: numpy and scipy bring an OpenBLAS each, which spends a tenth of a second of every core as it is loaded, to start
-#: threads by which next to nothing is computed here.
-NO_BLAS_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1"}
 #: Seconds a process group has to end by itself before it is killed.
 GRACE_S: Final = 5.0
 #: Seconds between two looks at whether a child is to be stopped.

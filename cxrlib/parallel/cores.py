@@ -1,10 +1,15 @@
-"""How many cores this process may use."""
+"""How many cores this process may use, and what is told to a library that would use them all."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+#: For the environment of a process that scores: numpy and scipy bring an OpenBLAS each, which spends a tenth of a
+#: second of every core as it is loaded, to start threads by which next to nothing is computed here.
+NO_BLAS_THREADS: Final[Mapping[str, str]] = {"OPENBLAS_NUM_THREADS": "1"}
 
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 

@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import fsspec.config
 
+from cxrlib.parallel.cores import NO_BLAS_THREADS
 from cxrlib.parallel.memory import KEPT_FOR_FILMS
 from cxrlib.parallel.work import NO_MEMORY, Loss, Lost, Order, Said, Start, Terms, Work
 
 #: The child's side: our own module by our own interpreter.
 COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "cxrlib.parallel.worker")
 #: What tells OpenMP, OpenBLAS and OpenCV to compute in one thread: there is a process for each core.
-_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
+_ONE_THREAD: Final = {**NO_BLAS_THREADS, **dict.fromkeys(("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")}
 #: Seconds that a process may take to start; a second on a quiet machine, a minute on one that is busy.
 STARTUP_S: Final = 300.0
 #: A process that said something so lately may be about to decode what it has fetched.

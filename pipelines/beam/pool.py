@@ -33,6 +33,7 @@ from apache_beam.portability.api import (
 from google.protobuf import text_format
 
 from cxrlib.errors import UsageError
+from cxrlib.parallel.cores import NO_BLAS_THREADS
 from cxrlib.parallel.groups import end_group
 from cxrlib.parallel.memory import KEPT_FOR_NETWORKS
 from pipelines.flink import FlinkCluster
@@ -86,7 +87,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     ) -> beam_fn_api_pb2.StartWorkerResponse:
         """Start a worker process that connects to the runner."""
         environment = dict(
-            {**KEPT_FOR_NETWORKS, **os.environ},
+            {**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS, **os.environ},
             WORKER_ID=request.worker_id,
             CONTROL_API_SERVICE_DESCRIPTOR=_descriptor(request.control_endpoint),
             PIPELINE_OPTIONS="{}",

@@ -24,11 +24,11 @@ from typing import Final
 import cv2
 
 from cxrlib.bundle import load_bundle
+from cxrlib.parallel.cores import NO_BLAS_THREADS
 from cxrlib.parallel.memory import KEPT_FOR_FILMS, KEPT_FOR_NETWORKS
 from cxrlib.scoring import ReadListed, Recipe
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef
-from flows.process import NO_BLAS_THREADS
 from tests.benchmarks import machine
 from tests.benchmarks.archives import ARCHIVES, DISTINCT, make_archive
 from tests.benchmarks.compare import limit_parts
