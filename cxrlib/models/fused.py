@@ -15,6 +15,7 @@ stages none made more than a tenth.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +23,7 @@ from typing import Any, Final
 import torch
 from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
-from timm.layers.padding import pad_same
+from timm.layers.padding import get_same_padding, pad_same
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -73,7 +74,7 @@ class FusedConvolution(nn.Module):
         )
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         self._same = isinstance(convolution, Conv2dSame)
-        self._padding = [0, 0] if self._same else list(convolution.padding)
+        self._padding = list(convolution.padding)
         self._stride, self._dilation = list(convolution.stride), list(convolution.dilation)
         self._groups = convolution.groups
         self._activation = "none" if activation is None else _ACTIVATIONS[type(activation)]
@@ -82,13 +83,33 @@ class FusedConvolution(nn.Module):
     def forward(self, films: Tensor) -> Tensor:
         """Return the feature maps."""
         films = films.to(self.weight.dtype)
-        if self._same:
-            films = pad_same(films, list(self.weight.shape[-2:]), self._stride, self._dilation)
+        return self._of_same_size(films) if self._same else self._convolved(films, self._padding)
+
+    def _of_same_size(self, films: Tensor) -> Tensor:
+        """Return the feature maps of films padded as TensorFlow does it ("same"): where the padding is odd, by one more
+        at the far side.
+
+        oneDNN pads both sides alike, and to pad beforehand copies the whole input, a twentieth of the forward pass of
+        the default bundle. So the near side gets one stride more than it is due, which puts one more line of results
+        before the others: where results are fewer than what they are made of, it costs less to cut that off.
+        """
+        sides, kernel = films.shape[-2:], self.weight.shape[-2:]
+        results = [-(-side // stride) for side, stride in zip(sides, self._stride, strict=True)]
+        if self.weight.shape[0] * math.prod(results) >= films.shape[1] * math.prod(sides):
+            return self._convolved(pad_same(films, list(kernel), self._stride, self._dilation), [0, 0])
+        due = [get_same_padding(*axis) for axis in zip(sides, kernel, self._stride, self._dilation, strict=True)]
+        more = [both % 2 for both in due]
+        padding = [both // 2 + stride * odd for both, stride, odd in zip(due, self._stride, more, strict=True)]
+        rows, columns = (slice(odd, odd + length) for odd, length in zip(more, results, strict=True))
+        convolved = self._convolved(films, padding)
+        return convolved[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
+
+    def _convolved(self, films: Tensor, padding: list[int]) -> Tensor:
         fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
             films,
             self.weight,
             self.bias,
-            self._padding,
+            padding,
             self._stride,
             self._dilation,
             self._groups,

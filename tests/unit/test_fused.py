@@ -95,6 +95,29 @@ def test_the_norms_and_convolutions_of_timm_are_known(activation: type[nn.Module
     assert [type(part) for part in network.children()] == [FusedConvolution, left]
 
 
+@pytest.mark.parametrize("sides", [(16, 16), (15, 17), (16, 13)])
+@pytest.mark.parametrize("stride", [1, 2, 3, (2, 1)])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, (5, 2)])
+@pytest.mark.parametrize(("channels", "groups", "dilation"), [(8, 8, 1), (8, 1, 2), (32, 1, 1)])
+def test_padding_at_the_far_side_is_that_of_tensorflow(
+    channels: int,
+    groups: int,
+    dilation: int,
+    kernel: int | tuple[int, int],
+    stride: int | tuple[int, int],
+    sides: tuple[int, int],
+) -> None:
+    padded = Conv2dSame(8, channels, kernel, stride=stride, groups=groups, dilation=dilation)
+    network = made(nn.Sequential(padded, BatchNormAct2d(channels, act_layer=nn.ReLU6)))
+    films = torch.rand(2, 8, *sides)
+    with torch.inference_mode():
+        before = network(films)
+        assert fuse(network, (1, 8, *sides), torch.float32) == 1
+        after = network(films)
+    assert after.shape == before.shape
+    assert torch.allclose(before, after, atol=1e-5)
+
+
 def test_a_convolution_that_is_used_twice_stays() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
