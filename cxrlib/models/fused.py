@@ -74,7 +74,7 @@ class FusedConvolution(nn.Module):
         )
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         self._same = isinstance(convolution, Conv2dSame)
-        self._padding = list(convolution.padding)
+        self._padding = [int(side) for side in convolution.padding]
         self._stride, self._dilation = list(convolution.stride), list(convolution.dilation)
         self._groups = convolution.groups
         self._activation = "none" if activation is None else _ACTIVATIONS[type(activation)]
@@ -89,9 +89,9 @@ class FusedConvolution(nn.Module):
         """Return the feature maps of films padded as TensorFlow does it ("same"): where the padding is odd, by one more
         at the far side.
 
-        oneDNN pads both sides alike, and to pad beforehand copies the whole input, a twentieth of the forward pass of
-        the default bundle. So the near side gets one stride more than it is due, which puts one more line of results
-        before the others: where results are fewer than what they are made of, it costs less to cut that off.
+        oneDNN pads both sides alike, and to pad beforehand copies the whole input: a twentieth of the forward pass of
+        the default bundle in float32. So the near side gets one stride more than it is due, which puts one more line of
+        results before the others: where results are fewer than what they are made of, it costs less to cut that off.
         """
         sides, kernel = films.shape[-2:], self.weight.shape[-2:]
         results = [-(-side // stride) for side, stride in zip(sides, self._stride, strict=True)]

@@ -13,9 +13,10 @@ JPEG 2000 lossy, Pillow            210  95   33
 ================================== ==== ==== ==== ====
 
 imagecodecs has no parameter for it; `lower_resolution` does without one. Pillow's OpenJPEG, which has, is left the
-streams whose packets do not stand lowest resolution first. HTJ2K is OpenJPH's, which leaves levels out by itself. At a
-reduced level a lossless stream overshoots its own depth at edges: OpenJPEG clips there; OpenJPH wraps around, so that
-it is told of one bit more and the clipping is done here.
+streams whose packets do not stand lowest resolution first. Other decoders were tried on a lossy stream made so, 750 x
+625 of a film of 3000 x 2500: imagecodecs 22.4 ms, OpenCV 22.8, FFmpeg's own decoder 34.9, Pillow 40.7. HTJ2K is
+OpenJPH's, which leaves levels out by itself. At a reduced level a lossless stream overshoots its own depth at edges:
+OpenJPEG clips there; OpenJPH wraps around, so that it is told of one bit more and the clipping is done here.
 
 JPEG of 8 bits is halved by its own transform, on 4 x 4 of the 8 x 8 frequencies of a block: 10.0 ms for 14.5 (a film of
 3000 x 2500, quality 92), and nothing is left to average. Halved again it takes 8.6 ms and its grey moves thrice as far.

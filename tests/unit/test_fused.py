@@ -98,17 +98,20 @@ def test_the_norms_and_convolutions_of_timm_are_known(activation: type[nn.Module
 @pytest.mark.parametrize("sides", [(16, 16), (15, 17), (16, 13)])
 @pytest.mark.parametrize("stride", [1, 2, 3, (2, 1)])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 5, (5, 2)])
-@pytest.mark.parametrize(("channels", "groups", "dilation"), [(8, 8, 1), (8, 1, 2), (32, 1, 1)])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        {"out_channels": 8, "groups": 8, "dilation": 1},
+        {"out_channels": 8, "groups": 1, "dilation": 2},
+        {"out_channels": 32, "groups": 1, "dilation": 1},
+    ],
+    ids=["each channel by itself", "dilated", "more channels"],
+)
 def test_padding_at_the_far_side_is_that_of_tensorflow(
-    channels: int,
-    groups: int,
-    dilation: int,
-    kernel: int | tuple[int, int],
-    stride: int | tuple[int, int],
-    sides: tuple[int, int],
+    rest: dict[str, int], kernel: int | tuple[int, int], stride: int | tuple[int, int], sides: tuple[int, int]
 ) -> None:
-    padded = Conv2dSame(8, channels, kernel, stride=stride, groups=groups, dilation=dilation)
-    network = made(nn.Sequential(padded, BatchNormAct2d(channels, act_layer=nn.ReLU6)))
+    padded = Conv2dSame(8, kernel_size=kernel, stride=stride, **rest)
+    network = made(nn.Sequential(padded, BatchNormAct2d(rest["out_channels"], act_layer=nn.ReLU6)))
     films = torch.rand(2, 8, *sides)
     with torch.inference_mode():
         before = network(films)
