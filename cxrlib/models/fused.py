@@ -1,4 +1,4 @@
-"""A network's convolutions with what follows them folded in: the same function in half the processor's time.
+"""A network's convolutions with what stands around them folded in: the same function in less of the processor's time.
 
 In inference a batch norm is a scale and a shift per channel, so it becomes part of the weights before it; and oneDNN
 applies an activation to what a convolution has just computed, before that leaves the cache. Unfused, either one reads
@@ -6,6 +6,10 @@ and writes the whole feature map again, which takes as long as the convolution i
 
 Which norm and which activation follow a convolution, and that nobody else reads what is between them, is seen by
 watching one forward pass on tensors that have shapes and no values. So any network that is built of modules will do.
+
+A decoder of the U-Net kind doubles its maps before it convolves them, by repeating pixels. That is part of a network's
+code and of no module, so that it is known for the blocks of segmentation-models-pytorch alone (`DOUBLING_BLOCKS`). In
+the default bundle it is a quarter of the forward pass.
 
 A network's `first_convolutions`, which read the film or what is made of it channel by channel, compute in float32
 whatever the others do. In the default bundle these are two, and made five sixths of what bf16 moved percent infected by
@@ -15,29 +19,18 @@ stages none made more than a tenth.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
-from timm.layers.padding import get_same_padding, pad_same
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-#: oneDNN's name for each activation that it can apply.
-_ACTIVATIONS: Final[Mapping[type[nn.Module], str]] = {
-    nn.ReLU: "relu",
-    nn.ReLU6: "hardtanh",
-    nn.Hardtanh: "hardtanh",
-    nn.SiLU: "swish",
-    nn.Sigmoid: "sigmoid",
-    nn.Tanh: "tanh",
-}
+from cxrlib.models.onednn import ACTIVATIONS, DOUBLING_BLOCKS, DoublingConvolution, FusedConvolution
+
 _CONVOLUTIONS: Final = (nn.Conv2d, Conv2dSame)
 _NORMS: Final = (nn.BatchNorm2d, BatchNormAct2d)
 
@@ -46,78 +39,6 @@ def can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether oneDNN computes on that device, in that arithmetic."""
     known = device.type == "cpu" and dtype is not torch.float16
     return known and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-
-
-class FusedConvolution(nn.Module):
-    """A convolution, the norm after it and the activation after that, in one step.
-
-    Parameters
-    ----------
-    convolution : Conv2d
-    norm : BatchNorm2d, optional
-    activation : Module, optional
-        One that oneDNN knows.
-    dtype : torch.dtype
-        Arithmetic of the inputs, the kernels and the result; sums and shifts are kept in float32, as a norm keeps them.
-    """
-
-    def __init__(
-        self, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, activation: nn.Module | None, dtype: torch.dtype
-    ) -> None:
-        super().__init__()
-        weight, bias = convolution.weight, convolution.bias
-        if norm is not None and norm.running_mean is not None and norm.running_var is not None:
-            mean, variance = norm.running_mean, norm.running_var
-            weight, bias = fuse_conv_bn_weights(weight, bias, mean, variance, norm.eps, norm.weight, norm.bias)
-        self.weight = nn.Parameter(
-            weight.detach().to(dtype).contiguous(memory_format=torch.channels_last), requires_grad=False
-        )
-        self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
-        self._same = isinstance(convolution, Conv2dSame)
-        self._padding = [int(side) for side in convolution.padding]
-        self._stride, self._dilation = list(convolution.stride), list(convolution.dilation)
-        self._groups = convolution.groups
-        self._activation = "none" if activation is None else _ACTIVATIONS[type(activation)]
-        self._scalars = [activation.min_val, activation.max_val] if isinstance(activation, nn.Hardtanh) else []
-
-    def forward(self, films: Tensor) -> Tensor:
-        """Return the feature maps."""
-        films = films.to(self.weight.dtype)
-        return self._of_same_size(films) if self._same else self._convolved(films, self._padding)
-
-    def _of_same_size(self, films: Tensor) -> Tensor:
-        """Return the feature maps of films padded as TensorFlow does it ("same"): where the padding is odd, by one more
-        at the far side.
-
-        oneDNN pads both sides alike, and to pad beforehand copies the whole input: a twentieth of the forward pass of
-        the default bundle in float32. So the near side gets one stride more than it is due, which puts one more line of
-        results before the others: where results are fewer than what they are made of, it costs less to cut that off.
-        """
-        sides, kernel = films.shape[-2:], self.weight.shape[-2:]
-        results = [-(-side // stride) for side, stride in zip(sides, self._stride, strict=True)]
-        if self.weight.shape[0] * math.prod(results) >= films.shape[1] * math.prod(sides):
-            return self._convolved(pad_same(films, list(kernel), self._stride, self._dilation), [0, 0])
-        due = [get_same_padding(*axis) for axis in zip(sides, kernel, self._stride, self._dilation, strict=True)]
-        more = [both % 2 for both in due]
-        padding = [both // 2 + stride * odd for both, stride, odd in zip(due, self._stride, more, strict=True)]
-        rows, columns = (slice(odd, odd + length) for odd, length in zip(more, results, strict=True))
-        convolved = self._convolved(films, padding)
-        return convolved[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
-
-    def _convolved(self, films: Tensor, padding: list[int]) -> Tensor:
-        fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            films,
-            self.weight,
-            self.bias,
-            padding,
-            self._stride,
-            self._dilation,
-            self._groups,
-            self._activation,
-            self._scalars,
-            None,
-        )
-        return fused
 
 
 def compute_first_in_float32(module: nn.Module, films: tuple[int, int, int, int], device: torch.device) -> int:
@@ -171,6 +92,7 @@ def fuse(module: nn.Module, films: tuple[int, int, int, int], dtype: torch.dtype
     """
     watched = _watch(module, films)
     first = _first(watched)
+    doubled = _doubled(watched)
     fused = 0
     for call in watched.calls:
         convolution = call.module
@@ -181,24 +103,43 @@ def fuse(module: nn.Module, films: tuple[int, int, int, int], dtype: torch.dtype
         if scale is not None and scale.running_mean is None:  # it measures each batch
             continue
         own = None if scale is None else _own_activation(scale)
-        follower = None if own else watched.only_reader(norm or call, tuple(_ACTIVATIONS))
+        follower = None if own else watched.only_reader(norm or call, tuple(ACTIVATIONS))
         activation = own or (follower.module if follower else None)
         if scale is None and activation is None:
             continue
-        folds = type(activation) in _ACTIVATIONS
+        folds = type(activation) in ACTIVATIONS
         own_dtype = torch.float32 if call.name in first else dtype
-        replacement = FusedConvolution(convolution, scale, activation if folds else None, own_dtype)
-        module.set_submodule(call.name, replacement)
+        layers = convolution, scale, activation if folds else None, own_dtype
+        if call.name in doubled:
+            module.set_submodule(call.name, DoublingConvolution(*layers, doubled[call.name]))
+        else:
+            module.set_submodule(call.name, FusedConvolution(*layers))
         if norm is not None:
             module.set_submodule(norm.name, nn.Identity() if own is None or folds else own)
         if follower is not None:
             module.set_submodule(follower.name, nn.Identity())
         fused += 1
+    for name, block in [(name, part) for name, part in module.named_modules() if type(part) in DOUBLING_BLOCKS]:
+        if f"{name}.conv1.0" in doubled and isinstance(block.get_submodule("conv1.0"), DoublingConvolution):
+            module.set_submodule(name, DOUBLING_BLOCKS[type(block)](block))
     for name in first:
         left = module.get_submodule(name)
         if isinstance(left, nn.Conv2d):
             _compute_in_float32(left, left.weight.device)
     return fused
+
+
+def _doubled(watched: _Watched) -> dict[str, int]:
+    """Return the convolutions whose maps a decoder's block doubles for them, by name, and how many of these it does."""
+    doubled = {}
+    for call in watched.calls:
+        block = call.module
+        if type(block) not in DOUBLING_BLOCKS or watched.times(call) > 1 or block.interpolation_mode != "nearest":
+            continue
+        twice = tuple(2 * side for side in call.read.shape[-2:])
+        if call.given.shape[-2:] == twice and isinstance(block.get_submodule("attention1.attention"), nn.Identity):
+            doubled[f"{call.name}.conv1.0"] = call.read.shape[1]
+    return doubled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,12 +195,12 @@ def _watch(module: nn.Module, films: tuple[int, int, int, int]) -> _Watched:
 
     def note(name: str) -> Any:
         def after(part: nn.Module, read: tuple[Any, ...], given: Any) -> None:
-            if len(read) == 1 and isinstance(read[0], Tensor) and isinstance(given, Tensor):
+            if read and isinstance(read[0], Tensor) and isinstance(given, Tensor):
                 watched.calls.append(_Call(name, part, read[0], given, watched.done))
 
         return after
 
-    parts = (*_CONVOLUTIONS, *_NORMS, *_ACTIVATIONS)
+    parts = (*_CONVOLUTIONS, *_NORMS, *ACTIVATIONS, *DOUBLING_BLOCKS)
     hooks = [part.register_forward_hook(note(name)) for name, part in module.named_modules() if type(part) in parts]
     shapes = {name: tensor.to("meta") for name, tensor in (*module.named_parameters(), *module.named_buffers())}
     try:

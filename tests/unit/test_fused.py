@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
+from segmentation_models_pytorch.decoders.unetplusplus.decoder import DecoderBlock
 from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from cxrlib.models.fused import FusedConvolution, can_fuse, compute_first_in_float32, first_convolutions, fuse
+from cxrlib.models.fused import can_fuse, compute_first_in_float32, first_convolutions, fuse
+from cxrlib.models.onednn import DoublingConvolution, FusedConvolution
 
 FILMS = (2, 1, 16, 16)
 
@@ -119,6 +122,74 @@ def test_padding_at_the_far_side_is_that_of_tensorflow(
         after = network(films)
     assert after.shape == before.shape
     assert torch.allclose(before, after, atol=1e-5)
+
+
+class Decoder(nn.Module):
+    """A block that reads maps of half a film's size, and joins what `joined` channels of the film's own size say."""
+
+    def __init__(self, block: type[nn.Module], joined: int, uses: int = 1, **options: str) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 16, 1, stride=2)
+        self.beside = nn.Conv2d(1, joined, 1) if joined else None
+        self.block = block(16, joined, 16, **options)
+        self.told_sizes = block is UnetDecoderBlock
+        self.uses = uses
+
+    def forward(self, films: Tensor) -> Tensor:
+        maps = self.stem(films)
+        joined = None if self.beside is None else self.beside(films)
+        for _ in range(self.uses):
+            maps = maps[..., : -(-films.shape[-2] // 2), : -(-films.shape[-1] // 2)]
+            if self.told_sizes:
+                maps = self.block(maps, *films.shape[-2:], skip_connection=joined)
+            else:
+                maps = self.block(maps, *([] if joined is None else [joined]))
+        return maps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("joined", [0, 3, 16])
+@pytest.mark.parametrize("block", [UnetDecoderBlock, DecoderBlock])
+def test_maps_that_a_block_doubles_are_convolved_as_they_are(
+    block: type[nn.Module], joined: int, dtype: torch.dtype
+) -> None:
+    network = made(Decoder(block, joined))
+    same_before_and_after(network, 2, dtype)
+    kinds = [type(part) for part in network.modules()]
+    assert kinds.count(DoublingConvolution) == kinds.count(FusedConvolution) == 1
+    assert block not in kinds
+
+
+@pytest.mark.parametrize("sides", [(2, 2), (2, 14), (10, 4)])
+def test_the_borders_of_doubled_maps_are_padded_as_before(sides: tuple[int, int]) -> None:
+    network = made(Decoder(UnetDecoderBlock, 3))
+    films = torch.rand(3, 1, *sides)
+    with torch.inference_mode():
+        before = network(films)
+        fuse(network, (1, 1, *sides), torch.float32)
+        assert torch.allclose(before, network(films), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("joined", "uses", "sides", "options"),
+    [
+        (3, 1, FILMS[2:], {"interpolation_mode": "bilinear"}),
+        (3, 1, FILMS[2:], {"attention_type": "scse"}),
+        (3, 1, (15, 16), {}),
+        (0, 2, FILMS[2:], {}),
+    ],
+    ids=["maps between pixels", "what is joined is weighed", "not quite doubled", "used twice"],
+)
+def test_a_block_that_does_more_than_double_stays(
+    joined: int, uses: int, sides: tuple[int, int], options: dict[str, str]
+) -> None:
+    network = made(Decoder(UnetDecoderBlock, joined, uses, **options))
+    films = torch.rand(2, 1, *sides)
+    with torch.inference_mode():
+        before = network(films)
+        fuse(network, (1, 1, *sides), torch.float32)
+        assert torch.allclose(before, network(films), atol=1e-5)
+    assert isinstance(network.block, UnetDecoderBlock)
 
 
 def test_a_convolution_that_is_used_twice_stays() -> None:
