@@ -5,6 +5,9 @@ codecs the cheapest counts, be it our own: a limit that can be gone below is non
 network is the engine's own, with its layers fused, in memory that is kept as a run keeps it
 (`cxrlib.parallel.memory`, by the environment). Divided by the cores it is the time per film that no program can go
 below on these parts.
+
+The same weights as torch runs them, as every rival does, are measured too (`forward_by_torch`): a limit by that tells
+what the engine's own forward pass is worth, and can be gone below.
 """
 
 from __future__ import annotations
@@ -146,6 +149,18 @@ def forward_cost() -> float:
     return _seconds(lambda: network.run(films)) / len(films)
 
 
+def forward_cost_by_torch() -> float:
+    """Return the same of the rivals' network, in the faster of the two arithmetics that they try."""
+    torch.set_num_threads(1)
+    module = user_code.network()
+    films = torch.rand(user_code.BATCH, 1, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
+    taken = []
+    for bf16 in (False, True):
+        user_code.predict(module, films, bf16=bf16)
+        taken.append(_seconds(lambda bf16=bf16: user_code.predict(module, films, bf16=bf16)))
+    return min(taken) / len(films)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the films of a folder."""
     parser = argparse.ArgumentParser(prog="limit", description=__doc__)
@@ -165,7 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         part: sum(cost[part] * weights[number] for number, cost in costs.items()) / len(paths)
         for part in ("codec", "resize", "digest")
     }
-    sys.stdout.write(json.dumps({"forward": forward_cost(), **parts}) + "\n")
+    forward = {"forward": forward_cost(), "forward_by_torch": forward_cost_by_torch()}
+    sys.stdout.write(json.dumps({**forward, **parts}) + "\n")
     return 0
 
 

@@ -109,10 +109,12 @@ def _with_table(text: str, name: str, table: str) -> str:
 
 
 def _shares_of_limit(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the limit's seconds over ours on the most films of each archive, by kind of processor."""
-    limit = table[table["program"] == "limit"].sort_values("films").drop_duplicates(["archive", "amx"], keep="last")
-    shares = limit.pivot_table(index="archive", columns="amx", values="seconds_over_ours")
-    shares = shares.rename(columns={"yes": "with AMX", "no": "without"}).sort_index(axis=1)
+    """Return each limit's seconds over ours on the most films of each archive, by kind of processor."""
+    limits = table[table["program"].str.startswith("limit")].sort_values("films")
+    limits = limits.drop_duplicates(["archive", "program", "amx"], keep="last")
+    shares = limits.pivot_table(index="archive", columns=["program", "amx"], values="seconds_over_ours")
+    kinds = {"yes": "with AMX", "no": "without"}
+    shares.columns = pd.Index([f"{program}, {kinds[amx]}" for program, amx in shares.columns])
     return shares.reset_index().fillna("").astype(str)
 
 
