@@ -136,6 +136,9 @@ def _doubled(watched: _Watched) -> dict[str, int]:
         block = call.module
         if type(block) not in DOUBLING_BLOCKS or watched.times(call) > 1 or block.interpolation_mode != "nearest":
             continue
+        # Of an encoder that gives no maps at one scale, blocks read or give maps of no channels.
+        if not call.read.shape[1] or not call.given.shape[1]:
+            continue
         twice = tuple(2 * side for side in call.read.shape[-2:])
         if call.given.shape[-2:] == twice and isinstance(block.get_submodule("attention1.attention"), nn.Identity):
             doubled[f"{call.name}.conv1.0"] = call.read.shape[1]

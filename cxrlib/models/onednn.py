@@ -113,7 +113,7 @@ class DoublingConvolution(nn.Module):
     norm, activation, dtype
         As of a `FusedConvolution`.
     doubled : int
-        How many channels are doubled.
+        How many channels are doubled, at least one.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class DoublingConvolution(nn.Module):
             self._scalars if last else [],
             None,
         )
-        if joined is None:
+        if self.joined is None or joined is None:
             return doubled
         both: Tensor = torch.ops.mkldnn._convolution_pointwise_(
             doubled,

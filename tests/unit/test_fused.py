@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
 from segmentation_models_pytorch.decoders.unetplusplus.decoder import DecoderBlock
@@ -158,6 +159,17 @@ def test_maps_that_a_block_doubles_are_convolved_as_they_are(
     kinds = [type(part) for part in network.modules()]
     assert kinds.count(DoublingConvolution) == kinds.count(FusedConvolution) == 1
     assert block not in kinds
+
+
+@pytest.mark.parametrize("decoder", [smp.Unet, smp.UnetPlusPlus])
+def test_an_encoder_that_gives_no_maps_at_one_scale_is_known(decoder: type[nn.Module]) -> None:
+    network = made(decoder("tu-convnext_atto", encoder_weights=None, decoder_channels=(16, 12, 8, 6, 4)))
+    films = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        before = network(films)
+        fuse(network, (1, 3, 64, 64), torch.float32)
+        assert torch.allclose(before, network(films), atol=1e-4)
+    assert any(isinstance(part, DoublingConvolution) for part in network.modules())
 
 
 @pytest.mark.parametrize("sides", [(2, 2), (2, 14), (10, 4)])
