@@ -50,8 +50,9 @@ def choose_device(wanted: str) -> torch.device:
 def choose_precision(wanted: str, device: torch.device) -> Precision:
     """Return the precision called `wanted`; ``auto`` is bf16 where the hardware multiplies matrices in it, else fp32.
 
-    On a processor that is AMX, with which a film takes a quarter of fp32's time in the default bundle. The bf16
-    instructions of AVX-512 alone are not enough: on the Intel processor measured they take half as long again as fp32.
+    On a processor that is AMX, with which a film of the default bundle took a quarter of fp32's time (measured before
+    `DoublingConvolution`, which takes a quarter off fp32). The bf16 instructions of AVX-512 alone are not enough: on
+    the Intel processor measured they take half as long again as fp32.
     The choice follows from what the processor says of itself and not from a timing, so it is the same in every run.
     """
     if wanted != "auto":
