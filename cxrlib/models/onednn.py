@@ -127,9 +127,9 @@ class DoublingConvolution(nn.Module):
         super().__init__()
         weight, bias = _folded(convolution, norm)
         self.bias = _shift(bias)
-        taps = torch.tensor(_TAPS, device=weight.device)
         # Added up in float64, where the order of the sum leaves no trace, and rounded once.
-        small = torch.einsum("ra,cb,oiab->iorc", taps.double(), taps.double(), weight[:, :doubled].detach().double())
+        taps = torch.tensor(_TAPS, dtype=torch.float64, device=weight.device)
+        small = torch.einsum("ra,cb,oiab->iorc", taps, taps, weight[:, :doubled].detach().double())
         self.weight = _kernel(small, dtype)
         joined = weight[:, doubled:]
         self.joined = _kernel(joined, dtype) if joined.shape[1] else None
