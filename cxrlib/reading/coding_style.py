@@ -19,6 +19,7 @@ _COD: Final = struct.Struct(">HBBHBBBBBB")
 
 _SOT, _SOD, _EOC = 0xFF90, 0xFF93, 0xFFD9
 _COD_MARKER: Final = 0xFF52
+_QCD_MARKER: Final = 0xFF5C
 _HAS_PRECINCTS: Final = 1
 #: POC, PPM and PPT: packets in an order of their own, packet headers in a place of their own.
 _REORDERINGS: Final = frozenset([0xFF5F, 0xFF60, 0xFF61])
@@ -60,6 +61,8 @@ class CodingStyle:
         The order of packets changes on the way, or their headers stand elsewhere.
     cod : int
         Where the COD marker segment begins.
+    qcd : int or None
+        Where the QCD marker segment begins; None where there is not one of them, in the main header.
     """
 
     start: int
@@ -72,6 +75,7 @@ class CodingStyle:
     precincts: bool
     reordered: bool
     cod: int
+    qcd: int | None
 
 
 def coding_style(data: bytes) -> CodingStyle | None:
@@ -92,6 +96,7 @@ def _read(data: bytes, start: int) -> CodingStyle | None:
     if any((x_offset, y_offset, x_tile, y_tile)) or (samples, x_step, y_step) != (1, 1, 1) or capabilities & _PART_2:
         return None
     cod = None
+    quantisations = []
     in_main_header = True
     reordered = False
     for marker, at in _segments(data, start + 2):
@@ -102,6 +107,8 @@ def _read(data: bytes, start: int) -> CodingStyle | None:
             if not in_main_header:
                 return None
             cod = at
+        if marker == _QCD_MARKER:
+            quantisations.append(at if in_main_header else None)
         reordered = reordered or marker in _REORDERINGS
     if cod is None:
         return None
@@ -119,6 +126,7 @@ def _read(data: bytes, start: int) -> CodingStyle | None:
         precincts=bool(flags & _HAS_PRECINCTS),
         reordered=reordered,
         cod=cod,
+        qcd=quantisations[0] if len(quantisations) == 1 else None,
     )
 
 

@@ -7,6 +7,7 @@ declares.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -148,7 +149,8 @@ def stored_values(file: DicomFile, settings: ReadSettings, grid: Grid | None = N
         return _whole(_to_grey(_align(pixels, layout), layout, file.header, transformed=False), layout)
     declared = _checked_frame_header(frame, layout, settings)
     if grid is not None and _may_be_averaged(layout, file.header, declared):
-        reduced = decode_reduced(frame, declared, grid.spare_level(layout.rows, layout.columns, layout.stored))
+        level = grid.spare_level(layout.rows, layout.columns, layout.stored)
+        reduced = decode_reduced(frame, declared, level, _shown(file.header))
         if reduced is not None:
             return StoredValues(reduced.pixels, layout.stored, reduced.lattice)
     return _whole(_from_codestream(frame, layout, file.header, declared), layout)
@@ -166,6 +168,17 @@ def _may_be_averaged(layout: Layout, header: Header, declared: FrameHeader) -> b
         and layout.signed == declared.signed
         and header.integer("PixelPaddingValue") is None
     )
+
+
+def _shown(header: Header) -> float:
+    """Return over how many stored values the header spreads the grey scale: infinity where it does not say.
+
+    A table may spread it over any few of them: 0.
+    """
+    if header.items("ModalityLUTSequence") or header.items("VOILUTSequence"):
+        return 0.0
+    width, slope = header.number("WindowWidth"), header.number("RescaleSlope")
+    return math.inf if width is None else max(width, 0.0) / abs(slope or 1.0)
 
 
 def _checked_frame_header(frame: bytes, layout: Layout, settings: ReadSettings) -> FrameHeader:

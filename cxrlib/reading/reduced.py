@@ -18,6 +18,8 @@ streams whose packets do not stand lowest resolution first. Other decoders were 
 OpenJPH's, which leaves levels out by itself. At a reduced level a lossless stream overshoots its own depth at edges:
 OpenJPEG clips there; OpenJPH wraps around, so that it is told of one bit more and the clipping is done here.
 
+A lossy stream of JPEG 2000 is decoded without the bit planes that no grey shows (`bit_planes`): 17 ms for 22.
+
 JPEG of 8 bits is halved by its own transform, on 4 x 4 of the 8 x 8 frequencies of a block: 10.0 ms for 14.5 (a film of
 3000 x 2500, quality 92), and nothing is left to average. Halved again it takes 8.6 ms and its grey moves thrice as far.
 """
@@ -35,6 +37,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from cxrlib.reading import codestream
+from cxrlib.reading.bit_planes import quantisation, without_lowest_planes
 from cxrlib.reading.codestream import FrameHeader, Stream
 from cxrlib.reading.coding_style import CodingStyle, coding_style
 from cxrlib.reading.lattice import Kernel, Lattice
@@ -45,6 +48,13 @@ Pixels = NDArray[np.integer]
 #: From the start of a codestream to Ssiz of its first component, the depth less one with the sign in bit 7 (A.5.1).
 _SSIZ: Final = 42
 _SIGNED: Final = 0x80
+
+#: Leaving bit planes out adds noise of this share of the grey range at most (standard deviation), and averaging takes
+#: most of that away again: a grid of 256 x 256 from samples of 750 x 625 keeps three tenths.
+FINENESS: Final = 1 / 512
+
+#: Samples apart in rows and columns from which the range of a film is taken.
+_SPARSE: Final = 8
 
 #: Baseline, extended sequential and progressive, by Huffman codes; of 8 bits.
 _SCALABLE: Final = (0xC0, 0xC1, 0xC2)
@@ -65,7 +75,7 @@ class Reduced:
     lattice: Lattice
 
 
-def decode_reduced(data: bytes, header: FrameHeader, level: int) -> Reduced | None:
+def decode_reduced(data: bytes, header: FrameHeader, level: int, shown: float = 0.0) -> Reduced | None:
     """Decode a codestream at `level`, or at the lowest resolution it has if that is more.
 
     Parameters
@@ -76,6 +86,9 @@ def decode_reduced(data: bytes, header: FrameHeader, level: int) -> Reduced | No
         As `codestream.frame_header` reads it; the guards have passed on it.
     level : int
         Times the film may be halved.
+    shown : float
+        Stored values over which the display spreads the grey scale; infinite where only the film can tell, 0 where it
+        may be any few of them. What is far finer may be left out.
 
     Returns
     -------
@@ -93,14 +106,14 @@ def decode_reduced(data: bytes, header: FrameHeader, level: int) -> Reduced | No
     codestream.check_whole(data, header)
     match header.stream:
         case Stream.JPEG_2000 | Stream.HTJ2K:
-            return _wavelet(data, header, level)
+            return _wavelet(data, header, level, shown)
         case Stream.JPEG if header.bits == 8 and header.process in _SCALABLE:
             return _jpeg(data, header)
         case _:
             return None
 
 
-def _wavelet(data: bytes, header: FrameHeader, level: int) -> Reduced | None:
+def _wavelet(data: bytes, header: FrameHeader, level: int, shown: float) -> Reduced | None:
     style = coding_style(data)
     if style is None:
         return None
@@ -117,7 +130,7 @@ def _wavelet(data: bytes, header: FrameHeader, level: int) -> Reduced | None:
         if header.stream is Stream.HTJ2K:
             pixels = _openjph(data[style.start :], header, style, level)
         else:
-            pixels = _openjpeg(codestream.without_trailing_segments(data) or data, header, style, level)
+            pixels = _coarsely(codestream.without_trailing_segments(data) or data, header, style, level, shown)
     except (ValueError, RuntimeError, OSError, SyntaxError):
         return None
     return Reduced(pixels, lattice) if pixels.shape == lattice.shape else None
@@ -132,6 +145,30 @@ def _jpeg(data: bytes, header: FrameHeader) -> Reduced | None:
     except (ValueError, OSError, SyntaxError):
         return None
     return Reduced(pixels, lattice) if pixels.dtype == np.uint8 and pixels.shape == lattice.shape else None
+
+
+def _coarsely(data: bytes, header: FrameHeader, style: CodingStyle, level: int, shown: float) -> Pixels:
+    """Decode as many bit planes as the grey range needs; more of them where the film turns out to fill less of it."""
+    quantised = quantisation(data, style)
+    if quantised is None:
+        return _openjpeg(data, header, style, level)
+
+    def spare(grey_range: float) -> int:
+        return quantised.spare_planes(header.bits, style.levels - level, FINENESS * grey_range)
+
+    planes = spare(min(shown, 2.0**header.bits))
+    while True:
+        pixels = _openjpeg(without_lowest_planes(data, quantised, planes), header, style, level)
+        enough = spare(min(shown, _span(pixels)))
+        if planes <= enough:
+            return pixels
+        planes = enough
+
+
+def _span(pixels: Pixels) -> float:
+    """Return what the central 90 % of the samples span."""
+    low, high = np.percentile(pixels[::_SPARSE, ::_SPARSE], (5.0, 95.0), method="inverted_cdf")
+    return float(high) - float(low)
 
 
 def _openjpeg(data: bytes, header: FrameHeader, style: CodingStyle, level: int) -> Pixels:

@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import io
 import json
+import math
 import statistics
 import sys
 import time
@@ -60,7 +61,7 @@ def _jpeg_2000_by_pillow(frame: bytes) -> Pixels:
 def _jpeg_2000_by_ours(frame: bytes) -> Pixels:
     """Decode at that resolution by `cxrlib.reading.reduced`, which costs half of what Pillow takes."""
     header = codestream.frame_header(frame)
-    reduced = decode_reduced(frame, header, _spare_level(header))
+    reduced = decode_reduced(frame, header, _spare_level(header), shown=math.inf)
     if reduced is None:
         raise ValueError("expected a stream with lower resolutions")
     return reduced.pixels
