@@ -25,6 +25,11 @@ _HAS_PRECINCTS: Final = 1
 _REORDERINGS: Final = frozenset([0xFF5F, 0xFF60, 0xFF61])
 #: COC, RGN and QCC: a coding style, a region of interest or a quantisation of one component by itself.
 _EXCEPTIONS: Final = frozenset([0xFF53, 0xFF5E, 0xFF5D])
+#: From QCD to Sqcd and to the first SPqcd (A.6.4).
+_SQCD: Final = 4
+_SPQCD: Final = 5
+#: Markers before and after the header of each packet: SOP and EPH.
+_PACKET_MARKERS: Final = 2 | 4
 #: Rsiz of Part 2, whose transforms and offsets are not read here.
 _PART_2: Final = 0x8000
 
@@ -39,6 +44,46 @@ class Progression(IntEnum):
     CPRL = 4
 
 
+class Steps(IntEnum):
+    """How the quantisation of subbands is stated (table A.28)."""
+
+    NONE = 0
+    DERIVED = 1
+    EXPOUNDED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """A QCD segment.
+
+    Attributes
+    ----------
+    at : int
+        Where the first of its values stands in the bytes.
+    steps : Steps
+    guard : int
+        Bit planes beyond those of the exponents.
+    exponents, mantissas : tuple of int
+        Of each subband, lowest first: LL, then HL, LH and HH of each resolution. Of LL alone where others are derived
+        from it; mantissas are 0 where there is no step.
+    """
+
+    at: int
+    steps: Steps
+    guard: int
+    exponents: tuple[int, ...]
+    mantissas: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TilePart:
+    """Where a tile-part begins (at its SOT), where its packets begin, and where they end."""
+
+    start: int
+    packets: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class CodingStyle:
     """Of a codestream in the plain case.
@@ -47,6 +92,8 @@ class CodingStyle:
     ----------
     start : int
         Where the codestream begins in its bytes (a JP2 file has boxes before it).
+    rows, columns : int
+        Size of the image.
     levels : int
         Times the wavelet was applied.
     reversible : bool
@@ -59,13 +106,20 @@ class CodingStyle:
         Resolutions may have more than one precinct.
     reordered : bool
         The order of packets changes on the way, or their headers stand elsewhere.
+    blocks : (int, int) or None
+        Rows and columns of a code-block; None where passes are coded otherwise than by default (table A.19), or where
+        packets have markers.
+    tile_part : TilePart or None
+        None where there is more than one.
     cod : int
         Where the COD marker segment begins.
-    qcd : int or None
-        Where the QCD marker segment begins; None where there is not one of them, in the main header.
+    quantisation : Quantisation or None
+        None where there is not one of them, in the main header, for all subbands.
     """
 
     start: int
+    rows: int
+    columns: int
     levels: int
     reversible: bool
     tile_rows: int | None
@@ -74,8 +128,16 @@ class CodingStyle:
     layers: int
     precincts: bool
     reordered: bool
+    blocks: tuple[int, int] | None
+    tile_part: TilePart | None
     cod: int
-    qcd: int | None
+    quantisation: Quantisation | None
+
+    @property
+    def one_packet_each(self) -> bool:
+        """Each resolution of the film is one packet, lowest first, and nothing stands between them."""
+        one_tile = self.tile_rows is None and self.tile_columns is None and self.tile_part is not None
+        return one_tile and self.layers == 1 and not self.precincts and not self.reordered
 
 
 def coding_style(data: bytes) -> CodingStyle | None:
@@ -97,6 +159,7 @@ def _read(data: bytes, start: int) -> CodingStyle | None:
         return None
     cod = None
     quantisations = []
+    tile_parts = []
     in_main_header = True
     reordered = False
     for marker, at in _segments(data, start + 2):
@@ -109,14 +172,18 @@ def _read(data: bytes, start: int) -> CodingStyle | None:
             cod = at
         if marker == _QCD_MARKER:
             quantisations.append(at if in_main_header else None)
+        if marker == _SOT:
+            tile_parts.append(at)
         reordered = reordered or marker in _REORDERINGS
     if cod is None:
         return None
-    _, flags, progression, layers, _, levels, _, _, _, transform = _COD.unpack_from(data, cod + 2)
+    _, flags, progression, layers, _, levels, wide, high, style, transform = _COD.unpack_from(data, cod + 2)
     if transform > 1:  # of Part 2
         return None
     return CodingStyle(
         start=start,
+        rows=rows,
+        columns=columns,
         levels=levels,
         reversible=transform == 1,
         tile_rows=tile_rows if tile_rows < rows else None,
@@ -125,9 +192,38 @@ def _read(data: bytes, start: int) -> CodingStyle | None:
         layers=layers,
         precincts=bool(flags & _HAS_PRECINCTS),
         reordered=reordered,
+        blocks=None if style or flags & _PACKET_MARKERS else (1 << high + 2, 1 << wide + 2),
+        tile_part=_tile_part(data, tile_parts[0]) if len(tile_parts) == 1 else None,
         cod=cod,
-        qcd=quantisations[0] if len(quantisations) == 1 else None,
+        quantisation=_quantisation(data, quantisations[0], levels) if len(quantisations) == 1 else None,
     )
+
+
+def _quantisation(data: bytes, at: int | None, levels: int) -> Quantisation | None:
+    if at is None:
+        return None
+    (length,) = struct.unpack_from(">H", data, at + 2)
+    kind = data[at + _SQCD] & 0x1F
+    if kind > max(Steps):
+        return None
+    values: tuple[int, ...]
+    if kind == Steps.NONE:
+        values = tuple(data[at + _SPQCD : at + 2 + length])
+        exponents, mantissas = tuple(each >> 3 for each in values), (0,) * len(values)
+    else:
+        values = struct.unpack_from(f">{(length + 2 - _SPQCD) // 2}H", data, at + _SPQCD)
+        exponents, mantissas = tuple(each >> 11 for each in values), tuple(each & 0x7FF for each in values)
+    if len(values) < (1 if kind == Steps.DERIVED else 3 * levels + 1):
+        return None
+    return Quantisation(at + _SPQCD, Steps(kind), data[at + _SQCD] >> 5, exponents, mantissas)
+
+
+def _tile_part(data: bytes, start: int) -> TilePart:
+    (length,) = struct.unpack_from(">I", data, start + 6)
+    at = start
+    while data[at : at + 2] != _SOD.to_bytes(2):
+        at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
+    return TilePart(start, at + 2, min(start + length, len(data)) if length else len(data))
 
 
 def _segments(data: bytes, at: int) -> Iterator[tuple[int, int]]:

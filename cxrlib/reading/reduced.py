@@ -18,7 +18,8 @@ streams whose packets do not stand lowest resolution first. Other decoders were 
 OpenJPH's, which leaves levels out by itself. At a reduced level a lossless stream overshoots its own depth at edges:
 OpenJPEG clips there; OpenJPH wraps around, so that it is told of one bit more and the clipping is done here.
 
-A lossy stream of JPEG 2000 is decoded without the bit planes that no grey shows (`bit_planes`): 17 ms for 22.
+JPEG 2000 is decoded without the bit planes that no grey shows too, where it is lossless in two fifths of the time
+(`bit_planes`).
 
 JPEG of 8 bits is halved by its own transform, on 4 x 4 of the 8 x 8 frequencies of a block: 10.0 ms for 14.5 (a film of
 3000 x 2500, quality 92), and nothing is left to average. Halved again it takes 8.6 ms and its grey moves thrice as far.
@@ -37,7 +38,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from cxrlib.reading import codestream
-from cxrlib.reading.bit_planes import quantisation, without_lowest_planes
+from cxrlib.reading.bit_planes import without_lowest_planes
 from cxrlib.reading.codestream import FrameHeader, Stream
 from cxrlib.reading.coding_style import CodingStyle, coding_style
 from cxrlib.reading.lattice import Kernel, Lattice
@@ -49,12 +50,13 @@ Pixels = NDArray[np.integer]
 _SSIZ: Final = 42
 _SIGNED: Final = 0x80
 
-#: Leaving bit planes out adds noise of this share of the grey range at most (standard deviation), and averaging takes
-#: most of that away again: a grid of 256 x 256 from samples of 750 x 625 keeps three tenths.
-FINENESS: Final = 1 / 512
+#: Leaving bit planes out adds noise of this share of the grey range at most, of a sixth of a step of 8 bits. Percent
+#: infected of 150 real films, enlarged and lossless, moved by 0.18 points on average, by 0.17 with all planes; with
+#: noise of a fourth of a step that of 80 of them moved by 0.23.
+FINENESS: Final = 1 / 1536
 
-#: Samples apart in rows and columns from which the range of a film is taken.
-_SPARSE: Final = 8
+#: Halvings more at which the range of a film is looked up, at least: it costs a sixteenth of decoding the film then.
+_LEAST_BELOW: Final = 2
 
 #: Baseline, extended sequential and progressive, by Huffman codes; of 8 bits.
 _SCALABLE: Final = (0xC0, 0xC1, 0xC2)
@@ -130,7 +132,7 @@ def _wavelet(data: bytes, header: FrameHeader, level: int, shown: float) -> Redu
         if header.stream is Stream.HTJ2K:
             pixels = _openjph(data[style.start :], header, style, level)
         else:
-            pixels = _coarsely(codestream.without_trailing_segments(data) or data, header, style, level, shown)
+            pixels = _finely_enough(codestream.without_trailing_segments(data) or data, header, style, level, shown)
     except (ValueError, RuntimeError, OSError, SyntaxError):
         return None
     return Reduced(pixels, lattice) if pixels.shape == lattice.shape else None
@@ -147,28 +149,14 @@ def _jpeg(data: bytes, header: FrameHeader) -> Reduced | None:
     return Reduced(pixels, lattice) if pixels.dtype == np.uint8 and pixels.shape == lattice.shape else None
 
 
-def _coarsely(data: bytes, header: FrameHeader, style: CodingStyle, level: int, shown: float) -> Pixels:
-    """Decode as many bit planes as the grey range needs; more of them where the film turns out to fill less of it."""
-    quantised = quantisation(data, style)
-    if quantised is None:
-        return _openjpeg(data, header, style, level)
-
-    def spare(grey_range: float) -> int:
-        return quantised.spare_planes(header.bits, style.levels - level, FINENESS * grey_range)
-
-    planes = spare(min(shown, 2.0**header.bits))
-    while True:
-        pixels = _openjpeg(without_lowest_planes(data, quantised, planes), header, style, level)
-        enough = spare(min(shown, _span(pixels)))
-        if planes <= enough:
-            return pixels
-        planes = enough
-
-
-def _span(pixels: Pixels) -> float:
-    """Return what the central 90 % of the samples span."""
-    low, high = np.percentile(pixels[::_SPARSE, ::_SPARSE], (5.0, 95.0), method="inverted_cdf")
-    return float(high) - float(low)
+def _finely_enough(data: bytes, header: FrameHeader, style: CodingStyle, level: int, shown: float) -> Pixels:
+    """Decode without the bit planes that are finer than what the film's range, or what is shown of it, needs."""
+    if shown > 0 and style.levels - level >= _LEAST_BELOW:
+        lowest = without_lowest_planes(data, style, header.bits, style.levels, 0.0)
+        samples = _openjpeg(lowest, header, style, style.levels)
+        low, high = (float(each) for each in np.percentile(samples, (5.0, 95.0), method="inverted_cdf"))
+        data = without_lowest_planes(data, style, header.bits, level, FINENESS * min(shown, high - low))
+    return _openjpeg(data, header, style, level)
 
 
 def _openjpeg(data: bytes, header: FrameHeader, style: CodingStyle, level: int) -> Pixels:

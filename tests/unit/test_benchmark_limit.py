@@ -21,8 +21,10 @@ def test_every_film_of_an_archive_has_its_cost(name: str, tmp_path: Path) -> Non
     assert all(cost["resize"] > 0 and cost["digest"] > 0 for cost in costs)
     # Films that are stored as they are have nothing to decode, all others have.
     assert sum(cost["codec"] > 0 for cost in costs) == len(styles) - styles.count(ARCHIVES["native"][0])
+    assert all(cost["codec_by_libraries"] >= cost["codec"] for cost in costs)
 
 
-def test_a_limit_counts_one_forward_pass() -> None:
-    parts = {"forward": 1.0, "forward_by_torch": 2.0, "codec": 4.0, "digest": 8.0}
-    assert [limit_cost(limit, parts, 10).cpu_seconds for limit in LIMITS] == [130.0, 140.0]
+def test_a_limit_counts_one_forward_pass_and_one_codec() -> None:
+    parts = {"forward": 1.0, "forward_by_torch": 2.0, "codec": 4.0, "codec_by_libraries": 8.0}
+    parts |= {"resize": 16.0, "digest": 32.0}
+    assert [limit_cost(limit, parts, 10).cpu_seconds for limit in LIMITS] == [530.0, 580.0]

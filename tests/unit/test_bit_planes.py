@@ -1,57 +1,81 @@
-"""Bit planes that no grey shows are left out of a lossy stream, and what that adds is the noise that was foreseen."""
+"""Bit planes that no grey shows are left out of a JPEG 2000 stream, and add no more noise than was foreseen."""
 
 from __future__ import annotations
 
+import io
 import math
 import struct
+from collections.abc import Sequence
 
 import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydicom.uid import JPEG2000
+from PIL import Image
+from pydicom.uid import JPEG2000, JPEG2000Lossless
 
 from cxrlib.privacy import Pseudonymiser
+from cxrlib.reading import coarse_steps, fewer_passes, reduced
 from cxrlib.reading import pixels as reading_pixels
-from cxrlib.reading import reduced
-from cxrlib.reading.bit_planes import Quantisation, quantisation, without_lowest_planes
+from cxrlib.reading.bit_planes import without_lowest_planes
 from cxrlib.reading.codestream import FrameHeader, frame_header
-from cxrlib.reading.coding_style import CodingStyle, coding_style
+from cxrlib.reading.coding_style import CodingStyle, Quantisation, Steps, coding_style
 from cxrlib.reading.dicom_film import read_dicom
 from cxrlib.reading.lattice import Grid
 from cxrlib.reading.lower_resolution import at_lower_resolution
+from cxrlib.reading.packet_header import Bits, TagTree, as_bytes, length_code, passes_code, read_length, read_passes
 from cxrlib.reading.reduced import FINENESS, Reduced, decode_reduced
+from cxrlib.reading.subbands import Wavelet, noise_of, norms, shares, spare_planes
 from cxrlib.settings import PrivacySettings, ReadSettings
 from tests.corpus.film_maker import dicom, film
 from tests.unit.test_dicom_film import lut
 
+Pixels = NDArray[np.integer]
+
 FILM = film(603, 522)
 LEVEL = 1
+#: What rounding samples to whole values adds to the noise of their means, at most.
+ROUNDING = 0.3
+#: Of an encoder of one way or the other.
+WAYS = ["lossy", "lossless"]
 
 
-def lossy(pixels: NDArray[np.integer], decibels: int = 60, bits: int = 12) -> bytes:
-    return bytes(
-        imagecodecs.jpeg2k_encode(pixels, level=decibels, codecformat="J2K", reversible=False, bitspersample=bits)
+def j2k(pixels: Pixels, way: str, bits: int = 12, decibels: int = 90, **options: object) -> bytes:
+    level = decibels if way == "lossy" else 0
+    reversible = way == "lossless"
+    stream = imagecodecs.jpeg2k_encode(
+        pixels, level=level, codecformat="J2K", reversible=reversible, bitspersample=bits, **options
     )
+    return bytes(stream)
 
 
-def read(data: bytes) -> tuple[CodingStyle, Quantisation]:
+def style_of(data: bytes) -> CodingStyle:
     style = coding_style(data)
     assert style is not None
-    quantised = quantisation(data, style)
-    assert quantised is not None
-    return style, quantised
+    return style
 
 
-def decoded(data: bytes, shown: float = 0.0) -> Reduced:
-    found = decode_reduced(data, frame_header(data), LEVEL, shown)
+def decoded(data: bytes, shown: float = 0.0, level: int = LEVEL) -> Reduced:
+    found = decode_reduced(data, frame_header(data), level, shown)
     assert found is not None
     return found
 
 
-def error(found: Reduced, data: bytes) -> NDArray[np.float64]:
-    """What `found` differs by from all bit planes of `data`."""
-    return found.pixels.astype(np.float64) - decoded(data).pixels
+def samples(data: bytes, level: int) -> NDArray[np.float64]:
+    lower = at_lower_resolution(data, style_of(data), level)
+    assert lower is not None
+    return imagecodecs.jpeg2k_decode(lower).astype(np.float64)
+
+
+def means(values: Pixels | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of 2 x 2 samples."""
+    even = values[: len(values) // 2 * 2, : values.shape[1] // 2 * 2]
+    return even.reshape(len(even) // 2, 2, -1, 2).mean(axis=(1, 3), dtype=np.float64)
+
+
+def error(data: bytes, shown: float) -> NDArray[np.float64]:
+    """What means of the film differ by from those with all its bit planes."""
+    return means(decoded(data, shown).pixels) - means(decoded(data).pixels)
 
 
 def span(data: bytes) -> float:
@@ -59,147 +83,380 @@ def span(data: bytes) -> float:
     return float(high - low)
 
 
-@pytest.mark.parametrize("level", [1, 2])
-@pytest.mark.parametrize("bits", [8, 12, 16])
-def test_noise_is_no_more_than_was_foreseen_and_not_much_less(bits: int, level: int) -> None:
-    # Grain of 8 steps of 8 bits: about as wide as the steps that are left.
+def grainy(bits: int) -> Pixels:
+    """A film with grain of 8 steps of 8 bits: about as wide as the steps that are left in these tests."""
     grain = 2.0 ** (bits - 5) * np.random.default_rng(bits).standard_normal((1203, 1042))
     pixels = np.clip(film(1203, 1042, bits) + grain, 0, 2**bits - 1)
-    data = lossy(pixels.astype(np.uint8 if bits == 8 else np.uint16), 90, bits)
-    style, quantised = read(data)
-
-    def samples(planes: int) -> NDArray[np.float64]:
-        lower = at_lower_resolution(without_lowest_planes(data, quantised, planes), style, level)
-        assert lower is not None
-        return imagecodecs.jpeg2k_decode(lower).astype(np.float64)
-
-    planes = quantised.spare_planes(bits, style.levels - level, 2.0 ** (bits - 7))
-    found = samples(planes) - samples(0)
-    foreseen = quantised.noise(bits, style.levels - level) * 2**planes
-    assert planes >= 2
-    assert 0.45 * foreseen < found.std() < 1.1 * foreseen
-    assert abs(found.mean()) < 0.05 * foreseen
+    return pixels.astype(np.uint8 if bits == 8 else np.uint16)
 
 
-@pytest.mark.parametrize("noise", [0.01, 0.3, 1.0, 7.0])
-def test_as_many_planes_are_spare_as_keep_within_the_noise(noise: float) -> None:
-    style, quantised = read(lossy(FILM))
-    own = quantised.noise(12, style.levels)
-    planes = quantised.spare_planes(12, style.levels, noise)
-    assert planes == 0 or own * 2**planes <= noise
-    assert own * 2 ** (planes + 1) > noise
+@pytest.mark.parametrize("level", [1, 2, 3])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("way", WAYS)
+def test_noise_is_no_more_than_was_foreseen_and_not_much_less(way: str, bits: int, level: int) -> None:
+    data = j2k(grainy(bits), way, bits)
+    foreseen = 2.0 ** (bits - 8)
+    fewer = without_lowest_planes(data, style_of(data), bits, level, foreseen)
+    found = means(samples(fewer, level)) - means(samples(data, level))
+    assert 0.2 * foreseen < found.std() < 1.1 * foreseen  # steps of lossy streams only double
+    assert abs(found.mean()) < 0.2 * foreseen
 
 
-def test_no_noise_leaves_every_plane() -> None:
-    style, quantised = read(lossy(FILM))
-    assert quantised.spare_planes(12, style.levels, 0.0) == 0
-    assert without_lowest_planes(lossy(FILM), quantised, 0) == lossy(FILM)
+@pytest.mark.parametrize("way", WAYS)
+def test_no_noise_leaves_every_sample(way: str) -> None:
+    data = j2k(FILM, way)
+    assert np.array_equal(
+        samples(without_lowest_planes(data, style_of(data), 12, LEVEL, 0.0), LEVEL), samples(data, LEVEL)
+    )
 
 
-def test_stream_decodes_with_hardly_a_plane_left() -> None:
-    data = lossy(FILM)
-    style, quantised = read(data)
-    planes = quantised.spare_planes(12, style.levels, 1e9)
-    assert planes == min(quantised.exponents) - 1
-    pixels = imagecodecs.jpeg2k_decode(without_lowest_planes(data, quantised, planes))
-    assert pixels.shape == FILM.shape
+@pytest.mark.parametrize("way", WAYS)
+def test_stream_decodes_with_hardly_a_plane_left(way: str) -> None:
+    data = j2k(FILM, way)
+    for noise in (1e3, 1e5, 1e9):
+        pixels = samples(without_lowest_planes(data, style_of(data), 12, 0, noise), 0)
+        assert pixels.shape == FILM.shape
 
 
-def test_film_keeps_within_its_range() -> None:
-    data = lossy(FILM)
-    found = error(decoded(data, math.inf), data)
-    assert 0 < found.std() <= FINENESS * span(data)
+@pytest.mark.parametrize("way", WAYS)
+def test_film_keeps_within_its_range(way: str) -> None:
+    data = j2k(FILM, way)
+    assert 0 < error(data, math.inf).std() <= FINENESS * span(data)
 
 
-def test_film_that_fills_little_of_its_bits_keeps_more_planes() -> None:
-    data = lossy(2000 + FILM // 16, 90)
-    found = error(decoded(data, math.inf), data)
+@pytest.mark.parametrize("way", WAYS)
+def test_film_that_fills_little_of_its_bits_keeps_more_planes(way: str) -> None:
+    data = j2k(2000 + FILM // 16, way)
     assert span(data) < 256
-    assert found.std() <= max(FINENESS * span(data), 0.1)  # a tenth of what rounding to whole values may hide
-    assert error(decoded(lossy(FILM, 90), math.inf), lossy(FILM, 90)).std() > 4 * found.std()
+    found = error(data, math.inf).std()
+    assert found <= FINENESS * span(data) + ROUNDING
+    assert error(j2k(FILM, way), math.inf).std() > 2 * found
 
 
-def test_narrow_window_keeps_more_planes() -> None:
-    data = lossy(FILM, 90)
-    narrow, wide = (error(decoded(data, shown), data).std() for shown in (500.0, math.inf))
-    assert narrow <= FINENESS * 500
+@pytest.mark.parametrize("way", WAYS)
+def test_narrow_window_keeps_more_planes(way: str) -> None:
+    data = j2k(FILM, way)
+    narrow, wide = (error(data, shown).std() for shown in (600.0, math.inf))
+    assert narrow <= FINENESS * 600 + ROUNDING
     assert wide > narrow
 
 
-def test_range_that_nobody_states_keeps_every_plane() -> None:
-    data = lossy(FILM)
-    style = coding_style(data)
-    assert style is not None
-    lower = at_lower_resolution(data, style, LEVEL)
-    assert lower is not None
-    assert np.array_equal(decoded(data, 0.0).pixels, imagecodecs.jpeg2k_decode(lower))
+@pytest.mark.parametrize("way", WAYS)
+def test_range_that_nobody_states_keeps_every_plane(way: str) -> None:
+    data = j2k(FILM, way)
+    assert np.array_equal(decoded(data, 0.0).pixels, samples(data, LEVEL))
 
 
-def test_film_of_one_value_keeps_every_plane() -> None:
-    data = lossy(np.full((603, 522), 1234, np.uint16))
+@pytest.mark.parametrize("way", WAYS)
+def test_film_of_one_value_keeps_every_plane(way: str) -> None:
+    data = j2k(np.full((603, 522), 1234, np.uint16), way)
     assert np.array_equal(decoded(data, math.inf).pixels, decoded(data).pixels)
 
 
-def test_lossless_film_keeps_every_plane() -> None:
-    data = bytes(imagecodecs.jpeg2k_encode(FILM, codecformat="J2K", reversible=True, bitspersample=12))
-    style = coding_style(data)
-    assert style is not None and quantisation(data, style) is None
+@pytest.mark.parametrize("way", WAYS)
+def test_film_of_few_resolutions_keeps_every_plane(way: str) -> None:
+    data = j2k(FILM, way, resolutions=3)  # the film and two halvings
     assert np.array_equal(decoded(data, math.inf).pixels, decoded(data).pixels)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_signed_film_loses_planes_about_its_own_middle(way: str) -> None:
+    data = j2k(FILM.astype(np.int16) - 2048, way)
+    found = error(data, math.inf)
+    assert decoded(data, math.inf).pixels.dtype == np.int16
+    assert 0 < found.std() <= FINENESS * span(data)
+    assert abs(found.mean()) < 0.2 * FINENESS * span(data)
 
 
 def test_packets_in_another_order_lose_the_same_planes(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = lossy(FILM)
+    data = j2k(FILM, "lossy")
     by_lower = decoded(data, math.inf)
     monkeypatch.setattr(reduced, "at_lower_resolution", lambda *_: None)
     by_pillow = decoded(data, math.inf)
     assert np.abs(by_lower.pixels.astype(int) - by_pillow.pixels).max() <= 1  # Pillow scales to 16 bits and back
 
 
+# What errors in subbands do.
+
+
+@pytest.mark.parametrize("wavelet", Wavelet)
+@pytest.mark.parametrize("levels", [0, 1, 3])
+def test_norms_and_shares_are_those_of_errors_put_in(wavelet: Wavelet, levels: int) -> None:
+    # Every coefficient of a subband off by one, at random: the film's means have this variance.
+    random = np.random.default_rng(levels)
+    low, high = (np.array(kernel) for kernel in wavelet.value)
+    for band, (norm, share) in enumerate(zip(norms(wavelet, levels), shares(levels), strict=True)):
+        resolution = (band + 2) // 3
+        side = 512 >> (levels - max(resolution - 1, 0) if band else levels)
+        errors = random.choice([-1.0, 1.0], size=(side, side))
+        across, down = (low, low) if band == 0 else ((high, low), (low, high), (high, high))[(band - 1) % 3]
+        film = errors
+        while len(film) < 512:
+            film = upsampled(upsampled(film, across).T, down).T
+            across = down = low
+        assert means(film).std() ** 2 == pytest.approx(share * norm**2, rel=0.05)
+
+
+def upsampled(film: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows twice as long, by a synthesis filter; round the edge."""
+    wide = np.zeros((film.shape[0], 2 * film.shape[1]))
+    wide[:, ::2] = film
+    middle = len(kernel) // 2
+    return sum(weight * np.roll(wide, at - middle, axis=1) for at, weight in enumerate(kernel))
+
+
+def test_noise_adds_up_over_subbands() -> None:
+    wavelet = Wavelet.REVERSIBLE_5_3
+    alone = [noise_of(wavelet, [4.0 * (each == band) for each in range(7)]) for band in range(7)]
+    assert noise_of(wavelet, [4.0] * 7) == pytest.approx(math.hypot(*alone))
+    assert noise_of(wavelet, [0.0] * 7) == 0.0
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5, 3.0, 40.0])
+@pytest.mark.parametrize("wavelet", Wavelet)
+@pytest.mark.parametrize("exact", [True, False])
+def test_planes_are_left_out_within_the_noise_and_where_they_add_least(
+    wavelet: Wavelet, exact: bool, noise: float
+) -> None:
+    steps = [1.0, 1.0, 0.5, 2.0, 1.0, 0.25, 1.5]
+    planes = spare_planes(wavelet, steps, noise, exact=exact)
+
+    def noise_with(planes: Sequence[int]) -> float:
+        found = zip(steps, planes, strict=True)
+        return noise_of(wavelet, [step * 2.0**plane if plane or not exact else 0.0 for step, plane in found])
+
+    assert noise_with(planes) <= noise or not any(planes)
+    weights = [norm * step for norm, step in zip(norms(wavelet, 2), steps, strict=True)]
+    left = [weight * 2.0**plane for weight, plane in zip(weights, planes, strict=True)]
+    assert max((weight / 2 for weight, plane in zip(left, planes, strict=True) if plane), default=0.0) <= min(left)
+    least = left.index(min(left))
+    assert noise_with([plane + (band == least) for band, plane in enumerate(planes)]) > noise
+
+
+# Steps of a lossy stream.
+
+
+def quantised(data: bytes) -> Quantisation:
+    found = style_of(data).quantisation
+    assert found is not None
+    return found
+
+
+def test_no_exponent_falls_below_one() -> None:
+    data = j2k(FILM, "lossy")
+    steps = quantised(data)
+    lowered = quantised(coarse_steps.without_lowest_planes(data, steps, (40,) * 16))
+    assert (set(lowered.exponents), lowered.mantissas) == ({1}, steps.mantissas)
+
+
+def test_subbands_that_are_not_decoded_keep_their_steps() -> None:
+    data = j2k(FILM, "lossy")
+    steps = quantised(data)
+    lowered = quantised(coarse_steps.without_lowest_planes(data, steps, (1, 2, 3, 4)))
+    assert [was - now for was, now in zip(steps.exponents, lowered.exponents, strict=True)] == [1, 2, 3, 4, *[0] * 12]
+
+
 def with_qcd(data: bytes, segment: bytes) -> bytes:
     """Return the stream with another QCD segment."""
-    style = coding_style(data)
-    assert style is not None and style.qcd is not None
-    (length,) = struct.unpack_from(">H", data, style.qcd + 2)
-    return data[: style.qcd] + segment + data[style.qcd + 2 + length :]
+    at = data.index(b"\xff\x5c")
+    (length,) = struct.unpack_from(">H", data, at + 2)
+    return data[:at] + segment + data[at + 2 + length :]
+
+
+DERIVED = b"\xff\x5c\x00\x05\x41" + struct.pack(">H", 16 << 11 | 300)
 
 
 def test_derived_steps_are_those_of_the_standard() -> None:
-    # One exponent, of LL; with each resolution above the lowest two it is one less (E-5).
-    style, quantised = read(with_qcd(lossy(FILM), b"\xff\x5c\x00\x05\x41" + struct.pack(">H", 16 << 11 | 300)))
-    assert style.levels == 5
-    assert quantised.exponents == (16, 16, 16, 16, 15, 15, 15, 14, 14, 14, 13, 13, 13, 12, 12, 12)
-    assert set(quantised.mantissas) == {300}
-    assert quantised.stored == 1
+    derived = quantised(with_qcd(j2k(FILM, "lossy"), DERIVED))
+    assert (derived.steps, derived.guard, derived.exponents, derived.mantissas) == (Steps.DERIVED, 2, (16,), (300,))
+    # With each resolution above the lowest two the exponent is one less (E-5).
+    exponents = (16, 16, 16, 16, 15, 15, 15, 14, 14, 14, 13, 13, 13, 12, 12, 12)
+    spelt_out = Quantisation(0, Steps.EXPOUNDED, 2, exponents, (300,) * 16)
+    for levels in range(6):
+        assert coarse_steps.steps_of(derived, 12, levels) == coarse_steps.steps_of(spelt_out, 12, levels)
 
 
 def test_derived_steps_lose_planes_too() -> None:
-    data = with_qcd(lossy(FILM), b"\xff\x5c\x00\x05\x41" + struct.pack(">H", 16 << 11 | 300))
-    _, quantised = read(data)
-    _, lowered = read(without_lowest_planes(data, quantised, 3))
-    assert lowered.exponents == tuple(exponent - 3 for exponent in quantised.exponents)
-    assert lowered.mantissas == quantised.mantissas
+    data = with_qcd(j2k(FILM, "lossy"), DERIVED)
+    lowered = quantised(coarse_steps.without_lowest_planes(data, quantised(data), (3, *[4] * 15)))
+    assert (lowered.exponents, lowered.mantissas) == ((13,), (300,))
 
 
 @pytest.mark.parametrize(
     "segment",
-    [b"\xff\x5c\x00\x04\x20\x90", b"\xff\x5c\x00\x05\x42\x90\x00", b"\xff\x5c\x00\x05\x43\x90\x00"],
+    [b"\xff\x5c\x00\x04\x40\x90", b"\xff\x5c\x00\x05\x42\x90\x00", b"\xff\x5c\x00\x05\x43\x90\x00"],
     ids=["none", "too few", "unknown"],
 )
 def test_steps_that_are_not_stated_leave_every_plane(segment: bytes) -> None:
-    data = with_qcd(lossy(FILM), segment)
-    style = coding_style(data)
-    assert style is not None and quantisation(data, style) is None
+    data = with_qcd(j2k(FILM, "lossy"), segment)
+    assert style_of(data).quantisation is None
+    assert without_lowest_planes(data, style_of(data), 12, LEVEL, 8.0) == data
 
 
 def test_second_quantisation_leaves_every_plane() -> None:
-    data = lossy(FILM)
-    style = coding_style(data)
-    assert style is not None and style.qcd is not None
-    (length,) = struct.unpack_from(">H", data, style.qcd + 2)
-    segment = data[style.qcd : style.qcd + 2 + length]
-    twice = data[: style.qcd] + segment + data[style.qcd :]
-    again = coding_style(twice)
-    assert again is not None and again.qcd is None and quantisation(twice, again) is None
+    data = j2k(FILM, "lossy")
+    at = data.index(b"\xff\x5c")
+    (length,) = struct.unpack_from(">H", data, at + 2)
+    twice = data[:at] + data[at : at + 2 + length] + data[at:]
+    assert without_lowest_planes(twice, style_of(twice), 12, LEVEL, 8.0) == twice
+
+
+# Passes of a lossless stream.
+
+
+SIZES = [(603, 522), (64, 64), (65, 129), (1, 700), (300, 2)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_lossless_stream_with_all_its_planes_is_the_same_bytes(size: tuple[int, int]) -> None:
+    data = j2k(film(*size), "lossless")
+    style = style_of(data)
+    assert fewer_passes.without_lowest_planes(data, style, (0,) * (3 * style.levels + 1)) == data
+
+
+@pytest.mark.parametrize("progression", ["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"])
+def test_resolutions_above_are_left_out(progression: str) -> None:
+    data = by_pillow(progression=progression)
+    style = style_of(data)
+    cut = fewer_passes.without_lowest_planes(data, style, (0,) * (3 * (style.levels - 2) + 1))
+    assert cut is not None and len(cut) < len(data) / 4
+    assert np.array_equal(samples(cut, 2), samples(data, 2))
+
+
+def by_pillow(**options: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(FILM).save(out, "JPEG2000", no_jp2=True, **options)
+    return out.getvalue()
+
+
+LEFT_ALONE = {
+    "layers": {"quality_layers": [60, 20, 0]},
+    "precincts": {"precinct_size": (128, 128)},
+    "tiles": {"tile_size": (128, 128)},
+    "irreversible": {"irreversible": True},
+}
+
+
+@pytest.mark.parametrize("options", LEFT_ALONE.values(), ids=LEFT_ALONE.keys())
+def test_stream_that_is_not_the_plain_case_is_left_alone(options: dict[str, object]) -> None:
+    data = by_pillow(**options)
+    assert fewer_passes.without_lowest_planes(data, style_of(data), (2,) * 16) is None
+
+
+@pytest.mark.parametrize(("offset", "value"), [(4, 2), (4, 4), (12, 1)], ids=["SOP", "EPH", "bypass"])
+def test_packets_coded_in_another_way_are_left_alone(offset: int, value: int) -> None:
+    data = bytearray(j2k(FILM, "lossless"))
+    data[style_of(bytes(data)).cod + offset] |= value
+    assert fewer_passes.without_lowest_planes(bytes(data), style_of(bytes(data)), (2,) * 16) is None
+
+
+def test_damaged_packets_cost_the_film_at_most() -> None:
+    data = j2k(film(300, 260), "lossless")
+    style = style_of(data)
+    assert style.tile_part is not None
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(data)
+        for at in style.tile_part.packets + random.integers(200, size=8):
+            damaged[at] = random.integers(256)
+        found = fewer_passes.without_lowest_planes(bytes(damaged), style, (2,) * (3 * style.levels + 1))
+        assert found is None or len(found) <= len(data) + 200
+        decode_reduced(bytes(damaged), frame_header(data), LEVEL, math.inf)  # raises nothing
+
+
+@pytest.mark.parametrize("kept", [20, 200, 20_000])
+def test_tile_part_that_ends_within_its_packets_is_left_alone(kept: int) -> None:
+    data = bytearray(j2k(FILM, "lossless"))
+    part = style_of(bytes(data)).tile_part
+    assert part is not None
+    struct.pack_into(">I", data, part.start + 6, part.packets - part.start + kept)
+    assert fewer_passes.without_lowest_planes(bytes(data), style_of(bytes(data)), (2,) * 16) is None
+
+
+def test_hostile_number_of_code_blocks_is_left_alone() -> None:
+    data = bytearray(j2k(film(2048, 2048), "lossless"))
+    cod = style_of(bytes(data)).cod
+    data[cod + 10] = data[cod + 11] = 0  # of 4 x 4
+    assert fewer_passes.without_lowest_planes(bytes(data), style_of(bytes(data)), (2,) * 16) is None
+
+
+def test_lengths_of_packets_that_are_stated_elsewhere_do_not_matter() -> None:
+    # TLM and PLT tell the lengths that were: OpenJPEG does not hold the stream to them.
+    data = j2k(FILM, "lossless")
+    part = style_of(data).tile_part
+    assert part is not None
+    (length,) = struct.unpack_from(">I", data, part.start + 6)
+    plt = b"\xff\x58\x00\x06\x00\x81\x82\x03"
+    tlm = b"\xff\x55\x00\x0a\x00\x50\x00\x00" + struct.pack(">I", length + len(plt))
+    body = (
+        data[part.start : part.start + 6]
+        + struct.pack(">I", length + len(plt))
+        + data[part.start + 10 : part.packets - 2]
+    )
+    told = data[: part.start] + tlm + body + plt + data[part.packets - 2 :]
+    fewer = fewer_passes.without_lowest_planes(data, style_of(data), (1,) * 16)
+    told_fewer = fewer_passes.without_lowest_planes(told, style_of(told), (1,) * 16)
+    assert fewer is not None and told_fewer is not None
+    assert np.array_equal(samples(told_fewer, LEVEL), samples(fewer, LEVEL))
+
+
+# Codes of packet headers.
+
+
+@pytest.mark.parametrize("count", range(1, 165))
+def test_number_of_passes_is_read_as_it_is_written(count: int) -> None:
+    bits = Bits(as_bytes(passes_code(count) + "0"))
+    assert read_passes(bits) == count
+    assert bits.at == len(passes_code(count))
+
+
+@pytest.mark.parametrize(("count", "code"), [(1, "0"), (2, "10"), (3, "1100"), (5, "1110"), (6, "111100000")])
+def test_numbers_of_passes_are_those_of_the_standard(count: int, code: str) -> None:
+    assert passes_code(count) == code
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3, 7, 40])
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 255, 4096, 65535])
+def test_length_is_read_as_it_is_written(length: int, passes: int) -> None:
+    assert read_length(Bits(as_bytes(length_code(length, passes) + "0")), passes) == length
+
+
+def test_bytes_of_ones_are_followed_by_a_stuffed_bit() -> None:
+    text = "1" * 8 + "1" * 7 + "1" * 8 + "01"
+    data = as_bytes(text)
+    assert data == bytes([0xFF, 0x7F, 0xFF, 0x20])
+    bits = Bits(data + b"\xff\xffbody")
+    assert bits.take(len(text)) == text
+    assert bits.bytes_read() == len(data)
+
+
+def test_header_that_ends_in_ones_has_a_byte_more() -> None:
+    data = as_bytes("1" * 16 + "1" * 7)
+    assert data == bytes([0xFF, 0x7F, 0xFF, 0x00])
+    bits = Bits(data + b"body")
+    bits.take(23)
+    assert bits.bytes_read() == 4
+
+
+def test_bits_beyond_the_end_are_not_there() -> None:
+    with pytest.raises(IndexError):
+        Bits(b"\x12").take(20)
+
+
+def test_tag_tree_of_the_standard_is_read() -> None:
+    # The example of ISO/IEC 15444-1 B.10.2: the first three numbers of the first row are 1, 3, 2; codes 01111 001 101.
+    bits = Bits(as_bytes("01111" + "001" + "101"))
+    tree = TagTree(3, 6)
+    assert [tree.value(bits, leaf) for leaf in range(3)] == [1, 3, 2]
+    assert bits.at == 11
+
+
+def test_tag_tree_says_what_is_zero() -> None:
+    # Two of four: the root is 0, then each leaf says for itself.
+    bits = Bits(as_bytes("1" + "1" + "0" + "0" + "1"))
+    tree = TagTree(2, 2)
+    assert [tree.is_zero(bits, leaf) for leaf in range(4)] == [True, False, False, True]
+    assert bits.at == 5
 
 
 SHOWN: dict[str, tuple[dict[str, object], float]] = {
@@ -212,7 +469,10 @@ SHOWN: dict[str, tuple[dict[str, object], float]] = {
 
 
 @pytest.mark.parametrize(("elements", "shown"), SHOWN.values(), ids=SHOWN.keys())
-def test_header_says_what_is_shown(elements: dict[str, object], shown: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("syntax", [JPEG2000, JPEG2000Lossless])
+def test_header_says_what_is_shown(
+    syntax: str, elements: dict[str, object], shown: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     met = []
 
     def noted(data: bytes, header: FrameHeader, level: int, shown: float) -> Reduced | None:
@@ -220,6 +480,6 @@ def test_header_says_what_is_shown(elements: dict[str, object], shown: float, mo
         return decode_reduced(data, header, level, shown)
 
     monkeypatch.setattr(reading_pixels, "decode_reduced", noted)
-    data = dicom(FILM, JPEG2000, elements=elements)
+    data = dicom(FILM, syntax, elements=elements)
     read_dicom(data, ReadSettings(), Pseudonymiser.of(PrivacySettings()), Grid(128, 128))
     assert met == [shown]

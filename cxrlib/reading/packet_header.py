@@ -1,0 +1,169 @@
+"""Packet headers of a JPEG 2000 codestream: their bits, and the codes in them (ISO/IEC 15444-1 B.10)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final
+
+from cxrlib.reading.lattice import halved
+
+#: Bits in which the length of a code-block of one pass is told, before it says that they are more (B.10.7.1).
+_LEAST_WIDTH: Final = 3
+_ONES: Final = b"\xff"
+
+
+class Bits:
+    """The bits of a packet header, without the one that is stuffed in after each byte of ones (B.10.1).
+
+    Parameters
+    ----------
+    data : bytes
+        From the header's first byte on, to its end or beyond.
+
+    Attributes
+    ----------
+    text : str
+        Ones and zeros.
+    at : int
+        The next bit.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.at = 0
+        parts: list[str] = []
+        #: Of each run of bytes that ends with one of ones: its first bit and its first byte.
+        self._runs: list[tuple[int, int]] = []
+        bit = byte = 0
+        for run in (each + _ONES for each in data.split(_ONES)):
+            self._runs.append((bit, byte))
+            text = f"{int.from_bytes(run):0{8 * len(run)}b}"
+            parts.append(text[1:] if byte else text)
+            bit += len(parts[-1])
+            byte += len(run)
+        self.text = "".join(parts)
+
+    def take(self, count: int) -> str:
+        """Return the next bits. Raises IndexError where there are no more."""
+        begin, self.at = self.at, self.at + count
+        if self.at > len(self.text):
+            raise IndexError("expected more bits of a packet header")
+        return self.text[begin : self.at]
+
+    def zeros(self) -> int:
+        """Return how many zeros come before the next one, and go past it. Raises ValueError where there is none."""
+        return self._until("1")
+
+    def ones(self) -> int:
+        """Return how many ones come before the next zero, and go past it. Raises ValueError where there is none."""
+        return self._until("0")
+
+    def _until(self, bit: str) -> int:
+        found = self.text.index(bit, self.at)
+        count, self.at = found - self.at, found + 1
+        return count
+
+    def bytes_read(self) -> int:
+        """Return how many bytes the bits read are in; one of ones is followed by another (B.10.1)."""
+        bit, byte = self._runs[bisect_right(self._runs, (self.at - 1, len(self._data))) - 1]
+        bits = self.at - bit + (1 if byte else 0)  # with the one that was stuffed
+        count = byte + -(-bits // 8)
+        return count + (self._data[count - 1] == 0xFF)
+
+
+def as_bytes(bits: str) -> bytes:
+    """Return bits as bytes, with one stuffed after each byte of ones."""
+    found = bytearray()
+    at = 0
+    while at < len(bits):
+        width = 7 if found and found[-1] == 0xFF else 8
+        found.append(int(bits[at : at + width].ljust(width, "0"), 2))
+        at += width
+    if found[-1] == 0xFF:
+        found.append(0)
+    return bytes(found)
+
+
+class TagTree:
+    """Numbers of a grid as packet headers code them: as least ones of ever smaller areas (B.10.2)."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self._paths = _paths(rows, columns)
+        nodes = self._paths[-1][-1] + 1 if self._paths else 0
+        self._least = [0] * nodes
+        self._known = [False] * nodes
+
+    def is_zero(self, bits: Bits, leaf: int) -> bool:
+        """Read whether the number of a leaf is 0, and no more than that tells."""
+        for node in self._paths[leaf]:
+            if not self._known[node]:
+                if self._least[node]:
+                    return False
+                if bits.take(1) == "0":
+                    self._least[node] = 1
+                    return False
+                self._known[node] = True
+        return True
+
+    def value(self, bits: Bits, leaf: int) -> int:
+        """Read the number of a leaf."""
+        least = 0
+        for node in self._paths[leaf]:
+            if not self._known[node]:
+                self._least[node] = least + bits.zeros()
+                self._known[node] = True
+            least = self._least[node]
+        return least
+
+
+@lru_cache(maxsize=256)
+def _paths(rows: int, columns: int) -> list[tuple[int, ...]]:
+    """Return the nodes from the root of a tag tree to each leaf, row by row; the last leaf has the highest number."""
+    sizes = [(rows, columns)]
+    while max(sizes[0]) > 1:
+        sizes.insert(0, (halved(sizes[0][0], 1), halved(sizes[0][1], 1)))
+    firsts = list(accumulate((height * width for height, width in sizes), initial=0))
+    return [
+        tuple(
+            first + (row >> up) * width + (column >> up)
+            for first, (_, width), up in zip(firsts, sizes, range(len(sizes) - 1, -1, -1), strict=False)
+        )
+        for row in range(rows)
+        for column in range(columns)
+    ]
+
+
+def read_passes(bits: Bits) -> int:
+    """Return how many coding passes a code-block has (table B.4)."""
+    if bits.take(1) == "0":
+        return 1
+    if bits.take(1) == "0":
+        return 2
+    for first, width in ((3, 2), (6, 5)):
+        more = bits.take(width)
+        if "0" in more:
+            return first + int(more, 2)
+    return 37 + int(bits.take(7), 2)
+
+
+def passes_code(count: int) -> str:
+    """Return the code word of `read_passes`."""
+    if count < 3:
+        return ("0", "10")[count - 1]
+    if count < 6:
+        return f"11{count - 3:02b}"
+    return f"1111{count - 6:05b}" if count < 37 else f"111111111{count - 37:07b}"
+
+
+def read_length(bits: Bits, passes: int) -> int:
+    """Read how many bytes a code-block of so many coding passes has, all in one segment."""
+    return int(bits.take(_LEAST_WIDTH + bits.ones() + passes.bit_length() - 1), 2)
+
+
+def length_code(length: int, passes: int) -> str:
+    """Return what `read_length` reads."""
+    least = _LEAST_WIDTH + passes.bit_length() - 1
+    width = max(length.bit_length(), least)
+    return f"{'1' * (width - least)}0{length:0{width}b}"
