@@ -12,7 +12,7 @@ from cxrlib.reading.coding_style import CodingStyle, Steps
 from cxrlib.reading.subbands import Wavelet, spare_planes
 
 
-def without_lowest_planes(data: bytes, style: CodingStyle, bits: int, level: int, noise: float) -> bytes:
+def without_lowest_planes(data: bytes, style: CodingStyle, bits: int, level: int, noise: float) -> bytes | None:
     """Return the codestream of which a decoder reads no finer planes than need be; it may end after `level`.
 
     Parameters
@@ -30,16 +30,16 @@ def without_lowest_planes(data: bytes, style: CodingStyle, bits: int, level: int
 
     Returns
     -------
-    bytes
-        `data` where it was coded in a way that has to be decoded with all its planes.
+    bytes or None
+        None where it was coded in a way that has to be decoded with all its planes.
     """
     levels = style.levels - level
     quantised = style.quantisation
     if style.reversible:
         planes = spare_planes(Wavelet.REVERSIBLE_5_3, (1.0,) * (3 * levels + 1), noise, exact=True)
-        return fewer_passes.without_lowest_planes(data, style, planes) or data
+        return fewer_passes.without_lowest_planes(data, style, planes)
     if quantised is None or quantised.steps is Steps.NONE:
-        return data
+        return None
     steps = coarse_steps.steps_of(quantised, bits, levels)
     planes = spare_planes(Wavelet.IRREVERSIBLE_9_7, steps, noise, exact=False)
     return coarse_steps.without_lowest_planes(data, quantised, planes)

@@ -28,6 +28,7 @@ JPEG of 8 bits is halved by its own transform, on 4 x 4 of the 8 x 8 frequencies
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +58,8 @@ FINENESS: Final = 1 / 1536
 
 #: Halvings more at which the range of a film is looked up, at least: it costs a sixteenth of decoding the film then.
 _LEAST_BELOW: Final = 2
+#: About so many rows and columns are looked at for it.
+_SPARSE_SIDE: Final = 64
 
 #: Baseline, extended sequential and progressive, by Huffman codes; of 8 bits.
 _SCALABLE: Final = (0xC0, 0xC1, 0xC2)
@@ -150,13 +153,31 @@ def _jpeg(data: bytes, header: FrameHeader) -> Reduced | None:
 
 
 def _finely_enough(data: bytes, header: FrameHeader, style: CodingStyle, level: int, shown: float) -> Pixels:
-    """Decode without the bit planes that are finer than what the film's range, or what is shown of it, needs."""
-    if shown > 0 and style.levels - level >= _LEAST_BELOW:
+    """Decode without the bit planes that are finer than what is shown of the film needs.
+
+    Where it is not known what is shown, the lowest resolution tells the film's range; where the film fills less than half of what
+    is shown, or may be shown otherwise for that, its range counts.
+    """
+    grey_range = shown
+    if math.isinf(shown):
         lowest = without_lowest_planes(data, style, header.bits, style.levels, 0.0)
-        samples = _openjpeg(lowest, header, style, style.levels)
-        low, high = (float(each) for each in np.percentile(samples, (5.0, 95.0), method="inverted_cdf"))
-        data = without_lowest_planes(data, style, header.bits, level, FINENESS * min(shown, high - low))
-    return _openjpeg(data, header, style, level)
+        if lowest is None or style.levels - level < _LEAST_BELOW:
+            return _openjpeg(data, header, style, level)
+        grey_range = _span(_openjpeg(lowest, header, style, style.levels))
+    while True:
+        fewer = without_lowest_planes(data, style, header.bits, level, FINENESS * grey_range)
+        samples = _openjpeg(data if fewer is None else fewer, header, style, level)
+        span = _span(samples)
+        if fewer is None or span >= grey_range / 2:
+            return samples
+        grey_range = span
+
+
+def _span(samples: Pixels) -> float:
+    """Return what the central 90 % of the samples span, some of them."""
+    sparse = max(1, min(samples.shape) // _SPARSE_SIDE)
+    low, high = np.percentile(samples[::sparse, ::sparse], (5.0, 95.0), method="inverted_cdf")
+    return float(high) - float(low)
 
 
 def _openjpeg(data: bytes, header: FrameHeader, style: CodingStyle, level: int) -> Pixels:
