@@ -155,8 +155,8 @@ def _jpeg(data: bytes, header: FrameHeader) -> Reduced | None:
 def _finely_enough(data: bytes, header: FrameHeader, style: CodingStyle, level: int, shown: float) -> Pixels:
     """Decode without the bit planes that are finer than what is shown of the film needs.
 
-    Where it is not known what is shown, the lowest resolution tells the film's range; where the film fills less than half of what
-    is shown, or may be shown otherwise for that, its range counts.
+    Where that is not known, the lowest resolution tells the film's range. A film that fills less than half of what is
+    shown is taken by its own range too: it may be shown otherwise for that (`cxrlib.reading.display`).
     """
     grey_range = shown
     if math.isinf(shown):
