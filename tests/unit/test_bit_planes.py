@@ -189,6 +189,12 @@ def test_packets_in_another_order_lose_the_same_planes(monkeypatch: pytest.Monke
     assert np.abs(by_lower.pixels.astype(int) - by_pillow.pixels).max() <= 1  # Pillow scales to 16 bits and back
 
 
+def test_jp2_file_loses_planes_through_its_boxes() -> None:
+    boxed = bytes(imagecodecs.jpeg2k_encode(FILM, codecformat="JP2", reversible=True, bitspersample=12))
+    assert np.array_equal(decoded(boxed, math.inf).pixels, decoded(j2k(FILM, "lossless"), math.inf).pixels)
+    assert not np.array_equal(decoded(boxed, math.inf).pixels, decoded(boxed).pixels)
+
+
 # What errors in subbands do.
 
 
