@@ -25,6 +25,9 @@ _HAS_PRECINCTS: Final = 1
 _REORDERINGS: Final = frozenset([0xFF5F, 0xFF60, 0xFF61])
 #: COC, RGN and QCC: a coding style, a region of interest or a quantisation of one component by itself.
 _EXCEPTIONS: Final = frozenset([0xFF53, 0xFF5E, 0xFF5D])
+#: From COD to the sizes of precincts (A.6.1), and the side of one that holds every image.
+_PRECINCTS: Final = 14
+_WHOLE: Final = 2**15
 #: From QCD to Sqcd and to the first SPqcd (A.6.4).
 _SQCD: Final = 4
 _SPQCD: Final = 5
@@ -102,15 +105,14 @@ class CodingStyle:
         None where one tile holds the whole image along that axis.
     progression : Progression
     layers : int
-    precincts : bool
-        Resolutions may have more than one precinct.
     reordered : bool
         The order of packets changes on the way, or their headers stand elsewhere.
     blocks : (int, int) or None
         Rows and columns of a code-block; None where passes are coded otherwise than by default (table A.19), or where
         packets have markers.
-    tile_part : TilePart or None
-        None where there is more than one.
+    precincts : tuple of (int, int)
+        Rows and columns of a precinct of each resolution, lowest first; empty where none has more than one.
+    tile_parts : tuple of TilePart
     cod : int
         Where the COD marker segment begins.
     quantisation : Quantisation or None
@@ -126,18 +128,29 @@ class CodingStyle:
     tile_columns: int | None
     progression: Progression
     layers: int
-    precincts: bool
     reordered: bool
     blocks: tuple[int, int] | None
-    tile_part: TilePart | None
+    precincts: tuple[tuple[int, int], ...]
+    tile_parts: tuple[TilePart, ...]
     cod: int
     quantisation: Quantisation | None
 
     @property
-    def one_packet_each(self) -> bool:
-        """Each resolution of the film is one packet, lowest first, and nothing stands between them."""
-        one_tile = self.tile_rows is None and self.tile_columns is None and self.tile_part is not None
-        return one_tile and self.layers == 1 and not self.precincts and not self.reordered
+    def lowest_first(self) -> bool:
+        """Whether each tile holds all packets of a resolution before any of the next (B.12.1)."""
+        if self.reordered:
+            return False
+        match self.progression:
+            case Progression.RLCP | Progression.RPCL:
+                return True
+            case Progression.LRCP:
+                return self.layers == 1
+            case Progression.PCRL | Progression.CPRL:
+                return not self.precincts  # one position only
+
+    def precinct(self, resolution: int) -> tuple[int, int]:
+        """Return the rows and columns of a precinct of a resolution, 0 the lowest."""
+        return self.precincts[resolution] if self.precincts else (_WHOLE, _WHOLE)
 
 
 def coding_style(data: bytes) -> CodingStyle | None:
@@ -190,13 +203,20 @@ def _read(data: bytes, start: int) -> CodingStyle | None:
         tile_columns=tile_columns if tile_columns < columns else None,
         progression=Progression(progression),
         layers=layers,
-        precincts=bool(flags & _HAS_PRECINCTS),
         reordered=reordered,
         blocks=None if style or flags & _PACKET_MARKERS else (1 << high + 2, 1 << wide + 2),
-        tile_part=_tile_part(data, tile_parts[0]) if len(tile_parts) == 1 else None,
+        precincts=_precincts(data, cod, levels) if flags & _HAS_PRECINCTS else (),
+        tile_parts=tuple(_tile_part(data, start) for start in tile_parts),
         cod=cod,
         quantisation=_quantisation(data, quantisations[0], levels) if len(quantisations) == 1 else None,
     )
+
+
+def _precincts(data: bytes, cod: int, levels: int) -> tuple[tuple[int, int], ...]:
+    sizes = data[cod + _PRECINCTS : cod + _PRECINCTS + levels + 1]
+    if len(sizes) <= levels:
+        raise ValueError(f"expected precincts of {levels + 1} resolutions, met {len(sizes)}")
+    return tuple((1 << (size >> 4), 1 << (size & 15)) for size in sizes)
 
 
 def _quantisation(data: bytes, at: int | None, levels: int) -> Quantisation | None:

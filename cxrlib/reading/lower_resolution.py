@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from cxrlib.reading.coding_style import CodingStyle, Progression
+from cxrlib.reading.coding_style import CodingStyle
 
 _SIZES: Final = struct.Struct(">IIIIIIII")
 
@@ -43,7 +43,7 @@ def at_lower_resolution(data: bytes, style: CodingStyle, level: int) -> bytes | 
     bytes or None
         From SOC on; None where the packets do not stand lowest resolution first.
     """
-    if not _lowest_first(style):
+    if not style.lowest_first:
         return None
     stream = bytearray(memoryview(data)[style.start :])
     columns, rows, x, y, tile_columns, tile_rows, x_tile, y_tile = _SIZES.unpack_from(stream, _XSIZ)
@@ -58,16 +58,3 @@ def at_lower_resolution(data: bytes, style: CodingStyle, level: int) -> bytes | 
         del stream[cod + 2 + length - level : cod + 2 + length]
         struct.pack_into(">H", stream, cod + 2, length - level)
     return bytes(stream)
-
-
-def _lowest_first(style: CodingStyle) -> bool:
-    """Return whether each tile holds all packets of a resolution before any of the next (B.12.1)."""
-    if style.reordered:
-        return False
-    match style.progression:
-        case Progression.RLCP | Progression.RPCL:
-            return True
-        case Progression.LRCP:
-            return style.layers == 1
-        case Progression.PCRL | Progression.CPRL:
-            return not style.precincts  # one position only

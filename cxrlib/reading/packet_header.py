@@ -9,8 +9,8 @@ from typing import Final
 
 from cxrlib.reading.lattice import halved
 
-#: Bits in which the length of a code-block of one pass is told, before it says that they are more (B.10.7.1).
-_LEAST_WIDTH: Final = 3
+#: Bits in which the length of one pass of a code-block is told, before it says that they are more (B.10.7.1).
+LEAST_WIDTH: Final = 3
 _ONES: Final = b"\xff"
 
 
@@ -95,24 +95,25 @@ class TagTree:
         self._least = [0] * nodes
         self._known = [False] * nodes
 
-    def is_zero(self, bits: Bits, leaf: int) -> bool:
-        """Read whether the number of a leaf is 0, and no more than that tells."""
+    def is_at_most(self, bits: Bits, leaf: int, most: int) -> bool:
+        """Read whether the number of a leaf is `most` or less, and no more than that tells."""
+        least = 0
         for node in self._paths[leaf]:
-            if not self._known[node]:
-                if self._least[node]:
-                    return False
-                if bits.take(1) == "0":
-                    self._least[node] = 1
-                    return False
-                self._known[node] = True
-        return True
+            least = max(least, self._least[node])
+            while not self._known[node] and least <= most:
+                if bits.take(1) == "1":
+                    self._known[node] = True
+                else:
+                    least += 1
+            self._least[node] = least
+        return least <= most
 
     def value(self, bits: Bits, leaf: int) -> int:
         """Read the number of a leaf."""
         least = 0
         for node in self._paths[leaf]:
             if not self._known[node]:
-                self._least[node] = least + bits.zeros()
+                self._least[node] = max(least, self._least[node]) + bits.zeros()
                 self._known[node] = True
             least = self._least[node]
         return least
@@ -157,13 +158,11 @@ def passes_code(count: int) -> str:
     return f"1111{count - 6:05b}" if count < 37 else f"111111111{count - 37:07b}"
 
 
-def read_length(bits: Bits, passes: int) -> int:
-    """Read how many bytes a code-block of so many coding passes has, all in one segment."""
-    return int(bits.take(_LEAST_WIDTH + bits.ones() + passes.bit_length() - 1), 2)
+def length_code(length: int, passes: int, width: int) -> tuple[str, int]:
+    """Return the code of how many bytes so many coding passes have, and the width that holds for the next ones.
 
-
-def length_code(length: int, passes: int) -> str:
-    """Return what `read_length` reads."""
-    least = _LEAST_WIDTH + passes.bit_length() - 1
-    width = max(length.bit_length(), least)
-    return f"{'1' * (width - least)}0{length:0{width}b}"
+    `width` is that of one pass so far, `LEAST_WIDTH` at first; more passes have the logarithm of their number more.
+    """
+    more = max(length.bit_length() - width - passes.bit_length() + 1, 0)
+    width += more
+    return f"{'1' * more}0{length:0{width + passes.bit_length() - 1}b}", width

@@ -159,6 +159,8 @@ def _finely_enough(data: bytes, header: FrameHeader, style: CodingStyle, level: 
     shown is taken by its own range too: it may be shown otherwise for that (`cxrlib.reading.display`).
     """
     grey_range = shown
+    if shown == 0:
+        return _openjpeg(data, header, style, level)
     if math.isinf(shown):
         lowest = without_lowest_planes(data, style, header.bits, style.levels, 0.0)
         if lowest is None or style.levels - level < _LEAST_BELOW:

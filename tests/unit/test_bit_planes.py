@@ -6,6 +6,7 @@ import io
 import math
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 
 import imagecodecs
 import numpy as np
@@ -23,7 +24,7 @@ from cxrlib.reading.coding_style import CodingStyle, Quantisation, Steps, coding
 from cxrlib.reading.dicom_film import read_dicom
 from cxrlib.reading.lattice import Grid
 from cxrlib.reading.lower_resolution import at_lower_resolution
-from cxrlib.reading.packet_header import Bits, TagTree, as_bytes, length_code, passes_code, read_length, read_passes
+from cxrlib.reading.packet_header import Bits, TagTree, as_bytes, length_code, passes_code, read_passes
 from cxrlib.reading.reduced import FINENESS, Reduced, decode_reduced
 from cxrlib.reading.subbands import Wavelet, noise_of, norms, shares, spare_planes
 from cxrlib.settings import PrivacySettings, ReadSettings
@@ -348,9 +349,66 @@ def by_pillow(**options: object) -> bytes:
     return out.getvalue()
 
 
+ARRANGED = {
+    "layers of resolutions": {"progression": "RLCP", "quality_layers": [60, 20, 0]},
+    "layers of precincts": {"progression": "RPCL", "quality_layers": [90, 60, 40, 20, 0], "precinct_size": (64, 128)},
+    "precincts of layers": {"progression": "RLCP", "quality_layers": [60, 20, 0], "precinct_size": (128, 64)},
+    "precincts": {"progression": "LRCP", "precinct_size": (128, 128)},
+    "precincts of one code-block": {"progression": "RPCL", "precinct_size": (64, 64), "codeblock_size": (32, 32)},
+    "long code-blocks": {"progression": "LRCP", "codeblock_size": (16, 128)},
+}
+
+
+@pytest.mark.parametrize("options", ARRANGED.values(), ids=ARRANGED.keys())
+def test_packets_of_layers_and_precincts_lose_planes_too(options: dict[str, object]) -> None:
+    data = by_pillow(**options)
+    style = style_of(data)
+    every = fewer_passes.without_lowest_planes(data, style, (0,) * (3 * style.levels + 1))
+    assert every == data  # layers and precincts too
+    for level, noise in ((1, 30.0), (2, 10.0)):
+        found = means(samples(fewer_planes(data, 16, level, noise), level)) - means(samples(data, level))
+        assert 0.2 * noise < found.std() < 1.1 * noise
+        assert abs(found.mean()) < 0.2 * noise
+
+
+def test_layers_change_nothing() -> None:
+    layered, plain = by_pillow(**ARRANGED["layers of resolutions"]), by_pillow()
+    for noise in (0.0, 5.0, 30.0, 200.0):
+        fewer = (samples(fewer_planes(data, 16, LEVEL, noise), LEVEL) for data in (layered, plain))
+        assert np.array_equal(*fewer)
+
+
+def in_tile_parts(data: bytes) -> bytes:
+    """Return the stream with each packet of its one tile in a tile-part of its own, as some encoders write them."""
+    style = style_of(data)
+    (part,) = style.tile_parts
+    ends = [
+        len(found) - len(data[: part.packets]) - 2
+        for found in (
+            fewer_passes.without_lowest_planes(data, style, (0,) * (3 * resolutions + 1))
+            for resolutions in range(style.levels + 1)
+        )
+        if found is not None
+    ]
+    out = data[: part.start]
+    for number, (begin, end) in enumerate(pairwise([0, *ends])):
+        packet = data[part.packets + begin : part.packets + end]
+        sot = struct.pack(">HHHIBB", 0xFF90, 10, 0, 14 + len(packet), number, len(ends))
+        out += sot + b"\xff\x93" + packet
+    return out + b"\xff\xd9"
+
+
+def test_packets_in_many_tile_parts_lose_the_same_planes() -> None:
+    data = j2k(FILM, "lossless")
+    apart = in_tile_parts(data)
+    assert len(style_of(apart).tile_parts) == 6
+    assert np.array_equal(samples(apart, 0), FILM)
+    assert np.array_equal(decoded(apart, math.inf).pixels, decoded(data, math.inf).pixels)
+
+
 LEFT_ALONE = {
-    "layers": {"quality_layers": [60, 20, 0]},
-    "precincts": {"precinct_size": (128, 128)},
+    "layers before resolutions": {"progression": "LRCP", "quality_layers": [60, 20, 0]},
+    "positions before resolutions": {"progression": "PCRL", "precinct_size": (64, 64)},
     "tiles": {"tile_size": (128, 128)},
     "irreversible": {"irreversible": True},
 }
@@ -372,11 +430,11 @@ def test_packets_coded_in_another_way_are_left_alone(offset: int, value: int) ->
 def test_damaged_packets_cost_the_film_at_most() -> None:
     data = j2k(film(300, 260), "lossless")
     style = style_of(data)
-    assert style.tile_part is not None
+    (part,) = style.tile_parts
     random = np.random.default_rng(0)
     for _ in range(200):
         damaged = bytearray(data)
-        for at in style.tile_part.packets + random.integers(200, size=8):
+        for at in part.packets + random.integers(200, size=8):
             damaged[at] = random.integers(256)
         found = fewer_passes.without_lowest_planes(bytes(damaged), style, (2,) * (3 * style.levels + 1))
         assert found is None or len(found) <= len(data) + 200
@@ -386,8 +444,7 @@ def test_damaged_packets_cost_the_film_at_most() -> None:
 @pytest.mark.parametrize("kept", [20, 200, 20_000])
 def test_tile_part_that_ends_within_its_packets_is_left_alone(kept: int) -> None:
     data = bytearray(j2k(FILM, "lossless"))
-    part = style_of(bytes(data)).tile_part
-    assert part is not None
+    (part,) = style_of(bytes(data)).tile_parts
     struct.pack_into(">I", data, part.start + 6, part.packets - part.start + kept)
     assert fewer_passes.without_lowest_planes(bytes(data), style_of(bytes(data)), (2,) * 16) is None
 
@@ -402,8 +459,7 @@ def test_hostile_number_of_code_blocks_is_left_alone() -> None:
 def test_lengths_of_packets_that_are_stated_elsewhere_do_not_matter() -> None:
     # TLM and PLT tell the lengths that were: OpenJPEG does not hold the stream to them.
     data = j2k(FILM, "lossless")
-    part = style_of(data).tile_part
-    assert part is not None
+    (part,) = style_of(data).tile_parts
     (length,) = struct.unpack_from(">I", data, part.start + 6)
     plt = b"\xff\x58\x00\x06\x00\x81\x82\x03"
     tlm = b"\xff\x55\x00\x0a\x00\x50\x00\x00" + struct.pack(">I", length + len(plt))
@@ -434,10 +490,20 @@ def test_numbers_of_passes_are_those_of_the_standard(count: int, code: str) -> N
     assert passes_code(count) == code
 
 
-@pytest.mark.parametrize("passes", [1, 2, 3, 7, 40])
-@pytest.mark.parametrize("length", [0, 1, 7, 8, 255, 4096, 65535])
-def test_length_is_read_as_it_is_written(length: int, passes: int) -> None:
-    assert read_length(Bits(as_bytes(length_code(length, passes) + "0")), passes) == length
+@pytest.mark.parametrize(
+    ("length", "passes", "width", "code", "next_width"),
+    [
+        (6, 1, 3, "0110", 3),
+        (9, 1, 3, "101001", 4),
+        (6, 1, 4, "00110", 4),  # a width is never taken back
+        (31, 6, 3, "011111", 3),  # of six passes two bits more
+        (32, 6, 3, "10100000", 4),
+    ],
+)
+def test_length_has_the_code_of_the_standard(  # B.10.7.1
+    length: int, passes: int, width: int, code: str, next_width: int
+) -> None:
+    assert length_code(length, passes, width) == (code, next_width)
 
 
 def test_bytes_of_ones_are_followed_by_a_stuffed_bit() -> None:
@@ -470,12 +536,16 @@ def test_tag_tree_of_the_standard_is_read() -> None:
     assert bits.at == 11
 
 
-def test_tag_tree_says_what_is_zero() -> None:
-    # Two of four: the root is 0, then each leaf says for itself.
-    bits = Bits(as_bytes("1" + "1" + "0" + "0" + "1"))
+def test_tag_tree_says_what_is_at_most_so_much() -> None:
+    # Two of four are 0: the root is 0, then each leaf says for itself. Of the others one is 1 and one more than 2.
+    bits = Bits(as_bytes("1" + "1" + "0" + "0" + "1" + "1" + "0" + "0"))
     tree = TagTree(2, 2)
-    assert [tree.is_zero(bits, leaf) for leaf in range(4)] == [True, False, False, True]
+    assert [tree.is_at_most(bits, leaf, 0) for leaf in range(4)] == [True, False, False, True]
     assert bits.at == 5
+    assert [tree.is_at_most(bits, leaf, 1) for leaf in range(4)] == [True, True, False, True]
+    assert bits.at == 7
+    assert not tree.is_at_most(bits, 2, 2)
+    assert bits.at == 8
 
 
 SHOWN: dict[str, tuple[dict[str, object], float]] = {
