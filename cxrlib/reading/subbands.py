@@ -75,8 +75,8 @@ def shares(levels: int) -> tuple[float, ...]:
 def noise_of(wavelet: Wavelet, steps: Sequence[float]) -> float:
     """Return the standard deviation of the means at most, where coefficients are known to so wide a step.
 
-    A coefficient is off by a third of a squared step at most: what is smaller than a step to either side becomes 0
-    (E-1). One that is much larger is off by a twelfth.
+    The mean square of a coefficient's error is a third of a squared step at most: what is smaller than a step to either
+    side becomes 0 (E-1). Of one that is much larger it is a twelfth.
 
     Parameters
     ----------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import struct
-from collections.abc import Sequence
 from itertools import pairwise
 
 import imagecodecs
@@ -24,9 +23,7 @@ from cxrlib.reading.coding_style import CodingStyle, Quantisation, Steps, coding
 from cxrlib.reading.dicom_film import read_dicom
 from cxrlib.reading.lattice import Grid
 from cxrlib.reading.lower_resolution import at_lower_resolution
-from cxrlib.reading.packet_header import Bits, TagTree, as_bytes, length_code, passes_code, read_passes
 from cxrlib.reading.reduced import FINENESS, Reduced, decode_reduced
-from cxrlib.reading.subbands import Wavelet, noise_of, norms, shares, spare_planes
 from cxrlib.settings import PrivacySettings, ReadSettings
 from tests.corpus.film_maker import dicom, film
 from tests.unit.test_dicom_film import lut
@@ -156,6 +153,12 @@ def test_film_that_fills_little_of_its_window_keeps_more_planes(way: str) -> Non
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_window_wider_than_the_bits_is_as_wide_as_they_are(way: str) -> None:
+    data = j2k(FILM, way)
+    assert np.array_equal(decoded(data, 1e300).pixels, decoded(data, 4096.0).pixels)
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_range_that_nobody_states_keeps_every_plane(way: str) -> None:
     data = j2k(FILM, way)
     assert np.array_equal(decoded(data, 0.0).pixels, samples(data, LEVEL))
@@ -194,63 +197,6 @@ def test_jp2_file_loses_planes_through_its_boxes() -> None:
     boxed = bytes(imagecodecs.jpeg2k_encode(FILM, codecformat="JP2", reversible=True, bitspersample=12))
     assert np.array_equal(decoded(boxed, math.inf).pixels, decoded(j2k(FILM, "lossless"), math.inf).pixels)
     assert not np.array_equal(decoded(boxed, math.inf).pixels, decoded(boxed).pixels)
-
-
-# What errors in subbands do.
-
-
-@pytest.mark.parametrize("wavelet", Wavelet)
-@pytest.mark.parametrize("levels", [0, 1, 3])
-def test_norms_and_shares_are_those_of_errors_put_in(wavelet: Wavelet, levels: int) -> None:
-    # Every coefficient of a subband off by one, at random: the film's means have this variance.
-    random = np.random.default_rng(levels)
-    low, high = (np.array(kernel) for kernel in wavelet.value)
-    for band, (norm, share) in enumerate(zip(norms(wavelet, levels), shares(levels), strict=True)):
-        resolution = (band + 2) // 3
-        side = 512 >> (levels - max(resolution - 1, 0) if band else levels)
-        errors = random.choice([-1.0, 1.0], size=(side, side))
-        across, down = (low, low) if band == 0 else ((high, low), (low, high), (high, high))[(band - 1) % 3]
-        film = errors
-        while len(film) < 512:
-            film = upsampled(upsampled(film, across).T, down).T
-            across = down = low
-        assert means(film).std() ** 2 == pytest.approx(share * norm**2, rel=0.05)
-
-
-def upsampled(film: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows twice as long, by a synthesis filter; round the edge."""
-    wide = np.zeros((film.shape[0], 2 * film.shape[1]))
-    wide[:, ::2] = film
-    middle = len(kernel) // 2
-    return sum(weight * np.roll(wide, at - middle, axis=1) for at, weight in enumerate(kernel))
-
-
-def test_noise_adds_up_over_subbands() -> None:
-    wavelet = Wavelet.REVERSIBLE_5_3
-    alone = [noise_of(wavelet, [4.0 * (each == band) for each in range(7)]) for band in range(7)]
-    assert noise_of(wavelet, [4.0] * 7) == pytest.approx(math.hypot(*alone))
-    assert noise_of(wavelet, [0.0] * 7) == 0.0
-
-
-@pytest.mark.parametrize("noise", [0.0, 0.5, 3.0, 40.0])
-@pytest.mark.parametrize("wavelet", Wavelet)
-@pytest.mark.parametrize("exact", [True, False])
-def test_planes_are_left_out_within_the_noise_and_where_they_add_least(
-    wavelet: Wavelet, exact: bool, noise: float
-) -> None:
-    steps = [1.0, 1.0, 0.5, 2.0, 1.0, 0.25, 1.5]
-    planes = spare_planes(wavelet, steps, noise, exact=exact)
-
-    def noise_with(planes: Sequence[int]) -> float:
-        found = zip(steps, planes, strict=True)
-        return noise_of(wavelet, [step * 2.0**plane if plane or not exact else 0.0 for step, plane in found])
-
-    assert noise_with(planes) <= noise or not any(planes)
-    weights = [norm * step for norm, step in zip(norms(wavelet, 2), steps, strict=True)]
-    left = [weight * 2.0**plane for weight, plane in zip(weights, planes, strict=True)]
-    assert max((weight / 2 for weight, plane in zip(left, planes, strict=True) if plane), default=0.0) <= min(left)
-    least = left.index(min(left))
-    assert noise_with([plane + (band == least) for band, plane in enumerate(planes)]) > noise
 
 
 # Steps of a lossy stream.
@@ -473,79 +419,6 @@ def test_lengths_of_packets_that_are_stated_elsewhere_do_not_matter() -> None:
     told_fewer = fewer_passes.without_lowest_planes(told, style_of(told), (1,) * 16)
     assert fewer is not None and told_fewer is not None
     assert np.array_equal(samples(told_fewer, LEVEL), samples(fewer, LEVEL))
-
-
-# Codes of packet headers.
-
-
-@pytest.mark.parametrize("count", range(1, 165))
-def test_number_of_passes_is_read_as_it_is_written(count: int) -> None:
-    bits = Bits(as_bytes(passes_code(count) + "0"))
-    assert read_passes(bits) == count
-    assert bits.at == len(passes_code(count))
-
-
-@pytest.mark.parametrize(("count", "code"), [(1, "0"), (2, "10"), (3, "1100"), (5, "1110"), (6, "111100000")])
-def test_numbers_of_passes_are_those_of_the_standard(count: int, code: str) -> None:
-    assert passes_code(count) == code
-
-
-@pytest.mark.parametrize(
-    ("length", "passes", "width", "code", "next_width"),
-    [
-        (6, 1, 3, "0110", 3),
-        (9, 1, 3, "101001", 4),
-        (6, 1, 4, "00110", 4),  # a width is never taken back
-        (31, 6, 3, "011111", 3),  # of six passes two bits more
-        (32, 6, 3, "10100000", 4),
-    ],
-)
-def test_length_has_the_code_of_the_standard(  # B.10.7.1
-    length: int, passes: int, width: int, code: str, next_width: int
-) -> None:
-    assert length_code(length, passes, width) == (code, next_width)
-
-
-def test_bytes_of_ones_are_followed_by_a_stuffed_bit() -> None:
-    text = "1" * 8 + "1" * 7 + "1" * 8 + "01"
-    data = as_bytes(text)
-    assert data == bytes([0xFF, 0x7F, 0xFF, 0x20])
-    bits = Bits(data + b"\xff\xffbody")
-    assert bits.take(len(text)) == text
-    assert bits.bytes_read() == len(data)
-
-
-def test_header_that_ends_in_ones_has_a_byte_more() -> None:
-    data = as_bytes("1" * 16 + "1" * 7)
-    assert data == bytes([0xFF, 0x7F, 0xFF, 0x00])
-    bits = Bits(data + b"body")
-    bits.take(23)
-    assert bits.bytes_read() == 4
-
-
-def test_bits_beyond_the_end_are_not_there() -> None:
-    with pytest.raises(IndexError):
-        Bits(b"\x12").take(20)
-
-
-def test_tag_tree_of_the_standard_is_read() -> None:
-    # The example of ISO/IEC 15444-1 B.10.2: the first three numbers of the first row are 1, 3, 2; codes 01111 001 101.
-    bits = Bits(as_bytes("01111" + "001" + "101"))
-    tree = TagTree(3, 6)
-    assert [tree.value(bits, leaf) for leaf in range(3)] == [1, 3, 2]
-    assert bits.at == 11
-
-
-def test_tag_tree_says_what_is_at_most_so_much() -> None:
-    # Two of four are 0: the root is 0, then each leaf says for itself. Of the others one is 1 and one more than 2.
-    bits = Bits(as_bytes("1" + "1" + "0" + "0" + "1" + "1" + "0" + "0"))
-    tree = TagTree(2, 2)
-    assert [tree.is_at_most(bits, leaf, 0) for leaf in range(4)] == [True, False, False, True]
-    assert bits.at == 5
-    assert [tree.is_at_most(bits, leaf, 1) for leaf in range(4)] == [True, True, False, True]
-    assert bits.at == 7
-    assert not tree.is_at_most(bits, 2, 2)
-    assert bits.at == 8
 
 
 SHOWN: dict[str, tuple[dict[str, object], float]] = {
