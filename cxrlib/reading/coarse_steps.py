@@ -43,10 +43,10 @@ def without_lowest_planes(data: bytes, quantised: Quantisation, planes: Sequence
         least of them.
     """
     stream = bytearray(data)
-    for band, (exponent, mantissa) in enumerate(zip(quantised.exponents, quantised.mantissas, strict=True)):
-        spare = min(planes) if quantised.steps is Steps.DERIVED else planes[band] if band < len(planes) else 0
-        lowered = max(exponent - spare, 1)
-        struct.pack_into(">H", stream, quantised.at + 2 * band, lowered << 11 | mantissa)
+    spare = (min(planes),) if quantised.steps is Steps.DERIVED else planes
+    values = zip(quantised.exponents, quantised.mantissas, spare, strict=False)  # those of what is decoded
+    for band, (exponent, mantissa, fewer) in enumerate(values):
+        struct.pack_into(">H", stream, quantised.at + 2 * band, max(exponent - fewer, 1) << 11 | mantissa)
     return bytes(stream)
 
 

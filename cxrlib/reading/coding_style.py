@@ -25,7 +25,7 @@ _HAS_PRECINCTS: Final = 1
 _REORDERINGS: Final = frozenset([0xFF5F, 0xFF60, 0xFF61])
 #: COC, RGN and QCC: a coding style, a region of interest or a quantisation of one component by itself.
 _EXCEPTIONS: Final = frozenset([0xFF53, 0xFF5E, 0xFF5D])
-#: From COD to the sizes of precincts (A.6.1), and the side of one that holds every image.
+#: From COD to the sizes of precincts (A.6.1), and the side of the largest, which holds any film.
 _PRECINCTS: Final = 14
 _WHOLE: Final = 2**15
 #: From QCD to Sqcd and to the first SPqcd (A.6.4).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -43,7 +44,8 @@ def read_dicom(data: bytes, settings: ReadSettings, pseudonymiser: Pseudonymiser
     file = open_dicom(data, settings.max_bytes)
     refuse(file, len(data), settings)
     placement = placement_of(file.header)
-    stored = stored_values(file, settings, grid.turned() if grid is not None and placement.transpose else grid)
+    as_stored = grid.turned() if grid is not None and placement.transpose else grid
+    stored = stored_values(file, settings, as_stored, _shown(file.header))
     display = display_of(file.header, stored.pixels)
     facts = _facts(file.header, file.syntax, placement, display, pseudonymiser)
     return RawImage(stored.pixels, stored.bits, display, placement, facts, stored.lattice)
@@ -122,6 +124,17 @@ def _window(header: Header) -> Window | None:
     name = (header.text("VOILUTFunction") or "LINEAR").upper()
     known = {function.value: function for function in WindowFunction}
     return Window(center, width, known.get(name, WindowFunction.LINEAR))
+
+
+def _shown(header: Header) -> float:
+    """Return over how many stored values the header spreads the grey scale: infinity where it does not say.
+
+    A table may spread it over any few of them: 0.
+    """
+    if header.items("ModalityLUTSequence") or header.items("VOILUTSequence"):
+        return 0.0
+    window = _window(header)
+    return math.inf if window is None else max(window.width, 0.0) / abs(header.number("RescaleSlope") or 1.0)
 
 
 def _padding(header: Header, signed: bool, width: int) -> tuple[int, int] | None:

@@ -29,7 +29,7 @@ _TNSOT: Final = 11
 #: zero bit planes, passes and length.
 _MOST_BYTES: Final = 24
 #: Packets and code-blocks of a resolution, times layers: some tens of milliseconds. A film of 4000 x 4000 halved twice
-#: has 243 of the usual size.
+#: has 192 of the usual size.
 _MOST_BLOCKS: Final = 16_384
 _EOC: Final = b"\xff\xd9"
 

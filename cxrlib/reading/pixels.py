@@ -7,7 +7,6 @@ declares.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,7 +104,9 @@ class StoredValues:
     lattice: Lattice | None = None
 
 
-def stored_values(file: DicomFile, settings: ReadSettings, grid: Grid | None = None) -> StoredValues:
+def stored_values(
+    file: DicomFile, settings: ReadSettings, grid: Grid | None = None, shown: float = 0.0
+) -> StoredValues:
     """Return the film's stored values.
 
     Parameters
@@ -116,6 +117,8 @@ def stored_values(file: DicomFile, settings: ReadSettings, grid: Grid | None = N
         For the guards.
     grid : Grid, optional
         What the film is to be averaged to, as it is stored: allows to decode no more than that takes.
+    shown : float
+        As `reduced.decode_reduced` takes it.
 
     Raises
     ------
@@ -150,7 +153,7 @@ def stored_values(file: DicomFile, settings: ReadSettings, grid: Grid | None = N
     declared = _checked_frame_header(frame, layout, settings)
     if grid is not None and _may_be_averaged(layout, file.header, declared):
         level = grid.spare_level(layout.rows, layout.columns, layout.stored)
-        reduced = decode_reduced(frame, declared, level, _shown(file.header))
+        reduced = decode_reduced(frame, declared, level, shown)
         if reduced is not None:
             return StoredValues(reduced.pixels, layout.stored, reduced.lattice)
     return _whole(_from_codestream(frame, layout, file.header, declared), layout)
@@ -168,17 +171,6 @@ def _may_be_averaged(layout: Layout, header: Header, declared: FrameHeader) -> b
         and layout.signed == declared.signed
         and header.integer("PixelPaddingValue") is None
     )
-
-
-def _shown(header: Header) -> float:
-    """Return over how many stored values the header spreads the grey scale: infinity where it does not say.
-
-    A table may spread it over any few of them: 0.
-    """
-    if header.items("ModalityLUTSequence") or header.items("VOILUTSequence"):
-        return 0.0
-    width, slope = header.number("WindowWidth"), header.number("RescaleSlope")
-    return math.inf if width is None else max(width, 0.0) / abs(slope or 1.0)
 
 
 def _checked_frame_header(frame: bytes, layout: Layout, settings: ReadSettings) -> FrameHeader:

@@ -6,7 +6,7 @@ network is the engine's own, with its layers fused, in memory that is kept as a 
 (`cxrlib.parallel.memory`, by the environment). Divided by the cores it is the time per film that no program can go
 below on these parts.
 
-The same weights as torch runs them and the cheapest codec of a library alone, as every rival has them, are measured too
+The same weights as torch runs them, as every rival does, and the cheapest codec that a library offers are measured too
 (`forward_by_torch`, `codec_by_libraries`): a limit by those tells what the engine's own forward pass and decode plan
 are worth, and can be gone below.
 """
