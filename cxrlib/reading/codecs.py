@@ -119,7 +119,7 @@ def decode_colour_as_stored(data: bytes) -> Pixels:
     return _first_that_decodes(data, [_jpeg_untransformed], Stream.JPEG.value)
 
 
-def decode_rle(data: bytes, rows: int, columns: int, samples: int, bytes_each: int) -> Pixels:
+def decode_rle(data: bytes | memoryview, rows: int, columns: int, samples: int, bytes_each: int) -> Pixels:
     """Decode one frame of DICOM RLE (PS3.5 Annex G).
 
     Returns
@@ -136,7 +136,7 @@ def decode_rle(data: bytes, rows: int, columns: int, samples: int, bytes_each: i
     dtype = np.dtype(f"<u{bytes_each}")
     _check_rle_segments(data, samples * bytes_each)
     try:
-        decoded = imagecodecs.dicomrle_decode(data, dtype)
+        decoded = imagecodecs.dicomrle_decode(data, dtype)  # type: ignore[arg-type]  # any buffer will do
     except (ValueError, RuntimeError) as error:
         raise FilmError(
             Reason.DECODER_FAILED, expected=f"run lengths of {wanted} bytes", met="segments that do not decode"
@@ -147,7 +147,7 @@ def decode_rle(data: bytes, rows: int, columns: int, samples: int, bytes_each: i
     return np.frombuffer(decoded, dtype, count=rows * columns * samples).reshape(shape)
 
 
-def _check_rle_segments(data: bytes, segments: int) -> None:
+def _check_rle_segments(data: bytes | memoryview, segments: int) -> None:
     """Check the header of RLE segments (PS3.5 G.5), which the codec believes: a wrong offset there is a wild read."""
     if len(data) < _RLE_HEADER.size:
         raise FilmError(Reason.TRUNCATED, expected="a header of run lengths", met=f"{len(data)} bytes")

@@ -23,8 +23,8 @@ def is_encapsulated(value: memoryview) -> bool:
     return len(value) >= _HEADER.size and _HEADER.unpack_from(value)[:2] == (_GROUP, _ITEM)
 
 
-def join_fragments(value: memoryview) -> bytes:
-    """Return the frame whose fragments `value` holds after the basic offset table.
+def join_fragments(value: memoryview) -> bytes | memoryview:
+    """Return the frame whose fragments `value` holds after the basic offset table; a view of it where it is one.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ def join_fragments(value: memoryview) -> bytes:
             raise FilmError(Reason.TRUNCATED, expected=f"a fragment of {length} bytes", met=str(len(value) - at))
         fragments.append(value[at : at + length])
         at += length
-    frame = b"".join(fragments[1:])
+    parts = fragments[1:]
+    frame = parts[0] if len(parts) == 1 else b"".join(parts)
     if not frame:
         raise FilmError(Reason.TRUNCATED, expected="a compressed frame", met="no fragment with bytes in it")
     return frame

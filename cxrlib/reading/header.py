@@ -11,12 +11,15 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pydicom.config
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 
 # pydicom repeats header text in its warnings and log records; neither may leave this process.
 logging.getLogger("pydicom").propagate = False
@@ -35,11 +38,12 @@ class Header:
         Byte order of its elements of words, which pydicom leaves as they are.
     """
 
-    __slots__ = ("_dataset", "_little_endian")
+    __slots__ = ("_dataset", "_little_endian", "_values")
 
     def __init__(self, dataset: Dataset, *, little_endian: bool = True) -> None:
         self._dataset = dataset
         self._little_endian = little_endian
+        self._values: dict[str, Any] = {}
 
     def has(self, keyword: str) -> bool:
         """Return whether the element is there, whatever it holds."""
@@ -47,8 +51,16 @@ class Header:
 
     def value(self, keyword: str) -> Any:
         """Return the value as pydicom gives it, or None where it is missing, empty or malformed."""
+        if keyword not in self._values:
+            self._values[keyword] = self._converted(keyword)
+        return self._values[keyword]
+
+    def _converted(self, keyword: str) -> Any:
+        # As an attribute of the dataset, by its keyword, pydicom takes several times as long to find it, or not to.
+        tag = _tag(keyword)
         try:
-            value = self._dataset.get(keyword)
+            element = self._dataset.get(tag)
+            value = None if element is None else element.value
         except Exception:  # pydicom raises many kinds of error for a malformed value; all mean that there is none
             return None
         return None if value is None or value in ("", b"") else value
@@ -106,3 +118,12 @@ class Header:
             return [Header(item, little_endian=self._little_endian) for item in value if isinstance(item, Dataset)]
         except TypeError:
             return ()
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    """Return the tag that the data dictionary (PS3.6) has for `keyword`."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ValueError(f"expected a keyword of the DICOM data dictionary; met {keyword!r}")
+    return BaseTag(tag)

@@ -139,10 +139,11 @@ def stored_values(
     value = body[element.offset :] if element.length is None else body[element.offset :][: element.length]
     packing = SYNTAXES[file.syntax]
     # Some writers give encapsulated data a length, or label them with a native syntax; the items themselves tell.
+    frame: bytes | memoryview | None = None
     if element.length is None or (packing is not Packing.NATIVE and is_encapsulated(value)):
         frame = join_fragments(value)
-    else:
-        frame = bytes(value) if packing is not Packing.NATIVE else b""
+    elif packing is not Packing.NATIVE:
+        frame = value
     if not frame:
         native = _unpack(value, layout, need, file.little_endian)
         return _whole(_to_grey(native, layout, file.header, transformed=False), layout)
@@ -150,6 +151,7 @@ def stored_values(
         planes = codecs.decode_rle(frame, layout.rows, layout.columns, layout.samples, layout.allocated // 8)
         pixels = planes if planes.ndim == 2 else np.moveaxis(planes, 0, 2)
         return _whole(_to_grey(_align(pixels, layout), layout, file.header, transformed=False), layout)
+    frame = bytes(frame)
     declared = _checked_frame_header(frame, layout, settings)
     if grid is not None and _may_be_averaged(layout, file.header, declared):
         level = grid.spare_level(layout.rows, layout.columns, layout.stored)

@@ -70,7 +70,7 @@ def _without_frame(film: NDArray[np.float32]) -> NDArray[np.float32]:
     for _ in range(4):  # a frame of letters may need the other axis trimmed first
         before = film.shape
         for _axis in range(2):
-            median = np.median(film, axis=1, keepdims=True)
+            median = _medians(film)
             flat = (np.abs(film - median) < _FRAME_TOLERANCE).mean(axis=1) >= _FRAME_SHARE
             inside = np.flatnonzero(~flat)
             if len(inside) and inside[-1] + 1 - inside[0] >= _LEAST_SIDE:
@@ -79,6 +79,14 @@ def _without_frame(film: NDArray[np.float32]) -> NDArray[np.float32]:
         if film.shape == before:
             break
     return np.ascontiguousarray(film)
+
+
+def _medians(film: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the median of each row, rows x 1: what `np.median` gives, which takes ten times as long for so few."""
+    ordered = np.sort(film, axis=1)
+    last = film.shape[1] - 1
+    medians: NDArray[np.float32] = ordered[:, [last // 2, (last + 1) // 2]].mean(axis=1, keepdims=True)
+    return medians
 
 
 @cache
