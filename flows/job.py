@@ -26,6 +26,8 @@ from cxrlib import errors
 from cxrlib.errors import CxrError, RunError
 from cxrlib.runs.lease import Held
 from cxrlib.settings import Settings
+from pipelines.choice import RunnerChoice
+from pipelines.readers import reader_processes
 from schemas import Manifest
 
 #: Seconds to tell a cluster that its job is to end: less than the parent waits after SIGTERM.
@@ -158,17 +160,19 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
         send(Message(failure=Failure.of(error)))
 
     try:
-        from pipelines.choice import RunnerChoice  # noqa: PLC0415
+        settings, choice = Settings(**job.settings), RunnerChoice.parse(job.runner, job.beam_options)
+        if choice.here:
+            reader_processes(settings.run)  # which start while this process imports what scores
         from pipelines.score import score  # noqa: PLC0415 - after the lifeline is up: it takes seconds
 
         with _ending_orderly() if elsewhere else nullcontext():
             manifest = score(
                 job.sources,
                 job.out,
-                Settings(**job.settings),
+                settings,
                 run_id=job.run_id,
                 resume=job.resume,
-                runner=RunnerChoice.parse(job.runner, job.beam_options),
+                runner=choice,
                 progress=lambda done, total: send(Message(progress=Progress(done=done, total=total))),
                 under=job.under,
                 on_lost=fail,  # whoever hears it ends this process group

@@ -40,6 +40,11 @@ class RunnerChoice:
     def __str__(self) -> str:
         return f"{self.name}:{self.workers}" if self.name == LOCAL and self.workers > 1 else self.name
 
+    @property
+    def here(self) -> bool:
+        """Whether this process itself does the work."""
+        return self.name == LOCAL and self.workers == 1
+
     @classmethod
     def parse(cls, text: str, options: tuple[str, ...] = ()) -> RunnerChoice:
         """Return the choice that `text` names: ``local``, ``local:4`` (four processes) or a runner of Beam.

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
 from cxrlib.errors import FilmError, RunError
-from cxrlib.parallel.cores import cores
 from cxrlib.parallel.prefetch import Ahead, Bounds
-from cxrlib.parallel.work import Terms
-from cxrlib.parallel.workers import Workers, shared
 from cxrlib.runs.plan import Chunk, open_chunk
 from cxrlib.scoring import ReadListed
 from cxrlib.types import CxrImage, ImageRef
 from pipelines.elements import Job
+from pipelines.readers import reader_processes
 
 #: Bytes that an object is taken for where the listing does not say.
 _SIZE_UNKNOWN: Final = 32 * 2**20
 
 #: Chunks that are read at a time: the networks are still busy with one when the next is begun.
-_CHUNKS_AT_A_TIME: Final = 2
+CHUNKS_AT_A_TIME: Final = 2
 
 ReadFilms = Ahead[ImageRef, CxrImage | FilmError]
 
@@ -37,15 +35,10 @@ class ChunkReader:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._read = ReadListed(job.settings, job.recipe)
-        self._workers: Workers | None = None
         self._threads: ThreadPoolExecutor | None = None
-        run = job.settings.run
-        processes = cores() if run.decode_workers is None else run.decode_workers
-        if processes:
-            self._workers = shared(Terms(processes, run.fetches, run.decode_memory_mb, run.film_timeout_s))
-            self._workers.prepare(self._read)  # while the networks are loaded
-        else:
-            self._threads = ThreadPoolExecutor(run.decode_threads, thread_name_prefix="decode")
+        self._workers = reader_processes(job.settings.run)
+        if self._workers is None:
+            self._threads = ThreadPoolExecutor(job.settings.run.decode_threads, thread_name_prefix="decode")
 
     def begin(self, chunk: Chunk) -> ReadFilms:
         """Begin to read a chunk, and return what gives its films in their order; `head_start` may have begun it."""
@@ -53,7 +46,7 @@ class ChunkReader:
         if begun is not None:
             return begun
         run = self._job.settings.run
-        bounds = Bounds(run.films_ahead, max(1, run.prefetch_mb * 2**20 // _CHUNKS_AT_A_TIME))
+        bounds = Bounds(run.films_ahead, max(1, run.prefetch_mb * 2**20 // CHUNKS_AT_A_TIME))
         return Ahead(self._begin, open_chunk(self._job.plan_uri, chunk), bounds, _size)
 
     def _begin(self, ref: ImageRef) -> Future[CxrImage | FilmError]:
@@ -76,20 +69,21 @@ _begun: Final[dict[tuple[str, str], ReadFilms]] = {}
 
 
 @contextmanager
-def head_start(job: Job, chunk: Chunk) -> Iterator[None]:
-    """Have a chunk read by worker processes of this process from now on, until `ChunkReader.begin` takes it over.
+def head_start(job: Job, chunks: Sequence[Chunk]) -> Iterator[None]:
+    """Have chunks read by worker processes of this process from now on, until `ChunkReader.begin` takes them over.
 
     Beam and the networks take seconds to import and to load, on one core; the others decode meanwhile.
     """
-    key = _key(job, chunk)
     if job.settings.run.decode_workers != 0:
-        _begun[key] = ChunkReader(job).begin(chunk)
+        for chunk in chunks:
+            _begun[_key(job, chunk)] = ChunkReader(job).begin(chunk)
     try:
         yield
     finally:
-        left = _begun.pop(key, None)
-        if left is not None:
-            left.close()
+        for chunk in chunks:
+            left = _begun.pop(_key(job, chunk), None)
+            if left is not None:
+                left.close()
 
 
 def _key(job: Job, chunk: Chunk) -> tuple[str, str]:

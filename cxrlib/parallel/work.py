@@ -85,10 +85,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """First message to a worker process; `work` is read before it is ready, since that imports what it needs."""
+    """First message to a worker process; `module`, which defines its work, is imported before it is ready."""
 
     terms: Terms
-    work: bytes
+    module: str
     fsspec: dict[str, Any]
 
 

@@ -22,6 +22,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from importlib import import_module
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
@@ -149,7 +150,7 @@ def main(parent: int, descriptor: int) -> None:
     _limit(start.terms.memory_mb)
     fsspec.config.conf.update(start.fsspec)
     logging.getLogger().addHandler(_Told(channel))
-    _or_exit(lambda: _work(start.work))  # imports what reading films takes; no film's deadline is to pay for that
+    _or_exit(lambda: import_module(start.module))  # what reading films takes; no film's deadline is to pay for that
     _or_exit(lambda: _serve(channel, start.terms.fetches))
 
 

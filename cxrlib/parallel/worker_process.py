@@ -61,7 +61,7 @@ class Task:
 class WorkerProcess:
     """Starts a process. To be made, used and ended by one thread: on Linux the process ends with that thread."""
 
-    def __init__(self, terms: Terms, work: bytes) -> None:
+    def __init__(self, terms: Terms, module: str) -> None:
         self._terms = terms
         self.connection, theirs = Pipe()
         try:
@@ -81,7 +81,7 @@ class WorkerProcess:
         self.ready = self.used = False
         self.decoding: int | None = None
         self._changed = time.monotonic()
-        self._send(Start(terms, work, dict(fsspec.config.conf)))
+        self._send(Start(terms, module, dict(fsspec.config.conf)))
 
     @property
     def pid(self) -> int:

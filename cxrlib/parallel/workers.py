@@ -64,7 +64,7 @@ class Workers:
         self._failed_starts = 0
         self._tickets = count(1)
         self._pickled: tuple[Work[Any, Any] | None, bytes] = (None, b"")
-        self._prepared: bytes | None = None
+        self._prepared: str | None = None
         self._thread = threading.Thread(target=self._run, name="workers", daemon=True)
         self._thread.start()
 
@@ -100,11 +100,10 @@ class Workers:
             self._wake()
         return task.future
 
-    def prepare(self, work: Work[Item, Result]) -> None:
-        """Start all processes for `work` now, since items of it will come: starting takes seconds."""
-        pickled = self._pickle(work)
+    def prepare(self, module: str) -> None:
+        """Start all processes now, since work that `module` defines will come: starting takes seconds."""
         with self._lock:
-            self._prepared = pickled
+            self._prepared = module
             self._wake()
 
     def close(self) -> None:
@@ -193,17 +192,17 @@ class Workers:
                 if least is None or least.in_hand:
                     return None
                 self._bury(least)
-            return unused or self._start(task.order.work)
+            return unused or self._start(type(task.work).__module__)
         if (least is None or least.in_hand) and len(self._crew) < self._terms.processes:
-            return self._start(task.order.work)
+            return self._start(type(task.work).__module__)
         return min(
             (process for process in self._crew if process.has_room),
             key=lambda process: len(process.in_hand),
             default=None,
         )
 
-    def _start(self, work: bytes) -> WorkerProcess:
-        process = WorkerProcess(self._terms, work)
+    def _start(self, module: str) -> WorkerProcess:
+        process = WorkerProcess(self._terms, module)
         self._crew.append(process)
         return process
 
@@ -264,7 +263,7 @@ class Workers:
 
 
 #: What OpenCV, GDCM and torch put into the environment as they are imported: no credentials, and not to be taken for
-#: such between the first chunk, begun before torch is imported, and the next.
+#: such between the start of the workers, before torch is imported, and the chunks that they read.
 _SET_BY_IMPORTS: Final = frozenset(["LD_LIBRARY_PATH", "GDCM_RESOURCES_PATH", "TORCHINDUCTOR_CACHE_DIR"])
 
 _shared: dict[tuple[Any, ...], Workers] = {}

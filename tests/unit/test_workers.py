@@ -170,12 +170,13 @@ def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPa
 
 
 def test_imports_of_a_run_do_not_make_another_environment() -> None:
-    """The first chunk is begun before Beam and torch are imported: its workers are those of all the others."""
+    """Readers are started before what scores, Beam and torch are imported: they are those of every chunk."""
     program = (
-        "from cxrlib.parallel.work import Terms; from cxrlib.parallel.workers import shared; import pipelines.score\n"
-        "terms = Terms(1, 1, 1024, 60.0); first = shared(terms)\n"
-        "import pipelines.beam.run, cxrlib.models.engine, cxrlib.reading.read\n"
-        "assert shared(terms) is first"
+        "import sys; from cxrlib.settings import RunSettings; from pipelines.readers import reader_processes\n"
+        "run = RunSettings(decode_workers=1); first = reader_processes(run)\n"
+        "assert not {'torch', 'apache_beam', 'cxrlib.scoring'} & set(sys.modules)\n"
+        "import pipelines.score, pipelines.beam.run, cxrlib.models.engine, cxrlib.reading.read\n"
+        "assert reader_processes(run) is first"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
@@ -226,7 +227,7 @@ def test_processes_end_with_their_parent_even_those_that_hang(end: str) -> None:
 def test_processes_that_are_prepared_are_there_before_there_is_work() -> None:
     workers = Workers(TERMS)
     try:
-        workers.prepare(Hostile())
+        workers.prepare(Hostile.__module__)
         deadline = time.monotonic() + 30
         while len(workers.pids) < TERMS.processes and time.monotonic() < deadline:
             time.sleep(0.02)
