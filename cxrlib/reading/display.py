@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from cxrlib.errors import FilmError
 from cxrlib.reading.doubt import WholeFilmNeededError
 from cxrlib.reading.halving import can_be_halved, halve
-from cxrlib.reading.lattice import Grid, Lattice
+from cxrlib.reading.lattice import Grid, Lattice, Samples
 from cxrlib.reading.resample import resize
 from cxrlib.types import Display, LookupTable, RawImage, Window, WindowFunction
 from schemas import Reason, Windowing
@@ -223,8 +223,14 @@ class _Film:
         return table
 
     def _through(self, table: NDArray[np.float32], indices: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
-        steps = np.rint(self._averaged(np.asarray(cv2.LUT(indices, table), dtype=np.float32)))
-        return steps.astype(np.float32) / np.float32(_STEPS)
+        def looked_up(some: Samples) -> NDArray[np.float32]:
+            return np.asarray(cv2.LUT(some, table), dtype=np.float32)
+
+        if self.lattice is None:
+            steps = resize(looked_up(indices), self.grid.rows, self.grid.columns)
+        else:
+            steps = self.lattice.average(indices, self.grid, looked_up)
+        return np.rint(steps).astype(np.float32) / np.float32(_STEPS)
 
     def _modality(self, stored: NDArray[np.generic]) -> Floats:
         values = stored.astype(np.float64) - (0.0 if self.lattice is None else self.lattice.excess)

@@ -18,6 +18,8 @@ For structures 20 to 30 px wide, the finest that the networks see of a film of 2
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -44,6 +46,13 @@ _FADES_OVER: Final = 100.0
 _NOISE: Final = 0.002
 
 _SIZES_KEPT: Final = 64
+
+#: Bytes of values that are averaged along the rows at a time: few enough for the cache of a core, so that a film which
+#: is looked up and averaged is not written to memory in between.
+_STRIP: Final = 2**20
+
+Samples = NDArray[np.integer] | NDArray[np.float32]
+_ValuesOf = Callable[[Samples], NDArray[np.float32]]
 
 
 class Kernel(Enum):
@@ -96,6 +105,10 @@ class Grid:
         return level
 
 
+def _as_floats(samples: Samples) -> NDArray[np.float32]:
+    return samples.astype(np.float32, copy=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Lattice:
     """How the samples of a reduced film lie in it.
@@ -124,31 +137,63 @@ class Lattice:
         """Rows and columns of the samples."""
         return halved(self.rows, self.level), halved(self.columns, self.level)
 
-    def average(self, samples: NDArray[np.uint16] | NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+    def average(self, samples: Samples, grid: Grid, values_of: _ValuesOf = _as_floats) -> NDArray[np.float32]:
         """Average the film that `samples` stand for over the areas of `grid`.
 
         Parameters
         ----------
-        samples : uint16 or float32 array of `shape`
+        samples : array of `shape`
         grid : Grid
             No larger than the film.
+        values_of : callable
+            Gives the float32 values that are averaged, for some rows of the samples; else the samples themselves.
 
         Returns
         -------
         float32 array, rows x columns of the grid
-            Within the range of `samples`, from which the estimates may stray by a little.
+            Within the range of the values, from which the estimates may stray by a little.
         """
-        down = _weights(self.rows, grid.rows, self.level, self.kernel)
         across = _weights(self.columns, grid.columns, self.level, self.kernel)
-        by_row = down @ samples.astype(np.float32, copy=False)
+        by_row = np.empty((grid.rows, samples.shape[1]), np.float32)
+        low, high = math.inf, -math.inf
+        at_a_time = _STRIP // (by_row.itemsize * samples.shape[1])
+        for strip in _strips(self.rows, grid.rows, self.level, self.kernel, at_a_time):
+            values = values_of(samples[strip.samples])
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            by_row[strip.areas] = strip.weights @ values
         averaged = (across @ np.ascontiguousarray(by_row.T)).T
-        clipped: NDArray[np.float32] = np.clip(averaged, samples.min(), samples.max(), dtype=np.float32)
+        clipped: NDArray[np.float32] = np.clip(averaged, low, high, dtype=np.float32)
         return np.ascontiguousarray(clipped)
 
 
 def halved(length: int, times: int) -> int:
     """Return the samples that are left of `length` pixels: the last one may stand for fewer."""
     return -(-length >> times)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Strip:
+    """Areas along the rows, the samples that their means take, and the weights, areas x samples, of those."""
+
+    areas: slice
+    samples: slice
+    weights: sparse.csr_array
+
+
+@lru_cache(maxsize=_SIZES_KEPT)
+def _strips(length: int, parts: int, level: int, kernel: Kernel, at_a_time: int) -> tuple[_Strip, ...]:
+    """Return `_weights` in strips of about `at_a_time` samples; of one area if that takes more."""
+    weights = _weights(length, parts, level, kernel)
+    first = np.minimum.reduceat(weights.indices, weights.indptr[:-1])
+    end = np.maximum.reduceat(weights.indices, weights.indptr[:-1]) + 1
+    strips: list[_Strip] = []
+    area = 0
+    while area < parts:
+        next_area = max(area + 1, int(np.searchsorted(end, first[area] + at_a_time, side="right")))
+        areas, samples = slice(area, next_area), slice(int(first[area]), int(end[next_area - 1]))
+        strips.append(_Strip(areas, samples, weights[areas, samples]))
+        area = next_area
+    return tuple(strips)
 
 
 @lru_cache(maxsize=_SIZES_KEPT)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cxrlib.reading.lattice import Grid, Kernel, Lattice, halved
+from cxrlib.reading.lattice import Grid, Kernel, Lattice, Samples, halved
 
 WAVELETS = [Kernel.WAVELET_5_3, Kernel.WAVELET_9_7]
 
@@ -92,6 +92,29 @@ def test_average_stays_within_the_samples() -> None:
     board = (np.indices((64, 64)).sum(axis=0) // 8 % 2 * 65535).astype(np.uint16)
     average = Lattice(128, 128, 1, Kernel.WAVELET_9_7).average(board, Grid(30, 30))
     assert average.min() >= 0 and average.max() <= 65535
+
+
+@pytest.mark.parametrize("kernel", list(Kernel))
+@pytest.mark.parametrize("size", [(1030, 612), (611, 3000), (300, 300)])
+@pytest.mark.parametrize("at_a_time", [1, 5_000, 60_000])
+def test_strips_give_the_averages_of_the_whole_bit_for_bit(
+    monkeypatch: pytest.MonkeyPatch, kernel: Kernel, size: tuple[int, int], at_a_time: int
+) -> None:
+    lattice, grid = Lattice(*size, 1, kernel), Grid(96, 64)
+    samples = np.random.default_rng(5).integers(0, 4096, lattice.shape).astype(np.uint16)
+    table = np.random.default_rng(6).random(4096, np.float32)
+    monkeypatch.setattr("cxrlib.reading.lattice._STRIP", 2**30)
+    whole = lattice.average(table[samples], grid)
+    monkeypatch.setattr("cxrlib.reading.lattice._STRIP", at_a_time)
+    seen: list[int] = []
+
+    def looked_up(some: Samples) -> NDArray[np.float32]:
+        seen.append(len(some))
+        return table[some.astype(np.intp)]
+
+    strips = lattice.average(samples, grid, looked_up)
+    assert np.array_equal(strips, whole)
+    assert len(seen) > 1 and sum(seen) >= lattice.shape[0]
 
 
 def test_samples_of_an_odd_side_are_rounded_up() -> None:
