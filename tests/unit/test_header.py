@@ -8,6 +8,7 @@ import warnings
 import pytest
 from pydicom.dataset import Dataset
 
+from cxrlib.reading.dicom import KEYWORDS
 from cxrlib.reading.header import Header
 
 
@@ -46,6 +47,16 @@ def test_malformed_number_is_none(value: bytes) -> None:
     tag = Tag("RescaleSlope")
     made[tag] = RawDataElement(tag, "DS", len(value), value, 0, False, True)
     assert Header(made).number("RescaleSlope") is None
+
+
+def test_every_keyword_that_is_parsed_is_in_the_dictionary() -> None:
+    met = header()
+    assert [met.value(keyword) for keyword in KEYWORDS] == [None] * len(KEYWORDS)
+
+
+def test_keyword_that_is_in_no_dictionary_is_an_error_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="met 'WindowCentre'"):
+        header(WindowCenter="40").value("WindowCentre")
 
 
 def test_fraction_is_no_integer() -> None:

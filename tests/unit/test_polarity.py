@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cxrlib.reading.polarity import THRESHOLD, correlation, is_negative
+from cxrlib.reading.polarity import THRESHOLD, _medians, correlation, is_negative
 from tests.corpus.film_maker import film
 
 
@@ -39,3 +39,9 @@ def test_film_without_contrast_is_left_as_it_is() -> None:
 def test_correlation_only_changes_its_sign_with_the_film(pixels: np.ndarray) -> None:
     assert correlation(np.float32(1) - pixels) == pytest.approx(-correlation(pixels), abs=2e-3)
     assert -1.0001 <= correlation(pixels) <= 1.0001
+
+
+@pytest.mark.parametrize("columns", [1, 2, 24, 63, 64])
+def test_medians_are_those_of_numpy_bit_for_bit(columns: int) -> None:
+    films = np.random.default_rng(columns).random((40, columns), np.float32).round(2)
+    assert np.array_equal(_medians(films), np.median(films, axis=1, keepdims=True))
