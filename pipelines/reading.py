@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
@@ -19,7 +19,7 @@ from pipelines.readers import reader_processes
 _SIZE_UNKNOWN: Final = 32 * 2**20
 
 #: Chunks that are read at a time: the networks are still busy with one when the next is begun.
-CHUNKS_AT_A_TIME: Final = 2
+_CHUNKS_AT_A_TIME: Final = 2
 
 ReadFilms = Ahead[ImageRef, CxrImage | FilmError]
 
@@ -46,7 +46,7 @@ class ChunkReader:
         if begun is not None:
             return begun
         run = self._job.settings.run
-        bounds = Bounds(run.films_ahead, max(1, run.prefetch_mb * 2**20 // CHUNKS_AT_A_TIME))
+        bounds = Bounds(run.films_ahead, max(1, run.prefetch_mb * 2**20 // _CHUNKS_AT_A_TIME))
         return Ahead(self._begin, open_chunk(self._job.plan_uri, chunk), bounds, _size)
 
     def _begin(self, ref: ImageRef) -> Future[CxrImage | FilmError]:
@@ -69,21 +69,20 @@ _begun: Final[dict[tuple[str, str], ReadFilms]] = {}
 
 
 @contextmanager
-def head_start(job: Job, chunks: Sequence[Chunk]) -> Iterator[None]:
-    """Have chunks read by worker processes of this process from now on, until `ChunkReader.begin` takes them over.
+def head_start(job: Job, chunk: Chunk) -> Iterator[None]:
+    """Have a chunk read by worker processes of this process from now on, until `ChunkReader.begin` takes it over.
 
     Beam and the networks take seconds to import and to load, on one core; the others decode meanwhile.
     """
+    key = _key(job, chunk)
     if job.settings.run.decode_workers != 0:
-        for chunk in chunks:
-            _begun[_key(job, chunk)] = ChunkReader(job).begin(chunk)
+        _begun[key] = ChunkReader(job).begin(chunk)
     try:
         yield
     finally:
-        for chunk in chunks:
-            left = _begun.pop(_key(job, chunk), None)
-            if left is not None:
-                left.close()
+        left = _begun.pop(key, None)
+        if left is not None:
+            left.close()
 
 
 def _key(job: Job, chunk: Chunk) -> tuple[str, str]:

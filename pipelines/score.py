@@ -22,7 +22,7 @@ from pipelines.choice import LOCAL, RunnerChoice
 from pipelines.elements import Job
 from pipelines.engine import BundleEngine, EngineFactory
 from pipelines.progress import ProgressCallback, reporting
-from pipelines.reading import CHUNKS_AT_A_TIME, head_start
+from pipelines.reading import head_start
 from schemas import Manifest
 
 #: Films for each core at a time: a batch of the usual card.
@@ -118,7 +118,7 @@ def _score(
     started = time.monotonic()
     if unsettled:
         with (
-            head_start(job, unsettled[:CHUNKS_AT_A_TIME]) if choice.here else nullcontext(),
+            head_start(job, unsettled[0]) if choice.here else nullcontext(),
             reporting(progress, run.store, run.header.partition, run.header.run_id, run.chunks),
         ):
             from pipelines.beam.run import run_graph  # noqa: PLC0415 - Beam and torch take seconds; often nothing is new
