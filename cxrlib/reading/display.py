@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from cxrlib.errors import FilmError
 from cxrlib.reading.doubt import WholeFilmNeededError
 from cxrlib.reading.halving import can_be_halved, halve
-from cxrlib.reading.lattice import Grid, Lattice, Samples
+from cxrlib.reading.lattice import Grid, Lattice, Samples, ValuesOf, as_floats
 from cxrlib.reading.resample import resize
 from cxrlib.types import Display, LookupTable, RawImage, Window, WindowFunction
 from schemas import Reason, Windowing
@@ -226,11 +226,7 @@ class _Film:
         def looked_up(some: Samples) -> NDArray[np.float32]:
             return np.asarray(cv2.LUT(some, table), dtype=np.float32)
 
-        if self.lattice is None:
-            steps = resize(looked_up(indices), self.grid.rows, self.grid.columns)
-        else:
-            steps = self.lattice.average(indices, self.grid, looked_up)
-        return np.rint(steps).astype(np.float32) / np.float32(_STEPS)
+        return np.rint(self._averaged(indices, looked_up)).astype(np.float32) / np.float32(_STEPS)
 
     def _modality(self, stored: NDArray[np.generic]) -> Floats:
         values = stored.astype(np.float64) - (0.0 if self.lattice is None else self.lattice.excess)
@@ -238,10 +234,10 @@ class _Film:
             return apply_lut(values, self.display.modality_lut)
         return values * self.display.slope + self.display.intercept
 
-    def _averaged(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _averaged(self, samples: Samples, values_of: ValuesOf = as_floats) -> NDArray[np.float32]:
         if self.lattice is None:
-            return resize(values, self.grid.rows, self.grid.columns)
-        return self.lattice.average(values, self.grid)
+            return resize(values_of(samples), self.grid.rows, self.grid.columns)
+        return self.lattice.average(samples, self.grid, values_of)
 
 
 def _between_percentiles(film: _Film, percentiles: tuple[float, float]) -> NDArray[np.float32]:

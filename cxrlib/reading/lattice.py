@@ -52,7 +52,7 @@ _SIZES_KEPT: Final = 64
 _STRIP: Final = 2**20
 
 Samples = NDArray[np.integer] | NDArray[np.float32]
-_ValuesOf = Callable[[Samples], NDArray[np.float32]]
+ValuesOf = Callable[[Samples], NDArray[np.float32]]
 
 
 class Kernel(Enum):
@@ -105,7 +105,8 @@ class Grid:
         return level
 
 
-def _as_floats(samples: Samples) -> NDArray[np.float32]:
+def as_floats(samples: Samples) -> NDArray[np.float32]:
+    """Return the samples themselves as the values that are averaged."""
     return samples.astype(np.float32, copy=False)
 
 
@@ -137,7 +138,7 @@ class Lattice:
         """Rows and columns of the samples."""
         return halved(self.rows, self.level), halved(self.columns, self.level)
 
-    def average(self, samples: Samples, grid: Grid, values_of: _ValuesOf = _as_floats) -> NDArray[np.float32]:
+    def average(self, samples: Samples, grid: Grid, values_of: ValuesOf = as_floats) -> NDArray[np.float32]:
         """Average the film that `samples` stand for over the areas of `grid`.
 
         Parameters
