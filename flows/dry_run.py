@@ -31,6 +31,7 @@ from cxrlib.runs.ledger import read_ledger
 from cxrlib.runs.store import Kind, Store
 from flows.job import Progress, ScoreJob
 from flows.parts import RunPart
+from pipelines.choice import RunnerChoice
 from schemas import PartEntry
 
 #: A sample whose films are done sooner is followed by a larger one.
@@ -215,7 +216,7 @@ def _score(
 
 
 def _job(request: BackfillRequest, root: Store, films: int) -> ScoreJob:
-    workers = int(request.runner.partition(":")[2] or 1) if request.runner.startswith("local") else 1
+    workers = RunnerChoice.parse(request.runner).workers
     chunk_size = max(1, min(request.settings.run.chunk_size, math.ceil(films / (_CHUNKS * workers))))
     run_settings = request.settings.run.model_copy(update={"chunk_size": chunk_size})
     return ScoreJob.of(

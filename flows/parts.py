@@ -47,6 +47,7 @@ from cxrlib.runs.waiting import waiters, withdraw
 from cxrlib.settings import Settings
 from flows.board import Board
 from flows.job import Progress, ScoreJob
+from pipelines.choice import RunnerChoice
 from schemas import BackfillManifest, Manifest
 
 _log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class PartsWork:
     @property
     def local(self) -> bool:
         """Whether a part ends when its process does."""
-        return self.runner.startswith("local")
+        return RunnerChoice.parse(self.runner).local
 
 
 @dataclass(slots=True)

@@ -38,12 +38,17 @@ class RunnerChoice:
     options: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.workers}" if self.name == LOCAL and self.workers > 1 else self.name
+        return f"{self.name}:{self.workers}" if self.local and self.workers > 1 else self.name
+
+    @property
+    def local(self) -> bool:
+        """Whether this process, or processes that end with it, do the work, and not a cluster."""
+        return self.name == LOCAL
 
     @property
     def here(self) -> bool:
         """Whether this process itself does the work."""
-        return self.name == LOCAL and self.workers == 1
+        return self.local and self.workers == 1
 
     @classmethod
     def parse(cls, text: str, options: tuple[str, ...] = ()) -> RunnerChoice:

@@ -18,7 +18,7 @@ from cxrlib.runs.run_id import new_run_id
 from cxrlib.runs.store import Store
 from cxrlib.scoring import Recipe
 from cxrlib.settings import Settings
-from pipelines.choice import LOCAL, RunnerChoice
+from pipelines.choice import RunnerChoice
 from pipelines.elements import Job
 from pipelines.engine import BundleEngine, EngineFactory
 from pipelines.progress import ProgressCallback, reporting
@@ -161,7 +161,7 @@ def _leased(
 
 def _sharing_cores(settings: Settings, choice: RunnerChoice) -> Settings:
     """Return settings by which the worker processes of this machine share its cores; as they are for another one."""
-    if choice.name != LOCAL:
+    if not choice.local:
         return settings
     each = max(1, cores() // choice.workers)
     run = settings.run

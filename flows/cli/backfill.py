@@ -237,10 +237,9 @@ def _runner(options: dict[str, Any], default: str) -> str:
 
 def _check_runner(runner: str, beam_options: Sequence[str]) -> None:
     """Say now, and not once for each part, that a runner is unknown or refused."""
-    if runner.partition(":")[0] != "local":
-        from pipelines.choice import RunnerChoice
+    from pipelines.choice import RunnerChoice
 
-        RunnerChoice.parse(runner, tuple(beam_options))
+    RunnerChoice.parse(runner, tuple(beam_options))
 
 
 def _dry_run(store: Store, request: BackfillRequest, bundle: Bundle, options: dict[str, Any]) -> int:

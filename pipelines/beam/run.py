@@ -7,7 +7,7 @@ import apache_beam as beam
 from cxrlib.errors import CxrError, RunError
 from pipelines.beam.graph import scoring_graph
 from pipelines.beam.runners import attended, make_runner
-from pipelines.choice import LOCAL, RunnerChoice
+from pipelines.choice import RunnerChoice
 from pipelines.elements import Job
 from pipelines.engine import EngineFactory
 
@@ -29,7 +29,7 @@ def run_graph(job: Job, engine: EngineFactory, choice: RunnerChoice) -> None:
     except CxrError:
         raise
     except Exception as error:
-        if choice.name == LOCAL:
+        if choice.local:
             raise
         # What a runner elsewhere tells is the text of a traceback; its last line says what was wrong.
         met = str(error).strip().rpartition("\n")[2] or type(error).__name__

@@ -17,7 +17,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from cxrlib.errors import UsageError
-from pipelines.choice import FLINK, LOCAL, RunnerChoice
+from pipelines.choice import FLINK, RunnerChoice
 from pipelines.flink import FlinkCluster
 
 #: How Flink hands the chunks of a plan to the stage that scores them. Its default holds a slot for every task of the
@@ -43,7 +43,7 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
         options.append(f"{_EXCHANGE}=BATCH")
     if choice.name == "portable":
         _check_portable(PipelineOptions(options).view_as(PortableOptions))
-    if choice.name != LOCAL:
+    if not choice.local:
         asked = PipelineOptions(options)
         if choice.name == FLINK:
             _complete_flink(asked)

@@ -26,6 +26,15 @@ def test_worker_processes_are_asked_for_by_number() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "local", "here"),
+    [("local", True, True), (" Local:1", True, True), ("local:2", True, False), ("FlinkRunner", False, False)],
+)
+def test_runner_tells_where_it_works(text: str, local: bool, here: bool) -> None:
+    choice = RunnerChoice.parse(text)
+    assert (choice.local, choice.here) == (local, here)
+
+
+@pytest.mark.parametrize(
     ("name", "reason"),
     [("dask", "last batch of films is lost"), ("DaskRunner", "lost"), ("DirectRunner", "fetches a program")],
 )
