@@ -21,7 +21,8 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
-from multiprocessing.connection import Pipe, wait
+from multiprocessing.connection import Pipe
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any, Final, TypeVar
 
 import fsspec.config
@@ -60,6 +61,8 @@ class Workers:
         self._here: ThreadPoolExecutor | None = None
         self._bell, self._ring = Pipe(duplex=False)
         self._crew: list[WorkerProcess] = []
+        self._ears = DefaultSelector()  # kept: one made for each message would cost more, the more processes there are
+        self._ears.register(self._bell, EVENT_READ)
         self._suspects: deque[Task] = deque()
         self._failed_starts = 0
         self._tickets = count(1)
@@ -137,10 +140,10 @@ class Workers:
                 self._hand_out()
                 self._listen()
                 for process in list(self._crew):
-                    if late := process.overdue():
-                        self._bury(process, late)
-                    elif process.stuck:
-                        self._bury(process)
+                    late = process.overdue()
+                    # What it has said and was not heard yet comes first: it may be that it is done.
+                    if (late or process.stuck) and not process.connection.poll():
+                        self._bury(process, late or None)
         except Exception as error:
             failure = error
         finally:
@@ -154,6 +157,7 @@ class Workers:
             left += process.in_hand.values()
             process.end()
         self._crew.clear()
+        self._ears.close()
         for task in left:
             if task.claim():
                 task.future.set_exception(failure)
@@ -204,42 +208,43 @@ class Workers:
     def _start(self, module: str) -> WorkerProcess:
         process = WorkerProcess(self._terms, module)
         self._crew.append(process)
+        self._ears.register(process.connection, EVENT_READ, process)
         return process
 
     def _listen(self) -> None:
         busy = any(process.in_hand for process in self._crew)
-        heard = wait([self._bell, *(process.connection for process in self._crew)], _TICK_S if busy else self._idle_s)
+        heard = [key.data for key, _ in self._ears.select(_TICK_S if busy else self._idle_s)]
         if not heard and not busy:
             for process in list(self._crew):
                 self._bury(process)
-        if self._bell in heard:
-            with self._lock:
-                self._bell.recv_bytes()
-                self._rung = False
-        for process in list(self._crew):
-            if process.connection in heard:
-                try:
-                    self._hear(process)
-                except Exception:  # it is gone, or so far gone that what it sends is no message
-                    self._bury(process)
+        for process in heard:
+            if process is None:
+                with self._lock:
+                    self._bell.recv_bytes()
+                    self._rung = False
+                continue
+            try:
+                self._hear(process)
+            except Exception:  # it is gone, or so far gone that what it sends is no message
+                self._bury(process)
 
     def _hear(self, process: WorkerProcess) -> None:
-        while process.connection.poll():
-            said, ticket, payload = process.connection.recv()
-            if said is Said.LOG:
-                logging.getLogger(payload.name).handle(payload)
-                continue
-            process.note(said, ticket)
-            if said is Said.READY:
-                self._failed_starts = 0
-            elif said is Said.DONE:
-                process.in_hand.pop(ticket).future.set_result(payload)
-            elif said is Said.FAULT:
-                process.in_hand.pop(ticket).future.set_exception(RunError(f"expected a result; met a {payload}"))
+        said, ticket, payload = process.connection.recv()
+        if said is Said.LOG:
+            logging.getLogger(payload.name).handle(payload)
+            return
+        process.note(said, ticket)
+        if said is Said.READY:
+            self._failed_starts = 0
+        elif said is Said.DONE:
+            process.in_hand.pop(ticket).future.set_result(payload)
+        elif said is Said.FAULT:
+            process.in_hand.pop(ticket).future.set_exception(RunError(f"expected a result; met a {payload}"))
 
     def _bury(self, process: WorkerProcess, late: list[Task] | None = None) -> None:
         """End a process, or find it dead, and see to what it had in hand."""
         self._crew.remove(process)
+        self._ears.unregister(process.connection)
         lost = process.end()
         if not process.ready and process.in_hand:
             self._failed_starts += 1
