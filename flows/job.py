@@ -139,12 +139,11 @@ def _die_with(parent: BinaryIO, grace_s: float = 0.0) -> None:
 
 
 def serve(request: BinaryIO, answer: TextIO) -> None:
-    """Run the job that stands on the first line of `request`, and write what becomes of it to `answer`."""
-    job = ScoreJob.model_validate_json(request.readline())
-    # What works elsewhere must be told that we end; what works here dies with us.
-    elsewhere = not job.runner.startswith("local")
-    threading.Thread(target=_die_with, args=(request, _GRACE_S if elsewhere else 0.0), daemon=True).start()
-
+    """Run the job that stands on the first line of `request`, if any, and write what becomes of it to `answer`."""
+    line = request.readline()
+    if not line:
+        return  # whoever started this process had nothing for it
+    job = ScoreJob.model_validate_json(line)
     if not job.debug:
         # Beam logs the traceback of what it then raises; whoever asked is told in one line.
         logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
@@ -160,12 +159,16 @@ def serve(request: BinaryIO, answer: TextIO) -> None:
         send(Message(failure=Failure.of(error)))
 
     try:
-        settings, choice = Settings(**job.settings), RunnerChoice.parse(job.runner, job.beam_options)
+        choice = RunnerChoice.parse(job.runner, job.beam_options)
+        # What works on a cluster must be told that we end; what works here dies with us.
+        grace_s = 0.0 if choice.local else _GRACE_S
+        threading.Thread(target=_die_with, args=(request, grace_s), daemon=True).start()
+        settings = Settings(**job.settings)
         if choice.here:
             reader_processes(settings.run)  # which start while this process imports what scores
         from pipelines.score import score  # noqa: PLC0415 - after the lifeline is up: it takes seconds
 
-        with _ending_orderly() if elsewhere else nullcontext():
+        with nullcontext() if choice.local else _ending_orderly():
             manifest = score(
                 job.sources,
                 job.out,

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from cxrlib.errors import RunError, StoppedError
-from cxrlib.parallel.cores import NO_BLAS_THREADS
-from cxrlib.parallel.groups import end_group
-from cxrlib.parallel.memory import KEPT_FOR_NETWORKS
+from flows.child import end, scoring_process
 from flows.job import Message, Progress, ScoreJob
 from schemas import Manifest
 
-#: The child's side: our own module by our own interpreter.
-COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "flows.job")
-
-#: Seconds a process group has to end by itself before it is killed.
-GRACE_S: Final = 5.0
 #: Seconds between two looks at whether a child is to be stopped.
 _LOOK_S: Final = 0.2
 
 
-def run_job(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event | None = None) -> Manifest:
+def run_job(
+    job: ScoreJob,
+    on_progress: Callable[[Progress], None],
+    stop: threading.Event | None = None,
+    ahead: subprocess.Popen[str] | None = None,
+) -> Manifest:
     """Score in a child process and return the manifest of the closed run.
 
     Parameters
@@ -37,6 +33,8 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None], stop: thread
         Called with each `Progress`, in the calling thread.
     stop : threading.Event, optional
         Ends the child when it is set, from any thread.
+    ahead : subprocess.Popen, optional
+        A `flows.child.scoring_process` that runs already and that the caller ends; else one is started and ended here.
 
     Raises
     ------
@@ -45,22 +43,8 @@ def run_job(job: ScoreJob, on_progress: Callable[[Progress], None], stop: thread
     CxrError
         As the child raised it; or RunError where it ended without a word, saying by which signal.
     """
-    child = subprocess.Popen(  # noqa: S603 - see COMMAND
-        COMMAND,
-        env={**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS, **os.environ},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        encoding="utf-8",
-    )
-    try:
-        with _stopped_by(stop, child):
-            manifest = _converse(child, job, on_progress)
-    finally:
-        end_group(child, GRACE_S)
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                pipe.close()
+    with scoring_process() if ahead is None else nullcontext(ahead) as child, _stopped_by(stop, child):
+        manifest = _converse(child, job, on_progress)
     if manifest is None and stop is not None and stop.is_set():
         raise StoppedError(f"run {job.run_id} was stopped; what it settled is kept")
     if manifest is None:
@@ -100,7 +84,7 @@ def _stopped_by(stop: threading.Event | None, child: subprocess.Popen[str]) -> I
     def watch() -> None:
         while not over.wait(_LOOK_S):
             if stop.is_set():
-                end_group(child, GRACE_S)
+                end(child)
                 return
 
     watcher = threading.Thread(target=watch, name="stop", daemon=True)

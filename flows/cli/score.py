@@ -92,29 +92,34 @@ def score(
         if runner != "flink":
             raise click.UsageError(f"--flink-master is for --runner flink; met the runner {runner}")
         beam_options = (*beam_options, f"--flink_master={flink_master}")
-    settings = settings_from(options)
+    from flows.child import scoring_process
 
-    if resume:
-        _require_run(out, resume)
+    # Not in this process: Ctrl-C, or a kill, must end the workers too and leave nobody writing behind a run's back.
+    # And before all else: it imports for as long as we take to make out what it is to do.
+    with scoring_process() as child:
+        settings = settings_from(options)
+        if resume:
+            _require_run(out, resume)
 
-    from cxrlib.runs.run_id import new_run_id
-    from flows.job import ScoreJob
-    from flows.process import run_job
+        from cxrlib.runs.run_id import new_run_id
+        from flows.job import ScoreJob
+        from flows.process import run_job
+
+        job = ScoreJob.of(
+            settings,
+            sources=sources,
+            out=out,
+            run_id=resume or run_id or new_run_id(),
+            resume=resume is not None,
+            runner=runner,
+            beam_options=beam_options,
+            debug=invocation.debug,
+        )
+        with film_progress(quiet) as show:
+            manifest = run_job(job, lambda progress: show(progress.done, progress.total), ahead=child)
+
     from flows.report import summary_lines
 
-    job = ScoreJob.of(
-        settings,
-        sources=sources,
-        out=out,
-        run_id=resume or run_id or new_run_id(),
-        resume=resume is not None,
-        runner=runner,
-        beam_options=beam_options,
-        debug=invocation.debug,
-    )
-    # Not in this process: Ctrl-C, or a kill, must end the workers too and leave nobody writing behind a run's back.
-    with film_progress(quiet) as show:
-        manifest = run_job(job, lambda progress: show(progress.done, progress.total))
     console = people(as_json)
     for line in summary_lines(manifest):
         console.print(line)

@@ -16,7 +16,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from cxrlib.errors import CxrError, FilmError, RunError, StalePlanError, StoppedError, UsageError
 from cxrlib.settings import Settings
-from flows import process
+from flows import child, process
 from flows.job import Failure, Message, Progress, ScoreJob
 from schemas import Reason
 
@@ -26,7 +26,7 @@ JOB = ScoreJob.of(Settings(), sources=("memory://films",), out="memory://out", r
 def _child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
     script = tmp_path / "child.py"
     script.write_text("import os, subprocess, sys, time\nrequest = sys.stdin.readline()\n" + textwrap.dedent(body))
-    monkeypatch.setattr(process, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, str(script)))
 
 
 def _line(message: Message) -> str:
@@ -91,7 +91,7 @@ def test_child_that_is_asked_to_stop_is_ended_and_told_apart_from_one_that_fell(
     time.sleep(60)
     """
     _child(monkeypatch, tmp_path, body)
-    monkeypatch.setattr(process, "GRACE_S", 0.2)
+    monkeypatch.setattr(child, "GRACE_S", 0.2)
     stop = threading.Event()
     with pytest.raises(StoppedError, match="what it settled is kept"):
         process.run_job(JOB, lambda progress: stop.set(), stop)
@@ -114,6 +114,24 @@ def test_child_that_is_killed_is_told_by_its_signal(monkeypatch: pytest.MonkeyPa
 
 
 @needs_proc
+def test_child_that_was_started_ahead_is_heard_and_ends_with_its_block(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _child(monkeypatch, tmp_path, f"print({_line(Message(failure=Failure.of(UsageError('no'))))!r}); time.sleep(60)")
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    with child.scoring_process() as ahead:
+        with pytest.raises(UsageError, match="no"):
+            process.run_job(JOB, lambda progress: None, ahead=ahead)
+        assert _alive(ahead.pid)
+    assert not _alive(ahead.pid)
+
+
+def test_child_that_is_asked_nothing_ends_without_a_word() -> None:
+    ended = subprocess.run(child.COMMAND, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    assert ended.stdout == ended.stderr == b""
+
+
+@needs_proc
 def test_cancel_ends_the_child_and_its_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # The worker and its parent both refuse to end when asked, as a process stuck in native code does.
     body = f"""
@@ -125,7 +143,7 @@ def test_cancel_ends_the_child_and_its_workers(monkeypatch: pytest.MonkeyPatch, 
     time.sleep(60)
     """
     _child(monkeypatch, tmp_path, body)
-    monkeypatch.setattr(process, "GRACE_S", 0.2)
+    monkeypatch.setattr(child, "GRACE_S", 0.2)
 
     def cancel(progress: Progress) -> None:
         raise KeyboardInterrupt
@@ -137,8 +155,8 @@ def test_cancel_ends_the_child_and_its_workers(monkeypatch: pytest.MonkeyPatch, 
 
 @needs_proc
 def test_child_and_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
-    child = tmp_path / "child.py"
-    child.write_text(
+    script = tmp_path / "child.py"
+    script.write_text(
         "import subprocess, sys\n"
         "from flows.job import _die_with\n"
         "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdin=subprocess.DEVNULL)\n"
@@ -150,9 +168,9 @@ def test_child_and_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None
     parent = tmp_path / "parent.py"
     parent.write_text(
         "import sys\n"
-        "from flows import process\n"
+        "from flows import child, process\n"
         "from flows.job import ScoreJob\n"
-        f"process.COMMAND = (sys.executable, {str(child)!r})\n"
+        f"child.COMMAND = (sys.executable, {str(script)!r})\n"
         "job = ScoreJob(sources=('x',), out='y', settings={}, run_id='r')\n"
         "process.run_job(job, lambda progress: print('going', flush=True))\n"
     )
