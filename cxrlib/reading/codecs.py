@@ -134,21 +134,21 @@ def decode_rle(data: bytes | memoryview, rows: int, columns: int, samples: int, 
     """
     wanted = rows * columns * samples * bytes_each
     dtype = np.dtype(f"<u{bytes_each}")
-    _check_rle_segments(data, samples * bytes_each)
+    offsets = _rle_segments(data, samples * bytes_each)
     try:
-        decoded = imagecodecs.dicomrle_decode(data, dtype)  # type: ignore[arg-type]  # any buffer will do
-    except (ValueError, RuntimeError) as error:
-        raise FilmError(
-            Reason.DECODER_FAILED, expected=f"run lengths of {wanted} bytes", met="segments that do not decode"
-        ) from error
+        # Told how much to expect the codec need not look first. And it gives each segment its share: not told, it lets
+        # one that is too long pass for what another lacks.
+        decoded = imagecodecs.dicomrle_decode(data, dtype, out=wanted)  # type: ignore[arg-type]  # any buffer will do
+    except (ValueError, RuntimeError):
+        decoded = _rle_without_excess(data, offsets, rows * columns, bytes_each)
     if len(decoded) < wanted:
         raise FilmError(Reason.TRUNCATED, expected=f"run lengths of {wanted} bytes", met=f"{len(decoded)} bytes")
     shape = (rows, columns) if samples == 1 else (samples, rows, columns)
     return np.frombuffer(decoded, dtype, count=rows * columns * samples).reshape(shape)
 
 
-def _check_rle_segments(data: bytes | memoryview, segments: int) -> None:
-    """Check the header of RLE segments (PS3.5 G.5), which the codec believes: a wrong offset there is a wild read."""
+def _rle_segments(data: bytes | memoryview, segments: int) -> list[int]:
+    """Return where RLE segments begin (PS3.5 G.5), checked: the codec believes it, and a wrong one is a wild read."""
     if len(data) < _RLE_HEADER.size:
         raise FilmError(Reason.TRUNCATED, expected="a header of run lengths", met=f"{len(data)} bytes")
     count, *offsets = _RLE_HEADER.unpack_from(data)
@@ -159,6 +159,25 @@ def _check_rle_segments(data: bytes | memoryview, segments: int) -> None:
         raise FilmError(Reason.DECODER_FAILED, expected="segments one after another", met="offsets that do not rise")
     if starts[-1] >= len(data):
         raise FilmError(Reason.TRUNCATED, expected=f"a segment at {starts[-1]}", met=f"{len(data)} bytes")
+    return starts
+
+
+def _rle_without_excess(data: bytes | memoryview, offsets: list[int], pixels: int, bytes_each: int) -> bytes:
+    """Decode segments that may go on beyond the film, as some writers' do: each gives its first `pixels` bytes."""
+    planes = []
+    for start, end in pairwise([*offsets, len(data)]):
+        try:
+            plane = imagecodecs.packbits_decode(bytes(data[start:end]))
+        except (ValueError, RuntimeError) as error:
+            met = "segments that do not decode"
+            raise FilmError(Reason.DECODER_FAILED, expected=f"run lengths of {pixels} bytes", met=met) from error
+        if len(plane) < pixels:
+            expected = f"run lengths of {pixels} bytes in each segment"
+            raise FilmError(Reason.TRUNCATED, expected=expected, met=f"{len(plane)} bytes")
+        planes.append(np.frombuffer(plane, np.uint8, count=pixels))
+    # The byte of most weight comes first (G.2).
+    samples = np.stack(planes).reshape(-1, bytes_each, pixels)[:, ::-1]
+    return samples.transpose(0, 2, 1).tobytes()
 
 
 def _first_that_decodes(data: bytes, decoders: list[Decoder], kind: str) -> Pixels:

@@ -55,6 +55,44 @@ def test_run_lengths_of_fewer_pixels_than_asked_for_are_truncated() -> None:
     assert caught.value.reason is Reason.TRUNCATED
 
 
+def _as_they_are(values: bytes) -> bytes:
+    """Return at most 128 bytes as one run of literals (PS3.5 G.3.1)."""
+    return bytes([len(values) - 1]) + values
+
+
+def _segments(*segments: bytes) -> bytes:
+    """Return a frame of run lengths of these segments (PS3.5 G.5)."""
+    starts = 64 + np.cumsum([0, *(len(segment) for segment in segments[:-1])])
+    header = [len(segments), *starts.tolist(), *[0] * (15 - len(segments))]
+    return np.array(header, "<u4").tobytes() + b"".join(segments)
+
+
+_HIGH, _LOW = bytes([1, 2, 3, 4, 5, 6]), bytes([11, 12, 13, 14, 15, 16])
+_FILM = [[0x10B, 0x20C, 0x30D], [0x40E, 0x50F, 0x610]]
+
+
+@pytest.mark.parametrize("high", [0, 1, 20])
+@pytest.mark.parametrize("low", [0, 1, 20])
+def test_what_a_segment_holds_beyond_the_film_is_left_out(high: int, low: int) -> None:
+    data = _segments(_as_they_are(_HIGH + bytes([9] * high)), _as_they_are(_LOW + bytes([9] * low)))
+    assert codecs.decode_rle(data, 2, 3, 1, 2).tolist() == _FILM
+
+
+def test_what_a_plane_holds_beyond_the_film_is_no_part_of_the_next() -> None:
+    data = _segments(_as_they_are(_HIGH), _as_they_are(_LOW + bytes([9] * 6)), _as_they_are(_HIGH))
+    planes = codecs.decode_rle(data, 2, 3, 3, 1)
+    assert planes.reshape(3, 6).tolist() == [[*_HIGH], [*_LOW], [*_HIGH]]
+
+
+@pytest.mark.parametrize(("high", "low"), [(7, 5), (5, 7), (11, 1), (5, 6), (6, 5), (5, 5)])
+def test_a_segment_that_ends_early_is_told_although_another_is_too_long(high: int, low: int) -> None:
+    # Asked for as much as it finds, the codec decodes the first of these to other pixels without a word.
+    data = _segments(_as_they_are(bytes(range(high))), _as_they_are(bytes(range(low))))
+    with pytest.raises(FilmError) as caught:
+        codecs.decode_rle(data, 2, 3, 1, 2)
+    assert caught.value.reason is Reason.TRUNCATED
+
+
 @pytest.mark.parametrize(
     ("offsets", "reason"),
     [
