@@ -84,13 +84,21 @@ def test_what_a_plane_holds_beyond_the_film_is_no_part_of_the_next() -> None:
     assert planes.reshape(3, 6).tolist() == [[*_HIGH], [*_LOW], [*_HIGH]]
 
 
-@pytest.mark.parametrize(("high", "low"), [(7, 5), (5, 7), (11, 1), (5, 6), (6, 5), (5, 5)])
-def test_a_segment_that_ends_early_is_told_although_another_is_too_long(high: int, low: int) -> None:
-    # Asked for as much as it finds, the codec decodes the first of these to other pixels without a word.
-    data = _segments(_as_they_are(bytes(range(high))), _as_they_are(bytes(range(low))))
+@pytest.mark.parametrize("lengths", [(7, 5), (5, 7), (11, 1), (5, 6), (6, 5), (5, 5), (9, 3, 6), (6, 3, 9), (3, 9, 6)])
+def test_a_segment_that_ends_early_is_told_although_another_is_too_long(lengths: tuple[int, ...]) -> None:
+    # By itself the codec decodes some of these to other pixels without a word: bytes of one segment in another's place.
+    data = _segments(*(_as_they_are(bytes(range(length))) for length in lengths))
+    samples, bytes_each = (1, 2) if len(lengths) == 2 else (3, 1)
     with pytest.raises(FilmError) as caught:
-        codecs.decode_rle(data, 2, 3, 1, 2)
+        codecs.decode_rle(data, 2, 3, samples, bytes_each)
     assert caught.value.reason is Reason.TRUNCATED
+
+
+def test_samples_of_several_bytes_come_plane_by_plane() -> None:
+    planes = np.arange(18, dtype=np.uint16).reshape(3, 2, 3) * 1000
+    halves = [part.astype(np.uint8).tobytes() for plane in planes for part in divmod(plane, 256)]
+    data = _segments(*(_as_they_are(half) for half in halves))
+    np.testing.assert_array_equal(codecs.decode_rle(data, 2, 3, 3, 2), planes)
 
 
 @pytest.mark.parametrize(
