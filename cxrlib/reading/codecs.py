@@ -86,6 +86,11 @@ SYNTAXES: Final[dict[str, Packing]] = {
 
 _RLE_HEADER: Final = struct.Struct("<16I")
 
+#: Zeros that a segment may decode to beyond the film: it is padded to be even (PS3.5 G.3.1), by some writers further,
+#: and two bytes of padding read as a zero. What is longer is damaged: of 400 films with one wrong byte somewhere, 26
+#: decode to 10 bytes or more too many, with all pixels from there on shifted.
+_MOST_RLE_PADDING: Final = 4
+
 
 def decode_codestream(data: bytes, header: FrameHeader) -> Pixels:
     """Decode a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream.
@@ -130,8 +135,8 @@ def decode_rle(data: bytes | memoryview, rows: int, columns: int, samples: int, 
     Raises
     ------
     FilmError
-        DECODER_FAILED where the segments do not decode or contradict their header, TRUNCATED where they give too few
-        pixels or begin beyond the bytes.
+        DECODER_FAILED where a segment does not decode, gives more pixels than the film has, or contradicts the header;
+        TRUNCATED where one gives too few or begins beyond the bytes.
     """
     wanted = rows * columns * samples * bytes_each
     dtype = np.dtype(f"<u{bytes_each}")
@@ -164,16 +169,18 @@ def _rle_segments(data: bytes | memoryview, segments: int) -> list[int]:
 
 
 def _decode_rle_segments(data: bytes | memoryview, offsets: list[int], pixels: int, bytes_each: int) -> bytes:
-    """Decode each segment by itself; of one that goes on beyond the film, as some writers' do, the first `pixels`."""
+    """Decode each segment by itself, to `pixels` bytes and what little padding there may be."""
+    expected = f"run lengths of {pixels} bytes in each segment"
     planes = []
     for start, end in pairwise([*offsets, len(data)]):
         try:
             plane = imagecodecs.packbits_decode(bytes(data[start:end]))
         except (ValueError, RuntimeError) as error:
-            met = "segments that do not decode"
-            raise FilmError(Reason.DECODER_FAILED, expected=f"run lengths of {pixels} bytes", met=met) from error
+            raise FilmError(Reason.DECODER_FAILED, expected=expected, met="one that does not decode") from error
+        beyond = plane[pixels:]
+        if len(beyond) > _MOST_RLE_PADDING or any(beyond):
+            raise FilmError(Reason.DECODER_FAILED, expected=expected, met=f"{len(plane)} bytes")
         if len(plane) < pixels:
-            expected = f"run lengths of {pixels} bytes in each segment"
             raise FilmError(Reason.TRUNCATED, expected=expected, met=f"{len(plane)} bytes")
         planes.append(np.frombuffer(plane, np.uint8, count=pixels))
     # The byte of most weight comes first (G.2).

@@ -71,27 +71,47 @@ _HIGH, _LOW = bytes([1, 2, 3, 4, 5, 6]), bytes([11, 12, 13, 14, 15, 16])
 _FILM = [[0x10B, 0x20C, 0x30D], [0x40E, 0x50F, 0x610]]
 
 
-@pytest.mark.parametrize("high", [0, 1, 20])
-@pytest.mark.parametrize("low", [0, 1, 20])
-def test_what_a_segment_holds_beyond_the_film_is_left_out(high: int, low: int) -> None:
-    data = _segments(_as_they_are(_HIGH + bytes([9] * high)), _as_they_are(_LOW + bytes([9] * low)))
+@pytest.mark.parametrize("high", [0, 1, 4])
+@pytest.mark.parametrize("low", [0, 1, 4])
+def test_padding_of_a_segment_is_left_out(high: int, low: int) -> None:
+    data = _segments(_as_they_are(_HIGH + bytes(high)), _as_they_are(_LOW + bytes(low)))
     assert codecs.decode_rle(data, 2, 3, 1, 2).tolist() == _FILM
+    encoded = _segments(_as_they_are(_HIGH) + bytes(2 * high), _as_they_are(_LOW) + bytes(2 * low))
+    assert codecs.decode_rle(encoded, 2, 3, 1, 2).tolist() == _FILM
 
 
-def test_what_a_plane_holds_beyond_the_film_is_no_part_of_the_next() -> None:
-    data = _segments(_as_they_are(_HIGH), _as_they_are(_LOW + bytes([9] * 6)), _as_they_are(_HIGH))
+@pytest.mark.parametrize("beyond", [bytes([9]), bytes(5), bytes([0, 0, 9])])
+def test_a_segment_that_goes_on_beyond_the_film_is_damaged(beyond: bytes) -> None:
+    for high, low in ((beyond, b""), (b"", beyond), (beyond, beyond)):
+        with pytest.raises(FilmError) as caught:
+            codecs.decode_rle(_segments(_as_they_are(_HIGH + high), _as_they_are(_LOW + low)), 2, 3, 1, 2)
+        assert caught.value.reason is Reason.DECODER_FAILED
+
+
+def test_padding_of_a_plane_is_no_part_of_the_next() -> None:
+    data = _segments(_as_they_are(_HIGH), _as_they_are(_LOW + bytes(3)), _as_they_are(_HIGH))
     planes = codecs.decode_rle(data, 2, 3, 3, 1)
     assert planes.reshape(3, 6).tolist() == [[*_HIGH], [*_LOW], [*_HIGH]]
 
 
-@pytest.mark.parametrize("lengths", [(7, 5), (5, 7), (11, 1), (5, 6), (6, 5), (5, 5), (9, 3, 6), (6, 3, 9), (3, 9, 6)])
-def test_a_segment_that_ends_early_is_told_although_another_is_too_long(lengths: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("lengths", [(5, 7), (5, 6), (6, 5), (5, 5), (6, 3, 9), (3, 9, 6)])
+def test_a_segment_that_ends_early_is_truncated(lengths: tuple[int, ...]) -> None:
+    assert _refused(lengths) is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize("lengths", [(7, 5), (11, 1), (7, 7), (9, 3, 6), (7, 5, 6)])
+def test_a_segment_that_is_too_long_is_damaged_whatever_another_lacks(lengths: tuple[int, ...]) -> None:
+    assert _refused(lengths) is Reason.DECODER_FAILED
+
+
+def _refused(lengths: tuple[int, ...]) -> Reason:
+    """Return why segments of these lengths are refused, as two bytes of a sample or as three samples."""
     # By itself the codec decodes some of these to other pixels without a word: bytes of one segment in another's place.
     data = _segments(*(_as_they_are(bytes(range(length))) for length in lengths))
     samples, bytes_each = (1, 2) if len(lengths) == 2 else (3, 1)
     with pytest.raises(FilmError) as caught:
         codecs.decode_rle(data, 2, 3, samples, bytes_each)
-    assert caught.value.reason is Reason.TRUNCATED
+    return caught.value.reason
 
 
 def test_samples_of_several_bytes_come_plane_by_plane() -> None:
