@@ -48,6 +48,7 @@ from pydicom import uid
 from cxrlib.errors import FilmError
 from cxrlib.reading import codestream
 from cxrlib.reading.codestream import FrameHeader, Stream
+from cxrlib.reading.ignored import nothing_ignored
 from schemas import Reason
 
 Pixels = NDArray[np.integer]
@@ -213,7 +214,14 @@ def _decoders(header: FrameHeader) -> list[Decoder]:
         case Stream.JPEG_2000:
             return [_jpeg2k]
         case Stream.HTJ2K:
-            return [imagecodecs.htj2k_decode, imagecodecs.jpeg2k_decode]
+            return [htj2k, imagecodecs.jpeg2k_decode]
+
+
+def htj2k(data: bytes, level: int = 0) -> Pixels:
+    """Decode an HTJ2K codestream, halved `level` times. Raises RuntimeError where that fails midway, too."""
+    with nothing_ignored():
+        pixels: Pixels = imagecodecs.htj2k_decode(data, skipres=level)
+    return pixels
 
 
 def _jpeg2k(data: bytes) -> Pixels:

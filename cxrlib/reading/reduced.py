@@ -39,6 +39,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from cxrlib.reading import codestream
 from cxrlib.reading.bit_planes import without_lowest_planes
+from cxrlib.reading.codecs import htj2k
 from cxrlib.reading.codestream import FrameHeader, Stream
 from cxrlib.reading.coding_style import CodingStyle, coding_style
 from cxrlib.reading.lattice import Kernel, Lattice
@@ -211,12 +212,11 @@ def _at_own_depth(pixels: NDArray[np.unsignedinteger], header: FrameHeader) -> P
 
 def _openjph(data: bytes, header: FrameHeader, style: CodingStyle, level: int) -> Pixels:
     if not style.reversible:  # computed in floats, which it clips
-        pixels: Pixels = imagecodecs.htj2k_decode(data, skipres=level)
-        return pixels
+        return htj2k(data, level)
     # Signed, so that no mean is added, and one bit deeper: a reversible stream decodes to the same integers.
     widened = bytearray(data)
     widened[_SSIZ] = _SIGNED | header.bits
-    values = imagecodecs.htj2k_decode(bytes(widened), skipres=level).astype(np.int32)
+    values = htj2k(bytes(widened), level).astype(np.int32)
     half = 1 << (header.bits - 1)
     clipped = np.clip(values, -half, half - 1)
     width = 1 if header.bits <= 8 else 2

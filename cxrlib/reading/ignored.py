@@ -1,0 +1,48 @@
+"""Errors that a codec meets and does not raise, but gives what it has by then.
+
+OpenJPH, as imagecodecs wraps it, stops where a stream makes no sense and leaves the rest of the film black: of 80 HTJ2K
+films with one wrong byte, 12. Python reports such an exception as one that it had to ignore (`sys.unraisablehook`), in
+the thread that met it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_lock = threading.Lock()
+#: Kinds of error that were ignored so far, by the thread that asks.
+_met: dict[int, list[str]] = {}
+_before: Callable[[Any], Any] = sys.__unraisablehook__
+
+
+@contextmanager
+def nothing_ignored() -> Iterator[None]:
+    """Raise RuntimeError at the end of the block where an exception was ignored in it, by this thread."""
+    global _before
+    thread = threading.get_ident()
+    met: list[str] = []
+    with _lock:
+        if not _met:
+            _before, sys.unraisablehook = sys.unraisablehook, _note
+        _met[thread] = met
+    try:
+        yield
+    finally:
+        with _lock:
+            del _met[thread]
+            if not _met:
+                sys.unraisablehook = _before
+    if met:
+        raise RuntimeError(f"expected a result; met a {met[0]} that was ignored")
+
+
+def _note(unraisable: sys.UnraisableHookArgs) -> None:
+    met = _met.get(threading.get_ident())
+    if met is None:
+        _before(unraisable)
+    else:
+        met.append(unraisable.exc_type.__name__)
