@@ -178,8 +178,7 @@ def _decode_rle_segments(data: bytes | memoryview, offsets: list[int], pixels: i
             plane = imagecodecs.packbits_decode(bytes(data[start:end]))
         except (ValueError, RuntimeError) as error:
             raise FilmError(Reason.DECODER_FAILED, expected=expected, met="one that does not decode") from error
-        beyond = plane[pixels:]
-        if len(beyond) > _MOST_RLE_PADDING or any(beyond):
+        if len(plane) > pixels + _MOST_RLE_PADDING or any(plane[pixels:]):
             raise FilmError(Reason.DECODER_FAILED, expected=expected, met=f"{len(plane)} bytes")
         if len(plane) < pixels:
             raise FilmError(Reason.TRUNCATED, expected=expected, met=f"{len(plane)} bytes")
@@ -192,7 +191,8 @@ def _decode_rle_segments(data: bytes | memoryview, offsets: list[int], pixels: i
 def _first_that_decodes(data: bytes, decoders: list[Decoder], kind: str) -> Pixels:
     for decoder in decoders:
         try:
-            return decoder(data)
+            with nothing_ignored():
+                return decoder(data)
         except (ValueError, RuntimeError, cv2.error):
             # What a codec says may quote the bytes; that it failed is all there is to keep.
             continue
@@ -214,14 +214,7 @@ def _decoders(header: FrameHeader) -> list[Decoder]:
         case Stream.JPEG_2000:
             return [_jpeg2k]
         case Stream.HTJ2K:
-            return [htj2k, imagecodecs.jpeg2k_decode]
-
-
-def htj2k(data: bytes, level: int = 0) -> Pixels:
-    """Decode an HTJ2K codestream, halved `level` times. Raises RuntimeError where that fails midway, too."""
-    with nothing_ignored():
-        pixels: Pixels = imagecodecs.htj2k_decode(data, skipres=level)
-    return pixels
+            return [imagecodecs.htj2k_decode, imagecodecs.jpeg2k_decode]
 
 
 def _jpeg2k(data: bytes) -> Pixels:

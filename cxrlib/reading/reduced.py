@@ -39,9 +39,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from cxrlib.reading import codestream
 from cxrlib.reading.bit_planes import without_lowest_planes
-from cxrlib.reading.codecs import htj2k
 from cxrlib.reading.codestream import FrameHeader, Stream
 from cxrlib.reading.coding_style import CodingStyle, coding_style
+from cxrlib.reading.ignored import nothing_ignored
 from cxrlib.reading.lattice import Kernel, Lattice
 from cxrlib.reading.lower_resolution import at_lower_resolution
 
@@ -132,10 +132,11 @@ def _wavelet(data: bytes, header: FrameHeader, level: int, shown: float) -> Redu
     if level < 1 or any(side % 2**level for side in tiles):
         return None
     try:
-        if header.stream is Stream.HTJ2K:
-            pixels = _openjph(data[style.start :], header, style, level)
-        else:
-            pixels = _finely_enough(codestream.without_trailing_segments(data) or data, header, style, level, shown)
+        with nothing_ignored():
+            if header.stream is Stream.HTJ2K:
+                pixels = _openjph(data[style.start :], header, style, level)
+            else:
+                pixels = _finely_enough(codestream.without_trailing_segments(data) or data, header, style, level, shown)
     except (ValueError, RuntimeError, OSError, SyntaxError):
         return None
     return Reduced(pixels, lattice) if pixels.shape == lattice.shape else None
@@ -212,11 +213,12 @@ def _at_own_depth(pixels: NDArray[np.unsignedinteger], header: FrameHeader) -> P
 
 def _openjph(data: bytes, header: FrameHeader, style: CodingStyle, level: int) -> Pixels:
     if not style.reversible:  # computed in floats, which it clips
-        return htj2k(data, level)
+        pixels: Pixels = imagecodecs.htj2k_decode(data, skipres=level)
+        return pixels
     # Signed, so that no mean is added, and one bit deeper: a reversible stream decodes to the same integers.
     widened = bytearray(data)
     widened[_SSIZ] = _SIGNED | header.bits
-    values = htj2k(bytes(widened), level).astype(np.int32)
+    values = imagecodecs.htj2k_decode(bytes(widened), skipres=level).astype(np.int32)
     half = 1 << (header.bits - 1)
     clipped = np.clip(values, -half, half - 1)
     width = 1 if header.bits <= 8 else 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import imagecodecs
@@ -21,11 +22,11 @@ from schemas import Reason
 from tests.corpus.film_maker import encode, film
 
 
-class Spoilt:
-    """Something whose end raises, which Python has to ignore."""
+class Other:
+    """Something whose end raises, which Python has to ignore, and which is no codec."""
 
     def __del__(self) -> None:
-        raise ValueError("MUSTERMANN")
+        raise KeyError("MUSTERMANN")
 
 
 @pytest.fixture
@@ -37,7 +38,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def spoil() -> None:
-    Spoilt()
+    """Have Python told of an exception as compiled code of a codec tells it that cannot raise."""
+    ignored = SimpleNamespace(exc_type=ValueError, exc_value=ValueError("MUSTERMANN"), object="imagecodecs._any.part")
+    sys.unraisablehook(ignored)
 
 
 def test_what_was_ignored_is_raised_without_its_words(seen: list[Any]) -> None:
@@ -45,6 +48,12 @@ def test_what_was_ignored_is_raised_without_its_words(seen: list[Any]) -> None:
         spoil()
     assert "MUSTERMANN" not in str(caught.value)
     assert not seen
+
+
+def test_what_others_ignore_is_no_fault_of_the_film(seen: list[Any]) -> None:
+    with nothing_ignored():
+        Other()
+    assert seen == [KeyError]
 
 
 def test_error_of_the_block_itself_goes_first(seen: list[Any]) -> None:
