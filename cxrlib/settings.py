@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cxrlib.errors import UsageError
 
 #: Raised whenever the code changes what a row says for the same bytes, bundle and settings.
-RESULTS_VERSION: Final = 10
+RESULTS_VERSION: Final = 11
 
 
 #: Films handed to the networks at a time, where nobody knows how many cores there are.

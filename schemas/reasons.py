@@ -35,7 +35,10 @@ class Reason(StrEnum):
     NOT_AN_IMAGE = "not_an_image", "The content is neither DICOM, PNG nor JPEG."
     NO_PIXELS = "no_pixels", "A DICOM object without pixel data (a report, a DICOMDIR, a header alone)."
     TRUNCATED = "truncated", "Bytes or scan lines are missing, though a codec may not have complained."
-    DECODER_FAILED = "decoder_failed", "No codec could decode the pixel data, or what it gave contradicts the header."
+    DECODER_FAILED = (
+        "decoder_failed",
+        "No codec could decode the pixel data, it told of damage, or what it gave contradicts the header.",
+    )
     UNSUPPORTED_SYNTAX = "unsupported_syntax", "The transfer syntax is not one of a still image."
 
     # It is an image, but not a frontal chest film that can be scored.

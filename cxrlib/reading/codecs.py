@@ -26,8 +26,9 @@ which stops at a bound and tells a cut stream from a whole one (imagecodecs infl
 imagecodecs is the fastest or within a few percent nearly everywhere, and one dependency for all: it brings
 libjpeg-turbo 3 (baseline to lossless, 2 to 16 bits), CharLS, OpenJPEG and OpenJPH. gdcm is a fifth faster on lossless
 JPEG 2000, too little for a second native dependency; OpenCV's few percent there are the same OpenJPEG. Where another
-implementation is at hand it stands in for the first one that fails on a stream: jpegsof3 for lossless JPEG, OpenCV for
-baseline, OpenJPEG for HTJ2K.
+implementation is at hand it stands in for the first one that fails on a stream: jpegsof3 for lossless JPEG, OpenJPEG
+for HTJ2K. JPEG of 8 bits is decoded by the same libjpeg-turbo as simplejpeg wraps it, which tells of damage
+(`cxrlib.reading.jpeg`); imagecodecs is left what simplejpeg cannot make out.
 """
 
 from __future__ import annotations
@@ -39,14 +40,13 @@ from enum import Enum
 from itertools import pairwise
 from typing import Final
 
-import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 
 from cxrlib.errors import FilmError
-from cxrlib.reading import codestream
+from cxrlib.reading import codestream, jpeg
 from cxrlib.reading.codestream import FrameHeader, Stream
 from cxrlib.reading.ignored import nothing_ignored
 from schemas import Reason
@@ -111,10 +111,13 @@ def decode_codestream(data: bytes, header: FrameHeader) -> Pixels:
     Raises
     ------
     FilmError
-        TRUNCATED where the stream has no end, DECODER_FAILED where no codec decodes it or one gives another size.
+        TRUNCATED where the stream has no end or ends early, DECODER_FAILED where no codec decodes it, or one tells of
+        damage or gives another size.
     """
     codestream.check_whole(data, header)
-    pixels = _first_that_decodes(data, _decoders(header), header.stream.value)
+    pixels: Pixels | None = jpeg.decode(data, header) if jpeg.can_be_checked(header) else None
+    if pixels is None:
+        pixels = _first_that_decodes(data, _decoders(header), header.stream.value)
     expected = (header.rows, header.columns) if header.samples == 1 else (header.rows, header.columns, header.samples)
     if pixels.shape != expected:
         raise FilmError(Reason.DECODER_FAILED, expected=f"pixels of shape {expected}", met=f"shape {pixels.shape}")
@@ -193,7 +196,7 @@ def _first_that_decodes(data: bytes, decoders: list[Decoder], kind: str) -> Pixe
         try:
             with nothing_ignored():
                 return decoder(data)
-        except (ValueError, RuntimeError, cv2.error):
+        except (ValueError, RuntimeError):
             # What a codec says may quote the bytes; that it failed is all there is to keep.
             continue
     raise FilmError(
@@ -205,8 +208,6 @@ def _decoders(header: FrameHeader) -> list[Decoder]:
     match header.stream:
         case Stream.JPEG if codestream.is_lossless_jpeg(header):
             return [imagecodecs.jpeg8_decode, imagecodecs.jpegsof3_decode]
-        case Stream.JPEG if header.bits == 8:
-            return [imagecodecs.jpeg8_decode, _opencv]
         case Stream.JPEG:
             return [imagecodecs.jpeg8_decode]
         case Stream.JPEG_LS:
@@ -227,11 +228,3 @@ def _jpeg_untransformed(data: bytes) -> Pixels:
         data, colorspace=imagecodecs.JPEG8.CS.RGB, outcolorspace=imagecodecs.JPEG8.CS.RGB
     )
     return pixels
-
-
-def _opencv(data: bytes) -> Pixels:
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None:
-        raise ValueError("OpenCV does not decode it")
-    return np.asarray(pixels, dtype=np.uint8)

@@ -42,7 +42,8 @@ class FrameHeader:
 
 
 _SOI: Final = b"\xff\xd8"
-_EOI: Final = b"\xff\xd9"
+#: Marker at the end of a JPEG or JPEG 2000 stream (EOI, EOC).
+END_OF_IMAGE: Final = b"\xff\xd9"
 _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
 _JP2_BOX: Final = b"\x00\x00\x00\x0cjP  "
 _SOT: Final = b"\xff\x90"
@@ -81,12 +82,12 @@ def check_whole(data: bytes, header: FrameHeader) -> None:
     A JPEG 2000 stream whose tile-parts state their lengths and are all there is whole without its EOC.
     """
     tail = data[-_MOST_PADDING:].rstrip(b"\x00")
-    if tail.endswith(_EOI) or data.rfind(_EOI, len(data) - _MOST_PADDING) >= 0:
+    if tail.endswith(END_OF_IMAGE) or data.rfind(END_OF_IMAGE, len(data) - _MOST_PADDING) >= 0:
         return
     if header.stream in (Stream.JPEG_2000, Stream.HTJ2K) and _tile_parts_end(data) is not None:
         return
     # A cut may still leave the end marker far from the end of the bytes: padding of a fixed-size upload.
-    if header.stream in (Stream.JPEG, Stream.JPEG_LS) and data.rstrip(b"\x00").endswith(_EOI):
+    if header.stream in (Stream.JPEG, Stream.JPEG_LS) and data.rstrip(b"\x00").endswith(END_OF_IMAGE):
         return
     raise FilmError(
         Reason.TRUNCATED,
@@ -102,9 +103,9 @@ def without_trailing_segments(data: bytes) -> bytes | None:
     OpenJPEG gives up ("expected SOT"). The tile-parts state their own lengths, so cutting there loses no sample.
     """
     end = _tile_parts_end(data)
-    if end is None or data[end : end + 2] == _EOI:
+    if end is None or data[end : end + 2] == END_OF_IMAGE:
         return None
-    return data[:end] + _EOI
+    return data[:end] + END_OF_IMAGE
 
 
 def _jpeg_header(data: bytes) -> FrameHeader:

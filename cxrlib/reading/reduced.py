@@ -35,9 +35,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 
-from cxrlib.reading import codestream
+from cxrlib.reading import codestream, jpeg
 from cxrlib.reading.bit_planes import without_lowest_planes
 from cxrlib.reading.codestream import FrameHeader, Stream
 from cxrlib.reading.coding_style import CodingStyle, coding_style
@@ -60,9 +59,6 @@ FINENESS: Final = 1 / 1536
 _LEAST_BELOW: Final = 2
 #: About so many rows and columns are looked at for it.
 _SPARSE_SIDE: Final = 64
-
-#: Baseline, extended sequential and progressive, by Huffman codes; of 8 bits.
-_SCALABLE: Final = (0xC0, 0xC1, 0xC2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +108,7 @@ def decode_reduced(data: bytes, header: FrameHeader, level: int, shown: float = 
     match header.stream:
         case Stream.JPEG_2000 | Stream.HTJ2K:
             return _wavelet(data, header, level, shown)
-        case Stream.JPEG if header.bits == 8 and header.process in _SCALABLE:
+        case Stream.JPEG if jpeg.can_be_halved(header):
             return _jpeg(data, header)
         case _:
             return None
@@ -145,12 +141,10 @@ def _wavelet(data: bytes, header: FrameHeader, level: int, shown: float) -> Redu
 def _jpeg(data: bytes, header: FrameHeader) -> Reduced | None:
     lattice = Lattice(header.rows, header.columns, 1, Kernel.BLOCK)
     try:
-        with JpegImageFile(io.BytesIO(data)) as image:
-            image.draft("L", (header.columns // 2, header.rows // 2))
-            pixels = np.asarray(image)
-    except (ValueError, OSError, SyntaxError):
+        pixels = jpeg.halve(data, header)
+    except ValueError:
         return None
-    return Reduced(pixels, lattice) if pixels.dtype == np.uint8 and pixels.shape == lattice.shape else None
+    return Reduced(pixels, lattice) if pixels.shape == lattice.shape else None
 
 
 def _finely_enough(data: bytes, header: FrameHeader, style: CodingStyle, level: int, shown: float) -> Pixels:

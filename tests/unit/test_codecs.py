@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -18,16 +20,29 @@ def broken(*_args: object, **_options: object) -> np.ndarray:
     raise RuntimeError("this codec fails, quoting MUSTERMANN")
 
 
+def unfit(*_args: object, **_options: object) -> np.ndarray:
+    raise ValueError("this codec cannot do it")
+
+
 @pytest.mark.parametrize(
-    ("syntax", "first"),
-    [(JPEGBaseline8Bit, "jpeg8_decode"), (JPEGLossless, "jpeg8_decode"), (HTJ2KLossless, "htj2k_decode")],
+    ("syntax", "bits", "first", "failure"),
+    [
+        (JPEGBaseline8Bit, 8, "simplejpeg.decode_jpeg", unfit),
+        (JPEGLossless, 8, "simplejpeg.decode_jpeg", unfit),
+        (JPEGLossless, 12, "imagecodecs.jpeg8_decode", broken),
+        (HTJ2KLossless, 8, "imagecodecs.htj2k_decode", broken),
+    ],
 )
 def test_second_codec_gives_the_same_where_the_first_fails(
-    syntax: str, first: str, monkeypatch: pytest.MonkeyPatch
+    syntax: str,
+    bits: int,
+    first: str,
+    failure: Callable[..., np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data = encode(film(bits=8), syntax, 8)
+    data = encode(film(bits=bits), syntax, bits)
     expected = codecs.decode_codestream(data, frame_header(data))
-    monkeypatch.setattr(imagecodecs, first, broken)
+    monkeypatch.setattr(first, failure)
     assert np.abs(codecs.decode_codestream(data, frame_header(data)).astype(int) - expected).max() <= 1
 
 
