@@ -64,6 +64,7 @@ bench: $(STAMP)  ## Measure against three rivals and the limit, FILMS=2000 an ar
 	$(BIN)/python -m tests.benchmarks.plan_scale --objects $(OBJECTS)
 	$(BIN)/python -m tests.benchmarks.decode_speed --repeats $(TURNS)
 	$(BIN)/python -m tests.benchmarks.decode_plan
+	$(BIN)/python -m tests.benchmarks.damage
 
 bench-scale: $(STAMP)  ## Measure seconds per film and peak memory at 500, 2,000 and 10,000 films.
 	$(BIN)/python -m tests.benchmarks.scale --repeats $(TURNS)

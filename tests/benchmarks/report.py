@@ -63,6 +63,7 @@ _SHOWN: Final = {
         "full_over_planned",
         "pydicom_over_planned",
     ),
+    "damage": ("stored", "films", "told", "changed", "changed_little", "as_before"),
     "decode_plan": (
         "amx",
         "films",
@@ -203,6 +204,16 @@ def _decode_speed(table: pd.DataFrame) -> None:
     _save(figure, "decode_speed")
 
 
+def _damage(table: pd.DataFrame) -> None:
+    outcomes = table.set_index("stored")[["told", "as_before", "changed_little", "changed"]]
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.3 * len(table)), layout="constrained")
+    outcomes.iloc[::-1].plot.barh(ax=axes, stacked=True, width=0.8)
+    axes.set_xlabel("films with one wrong byte")
+    axes.set_ylabel("")
+    axes.legend(ncols=4, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    _save(figure, "damage")
+
+
 def _save(figure: plt.Figure, name: str) -> None:
     figure.savefig(RESULTS / f"{name}.png", dpi=120, metadata={"Software": None})
     plt.close(figure)
@@ -224,5 +235,6 @@ _PLOTS: Final = {
     "plan_scale": _plan_scale,
     "masks_speed": _masks_speed,
     "decode_speed": _decode_speed,
+    "damage": _damage,
     "decode_plan": _decode_plan,
 }

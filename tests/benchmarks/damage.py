@@ -1,0 +1,83 @@
+"""What one wrong byte among a film's pixel data does to what the network reads, and whether anyone is told.
+
+``python -m tests.benchmarks.damage`` changes one byte of a film of 1200 x 1040, somewhere in the middle three fifths of
+the object, and reads it by the plan; a line for each way of storing it goes to ``results/damage.csv``. A film is told
+of where it is rejected, whatever the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from pydicom.uid import UID
+
+from cxrlib.bundle import load_bundle
+from cxrlib.errors import FilmError
+from cxrlib.reading.read import read_film
+from cxrlib.settings import Settings
+from cxrlib.types import CxrImage
+from tests.benchmarks import machine
+from tests.benchmarks.report import write_report
+from tests.benchmarks.tables import add_line
+from tests.corpus.film_maker import LOSSLESS, LOSSY, dicom, film, jpeg, png
+
+_SIZE: Final = (1200, 1040)
+#: A pixel of the network's input is another one from half a step of 8 bits on, a film from one in a hundred of these.
+_SEEN: Final = 1 / 512
+_MANY: Final = 0.01
+
+
+def stored_films() -> Mapping[str, bytes]:
+    """Return one film, stored in every way that is read."""
+    deep, byte = film(*_SIZE), film(*_SIZE, bits=8)
+    in_bytes = {"JPEG Baseline (Process 1)"}
+    syntaxes = {UID(syntax).name: syntax for syntax in (*LOSSLESS, *LOSSY)}
+    films = {
+        name: dicom(byte, syntax, 8) if name in in_bytes else dicom(deep, syntax) for name, syntax in syntaxes.items()
+    }
+    return {**films, "PNG": png(byte), "JPEG": jpeg(byte)}
+
+
+def with_wrong_byte(data: bytes, random: np.random.Generator) -> bytes:
+    """Return the object with another value in one byte of the middle three fifths."""
+    wrong = bytearray(data)
+    wrong[int(random.integers(len(data) // 5, 4 * len(data) // 5))] ^= int(random.integers(1, 256))
+    return bytes(wrong)
+
+
+def outcome(data: bytes, sound: CxrImage, settings: Settings) -> str:
+    """Return what became of a damaged film: ``told``, ``changed``, ``changed_little`` or ``as_before``."""
+    try:
+        met = read_film(data, settings, *sound.pixels.shape)
+    except FilmError:
+        return "told"
+    others = float((np.abs(met.pixels - sound.pixels) >= _SEEN).mean())
+    if others > _MANY:
+        return "changed"
+    return "changed_little" if others else "as_before"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; parameters as ``--help`` says."""
+    parser = argparse.ArgumentParser(prog="damage", description=__doc__)
+    parser.add_argument("--films", type=int, default=200)
+    chosen = parser.parse_args(arguments)
+    settings = Settings()
+    card = load_bundle("default").card.input
+    for stored, data in stored_films().items():
+        random = np.random.default_rng(0)
+        sound = read_film(data, settings, card.rows, card.columns)
+        outcomes = Counter(outcome(with_wrong_byte(data, random), sound, settings) for _ in range(chosen.films))
+        counts = {name: outcomes[name] for name in ("told", "changed", "changed_little", "as_before")}
+        add_line("damage", {"stored": stored, "films": chosen.films, **counts, **machine.describe()}, keys=("stored",))
+    write_report()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
