@@ -63,6 +63,10 @@ class ReadSettings(_Group):
         default=Decode.PLAN,
         description="plan: no more of a film than the networks see; full: all of it, for comparison.",
     )
+    damaged_jpeg: bool = Field(
+        default=False,
+        description="Read JPEG all the same that libjpeg finds damaged: for a device that always writes it so.",
+    )
 
 
 class DatePolicy(StrEnum):

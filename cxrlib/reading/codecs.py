@@ -93,7 +93,7 @@ _RLE_HEADER: Final = struct.Struct("<16I")
 _MOST_RLE_PADDING: Final = 4
 
 
-def decode_codestream(data: bytes, header: FrameHeader) -> Pixels:
+def decode_codestream(data: bytes, header: FrameHeader, *, damaged_jpeg: bool = False) -> Pixels:
     """Decode a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream.
 
     Parameters
@@ -102,6 +102,8 @@ def decode_codestream(data: bytes, header: FrameHeader) -> Pixels:
         The whole stream; fragments joined.
     header : FrameHeader
         As `codestream.frame_header` reads it; the guards have passed on it.
+    damaged_jpeg : bool
+        Decode JPEG all the same that libjpeg finds damaged.
 
     Returns
     -------
@@ -115,7 +117,9 @@ def decode_codestream(data: bytes, header: FrameHeader) -> Pixels:
         damage or gives another size.
     """
     codestream.check_whole(data, header)
-    pixels: Pixels | None = jpeg.decode(data, header) if jpeg.can_be_checked(header) else None
+    pixels: Pixels | None = None
+    if jpeg.can_be_checked(header) and not damaged_jpeg:
+        pixels = jpeg.decode(data, header)
     if pixels is None:
         pixels = _first_that_decodes(data, _decoders(header), header.stream.value)
     expected = (header.rows, header.columns) if header.samples == 1 else (header.rows, header.columns, header.samples)

@@ -158,7 +158,7 @@ def stored_values(
         reduced = decode_reduced(frame, declared, level, shown)
         if reduced is not None:
             return StoredValues(reduced.pixels, layout.stored, reduced.lattice)
-    return _whole(_from_codestream(frame, layout, file.header, declared), layout)
+    return _whole(_from_codestream(frame, layout, file.header, declared, settings), layout)
 
 
 def _whole(pixels: Pixels, layout: Layout) -> StoredValues:
@@ -188,8 +188,10 @@ def _checked_frame_header(frame: bytes, layout: Layout, settings: ReadSettings) 
     return declared
 
 
-def _from_codestream(frame: bytes, layout: Layout, header: Header, declared: FrameHeader) -> Pixels:
-    pixels = codecs.decode_codestream(frame, declared)
+def _from_codestream(
+    frame: bytes, layout: Layout, header: Header, declared: FrameHeader, settings: ReadSettings
+) -> Pixels:
+    pixels = codecs.decode_codestream(frame, declared, damaged_jpeg=settings.damaged_jpeg)
     if pixels.ndim == 3:
         return _grey_of_colour_stream(pixels, frame, min(declared.bits, layout.stored), layout.photometric)
     if layout.signed and pixels.dtype.kind == "u":

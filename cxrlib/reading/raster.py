@@ -77,7 +77,7 @@ def read_jpeg(data: bytes, settings: ReadSettings, grid: Grid | None = None) -> 
         reduced = decode_reduced(data, header, stored.spare_level(header.rows, header.columns, header.bits))
         if reduced is not None:
             return _raw(reduced.pixels, SourceFormat.JPEG, placement, reduced.lattice)
-    pixels = codecs.decode_codestream(data, header)
+    pixels = codecs.decode_codestream(data, header, damaged_jpeg=settings.damaged_jpeg)
     if pixels.ndim == 3 and pixels.shape[2] > 3:
         raise FilmError(Reason.NOT_GREY, expected="one or three channels", met=f"{pixels.shape[2]}")
     return _raw(_one_channel(pixels), SourceFormat.JPEG, placement)

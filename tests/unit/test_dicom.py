@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -87,6 +89,37 @@ def test_cut_deflated_stream_is_truncated() -> None:
     with pytest.raises(FilmError) as caught:
         open_dicom(data[: len(data) * 3 // 4], LIMIT).body(LIMIT)
     assert caught.value.reason is Reason.TRUNCATED
+
+
+def deflated_with(after: bytes) -> bytes:
+    """A deflated film after whose pixel data there is something else."""
+    data = dicom(film(), DeflatedExplicitVRLittleEndian)
+    start = open_dicom(data, LIMIT)._start
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = zlib.decompress(data[start:], -zlib.MAX_WBITS)
+    return data[:start] + deflate.compress(body + after) + deflate.flush()
+
+
+@pytest.mark.parametrize(
+    "after",
+    [b"", b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0\0\0\0\0", b"\xe1\x7f\x10\0LO\4\0MADE"],
+    ids=["nothing", "trailing padding", "a private element"],
+)
+def test_elements_may_follow_the_pixels_of_a_deflated_film(after: bytes) -> None:
+    data = deflated_with(after)
+    body = open_dicom(data, LIMIT).body(LIMIT)
+    assert bytes(body).endswith(film().tobytes() + after)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [b"\x01", bytes(8), b"\x34\x12\x34\x12\x34\x12\x34\x12", b"\x08\0\x60\0CS\2\0DX"],
+    ids=["a byte", "zeros", "pixels", "an element that belongs before them"],
+)
+def test_a_deflated_film_that_goes_on_behind_its_pixels_is_damaged(after: bytes) -> None:
+    with pytest.raises(FilmError, match="after Pixel Data") as caught:
+        open_dicom(deflated_with(after), LIMIT).body(LIMIT)
+    assert caught.value.reason is Reason.DECODER_FAILED
 
 
 def test_bytes_that_do_not_inflate_fail() -> None:

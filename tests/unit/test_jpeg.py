@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import imagecodecs
@@ -10,15 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.uid import JPEGLossless
+from pydicom.uid import JPEGBaseline8Bit, JPEGLossless
 
 from cxrlib.errors import FilmError
 from cxrlib.reading import jpeg
 from cxrlib.reading.codecs import decode_codestream
 from cxrlib.reading.codestream import frame_header
+from cxrlib.reading.read import read_film
 from cxrlib.reading.reduced import decode_reduced
+from cxrlib.settings import ReadSettings, Settings
 from schemas import Reason
-from tests.corpus.film_maker import encode, film
+from tests.corpus.film_maker import dicom, encode, film
 
 FILM = film(301, 262, bits=8).astype(np.uint8)
 WAYS: dict[str, dict[str, Any]] = {
@@ -98,6 +101,10 @@ def test_other_streams_are_for_other_codecs(data: bytes) -> None:
     assert not jpeg.can_be_checked(frame_header(data))
 
 
+def in_dicom(data: bytes) -> bytes:
+    return dicom(FILM, JPEGBaseline8Bit, 8, frame=data)
+
+
 def scan_of(data: bytes) -> int:
     """Where the data of the first scan begin."""
     at = data.index(b"\xff\xda")
@@ -145,6 +152,16 @@ def test_damage_is_told(spoil: Any, sound: bytes, capfd: pytest.CaptureFixture[s
     assert caught.value.reason is DAMAGE[spoil]
     assert decode_reduced(data, header, 1) is None
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("spoil", [doubled, ending_in_bytes_of_no_pixel, ending_in_zeros_and_others])
+@pytest.mark.parametrize("store", [bytes, in_dicom], ids=["file", "dicom"])
+def test_damage_is_read_where_a_site_wants_it_so(spoil: Any, store: Callable[[bytes], bytes]) -> None:
+    data = store(spoil(stream()))
+    with pytest.raises(FilmError, match="whose data fill the film"):
+        read_film(data, Settings(), 64, 64)
+    film = read_film(data, Settings(read=ReadSettings(damaged_jpeg=True)), 64, 64)
+    assert film.pixels.shape == (64, 64)
 
 
 def test_a_restart_marker_out_of_turn_is_damage() -> None:
