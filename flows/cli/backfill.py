@@ -10,7 +10,7 @@ import click
 
 from flows.cli.console import Invocation, debug_option, json_option, people, print_json
 from flows.cli.exits import Exit
-from flows.cli.options import setting_options, settings_from
+from flows.cli.options import runner_with, setting_options, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +120,7 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
 
     if options["parts"] and (options["part_size"] or options["by"] != "count"):
         raise click.UsageError("--parts cuts by count into parts of one size: give it without --by and --part-size")
+    options["runner"] = runner_with(options["runner"] or "local", options["workers"])
     settings = settings_from(options)
     cut = Cut(
         by=CutBy(options["by"]),
@@ -134,7 +135,7 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
         sources=sources,
         cut=cut,
         settings=settings,
-        runner=_runner(options, "local"),
+        runner=options["runner"],
         beam_options=options["beam_options"],
     )
     _check_runner(request.runner, request.beam_options)
@@ -169,7 +170,7 @@ def resume(invocation: Invocation, /, backfill_id: str, out: str, retry_failed: 
     manifest = require_backfill(store, backfill_id)
     settings = settings_from(options, manifest.settings)
     check_settings(manifest, settings, load_bundle(settings.bundle))
-    options["runner"] = _runner(options, manifest.runner)
+    options["runner"] = runner_with(options["runner"] or manifest.runner, options["workers"])
     options["beam_options"] = options["beam_options"] or manifest.beam_options
     _check_runner(options["runner"], options["beam_options"])
     ask_to_go_on(store, backfill_id)
@@ -226,15 +227,6 @@ for _command in (start, resume):
     _command.params = [parameter for parameter in _command.params if parameter.name not in _NOT_ITS]
 
 
-def _runner(options: dict[str, Any], default: str) -> str:
-    runner = str(options["runner"] or default)
-    if options["workers"] is None:
-        return runner
-    if runner.partition(":")[0] != "local":
-        raise click.UsageError(f"--workers is for the local runner; a runner such as {runner} has options of its own")
-    return f"local:{options['workers']}"
-
-
 def _check_runner(runner: str, beam_options: Sequence[str]) -> None:
     """Say now, and not once for each part, that a runner is unknown or refused."""
     from pipelines.choice import RunnerChoice
@@ -284,7 +276,7 @@ def _work(
         parallel=options["parallel"],
         retries=options["retries"],
         only_failed=only_failed,
-        runner=_runner(options, "local"),
+        runner=options["runner"],
         beam_options=tuple(options["beam_options"]),
         debug=invocation.debug,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -103,6 +104,26 @@ def settings_from(given: Mapping[str, Any], stored: Mapping[str, Any] | None = N
         raise UsageError(_complaint(error)) from None
     settings.privacy.key_bytes()  # a key that cannot be read is better said now than an hour into a run
     return settings
+
+
+def runner_with(runner: str, workers: int | None) -> str:
+    """Return a runner with so many worker processes, where a number of them is given.
+
+    Raises
+    ------
+    click.UsageError
+        It is not the local one.
+    UsageError
+        There is no such runner.
+    """
+    from pipelines.choice import RunnerChoice
+
+    if workers is None:
+        return runner
+    choice = RunnerChoice.parse(runner)
+    if not choice.local:
+        raise click.UsageError(f"--workers is for the local runner; a runner such as {runner} has options of its own")
+    return str(replace(choice, workers=workers))
 
 
 def variable_of(path: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ import click
 
 from flows.cli.console import Invocation, debug_option, json_option, people, print_json
 from flows.cli.exits import Exit
-from flows.cli.options import setting_options, settings_from
+from flows.cli.options import runner_with, setting_options, settings_from
 from flows.cli.progress import film_progress
 
 EPILOG = """\b
@@ -82,12 +82,7 @@ def score(
         raise click.UsageError("give SOURCES to score, or --resume RUN_ID to take a run up again (its plan knows them)")
     if run_id and resume:
         raise click.UsageError("--run-id names a new run and --resume an old one: give one of them")
-    if workers is not None:
-        if runner != "local":
-            raise click.UsageError(
-                f"--workers is for the local runner; a runner such as {runner} has options of its own"
-            )
-        runner = f"local:{workers}"
+    runner = runner_with(runner, workers)
     if flink_master is not None:
         if runner != "flink":
             raise click.UsageError(f"--flink-master is for --runner flink; met the runner {runner}")

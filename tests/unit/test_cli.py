@@ -12,7 +12,7 @@ import pytest
 from cxrlib.errors import UsageError
 from flows.cli.exits import Exit
 from flows.cli.main import COMMANDS, main
-from flows.cli.options import SETTING_OF, settings_from, variable_of
+from flows.cli.options import SETTING_OF, runner_with, settings_from, variable_of
 
 HEAVY = ("apache_beam", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "torch")
 
@@ -139,3 +139,26 @@ def test_every_option_names_a_setting_that_is_there() -> None:
         for part in path:
             assert part in branch, variable_of(path)
             branch = branch[part]
+
+
+@pytest.mark.parametrize(
+    ("runner", "workers", "expected"),
+    [
+        ("local", None, "local"),
+        ("flink", None, "flink"),
+        ("local", 1, "local"),
+        ("local", 3, "local:3"),
+        (" Local", 3, "local:3"),
+        ("local:2", 3, "local:3"),
+    ],
+)
+def test_workers_are_those_of_the_local_runner(runner: str, workers: int | None, expected: str) -> None:
+    assert runner_with(runner, workers) == expected
+
+
+def test_a_cluster_takes_no_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for runner, said in (("flink", "--workers is for the local runner"), ("dask", "the runner dask is refused")):
+        arguments = [str(tmp_path), "--out", str(tmp_path / "out"), "--runner", runner, "--workers", "2"]
+        assert main(["score", *arguments]) == Exit.USAGE
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
