@@ -135,8 +135,8 @@ class DicomFile:
         if not whole:
             raise FilmError(Reason.TRUNCATED, expected="a whole deflated stream", met=f"an end after {len(body)} bytes")
         if self.pixels is not None and self.pixels.length is not None:
-            after = body[self.pixels.offset + self.pixels.length :][:6]
-            if after and not (_tag_of(after) > _PIXEL_DATA and after[4:] in VALUE_REPRESENTATIONS):
+            end = self.pixels.offset + self.pixels.length
+            if end < len(body) and not _may_follow_pixels(body[end : end + 6]):
                 raise FilmError(
                     Reason.DECODER_FAILED,
                     expected="nothing or another element after Pixel Data (7FE0,0010)",
@@ -239,9 +239,10 @@ def _parse(data: bytes, start: int, implicit: bool, little: bool) -> _Found:
 _TAGS: Final[list[BaseTag | int]] = [Tag(keyword) for keyword in KEYWORDS]
 
 
-def _tag_of(element: bytes) -> int:
-    """Return the tag of a little-endian element, group and element number in one."""
-    return int.from_bytes(element[:2], "little") << 16 | int.from_bytes(element[2:4], "little")
+def _may_follow_pixels(head: bytes) -> bool:
+    """Return whether an element of explicit little endian begins so, of a tag beyond Pixel Data (PS3.5 7.1)."""
+    tag = Tag(int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little"))
+    return tag > _PIXEL_DATA and head[4:] in VALUE_REPRESENTATIONS
 
 
 def _inflate(data: bytes, start: int, max_bytes: int) -> tuple[bytes, bool]:

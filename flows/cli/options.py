@@ -116,10 +116,10 @@ def runner_with(runner: str, workers: int | None) -> str:
     UsageError
         There is no such runner.
     """
-    from pipelines.choice import RunnerChoice
-
     if workers is None:
         return runner
+    from pipelines.choice import RunnerChoice
+
     choice = RunnerChoice.parse(runner)
     if not choice.local:
         raise click.UsageError(f"--workers is for the local runner; a runner such as {runner} has options of its own")

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGBaseline8Bit
 
 from cxrlib.bundle import load_bundle
 from cxrlib.errors import FilmError
@@ -35,10 +35,9 @@ _MANY: Final = 0.01
 def stored_films() -> Mapping[str, bytes]:
     """Return one film, stored in every way that is read."""
     deep, byte = film(*_SIZE), film(*_SIZE, bits=8)
-    in_bytes = {"JPEG Baseline (Process 1)"}
-    syntaxes = {UID(syntax).name: syntax for syntax in (*LOSSLESS, *LOSSY)}
     films = {
-        name: dicom(byte, syntax, 8) if name in in_bytes else dicom(deep, syntax) for name, syntax in syntaxes.items()
+        UID(syntax).name: dicom(byte, syntax, 8) if syntax == JPEGBaseline8Bit else dicom(deep, syntax)
+        for syntax in (*LOSSLESS, *LOSSY)
     }
     return {**films, "PNG": png(byte), "JPEG": jpeg(byte)}
 
