@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cxrlib.errors import UsageError
 
 #: Raised whenever the code changes what a row says for the same bytes, bundle and settings.
-RESULTS_VERSION: Final = 11
+RESULTS_VERSION: Final = 12
 
 
 #: Films handed to the networks at a time, where nobody knows how many cores there are.
@@ -148,7 +148,7 @@ class RunSettings(_Group):
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="Arithmetic of the networks; auto is bf16 where the hardware has matrix units for it.",
+        description="Arithmetic of the networks; auto is bf16 or fp16 where the hardware gains by it.",
     )
     fetch_attempts: int = Field(default=4, ge=1, description="Tries at one object before it is rejected.")
     overlays: bool = Field(default=False, description="Write a PNG with both masks drawn on the film.")

@@ -15,11 +15,23 @@ def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
         choose_device(name)
 
 
-def test_precision_follows_from_what_the_processor_says(monkeypatch: pytest.MonkeyPatch) -> None:
+_INTEL, _AMD = "Intel(R) Xeon(R) Processor", "AMD EPYC"
+
+
+@pytest.mark.parametrize(
+    ("told", "precision"),
+    [
+        ({"cpu_name": _INTEL, "avx512_bf16": True, "amx_bf16": True}, Precision.BF16),
+        ({"cpu_name": _INTEL, "avx512_bf16": True, "amx_bf16": False}, Precision.FP32),
+        ({"cpu_name": _AMD, "avx512_bf16": True, "amx_bf16": False}, Precision.BF16),
+        ({"cpu_name": _AMD, "avx512_bf16": False, "amx_bf16": False}, Precision.FP32),
+        ({}, Precision.FP32),
+    ],
+)
+def test_precision_follows_from_what_the_processor_says(
+    told: dict[str, str | bool], precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cpu = torch.device("cpu")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": True})
-    assert choose_precision("auto", cpu) is Precision.BF16
-    for slower in ({"avx512_bf16": True, "amx_bf16": False}, {}):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda slower=slower: slower)
-        assert choose_precision("auto", cpu) is Precision.FP32
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told)
+    assert choose_precision("auto", cpu) is precision
     assert choose_precision("bf16", cpu) is Precision.BF16
