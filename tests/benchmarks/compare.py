@@ -35,7 +35,7 @@ LIMITS: Final = {
     "limit": ("forward", "codec", "resize", "digest"),
     "limit by libraries": ("forward_by_torch", "codec_by_libraries", "resize", "digest"),
 }
-_KEYS: Final = ("archive", "program", "films", "amx")
+_KEYS: Final = ("archive", "program", "films", "kind")
 _LABELS: Final = ("covid19", "pneumonia", "normal")
 _AGREEMENT: Final = ("rows", "rows_ours", "same_class_share", "percent_difference_median")
 

@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.films:
         films.to_csv(chosen.films, index=False)
     for line in summary(films).to_dict("records"):
-        add_line("decode_plan", {**line, **machine.describe()}, keys=("films", "amx"))
+        add_line("decode_plan", {**line, **machine.describe()}, keys=("films", "kind"))
     write_report()
     return 0
 

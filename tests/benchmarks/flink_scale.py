@@ -117,7 +117,7 @@ def measure(films: int, repeats: int) -> None:
             line[f"seconds_over_{short}"] = round(statistics.median(a.seconds / b.seconds for a, b in pairs), 3)
             line[f"settling_over_{short}"] = round(statistics.median(a.settling / b.settling for a, b in pairs), 3)
         line |= machine.describe()
-        add_line("flink_scale", line, keys=("setting", "amx"))
+        add_line("flink_scale", line, keys=("setting", "kind"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import torch
+
+from cxrlib.models.hardware import choose_precision
+
 _PACKAGES: Final = (
     "torch",
     "apache-beam",
@@ -160,8 +164,8 @@ def cores() -> int:
 def describe() -> dict[str, str]:
     """Return the machine and the versions that a figure is of.
 
-    ``amx`` says whether the processor multiplies matrices of bf16 (Intel's AMX): by it, the networks compute in bf16 by
-    themselves or in fp32, which takes them four times as long, so that figures with and without are of two kinds.
+    ``kind`` is who made the processor, and the arithmetic that networks choose on it by themselves: bf16 takes them a
+    half or a quarter of what fp32 takes, so that figures of two kinds are not to be compared.
     """
     versions = {}
     for name in _PACKAGES:
@@ -171,13 +175,18 @@ def describe() -> dict[str, str]:
             versions[name] = "absent"
     return {
         "processor": _told_of_processor("model name"),
-        "amx": "yes" if "amx_bf16" in _told_of_processor("flags").split() else "no",
+        "kind": f"{_maker()} {choose_precision('auto', torch.device('cpu'))}",
         "cores": str(cores()),
         "memory_gib": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f}",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         **versions,
     }
+
+
+def _maker() -> str:
+    vendor = _told_of_processor("vendor_id")
+    return {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}.get(vendor, vendor)
 
 
 def _told_of_processor(what: str) -> str:

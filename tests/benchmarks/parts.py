@@ -87,7 +87,7 @@ def measure(name: str, films: int) -> None:
             "busy_share": round(whole.cpu_seconds / whole.seconds / machine.cores(), 3),
             **machine.describe(),
         }
-        add_line("parts", line, keys=("archive", "part", "amx"))
+        add_line("parts", line, keys=("archive", "part", "kind"))
 
 
 def _start_up() -> float:

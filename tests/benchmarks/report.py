@@ -17,7 +17,7 @@ _MACHINE: Final = ("processor", "cores", "memory_gib", "python", "torch", "apach
 _SHOWN: Final = {
     "compare": (
         "archive",
-        "amx",
+        "kind",
         "program",
         "films",
         "turns",
@@ -26,9 +26,9 @@ _SHOWN: Final = {
         "peak_mib",
         "same_class_share",
     ),
-    "parts": ("archive", "amx", "part", "ms_per_film", "share", "in_limit"),
+    "parts": ("archive", "kind", "part", "ms_per_film", "share", "in_limit"),
     "scale": (
-        "amx",
+        "kind",
         "films",
         "turns",
         "scoring_s",
@@ -40,7 +40,7 @@ _SHOWN: Final = {
         "peak_over_first",
     ),
     "flink_scale": (
-        "amx",
+        "kind",
         "setting",
         "films",
         "turns",
@@ -65,7 +65,7 @@ _SHOWN: Final = {
     ),
     "damage": ("stored", "films", "told", "changed", "changed_little", "as_before"),
     "decode_plan": (
-        "amx",
+        "kind",
         "films",
         "n",
         "scored",
@@ -112,10 +112,9 @@ def _with_table(text: str, name: str, table: str) -> str:
 def _shares_of_limit(table: pd.DataFrame) -> pd.DataFrame:
     """Return each limit's seconds over ours on the most films of each archive, by kind of processor."""
     limits = table[table["program"].str.startswith("limit")].sort_values("films")
-    limits = limits.drop_duplicates(["archive", "program", "amx"], keep="last")
-    shares = limits.pivot_table(index="archive", columns=["program", "amx"], values="seconds_over_ours")
-    kinds = {"yes": "with AMX", "no": "without"}
-    shares.columns = pd.Index([f"{program}, {kinds[amx]}" for program, amx in shares.columns])
+    limits = limits.drop_duplicates(["archive", "program", "kind"], keep="last")
+    shares = limits.pivot_table(index="archive", columns=["program", "kind"], values="seconds_over_ours")
+    shares.columns = pd.Index([f"{program}, {kind}" for program, kind in shares.columns])
     return shares.reset_index().fillna("").astype(str)
 
 
@@ -130,21 +129,21 @@ def _measured_on(table: pd.DataFrame) -> str:
 
 
 def _compare(table: pd.DataFrame) -> None:
-    largest = table.sort_values("films").drop_duplicates(["archive", "program", "amx"], keep="last")
-    wide = largest.pivot_table(index=["amx", "archive"], columns="program", values="films_per_s")
-    kinds = [(amx, wide.loc[amx]) for amx in wide.index.unique("amx")]
+    largest = table.sort_values("films").drop_duplicates(["archive", "program", "kind"], keep="last")
+    wide = largest.pivot_table(index=["kind", "archive"], columns="program", values="films_per_s")
+    kinds = [(kind, wide.loc[kind]) for kind in wide.index.unique("kind")]
     figure, panels = plt.subplots(len(kinds), figsize=(9, 4 * len(kinds)), layout="constrained", squeeze=False)
-    for (amx, programs), axes in zip(kinds, panels.flat, strict=True):
+    for (kind, programs), axes in zip(kinds, panels.flat, strict=True):
         programs.plot.bar(ax=axes, rot=0, width=0.8)
         axes.legend(ncols=len(wide.columns), fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
         axes.set_ylabel("films a second, start-up included")
-        axes.set_xlabel("with AMX" if amx == "yes" else "without AMX")
+        axes.set_xlabel(kind)
         axes.set_yscale("log")
     _save(figure, "compare")
 
 
 def _parts(table: pd.DataFrame) -> None:
-    table = table.assign(archive=table["archive"] + table["amx"].map({"yes": ", AMX", "no": ", no AMX"}))
+    table = table.assign(archive=table["archive"] + ", " + table["kind"])
     wide = table.pivot_table(index="archive", columns="part", values="ms_per_film", sort=False)
     figure, axes = plt.subplots(figsize=(9, 1.6 + 0.5 * len(wide)), layout="constrained")
     wide.plot.barh(ax=axes, stacked=True, width=0.6, colormap="tab20")
@@ -156,8 +155,8 @@ def _parts(table: pd.DataFrame) -> None:
 
 def _scale(table: pd.DataFrame) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    for amx, lines in table.groupby("amx"):
-        left.plot(lines["films"], lines["ms_per_film"], marker="o", label="with AMX" if amx == "yes" else "without")
+    for kind, lines in table.groupby("kind"):
+        left.plot(lines["films"], lines["ms_per_film"], marker="o", label=kind)
         right.plot(lines["films"], lines["peak_mib"], marker="o")
     left.legend()
     for axes, label in ((left, "ms a film"), (right, "peak memory in MiB")):

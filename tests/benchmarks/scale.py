@@ -73,7 +73,7 @@ def measure(sizes: Sequence[int], repeats: int) -> None:
             "slope_beyond_first": round(beyond, 3),
             **machine.describe(),
         }
-        add_line("scale", line, keys=("films", "amx"))
+        add_line("scale", line, keys=("films", "kind"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
