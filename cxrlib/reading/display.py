@@ -16,7 +16,7 @@ up to 0.24.)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -94,7 +94,7 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     film = _Film.of(raw, Grid(rows, columns), planned=planned)
     for to_grey_of, windowing in _of_header(raw.display):
         grey = film.looked_up(to_grey_of)
-        span = _central_span(np.sort(film.unpadded(grey)))
+        span = _central_span(film.unpadded(grey))
         if film.lattice is not None and LEAST_SPAN / _SPAN_FACTOR <= span <= LEAST_SPAN * _SPAN_FACTOR:
             raise WholeFilmNeededError
         if span >= LEAST_SPAN:
@@ -242,16 +242,16 @@ class _Film:
 
 def _between_percentiles(film: _Film, percentiles: tuple[float, float]) -> NDArray[np.float32]:
     cells, width = film.cells()
-    ordered = np.sort(film.unpadded(cells))
-    if _central_span(ordered) <= _CONSTANT_SPAN * width:
+    film_cells = film.unpadded(cells)
+    if _central_span(film_cells) <= _CONSTANT_SPAN * width:
         if film.whole is None:
             raise WholeFilmNeededError
         _refuse_constant(film.whole if film.padding is None else film.whole[~film.padding])
-    low, high = (_percentile(ordered, percent) for percent in percentiles)
+    low, high = _percentiles(film_cells, percentiles)
     if low == high:
-        low, high = float(ordered[0]), float(ordered[-1])
+        low, high = float(film_cells.min()), float(film_cells.max())
     if low == high:
-        met = f"one mean over each of {len(ordered)} areas"
+        met = f"one mean over each of {len(film_cells)} areas"
         raise FilmError(Reason.CONSTANT, expected="an image of many grey values", met=met)
     grey = np.clip((cells - low) / (high - low), 0.0, 1.0)
     if film.display.inverse:
@@ -261,14 +261,17 @@ def _between_percentiles(film: _Film, percentiles: tuple[float, float]) -> NDArr
     return grey.astype(np.float32)
 
 
-def _central_span(ordered: NDArray[np.floating]) -> float:
+def _central_span(cells: NDArray[np.floating]) -> float:
     """Return what the central 90 % of the cells span."""
-    return _percentile(ordered, 95.0) - _percentile(ordered, 5.0)
+    low, high = _percentiles(cells, (5.0, 95.0))
+    return high - low
 
 
-def _percentile(ordered: NDArray[np.floating], percent: float) -> float:
-    """Return the least value that a cell has with `percent` of them at or below it (the inverse distribution)."""
-    return float(ordered[max(math.ceil(percent / 100.0 * len(ordered)), 1) - 1])
+def _percentiles(cells: NDArray[np.floating], percents: Sequence[float]) -> list[float]:
+    """Return the least values that a cell has with so many percent of them at or below it (inverse distribution)."""
+    ranks = [max(math.ceil(percent / 100.0 * len(cells)), 1) - 1 for percent in percents]
+    ranked = np.partition(cells, ranks)  # to order them all takes ten times as long
+    return [float(ranked[rank]) for rank in ranks]
 
 
 def _indices(pixels: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
