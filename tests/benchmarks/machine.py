@@ -105,12 +105,15 @@ class _Tree(threading.Thread):
 
     The kernel adds up the latter only of children that were waited for, which a pool of workers may leave to it; here
     the last look at a process counts, so that its last twentieth of a second may be missing.
+
+    What it takes itself is taken from what it measures, so that all other processes of the machine are looked at once.
     """
 
     def __init__(self, root: int) -> None:
         super().__init__(daemon=True)
-        self._root = root
         self._ended = threading.Event()
+        self._tree = {root}
+        self._others: set[int] = set()
         self._seconds: dict[int, float] = {}
         self.peak = 0
 
@@ -121,12 +124,14 @@ class _Tree(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(_POLL_S):
-            seen = _stats()
-            tree = {self._root}
-            while more := {pid for pid, stat in seen.items() if stat.parent in tree} - tree:
-                tree |= more
-            self.peak = max(self.peak, sum(seen[pid].resident for pid in tree & seen.keys()))
-            self._seconds.update({pid: seen[pid].cpu_seconds for pid in tree & seen.keys()})
+            new = {int(pid) for pid in os.listdir("/proc") if pid.isdigit()} - self._tree - self._others
+            parents = {pid: stat.parent for pid in new if (stat := _stat(pid)) is not None}
+            while more := {pid for pid, parent in parents.items() if parent in self._tree} - self._tree:
+                self._tree |= more
+            self._others |= parents.keys() - self._tree
+            seen = {pid: stat for pid in self._tree if (stat := _stat(pid)) is not None}
+            self.peak = max(self.peak, sum(stat.resident for stat in seen.values()))
+            self._seconds.update({pid: stat.cpu_seconds for pid, stat in seen.items()})
 
     def end(self) -> None:
         self._ended.set()
@@ -142,18 +147,17 @@ class _Stat:
     resident: int
 
 
-def _stats() -> dict[int, _Stat]:
-    ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-    stats = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            cpu_seconds = (int(fields[11]) + int(fields[12])) / ticks
-            stats[int(entry.name)] = _Stat(int(fields[1]), cpu_seconds, int(fields[21]) * page)
-    return stats
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def _stat(pid: int) -> _Stat | None:
+    """Return what there is of a process, or None where it has ended and was waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return _Stat(int(fields[1]), (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE)
 
 
 def cores() -> int:
