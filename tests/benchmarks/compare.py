@@ -33,7 +33,7 @@ OURS = "cxr score"
 #: Each limit, and the parts it is the sum of, by the names they have in `tests.benchmarks.limit`.
 LIMITS: Final = {
     "limit": ("forward", "codec", "resize", "digest"),
-    "limit by libraries": ("forward_by_torch", "codec_by_libraries", "resize", "digest"),
+    "limit by libraries": ("forward_by_torch", "codec_by_libraries", "resize_by_libraries", "digest"),
 }
 _KEYS: Final = ("archive", "program", "films", "kind")
 _LABELS: Final = ("covid19", "pneumonia", "normal")
@@ -91,7 +91,7 @@ def run_program(name: str, options: Sequence[str], films: Path, out: Path) -> Co
 
 
 def limit_parts(films: Path) -> Mapping[str, float]:
-    """Return the processor seconds of a film's forward pass and codec, both in two ways, resize and digest."""
+    """Return the processor seconds of a film's forward pass, codec and resize, each in two ways, and digest."""
     return machine.said_by("tests.benchmarks.limit", str(films), environment=KEPT_FOR_NETWORKS)
 
 
