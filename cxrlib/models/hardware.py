@@ -48,7 +48,8 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """Return the precision called `wanted`; ``auto`` is bf16 where the hardware gains by it, else fp32.
+    """Return the precision called `wanted`; ``auto`` is bf16 where the hardware gains by it, fp16 on
+    older GPUs, else fp32.
 
     The choice follows from what the processor says of itself and not from a timing, so it is the same in every run.
     """

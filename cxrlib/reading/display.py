@@ -15,7 +15,6 @@ up to 0.24.)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -269,9 +268,7 @@ def _central_span(cells: NDArray[np.floating]) -> float:
 
 def _percentiles(cells: NDArray[np.floating], percents: Sequence[float]) -> list[float]:
     """Return the least values that a cell has with so many percent of them at or below it (inverse distribution)."""
-    ranks = [max(math.ceil(percent / 100.0 * len(cells)), 1) - 1 for percent in percents]
-    ranked = np.partition(cells, ranks)  # to order them all takes ten times as long
-    return [float(ranked[rank]) for rank in ranks]
+    return [float(value) for value in np.percentile(cells, percents, method="inverted_cdf")]
 
 
 def _indices(pixels: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
