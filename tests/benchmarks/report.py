@@ -124,8 +124,9 @@ def _markdown(table: pd.DataFrame) -> str:
 
 
 def _measured_on(table: pd.DataFrame) -> str:
-    last = table.iloc[-1]
-    return "Measured on: " + ", ".join(f"{name} {last[name]}" for name in _MACHINE) + "."
+    """Return each fact of the machines that the lines were measured on; where these differ, every one there is."""
+    facts = (f"{name} {' or '.join(table[name].astype(str).unique())}" for name in _MACHINE)
+    return f"Measured on: {', '.join(facts)}."
 
 
 def _compare(table: pd.DataFrame) -> None:
@@ -134,22 +135,22 @@ def _compare(table: pd.DataFrame) -> None:
     kinds = [(kind, wide.loc[kind]) for kind in wide.index.unique("kind")]
     figure, panels = plt.subplots(len(kinds), figsize=(9, 4 * len(kinds)), layout="constrained", squeeze=False)
     for (kind, programs), axes in zip(kinds, panels.flat, strict=True):
-        programs.plot.bar(ax=axes, rot=0, width=0.8)
-        axes.legend(ncols=len(wide.columns), fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        programs.plot.bar(ax=axes, rot=0, width=0.8, legend=False)
         axes.set_ylabel("films a second, start-up included")
         axes.set_xlabel(kind)
         axes.set_yscale("log")
+    figure.legend(*panels.flat[0].get_legend_handles_labels(), ncols=4, fontsize="small", loc="outside upper center")
     _save(figure, "compare")
 
 
 def _parts(table: pd.DataFrame) -> None:
     table = table.assign(archive=table["archive"] + ", " + table["kind"])
     wide = table.pivot_table(index="archive", columns="part", values="ms_per_film", sort=False)
-    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.5 * len(wide)), layout="constrained")
-    wide.plot.barh(ax=axes, stacked=True, width=0.6, colormap="tab20")
+    figure, axes = plt.subplots(figsize=(9, 2.2 + 0.5 * len(wide)), layout="constrained")
+    wide.plot.barh(ax=axes, stacked=True, width=0.6, colormap="tab20", legend=False)
     axes.set_xlabel("ms a film, processor time")
     axes.set_ylabel("")
-    axes.legend(ncols=3, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25))
+    figure.legend(ncols=3, fontsize="small", loc="outside lower center")
     _save(figure, "parts")
 
 
@@ -220,7 +221,8 @@ def _save(figure: plt.Figure, name: str) -> None:
 
 def _decode_plan(table: pd.DataFrame) -> None:
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.4 * len(table)), layout="constrained")
-    table.set_index("films")[["points_p95", "points_most"]].iloc[::-1].plot.barh(ax=axes, width=0.8)
+    lines = table.set_index(table["films"] + " (" + table["kind"] + ")")
+    lines[["points_p95", "points_most"]].iloc[::-1].plot.barh(ax=axes, width=0.8, logx=True)
     axes.set_xlabel("points of percent infected by which films move")
     axes.set_ylabel("")
     _save(figure, "decode_plan")
