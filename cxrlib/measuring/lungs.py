@@ -18,6 +18,7 @@ There, both lungs together are at least 0.71 as wide as high, one lung at most 0
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -78,11 +79,11 @@ def part(lung: NDArray[np.bool_], regions: Regions | None = None) -> Sides:
     ValueError
         If the mask is empty.
     """
-    columns = column_counts(lung)
-    if not columns.any():
-        raise ValueError(f"expected a lung mask with at least one pixel; met none in {lung.shape[0]}x{lung.shape[1]}")
     regions = find_regions(lung) if regions is None else regions
+    if not len(regions):
+        raise ValueError(f"expected a lung mask with at least one pixel; met none in {lung.shape[0]}x{lung.shape[1]}")
     # Ties are broken towards low columns, so each mask is looked at with its heavier half there.
+    columns = column_counts(lung)
     moment = int(columns @ (2 * np.arange(columns.size) - (columns.size - 1)))
     mirror = moment > 0
     low, cuts = _low_side(regions.mirrored() if mirror else regions)
@@ -90,7 +91,7 @@ def part(lung: NDArray[np.bool_], regions: Regions | None = None) -> Sides:
     for index, cut in cuts.items():
         box = regions.box(index)
         right[box] = np.where(regions.within_box(index), cut[:, ::-1] if mirror else cut, right[box])
-    left = lung & ~right
+    left = lung ^ right
     if mirror:
         left, right = right, left
     if not left.any():
@@ -112,8 +113,8 @@ def _low_side(regions: Regions) -> tuple[NDArray[np.bool_], dict[int, NDArray[np
     if midline is None:
         return every, {}
     cuts = {}
-    for index in np.flatnonzero(_spanning(regions, midline)).tolist():
-        cut = _cut(regions.within_box(index), midline - int(regions.left[index]), _height(regions))
+    for index in _spanning(regions, midline):
+        cut = _cut(regions.within_box(index), midline - int(regions.left[index]), regions.height)
         if cut is not None:
             cuts[index] = cut
     # A lone region that no cut parts is one lung, on the side that most of it is on.
@@ -122,34 +123,33 @@ def _low_side(regions: Regions) -> tuple[NDArray[np.bool_], dict[int, NDArray[np
 
 def _midline(regions: Regions, film_columns: int) -> float | None:
     """Return the column between the two lungs, in pixel coordinates, or None where the mask is one lung."""
-    first, last = int(regions.left.min()), int(regions.right.max())
+    left, right, columns = regions.left.tolist(), regions.right.tolist(), regions.columns.tolist()
+    first, last = min(left), max(right)
     width = last - first
-    if width <= PAIR_RATIO * _height(regions):
+    if width <= PAIR_RATIO * regions.height:
         return None
-    order = np.argsort(regions.columns, kind="stable")
-    before = np.maximum.accumulate(regions.right[order])[:-1]
-    after = np.minimum.accumulate(regions.left[order][::-1])[::-1][1:]
-    if before.size:
-        widest = int(np.argmax(after - before))
-        if after[widest] - before[widest] > -SIDE_OVERLAP * film_columns:
+    order = sorted(range(len(regions)), key=columns.__getitem__)
+    before = list(accumulate((right[index] for index in order[:-1]), max))
+    after = list(accumulate((left[index] for index in order[:0:-1]), min))[::-1]
+    gaps = [one - other for one, other in zip(after, before, strict=True)]
+    if gaps:
+        widest = gaps.index(max(gaps))
+        if gaps[widest] > -SIDE_OVERLAP * film_columns:
             return float(before[widest] + after[widest] - 1) / 2
     middle = film_columns / 2
     if min(middle - first, last - middle) >= CROSSING * width:
-        return (first + last - 1) / 2
+        return float(first + last - 1) / 2
     return None
 
 
-def _height(regions: Regions) -> int:
-    """Return the rows from the top of the highest region to the foot of the lowest."""
-    return int(regions.bottom.max() - regions.top.min())
-
-
-def _spanning(regions: Regions, midline: float) -> NDArray[np.bool_]:
-    """Return which regions are as wide as two lungs and lie on both sides of the midline."""
-    widths = regions.right - regions.left
-    inside = midline - regions.left
-    wide = widths > PAIR_RATIO * _height(regions)
-    spanning: NDArray[np.bool_] = wide & (inside >= CROSSING * widths) & (inside <= (1 - CROSSING) * widths)
+def _spanning(regions: Regions, midline: float) -> list[int]:
+    """Return the indices of the regions that are as wide as two lungs and lie on both sides of the midline."""
+    wide = PAIR_RATIO * regions.height
+    spanning = []
+    for index, (left, right) in enumerate(zip(regions.left.tolist(), regions.right.tolist(), strict=True)):
+        width, inside = right - left, midline - left
+        if width > wide and CROSSING * width <= inside <= (1 - CROSSING) * width:
+            spanning.append(index)
     return spanning
 
 

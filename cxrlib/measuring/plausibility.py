@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxrlib.errors import FilmError
 from cxrlib.measuring.lungs import Sides
-from cxrlib.measuring.regions import Regions, bounding_box
+from cxrlib.measuring.regions import Regions, rows_of
 from schemas import Reason
 from schemas.card import Postprocess
 
@@ -78,8 +78,7 @@ def check_shape(regions: Regions, sides: Sides) -> None:
     edge = on_edge / (2 * (rows + columns))
     if edge > MOST_EDGE:
         raise _implausible(f"lung on at most {100 * MOST_EDGE:g} % of the film's edges", f"{100 * edge:.0f} %")
-    height = int(regions.bottom.max() - regions.top.min())
-    width = int(regions.right.max() - regions.left.min())
+    height, width = regions.height, regions.width
     if height < LEAST_HEIGHT * rows:
         raise _implausible(f"lungs at least {100 * LEAST_HEIGHT:g} % of the film high", f"{100 * height / rows:.1f} %")
     # Measured on a square grid, so that a network of another input shape is judged alike.
@@ -95,7 +94,7 @@ def check_shape(regions: Regions, sides: Sides) -> None:
 
 
 def _check_abreast(sides: Sides) -> None:
-    left, right = bounding_box(sides.left)[0], bounding_box(sides.right)[0]
+    left, right = rows_of(sides.left), rows_of(sides.right)
     lower = min(left.stop - left.start, right.stop - right.start)
     if lower == 0:
         return

@@ -63,6 +63,16 @@ class Regions:
     def __len__(self) -> int:
         return int(self.areas.size)
 
+    @property
+    def height(self) -> int:
+        """Rows from the top of the highest region to the foot of the lowest; there must be one."""
+        return int(max(self.bottom.tolist()) - min(self.top.tolist()))  # ten times as fast as numpy for so few
+
+    @property
+    def width(self) -> int:
+        """Columns from the left edge of the leftmost region to the right edge of the rightmost; there must be one."""
+        return int(max(self.right.tolist()) - min(self.left.tolist()))
+
     def box(self, index: int) -> tuple[slice, slice]:
         """Return the rows and columns of a region's bounding box."""
         return (
@@ -146,11 +156,12 @@ def find_regions(mask: NDArray[np.bool_], connectivity: Connectivity = Connectiv
 
 def regions_apart(mask: NDArray[np.bool_]) -> Regions | None:
     """Return the regions that `find_regions` gives, or None where they are many, have holes, or two boxes meet."""
-    outlines = cv2.findContours(_bytes(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]
+    # Twice as fast as `findContours`, and tells no outline of a region from that of a hole.
+    outlines = cv2.findContoursLinkRuns(_bytes(mask))[0]
     if len(outlines) > _FEW:
         return None
     boxes: list[_Box] = [cv2.boundingRect(outline) for outline in outlines]
-    # The outline of a hole is one more, and lies within the box of its region.
+    # The outline of a hole lies within the box of its region.
     if any(_meet(*pair) for pair in combinations(boxes, 2)):
         return None
     # OpenCV labels in blocks of two rows; boxes that begin in one block and do not meet lie side by side.
@@ -176,9 +187,10 @@ def regions_apart(mask: NDArray[np.bool_]) -> Regions | None:
 
 def count_regions(mask: NDArray[np.bool_], connectivity: Connectivity = Connectivity.EDGES_AND_CORNERS) -> int:
     """Return the number of connected regions of a bool mask."""
-    if not mask.any():
+    left, top, width, height = cv2.boundingRect(_bytes(mask))
+    if not width:
         return 0
-    view = _bytes(mask)
+    view = _bytes(mask[top : top + height, left : left + width])  # labelling takes as long as there is to look at
     return int(cv2.connectedComponents(view, connectivity=int(connectivity), ltype=_label_type(mask))[0]) - 1
 
 
@@ -188,10 +200,10 @@ def has_holes(mask: NDArray[np.bool_]) -> bool:
     return nesting is not None and bool((nesting[0, :, 3] >= 0).any())
 
 
-def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return the rows and columns of the box around all pixels of a mask; both empty where it has none."""
-    left, top, width, height = cv2.boundingRect(_bytes(mask))
-    return slice(top, top + height), slice(left, left + width)
+def rows_of(mask: NDArray[np.bool_]) -> slice:
+    """Return the rows from the first to the last that have a pixel of a mask; none where it has no pixel."""
+    rows = np.flatnonzero(cv2.reduce(_bytes(mask), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
+    return slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0)
 
 
 def column_counts(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
