@@ -84,7 +84,9 @@ def score(
         raise click.UsageError("--run-id names a new run and --resume an old one: give one of them")
     runner = runner_with(runner, workers)
     if flink_master is not None:
-        if runner != "flink":
+        from pipelines.choice import FLINK, RunnerChoice
+
+        if RunnerChoice.parse(runner).name != FLINK:
             raise click.UsageError(f"--flink-master is for --runner flink; met the runner {runner}")
         beam_options = (*beam_options, f"--flink_master={flink_master}")
     from flows.child import scoring_process

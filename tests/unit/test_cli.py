@@ -162,3 +162,19 @@ def test_a_cluster_takes_no_workers(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert main(["score", *arguments]) == Exit.USAGE
         assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("runner", "said"),
+    [
+        ("spark", "--flink-master is for --runner flink; met the runner spark"),
+        ("local", "--flink-master is for --runner flink; met the runner local"),
+        ("FlinkRunner", "lists no object"),
+    ],
+)
+def test_a_flink_master_is_for_flink_by_any_of_its_names(
+    runner: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"), "--runner", runner]
+    assert main(["score", *arguments, "--flink-master", "127.0.0.1:1"]) == Exit.USAGE
+    assert said in capsys.readouterr().err
