@@ -66,7 +66,7 @@ class Regions:
     @property
     def height(self) -> int:
         """Rows from the top of the highest region to the foot of the lowest; there must be one."""
-        return int(max(self.bottom.tolist()) - min(self.top.tolist()))  # ten times as fast as numpy for so few
+        return int(max(self.bottom.tolist()) - min(self.top.tolist()))  # seven times as fast as numpy for so few
 
     @property
     def width(self) -> int:
@@ -156,7 +156,7 @@ def find_regions(mask: NDArray[np.bool_], connectivity: Connectivity = Connectiv
 
 def regions_apart(mask: NDArray[np.bool_]) -> Regions | None:
     """Return the regions that `find_regions` gives, or None where they are many, have holes, or two boxes meet."""
-    # Twice as fast as `findContours`, and tells no outline of a region from that of a hole.
+    # In three fifths of the time of `findContours`; tells no outline of a region from that of a hole.
     outlines = cv2.findContoursLinkRuns(_bytes(mask))[0]
     if len(outlines) > _FEW:
         return None
