@@ -150,6 +150,10 @@ class RunSettings(_Group):
         default="auto",
         description="Arithmetic of the networks; auto is bf16 or fp16 where the hardware gains by it.",
     )
+    keep_networks: bool = Field(
+        default=True,
+        description="Keep networks as they are run, so that later runs start sooner; in TORCH_HOME, for 90 days.",
+    )
     fetch_attempts: int = Field(default=4, ge=1, description="Tries at one object before it is rejected.")
     overlays: bool = Field(default=False, description="Write a PNG with both masks drawn on the film.")
     lease_wait_s: float = Field(

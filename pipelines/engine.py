@@ -63,4 +63,5 @@ class BundleEngine:
 
         from cxrlib.models.engine import Engine as TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
 
-        return TorchEngine(bundle, device=self.settings.run.device, precision=self.settings.run.precision)
+        run = self.settings.run
+        return TorchEngine(bundle, device=run.device, precision=run.precision, keep=run.keep_networks)

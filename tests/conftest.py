@@ -8,6 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_networks_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Networks that runs keep are kept among the tests' own files, of which processes that they start know too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Tiny networks on many threads mostly wait for one another, above all on a busy machine."""

@@ -41,6 +41,8 @@ class Engine:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : str
         ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    keep : bool
+        Keep networks as they are run here for later engines, which then start sooner, and take those that are kept.
 
     Notes
     -----
@@ -48,12 +50,12 @@ class Engine:
     may then differ within 0.01 from those of a full batch.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(self, bundle: Bundle, *, device: str = "auto", precision: str = "auto", keep: bool = False) -> None:
         self.card = bundle.card
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.batch = bundle.card.input.batch
-        self._system = System(bundle, self.device, self.precision)
+        self._system = System(bundle, self.device, self.precision, keep=keep)
         self._threads: ThreadPoolExecutor | None = None
         if self.device.type == "cpu":
             self._threads = ThreadPoolExecutor(cores(), "networks", torch.set_num_threads, (1,))

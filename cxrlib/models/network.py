@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import safetensors
@@ -15,10 +16,14 @@ from torch import Tensor, nn
 
 from cxrlib.bundle import Bundle
 from cxrlib.errors import BundleError
+from cxrlib.models import kept
 from cxrlib.models.catalog import architecture
-from cxrlib.models.fused import can_fuse, compute_first_in_float32, fuse
 from cxrlib.models.hardware import Precision
+from cxrlib.models.program import Program
 from schemas.card import Input, Network
+
+if TYPE_CHECKING:
+    from cxrlib.models.gradcam import Explainer
 
 #: What an error of the network itself may be, where its card and its architecture do not agree.
 _MISFITS: Final = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
@@ -51,6 +56,9 @@ class BundleNetwork:
         One of the card's networks.
     device : torch.device
     precision : Precision
+    keep : bool
+        Whether to run, and to keep for later, the network's program in place of its modules, where it has one: on a
+        CPU, unless it is explained. It gives the same bits.
 
     Attributes
     ----------
@@ -64,28 +72,53 @@ class BundleNetwork:
         The weights do not fit the architecture, or what the network gives is not what the card says.
     """
 
-    def __init__(self, bundle: Bundle, plan: Network, device: torch.device, precision: Precision) -> None:
+    def __init__(
+        self, bundle: Bundle, plan: Network, device: torch.device, precision: Precision, *, keep: bool = False
+    ) -> None:
         card = bundle.card
         self.plan = plan
         self.input: Input = card.input_of(plan)
+        self._bundle = bundle
         self._device = device
         self._precision = precision
-        module = load_network(plan, bundle.weights(plan)).requires_grad_(False)
-        self._module: nn.Module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        shape = (1, 1, self.input.rows, self.input.columns)
+        self._explain: Explainer | None = None
+        self._building = threading.Lock()
+        self._module: nn.Module | None = None
+        self._program: Program | None = None
         explained = card.localisation is not None and card.localisation.network == plan.name
+        name = None
+        if keep and not explained and device.type == "cpu":
+            name = kept.key(bundle.digest, plan.name, precision.value, card.input.batch)
+            self._program = kept.load(name)
+        if self._program is None:
+            self._module = self._built()
+            if card.localisation is not None and explained:
+                from cxrlib.models.gradcam import Explainer  # noqa: PLC0415 - Captum costs seconds, few bundles use it
+
+                self._explain = Explainer(self._module, card.localisation.layer)
+            self._try(len(card.classes))
+        if name is not None and self._program is None:
+            black = np.zeros((card.input.batch, self.input.rows, self.input.columns), np.float32)
+            self._program = Program.record(self._logits, self.tensor(black))
+            if self._program is not None:
+                kept.keep(name, self._program)
+
+    def _built(self) -> nn.Module:
+        """Build the module, with its weights, on its device, and fuse what can be fused."""
+        from cxrlib.models.fused import can_fuse, compute_first_in_float32, fuse  # noqa: PLC0415 - imports timm
+
+        loaded = load_network(self.plan, self._bundle.weights(self.plan)).requires_grad_(False)
+        module: nn.Module = loaded.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        shape = (1, 1, self.input.rows, self.input.columns)
+        localisation = self._bundle.card.localisation
+        explained = localisation is not None and localisation.network == self.plan.name
         # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
         with suppress(*_MISFITS):
-            if not explained and can_fuse(device, precision.dtype):
-                fuse(self._module, shape, precision.dtype)
-            elif precision is not Precision.FP32:
-                compute_first_in_float32(self._module, shape, device)
-        self._explain = None
-        if card.localisation is not None and explained:
-            from cxrlib.models.gradcam import Explainer  # noqa: PLC0415 - Captum costs seconds, and few bundles use it
-
-            self._explain = Explainer(self._module, card.localisation.layer)
-        self._try(len(card.classes))
+            if not explained and can_fuse(self._device, self._precision.dtype):
+                fuse(module, shape, self._precision.dtype)
+            elif self._precision is not Precision.FP32:
+                compute_first_in_float32(module, shape, self._device)
+        return module
 
     def tensor(self, films: NDArray[np.float32]) -> Tensor:
         """Return films as this network reads them: (films, 1, rows, columns), normalised, on its device."""
@@ -94,18 +127,32 @@ class BundleNetwork:
 
     def run(self, films: Tensor) -> Answer:
         """Run the network over a batch that `tensor` made."""
-        reduced = self._precision is not Precision.FP32
         attribution: Tensor | None = None
-        with torch.autocast(self._device.type, dtype=self._precision.dtype, enabled=reduced):
-            if self._explain is None:
-                with torch.inference_mode():
-                    logits = self._module(films)
-            else:
+        if self._explain is not None:
+            with self._autocast():
                 logits, attribution = self._explain(films)
+        else:
+            program = self._program
+            with torch.inference_mode():
+                fits = program is not None and program.shape == films.shape
+                logits = program(films) if program is not None and fits else self._logits(films)
         return Answer(
             probabilities={output: _probability(output, logits[output]) for output in self.plan.outputs},
             attribution=None if attribution is None else attribution.float().cpu().numpy(),
         )
+
+    def _logits(self, films: Tensor) -> dict[str, Tensor]:
+        """Run the module, which is built where only its program was needed until now."""
+        with self._building:
+            if self._module is None:
+                self._module = self._built()
+        with self._autocast():
+            logits: dict[str, Tensor] = self._module(films)
+        return logits
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self._precision is not Precision.FP32
+        return torch.autocast(self._device.type, dtype=self._precision.dtype, enabled=enabled)
 
     def _try(self, classes: int) -> None:
         """Run one black film, so that a card that does not fit its network stops the run and not every film of it."""

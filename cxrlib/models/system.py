@@ -53,9 +53,9 @@ class System:
         A network's weights do not fit its architecture, or what it gives is not what the card says.
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device, precision: Precision) -> None:
+    def __init__(self, bundle: Bundle, device: torch.device, precision: Precision, *, keep: bool = False) -> None:
         self._card = bundle.card
-        self._networks = [BundleNetwork(bundle, plan, device, precision) for plan in bundle.card.networks]
+        self._networks = [BundleNetwork(bundle, plan, device, precision, keep=keep) for plan in bundle.card.networks]
 
     def run(self, films: Sequence[NDArray[np.float32]], batch: int) -> Found:
         """Run all networks over one batch of at most `batch` films, padded to it with black ones.

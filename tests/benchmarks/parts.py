@@ -42,7 +42,7 @@ _STARTED: Final = (
     (
         "import gc; from flows.job import COLLECTED; gc.set_threshold(*COLLECTED); import pipelines.score; "
         "import pipelines.beam.run; from cxrlib.models.engine import Engine; from cxrlib.bundle import load_bundle; "
-        "Engine(load_bundle('default'))",
+        "Engine(load_bundle('default'), keep=True)",
         {**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS},
     ),
     *[("import cxrlib.scoring", KEPT_FOR_FILMS)] * machine.cores(),
