@@ -78,24 +78,25 @@ class BundleNetwork:
         card = bundle.card
         self.plan = plan
         self.input: Input = card.input_of(plan)
-        self._bundle = bundle
+        self._unbuilt = [bundle]  # taken out once its weights are in a module, for they are large
         self._device = device
         self._precision = precision
         self._explain: Explainer | None = None
         self._building = threading.Lock()
         self._module: nn.Module | None = None
         self._program: Program | None = None
-        explained = card.localisation is not None and card.localisation.network == plan.name
+        explained = card.localisation if card.localisation and card.localisation.network == plan.name else None
+        self._explained_layer = explained.layer if explained else None
         name = None
-        if keep and not explained and device.type == "cpu":
+        if keep and self._explained_layer is None and device.type == "cpu":
             name = kept.key(bundle.digest, plan.name, precision.value, card.input.batch)
             self._program = kept.load(name)
         if self._program is None:
             self._module = self._built()
-            if card.localisation is not None and explained:
+            if self._explained_layer is not None:
                 from cxrlib.models.gradcam import Explainer  # noqa: PLC0415 - Captum costs seconds, few bundles use it
 
-                self._explain = Explainer(self._module, card.localisation.layer)
+                self._explain = Explainer(self._module, self._explained_layer)
             self._try(len(card.classes))
         if name is not None and self._program is None:
             black = np.zeros((card.input.batch, self.input.rows, self.input.columns), np.float32)
@@ -104,17 +105,15 @@ class BundleNetwork:
                 kept.keep(name, self._program)
 
     def _built(self) -> nn.Module:
-        """Build the module, with its weights, on its device, and fuse what can be fused."""
+        """Build the module, once, with its weights, on its device, and fuse what can be fused."""
         from cxrlib.models.fused import can_fuse, compute_first_in_float32, fuse  # noqa: PLC0415 - imports timm
 
-        loaded = load_network(self.plan, self._bundle.weights(self.plan)).requires_grad_(False)
+        loaded = load_network(self.plan, self._unbuilt.pop().weights(self.plan)).requires_grad_(False)
         module: nn.Module = loaded.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         shape = (1, 1, self.input.rows, self.input.columns)
-        localisation = self._bundle.card.localisation
-        explained = localisation is not None and localisation.network == self.plan.name
         # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
         with suppress(*_MISFITS):
-            if not explained and can_fuse(self._device, self._precision.dtype):
+            if self._explained_layer is None and can_fuse(self._device, self._precision.dtype):
                 fuse(module, shape, self._precision.dtype)
             elif self._precision is not Precision.FP32:
                 compute_first_in_float32(module, shape, self._device)

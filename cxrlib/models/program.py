@@ -11,6 +11,7 @@ sees of that, and for what it does not see: a program must give, of films it was
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,18 +21,21 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+_LOG = logging.getLogger(__name__)
+
 Logits = dict[str, Tensor]
 
 #: Where operations that are noted come from: torch's own and oneDNN's.
 _SPACES: Final = ("aten", "mkldnn")
-#: What stands beside tensors and numbers among the arguments of an operation, by the name it is written under.
+#: What stands beside tensors and numbers among the arguments of an operation, by the name it is written under, which no
+#: argument can have.
 _KINDS: Final[Mapping[str, type]] = {
-    "dtype": torch.dtype,
-    "layout": torch.layout,
-    "memory_format": torch.memory_format,
-    "device": torch.device,
+    "$dtype": torch.dtype,
+    "$layout": torch.layout,
+    "$memory_format": torch.memory_format,
+    "$device": torch.device,
 }
-_TENSOR: Final = "tensor"
+_TENSOR: Final = "$tensor"
 #: The place of the films among all tensors of a program.
 _FILMS: Final = 0
 
@@ -135,7 +139,8 @@ class Program:
                     expected, given = forward(read), program(read)
                 if any(not torch.equal(given[name], expected[name]) for name in expected):
                     return None
-        except UnfitError:
+        except Exception as error:  # a program saves time, and for want of one (of memory, say) no run may end
+            _LOG.info("a network is run as it was built: %s: %s", type(error).__name__, error)
             return None
         return program
 
@@ -266,8 +271,8 @@ def _read(written: Any) -> Any:
         ((name, value),) = written.items()
         if name == _TENSOR:
             return _Place(value)
-        if name in _KINDS and isinstance(value, str):
-            return torch.device(value) if name == "device" else getattr(torch, value)
+        if name in _KINDS:
+            return torch.device(value) if name == "$device" else getattr(torch, value)
     return {name: _read(each) for name, each in written.items()}
 
 

@@ -131,6 +131,10 @@ def by_chance(films: Tensor) -> Tensor:
     return films + torch.rand(films.shape)
 
 
+def without_memory(films: Tensor) -> Tensor:
+    raise RuntimeError("not enough memory: you tried to allocate 1 bytes")
+
+
 def into_a_weight(films: Tensor) -> Tensor:
     return _WEIGHT.add_(films).clone()
 
@@ -138,7 +142,7 @@ def into_a_weight(films: Tensor) -> Tensor:
 _WEIGHT = torch.zeros(2, 1, 8, 8)
 
 
-@pytest.mark.parametrize("forward", [by_value, by_numpy, by_chance, into_a_weight])
+@pytest.mark.parametrize("forward", [by_value, by_numpy, by_chance, without_memory, into_a_weight])
 def test_a_pass_that_is_no_list_of_operations_is_no_program(forward: Callable[[Tensor], Tensor]) -> None:
     assert Program.record(lambda films: {"lung": forward(films)}, FILMS) is None
 
