@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cxrlib.models.hardware import has_onednn
 from cxrlib.models.onednn import ACTIVATIONS, DOUBLING_BLOCKS, DoublingConvolution, FusedConvolution
 
 _CONVOLUTIONS: Final = (nn.Conv2d, Conv2dSame)
@@ -38,7 +39,7 @@ _NORMS: Final = (nn.BatchNorm2d, BatchNormAct2d)
 def can_fuse(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether oneDNN computes on that device, in that arithmetic."""
     known = device.type == "cpu" and dtype is not torch.float16
-    return known and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    return known and has_onednn()
 
 
 def compute_first_in_float32(module: nn.Module, films: tuple[int, int, int, int], device: torch.device) -> int:

@@ -72,6 +72,11 @@ def _processor_gains_by_bf16() -> bool:
     return bool(told.get("amx_bf16") or (by_amd and told.get("avx512_bf16")))
 
 
+def has_onednn() -> bool:
+    """Return whether torch was built with oneDNN."""
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
 def release(device: torch.device) -> None:
     """Hand memory that torch keeps for later back to the device."""
     if device.type == "cuda":

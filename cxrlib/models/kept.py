@@ -21,6 +21,7 @@ from typing import Final
 
 import torch
 
+from cxrlib.models.hardware import has_onednn
 from cxrlib.models.program import Program, UnfitError
 
 _LOG = logging.getLogger(__name__)
@@ -44,15 +45,10 @@ def key(bundle_digest: str, network: str, precision: str, batch: int) -> str:
     parts = {
         "network": [bundle_digest, network, precision, batch],
         "versions": [version(package) for package in _PACKAGES],
-        "processor": [platform.machine(), torch.backends.cpu.get_cpu_capability(), can_use_onednn()],
+        "processor": [platform.machine(), torch.backends.cpu.get_cpu_capability(), has_onednn()],
         "sources": [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources],
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def can_use_onednn() -> bool:
-    """Whether torch was built with oneDNN."""
-    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
 def load(name: str) -> Program | None:
