@@ -1,22 +1,16 @@
-"""All that imports Beam: the graph, its thin transforms, the runners it is given to, and their workers."""
+"""All that imports Beam: the graph, its thin transforms, the runners it is given to, and their workers.
 
-import logging as _logging
+Beam is imported here without its optional parts (`pipelines.beam.optional`). A program that uses those, and this
+package in the same process, imports Beam first.
+"""
 
+import resource as _resource
 
-def _import_beam() -> None:
-    """Import Beam without the notice that a Google client is not installed, which nothing here uses.
+from pipelines.beam.optional import OPTIONAL as _OPTIONAL
+from pipelines.beam.optional import left_out as _left_out
 
-    Beam gives it through the root logger, which would also set up handlers that the application did not ask for.
-    """
-    root, silent = _logging.getLogger(), _logging.NullHandler()
-    level = root.level
-    root.addHandler(silent)
-    root.setLevel(_logging.ERROR)
-    try:
-        import apache_beam  # noqa: F401, PLC0415
-    finally:
-        root.setLevel(level)
-        root.removeHandler(silent)
+with _left_out(_OPTIONAL):
+    from apache_beam.ml.inference import base as _base
 
-
-_import_beam()
+# By which Beam tells the memory of a model; it gives it up together with what shares out a GPU.
+_base.resource = _resource

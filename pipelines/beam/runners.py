@@ -17,6 +17,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from cxrlib.errors import UsageError
+from pipelines.beam.optional import import_optional
 from pipelines.choice import FLINK, RunnerChoice
 from pipelines.flink import FlinkCluster
 
@@ -44,6 +45,7 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
     if choice.name == "portable":
         _check_portable(PipelineOptions(options).view_as(PortableOptions))
     if not choice.local:
+        import_optional()
         asked = PipelineOptions(options)
         if choice.name == FLINK:
             _complete_flink(asked)
