@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
@@ -102,7 +102,7 @@ class Order:
 
 
 class Said(Enum):
-    """What a worker process tells: its messages are ``(said, ticket, payload)``."""
+    """What a worker process tells."""
 
     READY = auto()
     BEGUN = auto()
@@ -110,6 +110,9 @@ class Said(Enum):
     FAULT = auto()
     LOG = auto()
 
+
+#: What is said, of which ticket, and what goes with it; a worker process sends one or several at a time, as a tuple.
+Message: TypeAlias = tuple[Said, int, Any]
 
 #: Exit code of a worker process that ran out of the memory it may have.
 NO_MEMORY = 71

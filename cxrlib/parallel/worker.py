@@ -29,7 +29,7 @@ from typing import Any, Final, TypeVar
 
 import fsspec.config
 
-from cxrlib.parallel.work import NO_MEMORY, Order, Said, Start, Work
+from cxrlib.parallel.work import NO_MEMORY, Message, Order, Said, Start, Work
 
 _PR_SET_PDEATHSIG: Final = 1
 _WORKS_KEPT: Final = 8
@@ -47,9 +47,9 @@ class _Channel:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def say(self, said: Said, ticket: int = 0, payload: Any = None) -> None:
+    def say(self, *messages: Message) -> None:
         with self._lock:
-            self._connection.send((said, ticket, payload))
+            self._connection.send(messages)
 
     def hear(self) -> Any:
         return self._connection.recv()
@@ -64,7 +64,7 @@ class _Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         record.msg, record.args, record.exc_info = record.getMessage(), None, None
-        self._channel.say(Said.LOG, payload=record)
+        self._channel.say((Said.LOG, 0, record))
 
 
 def _end_with(parent: int) -> None:
@@ -116,19 +116,24 @@ def _serve(channel: _Channel, fetches: int) -> None:
             order = channel.hear()
             pool.submit(_or_exit, lambda order=order: fetch(order))
 
-    channel.say(Said.READY)  # before anything is fetched: an end that a film brings about is none of starting
+    channel.say(
+        (Said.READY, 0, None)
+    )  # before anything is fetched: an end that a film brings about is none of starting
     threading.Thread(target=_or_exit, args=(receive,), daemon=True).start()
+    ended: list[Message] = []  # how the last one did; told together with the next one's beginning, if that is there
     while True:
+        if ended and fetched.empty():
+            channel.say(*ended)
+            ended.clear()
         order, decode = fetched.get()
-        channel.say(Said.BEGUN, order.ticket)
+        channel.say(*ended, (Said.BEGUN, order.ticket, None))
+        ended.clear()
         try:
-            result = decode()
+            ended.append((Said.DONE, order.ticket, decode()))
         except MemoryError:
             raise
         except Exception as error:
-            channel.say(Said.FAULT, order.ticket, type(error).__name__)  # its text may quote a header
-        else:
-            channel.say(Said.DONE, order.ticket, result)
+            ended.append((Said.FAULT, order.ticket, type(error).__name__))  # its text may quote a header
         del decode  # and with it the bytes of the film, which else stay until the next one comes
 
 

@@ -28,7 +28,7 @@ from typing import Any, Final, TypeVar
 import fsspec.config
 
 from cxrlib.errors import RunError
-from cxrlib.parallel.work import Loss, Lost, Order, Said, Terms, Work
+from cxrlib.parallel.work import Loss, Lost, Message, Order, Said, Terms, Work
 from cxrlib.parallel.worker_process import Task, WorkerProcess
 
 #: Seconds after which processes with nothing to do are ended; new work starts new ones.
@@ -126,7 +126,8 @@ class Workers:
         return pickled
 
     def _wake(self) -> None:
-        if not self._rung:
+        """Have the one thread hand out what is new; it does so by itself after whatever it is busy with."""
+        if not self._rung and threading.current_thread() is not self._thread:
             self._rung = True
             self._ring.send_bytes(b"")
 
@@ -229,17 +230,18 @@ class Workers:
                 self._bury(process)
 
     def _hear(self, process: WorkerProcess) -> None:
-        said, ticket, payload = process.connection.recv()
-        if said is Said.LOG:
-            logging.getLogger(payload.name).handle(payload)
-            return
-        process.note(said, ticket)
-        if said is Said.READY:
-            self._failed_starts = 0
-        elif said is Said.DONE:
-            process.in_hand.pop(ticket).future.set_result(payload)
-        elif said is Said.FAULT:
-            process.in_hand.pop(ticket).future.set_exception(RunError(f"expected a result; met a {payload}"))
+        messages: tuple[Message, ...] = process.connection.recv()
+        for said, ticket, payload in messages:
+            if said is Said.LOG:
+                logging.getLogger(payload.name).handle(payload)
+                continue
+            process.note(said, ticket)
+            if said is Said.READY:
+                self._failed_starts = 0
+            elif said is Said.DONE:
+                process.in_hand.pop(ticket).future.set_result(payload)
+            elif said is Said.FAULT:
+                process.in_hand.pop(ticket).future.set_exception(RunError(f"expected a result; met a {payload}"))
 
     def _bury(self, process: WorkerProcess, late: list[Task] | None = None) -> None:
         """End a process, or find it dead, and see to what it had in hand."""
