@@ -116,9 +116,8 @@ def _serve(channel: _Channel, fetches: int) -> None:
             order = channel.hear()
             pool.submit(_or_exit, lambda order=order: fetch(order))
 
-    channel.say(
-        (Said.READY, 0, None)
-    )  # before anything is fetched: an end that a film brings about is none of starting
+    # Before anything is fetched: an end that a film brings about is none of starting.
+    channel.say((Said.READY, 0, None))
     threading.Thread(target=_or_exit, args=(receive,), daemon=True).start()
     ended: list[Message] = []  # how the last one did; told together with the next one's beginning, if that is there
     while True:
