@@ -87,7 +87,7 @@ report-default: $(STAMP)  ## Measure the default bundle on the test films of DAT
 	cp runs/default-report/report.html runs/default-report/figures.json $(REPORT)
 
 readme: $(STAMP)  ## Write the generated tables of README.md anew.
-	$(BIN)/python -m flows.readme
+	$(BIN)/python -m cxr_flows.readme
 
 lock: $(STAMP)  ## Resolve requirements.lock anew from pyproject.toml.
 	$(BIN)/python infra/lock.py

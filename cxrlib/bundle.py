@@ -18,9 +18,9 @@ import fsspec
 import tomli_w
 from pydantic import ValidationError
 
+from cxr_schemas import Card
+from cxr_schemas.card import Network
 from cxrlib.errors import BundleError
-from schemas import Card
-from schemas.card import Network
 
 CARD_FILE: Final = "bundle.toml"
 DIGEST_FILE: Final = "DIGEST"

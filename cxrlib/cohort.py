@@ -26,10 +26,10 @@ import pyarrow.dataset as pads
 from fsspec.core import url_to_fs
 from pydantic import ValidationError
 
+from cxr_schemas import SCORES, FilmClass, Grade, LungsFound, Manifest, SourceFormat, View, Windowing
 from cxrlib.errors import RunError, UsageError
 from cxrlib.runs.plan import read_summary
 from cxrlib.runs.store import Kind, Store
-from schemas import SCORES, FilmClass, Grade, LungsFound, Manifest, SourceFormat, View, Windowing
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
         Name of a bundle (``default``: all its versions), or one version of it as its folder has it
         (``default-1a2b3c4d``). All bundles by default; ``bundle_digest`` then tells their rows apart.
     columns : sequence of str, optional
-        Columns of `schemas.SCORES` to return, in this order. All by default; a million rows without the two masks
+        Columns of `cxr_schemas.SCORES` to return, in this order. All by default; a million rows without the two masks
         (``lung_rle``, ``infection_rle``) take 0.7 GB instead of 1.4.
 
     Returns

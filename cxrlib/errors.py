@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from schemas import Reason
+from cxr_schemas import Reason
 
 
 class CxrError(Exception):

@@ -14,10 +14,10 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cxr_schemas import REJECTS, SCORES, FilmClass, Reason
 from cxrlib.measuring import localisation, rle
 from cxrlib.measuring.severity import areas_mm2
 from cxrlib.types import Extent, ImageRef, ScoredFilm
-from schemas import REJECTS, SCORES, FilmClass, Reason
 
 #: Text that hardly repeats from row to row, where a dictionary would only be written beside it.
 _DISTINCT_TEXT: Final = frozenset(
@@ -64,7 +64,7 @@ _Film = Callable[[ScoredFilm], Any]
 
 
 def scores_table(films: Sequence[ScoredFilm], provenance: Provenance) -> pa.Table:
-    """Return the score rows of `films`, of schema `schemas.SCORES`, sorted by ``(uri, version)``.
+    """Return the score rows of `films`, of schema `cxr_schemas.SCORES`, sorted by ``(uri, version)``.
 
     Probabilities are rounded to four decimals, so that rows do not hang on the last bits of a float. An empty sequence
     gives a table without rows.
@@ -75,7 +75,7 @@ def scores_table(films: Sequence[ScoredFilm], provenance: Provenance) -> pa.Tabl
 
 
 def rejects_table(rejects: Sequence[RejectedFilm], provenance: Provenance) -> pa.Table:
-    """Return the reject rows of `rejects`, of schema `schemas.REJECTS`, sorted by ``(uri, version)``."""
+    """Return the reject rows of `rejects`, of schema `cxr_schemas.REJECTS`, sorted by ``(uri, version)``."""
     ordered = sorted(rejects, key=lambda reject: (reject.ref.uri, reject.ref.version))
     columns: dict[str, list[Any]] = {
         "uri": [reject.ref.uri for reject in ordered],

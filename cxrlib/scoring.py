@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Card, Reason
+from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.archive.fetch import fetch
 from cxrlib.archive.filesystems import is_of_this_process
 from cxrlib.errors import FilmError
@@ -25,8 +27,6 @@ from cxrlib.reading.read import read_film
 from cxrlib.rows import RejectedFilm
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
-from schemas import Card, Reason
-from schemas.card import GradeCuts, Postprocess
 
 _log: Final = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass, Grade, LungsFound, SourceFormat, View, Windowing
 from cxrlib.measuring.localisation import spread
 from cxrlib.reading.lattice import Lattice
-from schemas import FilmClass, Grade, LungsFound, SourceFormat, View, Windowing
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxr_flows.job import Progress, ScoreJob
+from cxr_flows.parts import PartsWork
+from cxr_pipelines.score import score
+from cxr_schemas import BackfillManifest, Cut, CutBy, Manifest
 from cxrlib.errors import FilmError, StoppedError
 from cxrlib.runs.backfill_start import BackfillRequest, start_backfill
 from cxrlib.runs.store import Store
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Prediction
-from flows.job import Progress, ScoreJob
-from flows.parts import PartsWork
-from pipelines.score import score
-from schemas import BackfillManifest, Cut, CutBy, Manifest
 from tests.pipeline.fakes import FakeEngine, fake_bundle, fake_settings, film_png
 
 SETTINGS = fake_settings(chunk_size=4)

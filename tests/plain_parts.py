@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxr_flows.job import Progress, ScoreJob
+from cxr_schemas import Manifest, Reason
 from cxrlib.errors import LeaseLostError, StoppedError
 from cxrlib.rows import RejectedFilm
 from cxrlib.runs import lease
@@ -19,8 +21,6 @@ from cxrlib.runs.plan import open_chunk
 from cxrlib.runs.run import close_run, read_manifest, resume_run, start_run
 from cxrlib.runs.store import Store
 from cxrlib.settings import Settings
-from flows.job import Progress, ScoreJob
-from schemas import Manifest, Reason
 from tests.pipeline.fakes import fake_bundle
 
 

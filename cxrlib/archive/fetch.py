@@ -15,12 +15,12 @@ from fsspec import AbstractFileSystem
 from fsspec.archive import AbstractArchiveFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from cxr_schemas import Reason
 from cxrlib.archive import filesystems
 from cxrlib.errors import FilmError
 from cxrlib.reading.refusal import refused_by_head
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import ImageRef
-from schemas import Reason
 
 #: Seconds of the first pause between tries; each further one may be twice as long, up to the second figure.
 FIRST_PAUSE_S: Final = 0.25

@@ -20,11 +20,11 @@ from typing import Final
 
 import pandas as pd
 
+from cxr_schemas import FilmClass
 from cxrlib.datasets.folders import LabelledSet, counted, descend, films_in, require_same_names
 from cxrlib.datasets.sample import LungConvention, Sample, Split
 from cxrlib.datasets.splits import block_of, keep_apart
 from cxrlib.errors import UsageError
-from schemas import FilmClass
 
 LAYOUT: Final = "COVID-QU-Ex"
 SOURCE: Final = "covid-qu-ex"

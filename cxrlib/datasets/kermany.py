@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from cxr_schemas import FilmClass
 from cxrlib.datasets.folders import LabelledSet, counted, descend, films_in
 from cxrlib.datasets.sample import Sample, Split
 from cxrlib.datasets.splits import keep_apart
-from schemas import FilmClass
 
 LAYOUT: Final = "Kermany chest_xray"
 SOURCE: Final = "kermany"

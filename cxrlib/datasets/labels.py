@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from cxr_schemas import FilmClass
 from cxrlib.datasets.polygons import normalised
-from schemas import FilmClass
 
 #: By name in lower case, with underscores for blanks and dashes.
 _CLASSES: Final = {

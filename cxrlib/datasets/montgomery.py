@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from cxr_schemas import FilmClass
 from cxrlib.datasets.folders import LabelledSet, counted, descend, films_in, require_same_names
 from cxrlib.datasets.sample import LungConvention, Mask, Sample, Together
 from cxrlib.datasets.splits import split_of
 from cxrlib.errors import UsageError
-from schemas import FilmClass
 
 LAYOUT: Final = "Montgomery, Shenzhen"
 _FOLDERS: Final = ("MontgomerySet", "ChinaSet_AllFiles")

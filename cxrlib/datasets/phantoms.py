@@ -7,9 +7,9 @@ from typing import Final
 
 import pandas as pd
 
+from cxr_schemas import FilmClass
 from cxrlib.datasets.folders import LabelledSet
 from cxrlib.datasets.sample import LungConvention, Sample, Split
-from schemas import FilmClass
 
 LAYOUT: Final = "phantoms"
 _TRUTH: Final = "truth.parquet"

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from cxr_schemas import FilmClass
 from cxrlib.datasets.folders import LabelledSet, descend, films_in, require_same_names
 from cxrlib.datasets.sample import LungConvention, Sample
 from cxrlib.datasets.splits import BLOCK, block_of, split_of
-from schemas import FilmClass
 
 LAYOUT: Final = "COVID-19 Radiography Database"
 SOURCE: Final = "covid19-radiography"

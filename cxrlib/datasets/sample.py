@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass
 from cxrlib.datasets.polygons import Polygons, fill, read_annotation
 from cxrlib.errors import UsageError
-from schemas import FilmClass
 
 
 class Split(StrEnum):

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
+from cxr_schemas import FilmClass
 from cxrlib.evaluation.figure import CLASS_NAMES
-from schemas import FilmClass
 
 #: Colours of Okabe and Ito, which people who see red and green alike tell apart.
 CLASS_COLOURS: Final[dict[FilmClass | None, str]] = {

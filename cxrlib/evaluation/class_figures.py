@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass
 from cxrlib.evaluation.columns import CLASSES, Columns
 from cxrlib.evaluation.figure import CLASS_NAMES, Figure, Section, any_of, where
 from cxrlib.evaluation.statistics import PerFilm, Values, Weights, calibration_error, mean, ratio, roc_auc
-from schemas import FilmClass
 
 _NUMBERS: Final = {2: "two", 3: "three"}
 

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass, LungsFound
 from cxrlib.evaluation.films import FilmResult
 from cxrlib.evaluation.statistics import PerFilm
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric
-from schemas import FilmClass, LungsFound
 
 #: Order of the classes in every array.
 CLASSES: Final = tuple(FilmClass)

@@ -10,11 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass
 from cxrlib.evaluation import intervals
 from cxrlib.evaluation.columns import CLASSES, Columns
 from cxrlib.evaluation.intervals import ClosedForm
 from cxrlib.evaluation.statistics import PerFilm, Values
-from schemas import FilmClass
 
 #: Classes as figures and reports call them.
 CLASS_NAMES: Final = {FilmClass.COVID19: "COVID-19", FilmClass.PNEUMONIA: "pneumonia", FilmClass.NORMAL: "Normal"}

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from cxr_schemas import Card
 from cxrlib.evaluation import class_figures, mask_figures, percent_figures
 from cxrlib.evaluation.figure import Figure, Section
 from cxrlib.evaluation.statistics import mean
-from schemas import Card
 
 _CONDUCT: Final = (
     Figure("both lungs found", Section.CONDUCT, lambda c: (c.both_lungs,), mean, on_card=True),

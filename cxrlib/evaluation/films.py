@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Card, FilmClass, LungsFound, Reason
 from cxrlib.datasets import LungConvention, Sample, read_mask
 from cxrlib.errors import FilmError
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric, count_pixels
@@ -25,7 +26,6 @@ from cxrlib.parallel.prefetch import Ahead, Bounds
 from cxrlib.scoring import Recipe, assess, read_listed
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
-from schemas import Card, FilmClass, LungsFound, Reason
 
 #: What runs the networks: `cxrlib.models.engine.Engine.predict`.
 Predict = Callable[[Sequence[CxrImage]], list[Prediction | FilmError]]

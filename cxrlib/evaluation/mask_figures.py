@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 
+from cxr_schemas import FilmClass
 from cxrlib.evaluation.columns import Columns, MaskColumns
 from cxrlib.evaluation.figure import CLASS_NAMES, Figure, Section, any_of, where
 from cxrlib.evaluation.statistics import PerFilm, Values, Weights, mean, ratio
 from cxrlib.measuring.metrics import PixelMetric
-from schemas import FilmClass
 
 #: Dice under which a lung mask is counted as poor.
 POOR_DICE: Final = 0.9

@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 
+from cxr_schemas import FilmClass
 from cxrlib.evaluation import intervals
 from cxrlib.evaluation.columns import Columns
 from cxrlib.evaluation.figure import Figure, Section, Unit, where
 from cxrlib.evaluation.statistics import PerFilm, Values, limit_of_agreement, mean, rank_correlation, ratio
-from schemas import FilmClass
 
 #: Percent of the lung above which a film without infection is counted as falsely called infected.
 FALSE_ALARM_PERCENT: Final = 1.0

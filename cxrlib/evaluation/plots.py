@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
+from cxr_schemas import FilmClass
 from cxrlib.evaluation.canvas import CLASS_COLOURS, FAINT, INK, panels
 from cxrlib.evaluation.class_figures import confidence
 from cxrlib.evaluation.columns import CLASSES, Columns
@@ -25,7 +26,6 @@ from cxrlib.evaluation.statistics import (
     roc_auc,
 )
 from cxrlib.measuring.metrics import PixelMetric
-from schemas import FilmClass
 
 #: Fewer films than this make no panel.
 FEWEST: Final = 10

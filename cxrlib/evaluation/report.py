@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import jinja2
 
+from cxr_schemas import Card, Reason
 from cxrlib.datasets.sample import Mask
 from cxrlib.evaluation import plots, tables
 from cxrlib.evaluation.columns import Columns
@@ -19,7 +20,6 @@ from cxrlib.evaluation.figures import figures_of, gives, not_measured
 from cxrlib.evaluation.measure import RESAMPLES, by_source
 from cxrlib.evaluation.percent_figures import AGREEMENT_POINTS
 from cxrlib.evaluation.worst import Picture, Shown, rejected_films
-from schemas import Card, Reason
 
 REPORT_FILE: Final = "report.html"
 FIGURES_FILE: Final = "figures.json"

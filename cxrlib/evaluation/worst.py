@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Card, LungsFound
 from cxrlib.datasets import Sample, read_mask
 from cxrlib.datasets.sample import Mask
 from cxrlib.evaluation.films import FilmResult, Predict, score_films
@@ -21,7 +22,6 @@ from cxrlib.measuring import lungs
 from cxrlib.measuring.overlay import draw
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Masks, ScoredFilm
-from schemas import Card, LungsFound
 
 #: Films of each ranking, and of one source among them.
 SHOWN: Final = 8

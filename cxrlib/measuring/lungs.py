@@ -24,8 +24,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import LungsFound
 from cxrlib.measuring.regions import Regions, column_counts, find_regions
-from schemas import LungsFound
 
 #: A mask narrower than this share of its height is one lung.
 PAIR_RATIO: Final = 0.6

@@ -12,12 +12,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass
+from cxr_schemas.card import Postprocess
 from cxrlib.measuring import lungs
 from cxrlib.measuring.plausibility import check_shape, check_share
 from cxrlib.measuring.regions import Connectivity, Regions, find_regions, has_holes, regions_apart
 from cxrlib.types import Masks, Prediction
-from schemas import FilmClass
-from schemas.card import Postprocess
 
 
 def clean(prediction: Prediction, constants: Postprocess) -> Masks:

@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason
+from cxr_schemas.card import Postprocess
 from cxrlib.errors import FilmError
 from cxrlib.measuring.lungs import Sides
 from cxrlib.measuring.regions import Regions, rows_of
-from schemas import Reason
-from schemas.card import Postprocess
 
 #: Most regions of a mask whose small regions were removed (met: 1 to 2).
 MOST_REGIONS: Final = 8

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas.card import GradeCuts
 from cxrlib.measuring.regions import count_regions
 from cxrlib.types import Extent, Masks, Severity
-from schemas.card import GradeCuts
 
 
 @dataclass(frozen=True, slots=True)

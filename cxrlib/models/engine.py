@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason
 from cxrlib.bundle import Bundle
 from cxrlib.errors import FilmError
 from cxrlib.measuring.localisation import to_cells
@@ -26,7 +27,6 @@ from cxrlib.models.hardware import choose_device, choose_precision, release
 from cxrlib.models.system import System
 from cxrlib.parallel.cores import cores
 from cxrlib.types import CxrImage, Prediction
-from schemas import Reason
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cxr_schemas.card import Input, Network
 from cxrlib.bundle import Bundle
 from cxrlib.errors import BundleError
 from cxrlib.models import kept
 from cxrlib.models.catalog import architecture
 from cxrlib.models.hardware import Precision
 from cxrlib.models.program import Program
-from schemas.card import Input, Network
 
 if TYPE_CHECKING:
     from cxrlib.models.gradcam import Explainer

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cxr_schemas.card import Postprocess
 from cxrlib.bundle import Bundle
 from cxrlib.measuring.masks import lung_regions
 from cxrlib.models.hardware import Precision
 from cxrlib.models.network import BundleNetwork
 from cxrlib.reading.resample import resize
-from schemas.card import Postprocess
 
 
 @dataclass(frozen=True, slots=True, eq=False)

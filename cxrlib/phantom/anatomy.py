@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from schemas import View
+from cxr_schemas import View
 
 #: Body coordinates that a `Curve` covers; beyond them its end values hold.
 CURVE_RANGE: Final = (-1.5, 2.5)

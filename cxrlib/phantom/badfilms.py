@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
+from cxr_schemas import Reason
 from cxrlib.phantom.encode import encode_dicom
 from cxrlib.phantom.film import Phantom, make_phantom
 from cxrlib.phantom.style import BodyPart, DicomStyle, Modality, Position, Voi
 from cxrlib.phantom.syntax import TransferSyntax
-from schemas import Reason
 
 
 class BadKind(StrEnum):

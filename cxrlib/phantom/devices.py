@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from cxr_schemas import View
 from cxrlib.phantom.anatomy import Anatomy
 from cxrlib.phantom.geometry import Field, Frame
-from schemas import View
 
 _SHIFT: Final = 5
 #: Water-equivalent cm that the drawing's full white stands for.

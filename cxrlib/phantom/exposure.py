@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import View
 from cxrlib.phantom.geometry import BASE, Field
-from schemas import View
 
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass, View
 from cxrlib.phantom import bones, devices, exposure, infection, tissue
 from cxrlib.phantom.anatomy import sample_anatomy
 from cxrlib.phantom.geometry import Field, lung_fields, make_frame, smooth_noise
 from cxrlib.phantom.vessels import vessels_cm
-from schemas import FilmClass, View
 
 #: Raised whenever the same seed gives another film.
 PHANTOM_VERSION: Final = 1

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass
 from cxrlib.phantom.geometry import Field, Frame, LungFields, smooth_noise, smoothstep
 from cxrlib.phantom.tissue import AIR, LUNG_CM
-from schemas import FilmClass
 
 
 @dataclass(frozen=True, slots=True, eq=False)

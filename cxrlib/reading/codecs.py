@@ -45,11 +45,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading import codestream, jpeg
 from cxrlib.reading.codestream import FrameHeader, Stream
 from cxrlib.reading.ignored import nothing_ignored
-from schemas import Reason
 
 Pixels = NDArray[np.integer]
 Decoder = Callable[[bytes], Pixels]

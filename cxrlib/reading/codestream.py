@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
-from schemas import Reason
 
 
 class Stream(Enum):

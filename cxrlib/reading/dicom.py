@@ -22,10 +22,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.header import Header
 from cxrlib.reading.sniff import PREAMBLE, VALUE_REPRESENTATIONS
-from schemas import Reason
 
 _UNDEFINED: Final = 0xFFFFFFFF
 _PIXEL_DATA: Final = 0x7FE00010

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import SourceFormat
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.dicom import open_dicom
 from cxrlib.reading.eligible import refuse
@@ -18,7 +19,6 @@ from cxrlib.reading.pixels import stored_values
 from cxrlib.reading.view import view_of
 from cxrlib.settings import ReadSettings
 from cxrlib.types import Display, FilmFacts, LookupTable, Placement, RawImage, Window, WindowFunction
-from schemas import SourceFormat
 
 #: In this order: at the detector as measured, as given (maybe calibrated), of a film digitizer (PS3.3 10.7, C.8.11.9).
 _SPACINGS: Final = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")

@@ -24,13 +24,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason, Windowing
 from cxrlib.errors import FilmError
 from cxrlib.reading.doubt import WholeFilmNeededError
 from cxrlib.reading.halving import can_be_halved, halve
 from cxrlib.reading.lattice import Grid, Lattice, Samples, ValuesOf, as_floats
 from cxrlib.reading.resample import resize
 from cxrlib.types import Display, LookupTable, RawImage, Window, WindowFunction
-from schemas import Reason, Windowing
 
 Floats = NDArray[np.float64]
 _ToGrey = Callable[[Floats], Floats]

@@ -12,13 +12,13 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.codecs import SYNTAXES
 from cxrlib.reading.dicom import DicomFile
 from cxrlib.reading.header import Header
 from cxrlib.reading.view import is_frontal
 from cxrlib.settings import ReadSettings
-from schemas import Reason
 
 #: SOP classes of projection radiography and of secondary capture (DICOM PS3.4 B.5), for files without a modality.
 _PROJECTION: Final = (

@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
-from schemas import Reason
 
 _ITEM: Final = 0xE000
 _SEQUENCE_END: Final = 0xE0DD

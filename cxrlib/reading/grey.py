@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
-from schemas import Reason
 
 #: Channels may differ by this share of the full scale; JPEG rounding and chroma subsampling stay below it.
 TOLERANCE: Final = 0.05

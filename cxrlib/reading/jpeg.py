@@ -16,10 +16,10 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.codestream import END_OF_IMAGE, FrameHeader, Stream, is_lossless_jpeg
 from cxrlib.reading.lattice import halved
-from schemas import Reason
 
 #: Baseline, extended sequential, progressive and lossless, by Huffman codes.
 _PROCESSES: Final = (0xC0, 0xC1, 0xC2, 0xC3)

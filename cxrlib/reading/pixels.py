@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading import codecs, codestream, grey
 from cxrlib.reading.codecs import SYNTAXES, Packing
@@ -24,7 +25,6 @@ from cxrlib.reading.header import Header
 from cxrlib.reading.lattice import Grid, Lattice
 from cxrlib.reading.reduced import decode_reduced
 from cxrlib.settings import ReadSettings
-from schemas import Reason
 
 Pixels = NDArray[np.integer]
 

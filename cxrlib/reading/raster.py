@@ -15,6 +15,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.reading import codecs, codestream, grey
 from cxrlib.reading.codestream import Stream
@@ -24,7 +25,6 @@ from cxrlib.reading.orientation import EXIF_PLACEMENTS
 from cxrlib.reading.reduced import decode_reduced
 from cxrlib.settings import ReadSettings
 from cxrlib.types import Display, FilmFacts, Placement, RawImage
-from schemas import Reason, SourceFormat
 
 Pixels = NDArray[np.integer]
 

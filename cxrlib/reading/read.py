@@ -10,6 +10,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading import display, doubt, polarity
@@ -21,7 +22,6 @@ from cxrlib.reading.sniff import sniff
 from cxrlib.reading.tail import check_tail
 from cxrlib.settings import Decode, PrivacySettings, Settings
 from cxrlib.types import CxrImage, RawImage
-from schemas import Reason, SourceFormat
 
 #: Settings that differ within one process are those of tests; a run has one.
 _POLICIES_KEPT: Final = 8

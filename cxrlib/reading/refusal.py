@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from cxr_schemas import SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.reading.dicom import open_dicom
 from cxrlib.reading.eligible import refuse
 from cxrlib.reading.sniff import sniff
 from cxrlib.settings import ReadSettings
-from schemas import SourceFormat
 
 
 def refused_by_head(head: bytes, size: int, settings: ReadSettings) -> FilmError | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
-from schemas import Reason, SourceFormat
 
 #: Bytes before the "DICM" mark of a Part 10 file (DICOM PS3.10 section 7.1).
 PREAMBLE: Final = 128

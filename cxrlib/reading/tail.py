@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
-from schemas import Reason
 
 #: Least share of the rows that is flat, with a step above it.
 STEPPED: Final = 0.01

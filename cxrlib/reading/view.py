@@ -12,8 +12,8 @@ from enum import Enum
 from functools import cache
 from typing import Final
 
+from cxr_schemas import View
 from cxrlib.reading.header import Header
-from schemas import View
 
 
 class _Projection(Enum):

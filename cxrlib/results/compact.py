@@ -38,6 +38,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cxr_schemas import REJECTS, SCORES
 from cxrlib.errors import BusyError, RunError, UsageError
 from cxrlib.rows import parquet_bytes, writer_options
 from cxrlib.runs import lease, settled
@@ -46,7 +47,6 @@ from cxrlib.runs.lease import Clock
 from cxrlib.runs.plan import read_chunks
 from cxrlib.runs.scratch import scratch
 from cxrlib.runs.store import COMPACT, STAGE, Kind, Store
-from schemas import REJECTS, SCORES
 
 #: Rows that statistics are kept for; a month of a large archive is a few of them.
 ROW_GROUP: Final = 32_768

@@ -19,13 +19,13 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cxr_schemas import Reason
+from cxr_schemas.fields import field, versioned
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results.newest import fill_newest
 from cxrlib.runs import settled
 from cxrlib.runs.scratch import scratch
 from cxrlib.runs.store import Kind, Store
-from schemas import Reason
-from schemas.fields import field, versioned
 
 _COLUMNS: Final = ("content_digest", "class_label", "percent_infected", "grade")
 _BATCH: Final = 65_536

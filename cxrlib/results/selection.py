@@ -1,6 +1,6 @@
 """Films of a results root that were scored already, chosen by what their rows say, as the source of a further run.
 
-A selection is an inventory (`schemas.backfill.INVENTORY`) with the version that each row was made of. So a film whose
+A selection is an inventory (`cxr_schemas.backfill.INVENTORY`) with the version that each row was made of. So a film whose
 object was replaced since is not silently read as if it were the old one: it is rejected as ``changed``.
 """
 
@@ -17,14 +17,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cxr_schemas import SCORES, FilmClass, Grade
+from cxr_schemas.backfill import INVENTORY
 from cxrlib import cohort
 from cxrlib.archive.listing import INVENTORY_PREFIX
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results.newest import fill_newest
 from cxrlib.runs.scratch import scratch
 from cxrlib.runs.store import Store
-from schemas import SCORES, FilmClass, Grade
-from schemas.backfill import INVENTORY
 
 #: Columns that an expression may ask about: all but drawings and maps.
 SEARCHABLE: Final = tuple(

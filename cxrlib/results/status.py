@@ -16,6 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cxr_schemas import Counts, Manifest
 from cxrlib.errors import UsageError
 from cxrlib.runs import lease, settled
 from cxrlib.runs.alive import is_alive
@@ -23,7 +24,6 @@ from cxrlib.runs.backfill import PartStage, list_backfills, part_run, part_state
 from cxrlib.runs.plan import PlanHeader, Summary, read_summary
 from cxrlib.runs.run import read_manifest
 from cxrlib.runs.store import Kind, Store
-from schemas import Counts, Manifest
 
 _COVERED: Final = ("study_date", "run_id", "bundle_digest", "config_digest")
 _REJECTED: Final = ("run_id", "reason", "retryable")

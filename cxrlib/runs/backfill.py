@@ -3,10 +3,10 @@
 A backfill is an archive of any size cut into parts. Each part is an ordinary run with a plan, a manifest and a commit
 of its own, whose source is the part's inventory::
 
-    RESULTS/_backfills/<id>/parts/<part>.parquet   inventory of a part (`schemas.backfill.INVENTORY`)
-    RESULTS/_backfills/<id>/backfill.json          `schemas.BackfillManifest`, put after all inventories
-    RESULTS/_backfills/<id>/control.json           `schemas.BackfillControl`: whoever works on it is to pause
-    RESULTS/_backfills/<id>/failures/<part>.json   `schemas.PartFailure`: why the last try at a part fell
+    RESULTS/_backfills/<id>/parts/<part>.parquet   inventory of a part (`cxr_schemas.backfill.INVENTORY`)
+    RESULTS/_backfills/<id>/backfill.json          `cxr_schemas.BackfillManifest`, put after all inventories
+    RESULTS/_backfills/<id>/control.json           `cxr_schemas.BackfillControl`: whoever works on it is to pause
+    RESULTS/_backfills/<id>/failures/<part>.json   `cxr_schemas.PartFailure`: why the last try at a part fell
     RESULTS/_runs/<id>-<part>/                     the part's run; <id>-<part>-2 and on are those that followed it
 
 Parts are called ``p0001`` and on, in the order they are worked off. **The state of a part is that of its newest run**:
@@ -28,11 +28,11 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel
 
+from cxr_schemas import BackfillControl, BackfillManifest, Manifest, PartEntry, PartFailure
 from cxrlib.errors import RunError, UsageError
 from cxrlib.runs.plan import read_chunks
 from cxrlib.runs.run import read_manifest
 from cxrlib.runs.store import Kind, Store
-from schemas import BackfillControl, BackfillManifest, Manifest, PartEntry, PartFailure
 
 _FOLDER: Final = "_backfills"
 _ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}"

@@ -26,12 +26,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cxr_schemas import Cut, CutBy, Order, PartEntry
+from cxr_schemas.backfill import INVENTORY
 from cxrlib.archive.filesystems import CONTENT_VERSION
 from cxrlib.archive.listing import list_batches
 from cxrlib.errors import UsageError
 from cxrlib.runs.store import Store
-from schemas import Cut, CutBy, Order, PartEntry
-from schemas.backfill import INVENTORY
 
 #: More are refused: each part is a job of its own, and costs its start.
 MAX_PARTS: Final = 10_000
@@ -76,7 +76,7 @@ class CutArchive:
         self.repeated = listed - sum(entry.objects for entry in self.parts)
 
     def inventory(self, part: str) -> pa.Table:
-        """Return what a part holds, of schema `schemas.backfill.INVENTORY`, sorted by uri."""
+        """Return what a part holds, of schema `cxr_schemas.backfill.INVENTORY`, sorted by uri."""
         return self._inventory("select uri, version_token, size from cut where part = ? order by uri", [_number(part)])
 
     def sample(self, count: int) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
+from cxr_schemas import BackfillManifest, Cut
 from cxrlib import __version__
 from cxrlib.bundle import Bundle
 from cxrlib.errors import RunError, UsageError
@@ -16,7 +17,6 @@ from cxrlib.runs import backfill
 from cxrlib.runs.backfill_cut import CutArchive, cut_archive
 from cxrlib.runs.store import Store
 from cxrlib.settings import Settings
-from schemas import BackfillManifest, Cut
 
 #: Of the site's key nothing is stored, and of where it lies neither: it is another place on another machine.
 _NOT_STORED: Final = {"privacy": {"key", "key_file"}}

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from cxr_schemas import REJECTS, SCORES, Reason
 from cxrlib.errors import RunError
 from cxrlib.runs.planning import KEY, workbench
 from cxrlib.runs.store import Kind, Store
-from schemas import REJECTS, SCORES, Reason
 
 #: One row per (uri, version) with an outcome.
 LEDGER: Final[pa.Schema] = pa.schema(

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cxr_schemas import PLAN, Disposition
 from cxrlib.errors import RunError
 from cxrlib.runs.store import Store
 from cxrlib.types import ImageRef
-from schemas import PLAN, Disposition
 
 #: Rows of a stored plan that are read together when a worker opens a chunk.
 ROW_GROUP: Final = 16_384
@@ -101,7 +101,7 @@ def write_plan(store: Store, tables: Iterable[pa.Table], header: PlanHeader) -> 
     Parameters
     ----------
     tables : iterable of pa.Table
-        Of schema `schemas.PLAN`, in order; all but the last of a multiple of `ROW_GROUP` rows.
+        Of schema `cxr_schemas.PLAN`, in order; all but the last of a multiple of `ROW_GROUP` rows.
     """
     metadata = {**(PLAN.metadata or {}), _HEADER_KEY: json.dumps(asdict(header), sort_keys=True).encode()}
     with tempfile.TemporaryFile() as sink:

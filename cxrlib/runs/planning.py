@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cxr_schemas import PLAN, Disposition
 from cxrlib.archive.filesystems import CONTENT_VERSION
 from cxrlib.archive.listed import LISTED
 from cxrlib.runs.plan import ROW_GROUP, Chunk, Summary
-from schemas import PLAN, Disposition
 
 #: What an object and a version are told by where only equality counts. The separator stands in no store's keys.
 KEY: Final = "md5_number(uri || chr(31) || version)"
@@ -57,7 +57,7 @@ class Draft:
     _spool: Path
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the plan's rows, of schema `schemas.PLAN`, in tables of `cxrlib.runs.plan.ROW_GROUP`, the last of
+        """Yield the plan's rows, of schema `cxr_schemas.PLAN`, in tables of `cxrlib.runs.plan.ROW_GROUP`, the last of
         fewer.
 
         First the rows to score, then duplicates, then what is settled; each sorted by uri and version. So the rows of

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
+from cxr_schemas import Counts, Manifest
 from cxrlib import __version__
 from cxrlib.archive.listing import list_batches
 from cxrlib.bundle import Bundle
@@ -24,7 +25,6 @@ from cxrlib.runs.planning import drafted, overtaken
 from cxrlib.runs.run_id import check_run_id
 from cxrlib.runs.store import Kind, Store
 from cxrlib.settings import Settings
-from schemas import Counts, Manifest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

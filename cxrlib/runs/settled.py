@@ -11,10 +11,10 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cxr_schemas import REJECTS, SCORES
+from cxr_schemas.scores import SCORES_SINCE
 from cxrlib.errors import RunError
 from cxrlib.runs.store import Kind, Store
-from schemas import REJECTS, SCORES
-from schemas.scores import SCORES_SINCE
 
 #: Objects that are read at a time, and that wait to be taken.
 _READERS: Final = 8

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cxr_schemas import PLAN, REJECTS, Counts, Disposition, Manifest
+from cxr_schemas.scores import SCORES_VERSION, score_columns
 from cxrlib.errors import RunError, UsageError
 from cxrlib.runs.ledger import read_columns
 from cxrlib.runs.plan import PlanHeader, chunks_of, read_plan
 from cxrlib.runs.run import read_manifest
 from cxrlib.runs.store import COMPACT, Kind, Store
-from schemas import PLAN, REJECTS, Counts, Disposition, Manifest
-from schemas.scores import SCORES_VERSION, score_columns
 
 _EXAMPLES: Final = 5
 _VERSION_KEY: Final = b"cxr.schema_version"

@@ -10,12 +10,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from cxr_schemas import Card
+from cxr_schemas.card import Network, TrainingData
 from cxrlib.bundle import Bundle, write_bundle
 from cxrlib.training.history import Ending
 from cxrlib.training.recipe import CLASSES, IMAGENET, NetworkPlan, Recipe
 from cxrlib.training.selection import Chosen
-from schemas import Card
-from schemas.card import Network, TrainingData
 
 
 @dataclass(frozen=True, slots=True, eq=False)

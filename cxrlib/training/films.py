@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from cxr_schemas import FilmClass
 from cxrlib.datasets import Sample
 from cxrlib.datasets.sample import read_mask
 from cxrlib.errors import FilmError, UsageError
@@ -22,7 +23,6 @@ from cxrlib.training.augment import augment
 from cxrlib.training.method import Augmentation
 from cxrlib.training.recipe import CLASSES, NetworkPlan, PhantomPlan
 from cxrlib.training.selection import Chosen, has_lung
-from schemas import FilmClass
 
 #: Class index of a film whose class is unknown; torch's cross entropy leaves it out.
 UNKNOWN_CLASS = -100

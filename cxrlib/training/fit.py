@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
+from cxr_schemas.card import Input
 from cxrlib.errors import UsageError
 from cxrlib.models.hardware import Precision, choose_device, choose_precision
 from cxrlib.training.course import BEST_FILE, LAST_FILE, Course
@@ -21,7 +22,6 @@ from cxrlib.training.films import TrainingFilms
 from cxrlib.training.history import Ending, Row
 from cxrlib.training.module import NetworkModule
 from cxrlib.training.recipe import NetworkPlan
-from schemas.card import Input
 
 
 class _EpochOrder(Sampler[int]):

@@ -9,12 +9,12 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cxr_schemas.card import Input
 from cxrlib.training.films import Batch
 from cxrlib.training.losses import class_loss, mask_loss
 from cxrlib.training.method import OneCycle
 from cxrlib.training.optimisers import build_optimiser, one_cycle
 from cxrlib.training.recipe import NetworkPlan
-from schemas.card import Input
 
 _MASKS: Final = ("lung", "infection")
 

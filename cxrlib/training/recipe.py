@@ -13,6 +13,8 @@ from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from cxr_schemas import FilmClass
+from cxr_schemas.card import Identity, Input, Localisation, NetworkInput, Postprocess
 from cxrlib.errors import UsageError
 from cxrlib.training.method import (
     Augmentation,
@@ -25,8 +27,6 @@ from cxrlib.training.method import (
     Plateau,
     Schedule,
 )
-from schemas import FilmClass
-from schemas.card import Identity, Input, Localisation, NetworkInput, Postprocess
 
 Output = Literal["lung", "infection", "classes"]
 

@@ -24,10 +24,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from cxr_flows.backfill_report import BackfillTotals
 from cxrlib.runs.backfill import part_states, require_backfill
 from cxrlib.runs.store import Store
 from cxrlib.runs.verify import verify
-from flows.backfill_report import BackfillTotals
 from tests.backfill.films import write_films
 from tests.pipeline.trees import objects
 
@@ -43,7 +43,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "flows.cli.main", "backfill", *arguments]
+    return [sys.executable, "-m", "cxr_flows.cli.main", "backfill", *arguments]
 
 
 def start_arguments(lane: Lane, out: Path) -> list[str]:

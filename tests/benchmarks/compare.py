@@ -85,7 +85,7 @@ def run_program(name: str, options: Sequence[str], films: Path, out: Path) -> Co
     """Run one program on a folder of films into a folder of results, which is made anew."""
     shutil.rmtree(out, ignore_errors=True)
     if name == OURS:
-        command = [sys.executable, "-m", "flows.cli.main", "score", str(films), "--out", str(out), "--quiet"]
+        command = [sys.executable, "-m", "cxr_flows.cli.main", "score", str(films), "--out", str(out), "--quiet"]
         return machine.cost_of(command)
     return machine.cost_of([*RIVALS[name].command, str(films), str(out), *options])
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass
 from cxrlib.bundle import load_bundle
 from cxrlib.errors import FilmError
 from cxrlib.models.engine import Engine
@@ -26,7 +27,6 @@ from cxrlib.reading.read import read_film
 from cxrlib.scoring import Recipe, assess
 from cxrlib.settings import Decode, ReadSettings, Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
-from schemas import FilmClass
 from tests.benchmarks import decode_films, machine
 from tests.benchmarks.decode_films import Case
 from tests.benchmarks.report import write_report

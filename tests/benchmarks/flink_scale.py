@@ -77,7 +77,7 @@ def score(folder: Path, setting: Setting, network: Sequence[Host], objects: Obje
             options = ("--runner", "flink", *(f"--beam-option={option}" for option in beam))
         pin = ("taskset", "--cpu-list", setting.local) if setting.local else ()
         what = ("score", "s3://films/bench/films", "--out", f"s3://scores/{out}", "--chunk-size", str(_CHUNK))
-        command = (*pin, sys.executable, "-m", "flows.cli.main", *what, "--quiet", "--json", *options)
+        command = (*pin, sys.executable, "-m", "cxr_flows.cli.main", *what, "--quiet", "--json", *options)
         cost = machine.cost_of(command, environment={**os.environ, **objects.owner})
     return cost.seconds, int(json.loads(cost.output)["counts"]["scored"])
 

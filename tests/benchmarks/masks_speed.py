@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Card
 from cxrlib.bundle import load_bundle
 from cxrlib.errors import FilmError
 from cxrlib.measuring import rle
 from cxrlib.measuring.masks import clean
 from cxrlib.measuring.severity import measure
 from cxrlib.types import Prediction
-from schemas import Card
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line

@@ -38,10 +38,10 @@ from tests.benchmarks.tables import add_line
 
 #: What `cxr score` imports and loads, by the process that does: the command, the one that scores, and those that read.
 _STARTED: Final = (
-    ("import flows.cli.main", {}),
+    ("import cxr_flows.cli.main", {}),
     (
-        "import gc; from flows.job import COLLECTED; gc.set_threshold(*COLLECTED); import pipelines.score; "
-        "import pipelines.beam.run; from cxrlib.models.engine import Engine; from cxrlib.bundle import load_bundle; "
+        "import gc; from cxr_flows.job import COLLECTED; gc.set_threshold(*COLLECTED); import cxr_pipelines.score; "
+        "import cxr_pipelines.beam.run; from cxrlib.models.engine import Engine; from cxrlib.bundle import load_bundle; "
         "Engine(load_bundle('default'), keep=True)",
         {**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS},
     ),
@@ -71,7 +71,16 @@ def measure(name: str, films: int) -> None:
     """Measure the parts of one archive and put their lines into the results."""
     with tempfile.TemporaryDirectory(prefix="cxr-bench-") as folder:
         archive = make_archive(Path(folder) / "archive", ARCHIVES[name], films)
-        command = [sys.executable, "-m", "flows.cli.main", "score", str(archive), "--out", f"{folder}/out", "--quiet"]
+        command = [
+            sys.executable,
+            "-m",
+            "cxr_flows.cli.main",
+            "score",
+            str(archive),
+            "--out",
+            f"{folder}/out",
+            "--quiet",
+        ]
         whole = machine.cost_of(command)
         parts = {"start-up": _start_up() / films, **_networks(), **_reading(archive), "masks": _measuring()}
     parts["Beam, rows, and caches shared"] = whole.cpu_seconds / films - sum(parts.values())

@@ -24,12 +24,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cxr_schemas import REJECTS, SCORES
 from cxrlib.archive.listing import list_batches
 from cxrlib.bundle import load_bundle
 from cxrlib.runs.run import start_run
 from cxrlib.runs.store import Kind, Store
 from cxrlib.settings import Settings
-from schemas import REJECTS, SCORES
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line

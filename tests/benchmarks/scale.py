@@ -31,7 +31,7 @@ _SIDE: Final = 1024
 
 def score_once(films: Path, out: Path) -> tuple[Cost, float]:
     """Score a folder into a new root; return the cost, and the seconds of scoring that the manifest states."""
-    command = [sys.executable, "-m", "flows.cli.main", "score", str(films), "--out", str(out), "--quiet", "--json"]
+    command = [sys.executable, "-m", "cxr_flows.cli.main", "score", str(films), "--out", str(out), "--quiet", "--json"]
     cost = machine.cost_of(command)
     return cost, float(json.loads(cost.output)["seconds_scoring"])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from cxr_flows.board import Board
+from cxr_flows.cli.parts_table import parts_shown
+from cxr_flows.parts import work_off
 from cxrlib.runs.backfill import part_states, require_backfill
 from cxrlib.runs.store import Store
-from flows.board import Board
-from flows.cli.parts_table import parts_shown
-from flows.parts import work_off
 from tests.backfills import InProcess, work_on
 
 if __name__ == "__main__":

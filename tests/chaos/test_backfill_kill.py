@@ -15,11 +15,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from cxr_flows.backfill_report import BackfillTotals
+from cxr_schemas import Cut
 from cxrlib.runs.backfill import PartStage, part_states
 from cxrlib.runs.store import Store
 from cxrlib.runs.verify import verify
-from flows.backfill_report import BackfillTotals
-from schemas import Cut
 from tests.backfills import SETTINGS, plant_years, start
 
 ROOT = Path(__file__).parents[2]

@@ -125,7 +125,7 @@ class Lane(Bucket):
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command as the account that scores."""
         return subprocess.Popen(
-            (sys.executable, "-m", "flows.cli.main", *arguments),
+            (sys.executable, "-m", "cxr_flows.cli.main", *arguments),
             env={**os.environ, **self.scorer},
             cwd=self.home,
             stdout=subprocess.PIPE,
@@ -144,7 +144,7 @@ class Lane(Bucket):
                     environment = (entry / "environ").read_bytes().split(b"\0")
                 except OSError:
                     continue
-                if b"pipelines.beam.worker" in command and any(home in environment for home in homes):
+                if b"cxr_pipelines.beam.worker" in command and any(home in environment for home in homes):
                     found.append(int(entry.name))
         return found
 
@@ -159,7 +159,7 @@ def run_cxr(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command ``cxr`` in a process of its own and keep all that it says below `folder`."""
     done = subprocess.run(
-        (sys.executable, "-m", "flows.cli.main", *arguments),
+        (sys.executable, "-m", "cxr_flows.cli.main", *arguments),
         env=dict(environment),
         cwd=folder,
         capture_output=True,

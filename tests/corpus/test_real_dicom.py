@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr_schemas import Reason, SourceFormat, View, Windowing
 from cxrlib.errors import FilmError
 from cxrlib.reading.display import TOLERANCE
 from cxrlib.reading.polarity import correlation
 from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import CxrImage
-from schemas import Reason, SourceFormat, View, Windowing
 
 FILES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "dicom" / "files"
 

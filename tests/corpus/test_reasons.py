@@ -24,10 +24,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
-from schemas import Reason
 from tests.corpus.film_maker import ABSENT, dataset, dicom, encode, film, jpeg, png, serialise
 
 SMALL_GUARDS = Settings(read=ReadSettings(max_pixels=200_000, max_bytes=1_000_000))

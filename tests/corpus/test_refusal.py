@@ -17,6 +17,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
 )
 
+from cxr_schemas import Reason
 from cxrlib.archive.fetch import HEAD, WORTH_A_LOOK
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError
@@ -24,7 +25,6 @@ from cxrlib.reading.refusal import refused_by_head
 from cxrlib.scoring import Recipe, read_listed
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import CxrImage
-from schemas import Reason
 from tests.corpus.film_maker import ABSENT, dicom, film, png
 from tests.pipeline.fakes import fake_bundle
 

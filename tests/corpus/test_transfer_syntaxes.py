@@ -19,11 +19,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cxr_schemas import SourceFormat
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.codecs import SYNTAXES
 from cxrlib.reading.read import read_film, read_raw
 from cxrlib.settings import Settings
-from schemas import SourceFormat
 from tests.corpus.film_maker import ABSENT, LOSSLESS, LOSSY, NATIVE, dicom, encode, film
 
 SETTINGS = Settings()

@@ -10,15 +10,15 @@ import pytest
 from prefect.artifacts import Artifact
 from prefect.testing.utilities import prefect_test_harness
 
+from cxr_flows import backfill as flow_module
+from cxr_flows import parts
+from cxr_flows.job import Progress, ScoreJob
+from cxr_schemas import CutBy, Manifest
 from cxrlib.bundle import Bundle
 from cxrlib.errors import RunError, UsageError
 from cxrlib.runs.backfill import ask_to_pause
 from cxrlib.runs.store import Store
 from cxrlib.runs.verify import verify
-from flows import backfill as flow_module
-from flows import parts
-from flows.job import Progress, ScoreJob
-from schemas import CutBy, Manifest
 from tests.backfills import SETTINGS, plant_years
 from tests.pipeline.fakes import fake_bundle
 from tests.plain_parts import PlainPart

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cxr_flows import parts
+from cxr_flows.backfill_report import board_line, part_line, size, spoken
+from cxr_flows.board import Board, BoardView, Look, PartLine
+from cxr_flows.cli.exits import Exit
+from cxr_flows.cli.main import main
+from cxr_flows.cli.parts_table import parts_table
+from cxr_flows.job import Progress, ScoreJob
+from cxr_schemas import Manifest, PartEntry
 from cxrlib.bundle import Bundle
 from cxrlib.errors import UsageError
 from cxrlib.runs.backfill import ask_to_pause, part_states, require_backfill
 from cxrlib.runs.store import Store
-from flows import parts
-from flows.backfill_report import board_line, part_line, size, spoken
-from flows.board import Board, BoardView, Look, PartLine
-from flows.cli.exits import Exit
-from flows.cli.main import main
-from flows.cli.parts_table import parts_table
-from flows.job import Progress, ScoreJob
-from schemas import Manifest, PartEntry
 from tests.backfills import InProcess, plant_years
 from tests.pipeline.fakes import fake_bundle
 
@@ -36,7 +36,7 @@ def _without_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return fake_bundle()
 
     monkeypatch.setattr("cxrlib.bundle.load_bundle", load)
-    monkeypatch.setattr("flows.process.run_job", InProcess())
+    monkeypatch.setattr("cxr_flows.process.run_job", InProcess())
     monkeypatch.setenv("CXR_READ__MIN_SIDE", "32")
     monkeypatch.setenv("CXR_READ__FIX_POLARITY", "false")
     monkeypatch.setattr(parts, "LOOK_EVERY_S", 0.1)
@@ -60,7 +60,7 @@ def test_backfill_is_started_paused_shown_and_resumed(
             stop.wait(30)
         return scores(job, note, stop)
 
-    monkeypatch.setattr("flows.process.run_job", pause_in_the_second)
+    monkeypatch.setattr("cxr_flows.process.run_job", pause_in_the_second)
     begun = main(["backfill", archive, "--out", out, "--id", "old", "--by", "year", "--json"])
     assert begun == Exit.INTERRUPTED
     said = capsys.readouterr()
@@ -69,7 +69,7 @@ def test_backfill_is_started_paused_shown_and_resumed(
     assert "p0001 2022: done" in said.err
     assert "it is paused; `cxr backfill resume old" in said.err
 
-    monkeypatch.setattr("flows.process.run_job", scores)
+    monkeypatch.setattr("cxr_flows.process.run_job", scores)
     monkeypatch.delenv("CXR_READ__MIN_SIDE")  # it is read from the results root
     assert main(["backfill", "resume", "old", "--out", out, "--json"]) == Exit.SETTLED
     totals = told(capsys)
@@ -92,7 +92,7 @@ def test_part_that_fell_ends_with_one_and_is_retried_alone(
             raise UsageError("the inventory cannot be read")
         return scores(job, note, stop)
 
-    monkeypatch.setattr("flows.process.run_job", fall)
+    monkeypatch.setattr("cxr_flows.process.run_job", fall)
     arguments = ["backfill", "start", archive, "--out", out, "--id", "old", "--by", "year"]
     assert main(arguments) == Exit.COULD_NOT_RUN
     said = capsys.readouterr()
@@ -101,7 +101,7 @@ def test_part_that_fell_ends_with_one_and_is_retried_alone(
     assert main(arguments) == Exit.USAGE
     assert "is cut already" in capsys.readouterr().err
 
-    monkeypatch.setattr("flows.process.run_job", scores)
+    monkeypatch.setattr("cxr_flows.process.run_job", scores)
     assert main(["backfill", "resume", "old", "--out", out, "--retry-failed", "--quiet"]) == Exit.SETTLED
     store = Store.at(out)
     states = part_states(store, require_backfill(store, "old"))

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from cxr_flows import dry_run as dry_run_module
+from cxr_flows.backfill_report import forecast_lines
+from cxr_flows.board import Board
+from cxr_flows.dry_run import Forecast, dry_run
+from cxr_flows.job import Progress, ScoreJob
+from cxr_flows.parts import work_off
+from cxr_schemas import Cut, CutBy, Manifest
 from cxrlib.errors import RunError
 from cxrlib.runs.backfill import list_backfills, part_states
 from cxrlib.runs.backfill_start import BackfillRequest
 from cxrlib.runs.store import Store
-from flows import dry_run as dry_run_module
-from flows.backfill_report import forecast_lines
-from flows.board import Board
-from flows.dry_run import Forecast, dry_run
-from flows.job import Progress, ScoreJob
-from flows.parts import work_off
-from schemas import Cut, CutBy, Manifest
 from tests.backfills import SETTINGS, InProcess, plant_years, start, work_on
 from tests.pipeline.fakes import fake_bundle
 from tests.pipeline.trees import run

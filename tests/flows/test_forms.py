@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from flows.backfill import backfill
-from flows.nightly import nightly
+from cxr_flows.backfill import backfill
+from cxr_flows.nightly import nightly
 
 
 @pytest.mark.parametrize("flow", [nightly, backfill], ids=lambda flow: flow.name)

@@ -27,7 +27,7 @@ def _nightly(folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
     arguments = [str(folder / "archive" / "films"), "--out", str(folder / "out"), "--bundle", str(folder / "tiny")]
     arguments += ["--json", *options]
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli.main", "nightly", *arguments],
+        [sys.executable, "-m", "cxr_flows.cli.main", "nightly", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -11,7 +11,7 @@ from prefect.blocks.abstract import NotificationBlock
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Failed
 
-from flows import notices
+from cxr_flows import notices
 
 
 class _Heard(NotificationBlock):

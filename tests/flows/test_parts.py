@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from cxr_flows import parts
+from cxr_flows.board import Board, Look
+from cxr_flows.job import Progress, ScoreJob
+from cxr_flows.parts import Ending, PartsWork, RunPart, work_off
+from cxr_schemas import Manifest
 from cxrlib.errors import BusyError, RunError, UsageError
 from cxrlib.runs import backfill, lease
 from cxrlib.runs.holding import holding
 from cxrlib.runs.lease import LeaseTerms
 from cxrlib.runs.store import Store
 from cxrlib.runs.verify import verify
-from flows import parts
-from flows.board import Board, Look
-from flows.job import Progress, ScoreJob
-from flows.parts import Ending, PartsWork, RunPart, work_off
-from schemas import Manifest
 from tests.backfills import SETTINGS, InProcess, plant_years, start, work_on
 from tests.pipeline.fakes import FakeEngineFactory
 from tests.pipeline.trees import run

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import Card, FilmClass, Reason
 from cxrlib.bundle import Bundle
 from cxrlib.errors import FilmError
 from cxrlib.settings import ReadSettings, RunSettings, Settings
 from cxrlib.types import CxrImage, Prediction
-from schemas import Card, FilmClass, Reason
 
 SIDE = 64
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cxr_pipelines.score import score
 from cxrlib.models.engine import Engine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
 from cxrlib.settings import RunSettings, Settings
-from pipelines.score import score
 from tests.pipeline.trees import objects
 from tests.unit.tiny_bundle import tiny_bundle
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PortableOptions
 
+from cxr_pipelines.beam.runners import attended, make_runner
+from cxr_pipelines.choice import RunnerChoice
+from cxr_pipelines.flink import FlinkCluster
 from cxrlib.errors import UsageError
 from infra.services import free_port
-from pipelines.beam.runners import attended, make_runner
-from pipelines.choice import RunnerChoice
-from pipelines.flink import FlinkCluster
 from tests.pipeline.flink_stand_in import FlinkStandIn
 
 

@@ -7,10 +7,10 @@ import traceback
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from cxr_pipelines import engine
 from cxrlib.bundle import Bundle
 from cxrlib.errors import RunError, StalePlanError, without_its_words
 from cxrlib.settings import Settings
-from pipelines import engine
 
 ENDPOINT = "http://10.0.0.1:9000/scores"
 

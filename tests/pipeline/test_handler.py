@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 
+from cxr_pipelines.beam.handler import CxrModelHandler
+from cxr_pipelines.elements import Inferred, ReadFilm
+from cxr_pipelines.engine import BundleEngine
+from cxr_schemas import Reason, SourceFormat, Windowing
 from cxrlib.errors import BundleError, FilmError, RunError
 from cxrlib.runs import versions
 from cxrlib.runs.plan import Chunk
 from cxrlib.types import CxrImage, FilmFacts, ImageRef
-from pipelines.beam.handler import CxrModelHandler
-from pipelines.elements import Inferred, ReadFilm
-from pipelines.engine import BundleEngine
-from schemas import Reason, SourceFormat, Windowing
 from tests.pipeline.fakes import SIDE, FakeEngineFactory, fake_bundle, fake_settings
 
 CHUNK = Chunk("c", 0, 4)
@@ -59,7 +59,7 @@ def test_batches_have_one_size_and_their_bytes_are_not_found_by_pickling() -> No
 
 
 def test_a_bundle_that_changed_since_the_plan_is_refused_in_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.engine.load_bundle", lambda uri: fake_bundle(7))
+    monkeypatch.setattr("cxr_pipelines.engine.load_bundle", lambda uri: fake_bundle(7))
     with pytest.raises(BundleError, match="as planned; met"):
         BundleEngine(fake_settings(), "0" * 64)()
 

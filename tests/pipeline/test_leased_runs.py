@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cxr_pipelines.score import score
+from cxr_schemas import Manifest
 from cxrlib.errors import BusyError, FilmError, LeaseLostError
 from cxrlib.runs import lease
 from cxrlib.runs.lease import LeaseTerms
@@ -18,8 +20,6 @@ from cxrlib.runs.run import read_manifest
 from cxrlib.runs.store import Store
 from cxrlib.runs.verify import verify
 from cxrlib.types import CxrImage, Prediction
-from pipelines.score import score
-from schemas import Manifest
 from tests.chaos.test_kill import start
 from tests.pipeline.fakes import FakeEngine, FakeEngineFactory, fake_bundle, fake_settings
 from tests.pipeline.trees import plant, run

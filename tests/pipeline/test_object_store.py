@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 
+from cxr_flows.standin import stand_in_s3
+from cxr_schemas import Reason
 from cxrlib.archive.fetch import fetch
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError
 from cxrlib.runs.plan import read_plan
 from cxrlib.runs.store import Store
 from cxrlib.runs.verify import verify
-from flows.standin import stand_in_s3
-from schemas import Reason
 from tests.pipeline.fakes import FakeEngineFactory, fake_settings, film_png
 from tests.pipeline.trees import BAD, run
 

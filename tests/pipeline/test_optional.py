@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.beam.optional import OPTIONAL, left_out
+from cxr_pipelines.beam.optional import OPTIONAL, left_out
 
 #: What the optional parts import, each longer than 50 ms.
 CLIENTS = ("azure.storage.blob", "boto3", "google.cloud.storage", "scipy.optimize")
@@ -27,7 +27,7 @@ def tell(program: str) -> Any:
 def test_beam_comes_without_the_clients_of_stores() -> None:
     told = tell(f"""
 import json, logging, sys
-import pipelines.beam.run
+import cxr_pipelines.beam.run
 from apache_beam.ml.inference import base
 names = {OPTIONAL + CLIENTS}
 print(json.dumps([[name for name in names if name in sys.modules], base.resource.__name__, logging.root.handlers]))
@@ -38,9 +38,9 @@ print(json.dumps([[name for name in names if name in sys.modules], base.resource
 def test_a_runner_elsewhere_gets_beam_whole() -> None:
     told = tell(f"""
 import json, sys
-from pipelines.beam.runners import make_runner
+from cxr_pipelines.beam.runners import make_runner
 from apache_beam.io.filesystems import FileSystems
-from pipelines.choice import RunnerChoice
+from cxr_pipelines.choice import RunnerChoice
 options = ("--job_endpoint=localhost:1", "--environment_type=EXTERNAL")
 make_runner(RunnerChoice.parse("portable", options))
 schemes = [FileSystems.get_filesystem(f"{{scheme}}://a/b/c").scheme() for scheme in ("azfs", "gs", "s3")]
@@ -52,7 +52,7 @@ print(json.dumps([[name for name in {OPTIONAL} if name not in sys.modules], sche
 def test_a_notice_of_what_is_not_installed_is_kept_back() -> None:
     told = tell("""
 import json, logging
-from pipelines.beam.optional import import_optional
+from cxr_pipelines.beam.optional import import_optional
 import_optional()
 print(json.dumps([logging.root.level, logging.root.handlers]))
 """)

@@ -22,9 +22,9 @@ from apache_beam.portability.api import (
     endpoints_pb2,
 )
 
+from cxr_pipelines.beam.pool import WorkerPool, serve
 from cxrlib.errors import UsageError
 from infra.services import free_port
-from pipelines.beam.pool import WorkerPool, serve
 from tests.pipeline.flink_stand_in import FlinkStandIn
 
 #: Stands for an SDK worker: it writes down what it was told, then waits to be ended.
@@ -100,7 +100,7 @@ def test_an_address_that_is_taken_is_a_usage_error(pool: WorkerPool) -> None:
 
 def test_a_pool_that_is_told_to_end_ends() -> None:
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "pipelines.beam.pool", "--port", str(port)])
+    process = subprocess.Popen([sys.executable, "-m", "cxr_pipelines.beam.pool", "--port", str(port)])
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         grpc.channel_ready_future(channel).result(timeout=60)
     process.send_signal(signal.SIGTERM)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cxr_pipelines import progress
 from cxrlib.runs.plan import Chunk
 from cxrlib.runs.store import Kind, Store
-from pipelines import progress
 
 CHUNKS = [Chunk("a", 0, 3), Chunk("b", 3, 2)]
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from cxr_pipelines import reading
+from cxr_pipelines.elements import Job
+from cxr_pipelines.reading import ChunkReader, head_start
+from cxr_pipelines.score import job_of
 from cxrlib.runs.plan import Chunk
 from cxrlib.runs.run import start_run
 from cxrlib.runs.store import Store
 from cxrlib.types import CxrImage
-from pipelines import reading
-from pipelines.elements import Job
-from pipelines.reading import ChunkReader, head_start
-from pipelines.score import job_of
 from tests.pipeline.fakes import fake_bundle, fake_settings
 from tests.pipeline.trees import plant
 

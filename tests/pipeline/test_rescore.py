@@ -9,17 +9,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from cxr_flows.cli.exits import Exit
+from cxr_flows.cli.main import main
+from cxr_flows.job import ScoreJob
+from cxr_pipelines.score import score
+from cxr_schemas import Manifest
 from cxrlib import cohort
 from cxrlib.bundle import Bundle
 from cxrlib.results import compact
 from cxrlib.results.status import RunState, status
 from cxrlib.runs.store import Store
 from cxrlib.runs.verify import verify
-from flows.cli.exits import Exit
-from flows.cli.main import main
-from flows.job import ScoreJob
-from pipelines.score import score
-from schemas import Manifest
 from tests.pipeline.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png
 from tests.pipeline.trees import plant, run
 
@@ -39,7 +39,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
         return score(job.sources, job.out, fake_settings(), bundle=bundle, engine=FakeEngineFactory(), **given)  # type: ignore[arg-type]
 
     monkeypatch.setattr("cxrlib.bundle.load_bundle", load)
-    monkeypatch.setattr("flows.process.run_job", run_job)
+    monkeypatch.setattr("cxr_flows.process.run_job", run_job)
 
 
 def test_selection_is_scored_anew_compared_and_taken_up_in_a_compacted_root(

@@ -6,9 +6,9 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from cxr_pipelines.beam.runners import make_runner
+from cxr_pipelines.choice import RunnerChoice
 from cxrlib.errors import UsageError
-from pipelines.beam.runners import make_runner
-from pipelines.choice import RunnerChoice
 
 
 def test_the_local_runner_is_the_in_process_one_by_name() -> None:

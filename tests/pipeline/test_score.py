@@ -10,6 +10,8 @@ import fsspec
 import pandas as pd
 import pytest
 
+from cxr_pipelines.score import score
+from cxr_schemas import REJECTS, SCORES, Reason
 from cxrlib.archive.fetch import fetch as real_fetch
 from cxrlib.errors import FilmError, RunError, UsageError
 from cxrlib.runs.run import read_manifest
@@ -17,8 +19,6 @@ from cxrlib.runs.store import Kind, Store
 from cxrlib.runs.verify import verify
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction
-from pipelines.score import score
-from schemas import REJECTS, SCORES, Reason
 from tests.pipeline.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png
 from tests.pipeline.trees import BAD, objects, plant, run
 

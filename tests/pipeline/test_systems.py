@@ -14,6 +14,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from cxr_flows.demo import show_cohort
+from cxr_flows.report import summary_lines, summary_markdown
+from cxr_pipelines.score import score
+from cxr_schemas import Card, Manifest
 from cxrlib import cohort
 from cxrlib.bundle import load_bundle, write_bundle
 from cxrlib.measuring import localisation, rle
@@ -21,10 +25,6 @@ from cxrlib.measuring.overlay import LONG_SIDE, Colour
 from cxrlib.phantom.archive import write_archive
 from cxrlib.runs.verify import verify
 from cxrlib.settings import RunSettings, Settings
-from flows.demo import show_cohort
-from flows.report import summary_lines, summary_markdown
-from pipelines.score import score
-from schemas import Card, Manifest
 from tests.pipeline.trees import objects
 from tests.unit.tiny_systems import LAYER, tiny_network, tiny_system
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cxr_pipelines.engine import EngineFactory
+from cxr_pipelines.score import score
+from cxr_schemas import Manifest
 from cxrlib.settings import Settings
-from pipelines.engine import EngineFactory
-from pipelines.score import score
-from schemas import Manifest
 from tests.pipeline.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png, poisoned_png, void_png
 
 #: Content of a bad file, by the reason it is rejected for.

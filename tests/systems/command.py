@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.exits import Exit
+from cxr_flows.cli.exits import Exit
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the real films in {DATA.parent.name}/{DATA.name}")
@@ -41,4 +41,4 @@ def cxr_killed(*arguments: str, cwd: Path, when: Callable[[], bool]) -> None:
 
 
 def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "flows.cli.main", *arguments]
+    return [sys.executable, "-m", "cxr_flows.cli.main", *arguments]

@@ -9,11 +9,11 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass, SourceFormat, View, Windowing
+from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.rows import Provenance
 from cxrlib.scoring import Recipe, assess
 from cxrlib.types import CxrImage, FilmFacts, ImageRef, Prediction, ScoredFilm
-from schemas import FilmClass, SourceFormat, View, Windowing
-from schemas.card import GradeCuts, Postprocess
 
 SIDE = 64
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from schemas.card import Postprocess
+from cxr_schemas.card import Postprocess
 
 _WITH_CORNERS = np.ones((3, 3))
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cxr_schemas import PLAN, Disposition
 from cxrlib.archive.filesystems import CONTENT_VERSION
 from cxrlib.archive.listed import LISTED
 from cxrlib.runs.plan import PlanHeader
 from cxrlib.types import ImageRef
-from schemas import PLAN, Disposition
 
 _BATCH = 7
 
@@ -33,7 +33,7 @@ def plan_bytes(plan: pa.Table, header: PlanHeader, row_group: int) -> bytes:
 def make_plan(
     refs: Iterable[ImageRef], ledger: pa.Table, *, chunk_size: int, bundle_digest: str, config_digest: str
 ) -> pa.Table:
-    """Return the plan of a run, of schema `schemas.PLAN`.
+    """Return the plan of a run, of schema `cxr_schemas.PLAN`.
 
     Parameters
     ----------

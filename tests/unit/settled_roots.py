@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cxr_schemas import FilmClass, Manifest, Reason
 from cxrlib.bundle import Bundle
 from cxrlib.rows import RejectedFilm
 from cxrlib.runs.chunks import Outcome, settle
@@ -17,7 +18,6 @@ from cxrlib.runs.plan import open_chunk
 from cxrlib.runs.run import close_run, start_run
 from cxrlib.runs.store import Store
 from cxrlib.types import ImageRef
-from schemas import FilmClass, Manifest, Reason
 from tests.pipeline.fakes import fake_bundle, fake_settings
 from tests.unit.measured_films import scored_film
 

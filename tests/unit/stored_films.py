@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from cxr_schemas import FilmClass, SourceFormat, Windowing
+from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.measuring.masks import clean
 from cxrlib.measuring.severity import measure
 from cxrlib.types import CxrImage, FilmFacts, ImageRef, Prediction, ScoredFilm
-from schemas import FilmClass, SourceFormat, Windowing
-from schemas.card import GradeCuts, Postprocess
 from tests.pipeline.fakes import SIDE, lungs
 
 

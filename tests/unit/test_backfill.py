@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from cxr_schemas import BackfillManifest, Cut, PartEntry
 from cxrlib.errors import RunError, UsageError
 from cxrlib.runs import backfill
 from cxrlib.runs.backfill import PartRun, PartStage
 from cxrlib.runs.store import Store
-from schemas import BackfillManifest, Cut, PartEntry
 from tests.pipeline.fakes import fake_bundle, fake_settings
 from tests.pipeline.trees import plant, run
 

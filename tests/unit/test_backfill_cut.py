@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from cxr_schemas import Cut, CutBy, Order
+from cxr_schemas.backfill import INVENTORY
 from cxrlib.errors import UsageError
 from cxrlib.runs import backfill_cut
 from cxrlib.runs.backfill_cut import Work, cut_archive
 from cxrlib.runs.ledger import LEDGER
 from cxrlib.runs.store import Store
-from schemas import Cut, CutBy, Order
-from schemas.backfill import INVENTORY
 
 OUT = Store("s3://scores")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from cxr_schemas import Cut
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import RunError, UsageError
 from cxrlib.runs import backfill
 from cxrlib.runs.backfill_start import BackfillRequest, check_settings, start_backfill, stored_settings
 from cxrlib.runs.store import Store
 from cxrlib.settings import PrivacySettings, ReadSettings, Settings
-from schemas import Cut
 from tests.pipeline.fakes import fake_bundle, fake_settings
 from tests.pipeline.trees import plant
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from cxr_flows.board import Board, Look
+from cxr_schemas import PartEntry, PartFailure
 from cxrlib.runs.backfill import PartStage, PartState
-from flows.board import Board, Look
-from schemas import PartEntry, PartFailure
 from tests.unit.test_report import manifest_of_a_run
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cxr_schemas import Card
 from cxrlib.bundle import CARD_FILE, DIGEST_FILE, bundle_digest, load_bundle, write_bundle
 from cxrlib.errors import BundleError
-from schemas import Card
 from tests.unit.tiny_bundle import tiny_bundle, tiny_card
 
 

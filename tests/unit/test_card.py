@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from cxr_schemas import Card
 from cxrlib.bundle import load_bundle, parse_card, write_card
-from schemas import Card
 from tests.unit.tiny_bundle import tiny_card
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError, RunError
 from cxrlib.rows import Provenance, RejectedFilm
 from cxrlib.runs.chunks import OpenChunks, Outcome, Tally, settle, tally
@@ -13,7 +14,6 @@ from cxrlib.runs.plan import Chunk
 from cxrlib.runs.store import Kind, Store
 from cxrlib.scoring import rejected, without_pixels
 from cxrlib.types import ImageRef
-from schemas import Reason
 from tests.unit.stored_films import scored_film
 
 BY = Provenance("b", "1.0.0", "bd", "cd", "0.1", "run-1")

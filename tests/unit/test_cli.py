@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cxr_flows.cli.exits import Exit
+from cxr_flows.cli.main import COMMANDS, main
+from cxr_flows.cli.options import SETTING_OF, runner_with, settings_from, variable_of
 from cxrlib.errors import UsageError
-from flows.cli.exits import Exit
-from flows.cli.main import COMMANDS, main
-from flows.cli.options import SETTING_OF, runner_with, settings_from, variable_of
 
 HEAVY = ("apache_beam", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "torch")
 
@@ -20,7 +20,7 @@ HEAVY = ("apache_beam", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "to
 def _modules_after(*arguments: str) -> set[str]:
     """Return the top-level modules that one call of the command imported, in a process of its own."""
     code = (
-        "import sys; from flows.cli.main import main; code = main(sys.argv[1:]);"
+        "import sys; from cxr_flows.cli.main import main; code = main(sys.argv[1:]);"
         "print(*sorted(m for m in sys.modules if '.' not in m), file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run(

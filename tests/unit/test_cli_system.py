@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from cxr_flows.cli.models import models
+from cxr_flows.cli.system import localisation, network_table, scheme
+from cxr_schemas import Card
 from cxrlib.bundle import load_bundle, write_bundle
-from flows.cli.models import models
-from flows.cli.system import localisation, network_table, scheme
-from schemas import Card
 from tests.unit.tiny_systems import LAYER, tiny_network, tiny_system
 
 HYBRID = (

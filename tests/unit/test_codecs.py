@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pydicom.uid import HTJ2KLossless, JPEGBaseline8Bit, JPEGLossless, RLELossless
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading import codecs
 from cxrlib.reading.codestream import FrameHeader, Stream, frame_header
-from schemas import Reason
 from tests.corpus.film_maker import encode, film
 
 

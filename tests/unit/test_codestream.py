@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLSLossless
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.codestream import (
     FrameHeader,
@@ -16,7 +17,6 @@ from cxrlib.reading.codestream import (
     is_lossless_jpeg,
     without_trailing_segments,
 )
-from schemas import Reason
 from tests.corpus.film_maker import encode, film
 
 STREAMS = {

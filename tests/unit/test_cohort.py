@@ -13,14 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from cxr_schemas import PLAN, SCORES, Counts, FilmClass, Manifest
+from cxr_schemas.scores import score_columns
 from cxrlib import cohort
 from cxrlib.errors import RunError, UsageError
 from cxrlib.rows import Provenance, parquet_bytes, rejects_table, scores_table
 from cxrlib.runs.plan import PlanHeader, write_plan
 from cxrlib.runs.store import Kind, Store
 from cxrlib.types import ScoredFilm
-from schemas import PLAN, SCORES, Counts, FilmClass, Manifest
-from schemas.scores import score_columns
 from tests.unit.measured_films import provenance, scored_film
 
 _SURE = {FilmClass.COVID19: 0.9, FilmClass.PNEUMONIA: 0.1, FilmClass.NORMAL: 0.0}
@@ -104,7 +104,7 @@ def test_committed_rows_come_back_from_any_store(scheme: str, memory: Store, tmp
 
 def test_committed_rows_come_back_from_a_bucket() -> None:
     pytest.importorskip("moto", reason="needs the stand-in S3 server of the demo extra")
-    from flows.standin import stand_in_s3
+    from cxr_flows.standin import stand_in_s3
 
     with stand_in_s3("archive") as bucket:
         settle(Store.at(f"{bucket}/results"), [scored_film("s3://b/b"), scored_film("s3://b/a")])

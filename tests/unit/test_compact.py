@@ -18,6 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxr_schemas import SCORES, Reason
+from cxr_schemas.scores import score_columns
 from cxrlib import cohort
 from cxrlib.bundle import Bundle
 from cxrlib.errors import BusyError, RunError, UsageError
@@ -32,8 +34,6 @@ from cxrlib.runs.run import read_manifest
 from cxrlib.runs.store import Kind, Store
 from cxrlib.runs.verify import verify
 from cxrlib.types import ImageRef
-from schemas import SCORES, Reason
-from schemas.scores import score_columns
 from tests.unit.measured_films import provenance, scored_film
 from tests.unit.settled_roots import NEW, OLD, Content, judge, objects, score
 
@@ -268,7 +268,7 @@ def test_compaction_killed_at_any_step_leaves_nothing_that_reads_as_a_result(nig
 
 def test_copy_is_made_into_a_bucket(nights: Path) -> None:
     pytest.importorskip("moto", reason="needs the stand-in S3 server of the demo extra")
-    from flows.standin import stand_in_s3
+    from cxr_flows.standin import stand_in_s3
 
     with stand_in_s3("copies") as bucket:
         compact.compact(str(nights / "out"), f"{bucket}/a copy")

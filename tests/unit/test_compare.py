@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from cxr_schemas import FilmClass, Grade, Reason
 from cxrlib import cohort
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import UsageError
@@ -20,7 +21,6 @@ from cxrlib.results.compare import COMPARISON, Comparison, Outcome, Side, compar
 from cxrlib.results.selection import Criteria, read_selection, select, the_bundle, write_selection
 from cxrlib.runs.store import Store
 from cxrlib.types import ImageRef
-from schemas import FilmClass, Grade, Reason
 from tests.unit.settled_roots import NEW, OLD, Content, etag, score
 
 FILMS: dict[str, Content] = {f"f{n:02d}": n for n in range(24)}

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr_schemas import FilmClass
 from cxrlib.datasets import LungConvention, Sample, Split, load_dataset, read_dataset, read_mask
 from cxrlib.errors import UsageError
 from cxrlib.phantom.archive import write_archive
-from schemas import FilmClass
 from tests.unit.labelled_films import SIDE, phantom, png, write_film, write_mask, write_pairs
 
 

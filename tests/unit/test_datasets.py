@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from cxr_flows.cli.evaluate import EPILOG
+from cxr_schemas import FilmClass
 from cxrlib.datasets import LAYOUTS, LungConvention, Sample, Split, load_dataset, read_dataset, read_mask
 from cxrlib.datasets.sample import Together
 from cxrlib.errors import UsageError
-from flows.cli.evaluate import EPILOG
-from schemas import FilmClass
 from tests.unit.labelled_films import png, write_covid_qu_ex, write_film, write_mask
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"

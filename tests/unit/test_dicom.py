@@ -13,9 +13,9 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.dicom import open_dicom
-from schemas import Reason
 from tests.corpus.film_maker import dataset, dicom, film, serialise
 
 LIMIT = 2**24

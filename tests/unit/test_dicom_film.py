@@ -9,11 +9,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from cxr_schemas import SourceFormat, View
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.dicom_film import read_dicom
 from cxrlib.settings import PrivacySettings, ReadSettings
 from cxrlib.types import RawImage, Window, WindowFunction
-from schemas import SourceFormat, View
 from tests.corpus.film_maker import ABSENT, dicom, film
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxr_schemas import Reason, SourceFormat, Windowing
 from cxrlib.errors import FilmError
 from cxrlib.reading.display import TOLERANCE, apply_window, to_grey
 from cxrlib.reading.doubt import WholeFilmNeededError
 from cxrlib.reading.lattice import Kernel, Lattice
 from cxrlib.types import Display, FilmFacts, LookupTable, Placement, RawImage, Window, WindowFunction
-from schemas import Reason, SourceFormat, Windowing
 from tests.corpus.film_maker import film
 
 PERCENTILES = (0.5, 99.5)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.dicom import open_dicom
 from cxrlib.reading.eligible import refuse
 from cxrlib.settings import ReadSettings
-from schemas import Reason
 from tests.corpus.film_maker import ABSENT, dicom, film
 
 

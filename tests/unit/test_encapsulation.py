@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import encapsulate
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.encapsulation import is_encapsulated, join_fragments
-from schemas import Reason
 
 DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 

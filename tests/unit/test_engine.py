@@ -9,14 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason, SourceFormat, Windowing
+from cxr_schemas.card import Network
 from cxrlib.bundle import Bundle
 from cxrlib.errors import FilmError
 from cxrlib.models import network as network_module
 from cxrlib.models.engine import Engine
 from cxrlib.models.system import Found, System
 from cxrlib.types import CxrImage, FilmFacts, Prediction
-from schemas import Reason, SourceFormat, Windowing
-from schemas.card import Network
 from tests.unit.tiny_bundle import tiny_bundle
 from tests.unit.tiny_systems import LAYER, tiny_network, tiny_system
 

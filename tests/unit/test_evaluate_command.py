@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cxr_flows.cli.exits import Exit
+from cxr_flows.cli.main import main
 from cxrlib.bundle import Bundle, load_bundle, locate, write_bundle
 from cxrlib.phantom.archive import Picture, write_archive
-from flows.cli.exits import Exit
-from flows.cli.main import main
 from tests.unit.tiny_bundle import tiny_bundle
 
 FILMS = 4

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from cxr_schemas import FilmClass, Reason
+from cxr_schemas.card import Metric
 from cxrlib.datasets import LungConvention, Sample, read_dataset
 from cxrlib.errors import FilmError
 from cxrlib.evaluation import card_metrics, evaluate, measure
 from cxrlib.types import CxrImage, Prediction
-from schemas import FilmClass, Reason
-from schemas.card import Metric
 from tests.unit.tiny_bundle import tiny_card
 
 SIDE = 256

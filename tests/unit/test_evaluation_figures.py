@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from cxr_schemas import Card, FilmClass, LungsFound, Reason
 from cxrlib.datasets import Sample, Split
 from cxrlib.evaluation import FilmResult, Measured, card_metrics, measure
 from cxrlib.evaluation.figures import figures_of, not_measured
 from cxrlib.evaluation.films import Truth
 from cxrlib.measuring.metrics import PixelCounts
-from schemas import Card, FilmClass, LungsFound, Reason
 from tests.unit.tiny_bundle import tiny_card
 
 CLASSES = tuple(FilmClass)

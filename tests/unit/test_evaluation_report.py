@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxr_schemas import FilmClass, Reason
 from cxrlib.datasets import read_dataset
 from cxrlib.errors import FilmError
 from cxrlib.evaluation import DataSet, Evaluation, FilmResult, SourceNote, evaluate, json_text, measure, tables
@@ -24,7 +25,6 @@ from cxrlib.measuring.metrics import PixelCounts
 from cxrlib.phantom.archive import Picture, write_archive
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Prediction
-from schemas import FilmClass, Reason
 from tests.unit.labelled_films import phantom
 from tests.unit.test_evaluation_figures import films, rejected, without
 from tests.unit.tiny_bundle import tiny_bundle

@@ -13,12 +13,12 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from cxr_schemas import Reason
 from cxrlib.archive.fetch import fetch
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError
 from cxrlib.settings import ReadSettings, RunSettings, Settings
 from cxrlib.types import ImageRef
-from schemas import Reason
 
 SETTINGS = Settings(read=ReadSettings(max_bytes=1000), run=RunSettings(fetch_attempts=3))
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading import grey
-from schemas import Reason
 from tests.corpus.film_maker import film
 
 

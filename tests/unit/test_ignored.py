@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from pydicom.uid import HTJ2K, HTJ2KLossless
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading import codecs
 from cxrlib.reading.codestream import frame_header
 from cxrlib.reading.ignored import nothing_ignored
 from cxrlib.reading.reduced import decode_reduced
-from schemas import Reason
 from tests.corpus.film_maker import encode, film
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.uid import JPEGBaseline8Bit, JPEGLossless
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading import jpeg
 from cxrlib.reading.codecs import decode_codestream
@@ -20,7 +21,6 @@ from cxrlib.reading.codestream import frame_header
 from cxrlib.reading.read import read_film
 from cxrlib.reading.reduced import decode_reduced
 from cxrlib.settings import ReadSettings, Settings
-from schemas import Reason
 from tests.corpus.film_maker import dicom, encode, film
 
 FILM = film(301, 262, bits=8).astype(np.uint8)

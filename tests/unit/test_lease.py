@@ -293,7 +293,7 @@ def test_threads_that_contend_without_conditional_puts_hold_it_one_after_the_oth
 
 def test_bucket_with_conditional_puts_is_known_for_one_and_contended_for_by_them() -> None:
     pytest.importorskip("moto", reason="the S3 stand-in comes with the demo extra")
-    from flows.standin import stand_in_s3
+    from cxr_flows.standin import stand_in_s3
 
     with stand_in_s3("leases") as bucket:
         store = Store.at(f"{bucket}/out")
@@ -308,7 +308,7 @@ def test_server_that_does_not_know_conditional_puts_is_found_out(monkeypatch: py
     pytest.importorskip("moto", reason="the S3 stand-in comes with the demo extra")
     import s3fs
 
-    from flows.standin import stand_in_s3
+    from cxr_flows.standin import stand_in_s3
 
     with stand_in_s3("leases") as bucket:
         pipe = s3fs.S3FileSystem._pipe_file

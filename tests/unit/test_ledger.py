@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from cxr_schemas import Reason
 from cxrlib.errors import RunError
 from cxrlib.rows import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
 from cxrlib.runs.ledger import LEDGER, read_columns, read_ledger
 from cxrlib.runs.store import Kind, Store
 from cxrlib.types import ImageRef
-from schemas import Reason
 from tests.unit.stored_films import scored_film
 
 PARTITION = "b-12345678"

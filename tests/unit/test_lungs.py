@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cxr_schemas import LungsFound
 from cxrlib.measuring import lungs
 from cxrlib.measuring.lungs import part
 from cxrlib.measuring.metrics import dice
-from schemas import LungsFound
 from tests.unit.measured_films import ellipse, two_lungs
 
 _DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -10,11 +10,11 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cxr_schemas import FilmClass, LungsFound, Reason
+from cxr_schemas.card import Postprocess
 from cxrlib.errors import FilmError
 from cxrlib.measuring.masks import clean, fill_holes, large_regions
 from cxrlib.measuring.regions import find_regions
-from schemas import FilmClass, LungsFound, Reason
-from schemas.card import Postprocess
 from tests.unit import plain_masks
 from tests.unit.measured_films import ellipse, prediction, two_lungs
 

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.errors import FilmError
 from cxrlib.measuring import rle
 from cxrlib.measuring.masks import clean, lung_regions
 from cxrlib.measuring.severity import measure
-from schemas.card import GradeCuts, Postprocess
 from tests.unit import plain_masks
 from tests.unit.measured_films import prediction, two_lungs
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cxr_schemas import FilmClass
 from cxrlib.phantom import Phantom, make_phantom
 from cxrlib.phantom.anatomy import sample_anatomy
 from cxrlib.phantom.geometry import lung_fields, make_frame, smooth_noise
 from cxrlib.phantom.infection import infect
-from schemas import FilmClass
 
 SIDE = 256
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxr_schemas import PLAN, Disposition
 from cxrlib.errors import RunError
 from cxrlib.runs.ledger import LEDGER
 from cxrlib.runs.plan import (
@@ -25,7 +26,6 @@ from cxrlib.runs.plan import (
 )
 from cxrlib.runs.store import Store
 from cxrlib.types import ImageRef
-from schemas import PLAN, Disposition
 from tests.unit import plain_plan
 from tests.unit.made_plans import NO_LEDGER, draft_of, make_plan
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cxr_schemas import Reason
+from cxr_schemas.card import Postprocess
 from cxrlib.errors import FilmError
 from cxrlib.measuring.masks import clean
-from schemas import Reason
-from schemas.card import Postprocess
 from tests.unit.measured_films import ellipse, prediction, two_lungs
 
 

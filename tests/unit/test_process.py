@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from cxr_flows import child, process
+from cxr_flows.job import Failure, Message, Progress, ScoreJob
+from cxr_schemas import Reason
 from cxrlib.errors import CxrError, FilmError, RunError, StalePlanError, StoppedError, UsageError
 from cxrlib.settings import Settings
-from flows import child, process
-from flows.job import Failure, Message, Progress, ScoreJob
-from schemas import Reason
 
 JOB = ScoreJob.of(Settings(), sources=("memory://films",), out="memory://out", run_id="r1")
 
@@ -158,7 +158,7 @@ def test_child_and_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None
     script = tmp_path / "child.py"
     script.write_text(
         "import subprocess, sys\n"
-        "from flows.job import _die_with\n"
+        "from cxr_flows.job import _die_with\n"
         "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdin=subprocess.DEVNULL)\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(worker.pid))\n"
         "sys.stdin.readline()\n"
@@ -168,8 +168,8 @@ def test_child_and_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None
     parent = tmp_path / "parent.py"
     parent.write_text(
         "import sys\n"
-        "from flows import child, process\n"
-        "from flows.job import ScoreJob\n"
+        "from cxr_flows import child, process\n"
+        "from cxr_flows.job import ScoreJob\n"
         f"child.COMMAND = (sys.executable, {str(script)!r})\n"
         "job = ScoreJob(sources=('x',), out='y', settings={}, run_id='r')\n"
         "process.run_job(job, lambda progress: print('going', flush=True))\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.cli import progress
+from cxr_flows.cli import progress
 
 
 def test_log_has_a_line_now_and_then_and_one_at_the_end(

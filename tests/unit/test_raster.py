@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.reading.lattice import Grid
 from cxrlib.reading.orientation import upright
 from cxrlib.reading.raster import read_jpeg, read_png
 from cxrlib.settings import ReadSettings
-from schemas import Reason, SourceFormat
 from tests.corpus.film_maker import crc_chunk, film, jpeg, png
 
 FILM = film(bits=8).astype(np.uint8)

@@ -20,13 +20,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cxr_schemas import Windowing
 from cxrlib.errors import FilmError
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.display import TOLERANCE
 from cxrlib.reading.lattice import Grid, Lattice
 from cxrlib.reading.read import read_film, read_raw
 from cxrlib.settings import Decode, ReadSettings, Settings
-from schemas import Windowing
 from tests.corpus.film_maker import dicom, film, jpeg, png
 
 SETTINGS = Settings()

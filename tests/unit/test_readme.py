@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flows.readme import README, TABLES, rewritten
-from schemas import REJECTS, SCORES, Reason
+from cxr_flows.readme import README, TABLES, rewritten
+from cxr_schemas import REJECTS, SCORES, Reason
 
 
 def test_every_table_of_the_readme_is_the_codes_own() -> None:

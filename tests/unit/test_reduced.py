@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading import reduced
 from cxrlib.reading.codestream import frame_header
@@ -17,7 +18,6 @@ from cxrlib.reading.coding_style import Progression, coding_style
 from cxrlib.reading.lattice import Kernel
 from cxrlib.reading.lower_resolution import at_lower_resolution
 from cxrlib.reading.reduced import Reduced, decode_reduced
-from schemas import Reason
 from tests.corpus.film_maker import film
 
 FILM = film(301, 262)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.report import summary_lines, summary_markdown
-from schemas import Counts, Manifest, Reason
+from cxr_flows.report import summary_lines, summary_markdown
+from cxr_schemas import Counts, Manifest, Reason
 
 
 def manifest_of_a_run(*, settled_here: int = 3, retryable: int = 1) -> Manifest:

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cxr_schemas import REJECTS, SCORES, FilmClass, Grade, Reason, View, Windowing
+from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.measuring import localisation, rle
 from cxrlib.measuring.masks import clean
 from cxrlib.measuring.severity import measure
 from cxrlib.rows import RejectedFilm, parquet_bytes, rejects_table, scores_table
 from cxrlib.types import ImageRef, Prediction, ScoredFilm
-from schemas import REJECTS, SCORES, FilmClass, Grade, Reason, View, Windowing
-from schemas.card import GradeCuts, Postprocess
 from tests.unit.measured_films import SIDE, provenance, scored_film
 
 _QUEX = Path(__file__).resolve().parents[3] / "shared" / "data" / "covid-qu-ex" / "Infection Segmentation Data"

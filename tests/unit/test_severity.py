@@ -10,11 +10,11 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cxr_schemas import Grade, LungsFound
+from cxr_schemas.card import GradeCuts
 from cxrlib.measuring.regions import Connectivity, count_regions, find_regions
 from cxrlib.measuring.severity import areas_mm2, measure
 from cxrlib.types import Extent, Masks
-from schemas import Grade, LungsFound
-from schemas.card import GradeCuts
 
 
 def masks_of(left: NDArray[np.bool_], right: NDArray[np.bool_], infection: NDArray[np.bool_] | None) -> Masks:

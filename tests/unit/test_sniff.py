@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.reading.sniff import sniff
-from schemas import Reason, SourceFormat
 from tests.corpus.film_maker import dicom, film, jpeg, png
 
 

@@ -7,7 +7,7 @@ import os
 import fsspec
 import pytest
 
-from flows.standin import stand_in_s3
+from cxr_flows.standin import stand_in_s3
 
 
 def test_bucket_is_reached_by_its_uri_alone_and_lists_content_etags(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxr_flows.cli.exits import Exit
+from cxr_flows.cli.main import main
+from cxr_schemas import Reason
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import compact
 from cxrlib.results.status import RunState, Status, status
@@ -21,9 +24,6 @@ from cxrlib.runs import lease
 from cxrlib.runs.lease import LeaseTerms
 from cxrlib.runs.store import Store
 from cxrlib.runs.verify import verify
-from flows.cli.exits import Exit
-from flows.cli.main import main
-from schemas import Reason
 from tests.unit.settled_roots import NEW, OLD, Content, score
 
 FILMS: dict[str, Content] = {f"f{n}": n for n in range(10)}

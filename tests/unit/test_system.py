@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
+from cxr_schemas import Card
 from cxrlib.bundle import Bundle
 from cxrlib.errors import BundleError
 from cxrlib.measuring.masks import lung_regions
@@ -17,7 +18,6 @@ from cxrlib.models.hardware import Precision
 from cxrlib.models.network import BundleNetwork, load_network
 from cxrlib.models.system import Found, System
 from cxrlib.reading.resample import resize
-from schemas import Card
 from tests.unit.tiny_bundle import ARGUMENTS, tiny_bundle
 from tests.unit.tiny_systems import LAYER, tiny_network, tiny_system
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from cxr_schemas import SCORES
+from cxr_schemas.scores import score_columns
 from cxrlib.errors import UsageError
 from cxrlib.runs.store import Store
 from cxrlib.runs.verify import ProblemKind, verify
-from schemas import SCORES
-from schemas.scores import score_columns
 from tests.pipeline.trees import plant, run
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydicom.dataset import Dataset
 
+from cxr_schemas import View
 from cxrlib.reading.header import Header
 from cxrlib.reading.view import is_frontal, view_of
-from schemas import View
 
 
 def header(code: tuple[str, str] | None = None, **elements: object) -> Header:

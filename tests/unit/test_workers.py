@@ -172,10 +172,10 @@ def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPa
 def test_imports_of_a_run_do_not_make_another_environment() -> None:
     """Readers are started before what scores, Beam and torch are imported: they are those of every chunk."""
     program = (
-        "import sys; from cxrlib.settings import RunSettings; from pipelines.readers import reader_processes\n"
+        "import sys; from cxrlib.settings import RunSettings; from cxr_pipelines.readers import reader_processes\n"
         "run = RunSettings(decode_workers=1); first = reader_processes(run)\n"
         "assert not {'torch', 'apache_beam', 'cxrlib.scoring'} & set(sys.modules)\n"
-        "import pipelines.score, pipelines.beam.run, cxrlib.models.engine, cxrlib.reading.read\n"
+        "import cxr_pipelines.score, cxr_pipelines.beam.run, cxrlib.models.engine, cxrlib.reading.read\n"
         "assert reader_processes(run) is first"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

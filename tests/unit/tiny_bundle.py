@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from cxr_schemas import Card
 from cxrlib.bundle import Bundle, bundle_digest, write_card
-from schemas import Card
 
 ARGUMENTS = {"encoder": "tu-mobilenetv3_small_050", "decoder_channels": [16, 16, 8, 8, 8], "classes": 3}
 

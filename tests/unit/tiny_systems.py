@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from cxr_schemas import Card
 from cxrlib.bundle import Bundle, bundle_digest, write_card
-from schemas import Card
 from tests.unit.tiny_bundle import ARGUMENTS, tiny_card
 
 #: A layer of the tiny network, 2 x 2 cells at 64 x 64 pixels.

@@ -1,0 +1,126 @@
+"""The `cxr` command: finds a command by name, runs it, and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from cxr_flows.cli.console import Invocation
+from cxr_flows.cli.exits import Exit
+
+#: Name of each command to where it is and what it does; a command is imported only when it is asked for.
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "score": ("cxr_flows.cli.score:score", "Score every chest film under SOURCES into Parquet."),
+    "nightly": ("cxr_flows.cli.nightly:nightly", "The same as a Prefect flow: retried, verified, reported."),
+    "backfill": (
+        "cxr_flows.cli.backfill:backfill",
+        "Score an archive of any size in parts: paused, resumed, estimated.",
+    ),
+    "verify": ("cxr_flows.cli.verify:verify", "Check that nothing listed was lost in a results root."),
+    "status": ("cxr_flows.cli.status:status", "Say what a results root holds: runs, months, rejects."),
+    "compact": ("cxr_flows.cli.compact:compact", "Copy a results root into few large sorted files."),
+    "rescore": ("cxr_flows.cli.rescore:rescore", "Score films anew with another bundle, and compare the two."),
+    "compare": ("cxr_flows.cli.compare:compare", "Compare the rows of two bundles, film by film."),
+    "demo": ("cxr_flows.cli.demo:demo", "See it all work on synthetic films in a stand-in bucket."),
+    "phantom": ("cxr_flows.cli.phantom:phantom", "Write synthetic chest films with known truth."),
+    "models": ("cxr_flows.cli.models:models", "List and show model bundles."),
+    "evaluate": ("cxr_flows.cli.evaluate:evaluate", "Measure a bundle on labelled films."),
+    "train": ("cxr_flows.cli.train:train", "Train a bundle by a recipe on labelled films."),
+}
+
+EPILOG: Final = """\b
+Examples:
+  cxr demo                                     two minutes, no data needed
+  cxr score ./films --out ./results            a folder
+  cxr score s3://pacs/2024/ --out s3://scores  a bucket
+  cxr score 'gs://pacs/**/*.dcm' --out ./x     a glob
+  cxr verify ./results
+
+\b
+Exit codes:
+{codes}
+
+`cxr COMMAND --help` says more. Research software: not a medical device.
+""".format(codes="\n".join(f"  {code.value:<4}{code.description}" for code in Exit))
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from cxrlib import __version__
+
+        click.echo(f"cxr {__version__}")
+        context.exit()
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def cli() -> None:
+    """Score archives of chest X-rays: lungs, COVID-19 and pneumonia, percent infected; one row per film."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` (default: those of the process) and return its exit code (`Exit`)."""
+    invocation = Invocation()
+    try:
+        outcome: Any = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="cxr",
+            obj=invocation,
+            standalone_mode=False,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("cxr: interrupted; what was settled is kept, and the same command goes on from there", err=True)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left, as `| head` does; closing stderr keeps the interpreter from saying so.
+        sys.stderr.close()
+        return Exit.COULD_NOT_RUN
+    except Exception as error:
+        if invocation.debug:
+            raise
+        return _explain(error)
+    return outcome if isinstance(outcome, int) else Exit.SETTLED
+
+
+def _explain(error: Exception) -> int:
+    """Say on one line what stopped the command, and return its exit code."""
+    from cxrlib.errors import CxrError
+
+    text = " ".join(str(error).split()) or "no more is known"
+    if isinstance(error, CxrError):
+        click.echo(f"cxr: {text}", err=True)
+        return error.exit_code
+    click.echo(f"cxr: {type(error).__name__}: {text} (--debug shows where)", err=True)
+    return Exit.COULD_NOT_RUN
+
+
+if __name__ == "__main__":
+    sys.exit(main())

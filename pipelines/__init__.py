@@ -1,1 +1,0 @@
-"""A run from its sources to its manifest, and in `pipelines.beam` the graph that does the work where there is some."""

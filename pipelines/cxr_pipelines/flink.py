@@ -1,0 +1,98 @@
+"""A Flink session cluster as its REST interface shows it: which version it is, and which of its jobs are a run's.
+
+Beam's job server submits a job and may die before the job does, with whoever started it. So a job is named after its
+run, and is looked for by that name: to end it with the process that asked for it, and to end one that a killed process
+left behind before the same run is taken up again. (REST API of Flink 1.19: /config, /jobs/overview, PATCH /jobs/:id.)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any, Final
+
+from cxrlib.errors import RunError, UsageError
+
+_TIMEOUT_S: Final = 3.0
+#: Longest wait for a job that is being cancelled; its workers are given five seconds, see `cxr_pipelines.beam.pool`.
+_CANCEL_S: Final = 30.0
+_POLL_S: Final = 0.2
+_OVER: Final = frozenset({"FINISHED", "CANCELED", "FAILED", "SUSPENDED"})
+
+
+@dataclass(frozen=True, slots=True)
+class FlinkCluster:
+    """A session cluster.
+
+    Attributes
+    ----------
+    master : str
+        ``host:port`` of the job manager's REST interface, with or without ``http://`` or ``https://``.
+    """
+
+    master: str
+
+    def version(self) -> str:
+        """Return the cluster's version as Beam names it, such as ``1.19``.
+
+        Raises
+        ------
+        UsageError
+            There is no Flink at the address.
+        """
+        return ".".join(str(self._call("/config")["flink-version"]).split(".")[:2])
+
+    def jobs(self, name: str) -> list[str]:
+        """Return the ids of the jobs named `name` that are not over.
+
+        Raises
+        ------
+        UsageError
+            There is no Flink at the address.
+        """
+        jobs = self._call("/jobs/overview")["jobs"]
+        return [str(job["jid"]) for job in jobs if job["name"] == name and job["state"] not in _OVER]
+
+    def cancel(self, name: str, *, wait: bool = True) -> None:
+        """Cancel the jobs named `name`, and wait for their end where `wait` says so.
+
+        Raises
+        ------
+        UsageError
+            There is no Flink at the address.
+        RunError
+            A job goes on in spite of it.
+        """
+        for identifier in self.jobs(name):
+            self._call(f"/jobs/{identifier}?mode=cancel", method="PATCH")
+        deadline = time.monotonic() + _CANCEL_S
+        while wait and (left := self.jobs(name)):
+            if time.monotonic() > deadline:
+                raise RunError(f"expected the jobs {name} to be cancelled within {_CANCEL_S:.0f} s; met {left}")
+            time.sleep(_POLL_S)
+
+    def abandon(self, name: str) -> None:
+        """Cancel the jobs named `name` without a wait or a complaint: for a process that is about to end."""
+        with suppress(UsageError):
+            self.cancel(name, wait=False)
+
+    def is_over(self, name: str) -> bool:
+        """Whether no job named `name` goes on; False where the cluster cannot be asked."""
+        try:
+            return not self.jobs(name)
+        except UsageError:
+            return False
+
+    def _call(self, path: str, method: str = "GET") -> Any:
+        base = self.master if "://" in self.master else f"http://{self.master}"
+        request = urllib.request.Request(base.rstrip("/") + path, method=method)  # noqa: S310 - the site's own address
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+                return json.loads(answer.read() or b"{}")
+        except (OSError, HTTPException, ValueError) as error:
+            met = str(getattr(error, "reason", error)) or type(error).__name__
+            raise UsageError(f"expected a Flink job manager at {self.master}; met {met}") from error

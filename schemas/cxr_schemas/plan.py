@@ -1,0 +1,25 @@
+"""Arrow schema of a run's plan: every listed reference and what is to become of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+from cxr_schemas.fields import CATEGORY, IDENTITY, field, versioned
+
+PLAN_VERSION: Final = 1
+
+PLAN: Final[pa.Schema] = versioned(
+    "plan",
+    PLAN_VERSION,
+    [
+        *IDENTITY,
+        field("size", pa.int64(), "Size of the object as listed.", unit="bytes", nullable=True),
+        field("disposition", CATEGORY, "score, duplicate (of the reference named) or settled (by an earlier run)."),
+        field("chunk_id", CATEGORY, "Chunk that scores it; null unless the disposition is score.", nullable=True),
+        field("attempt", pa.int16(), "Which try at this object the run makes, from 1.", unit="count"),
+        field("duplicate_of_uri", pa.string(), "The reference that stands for this one.", nullable=True),
+        field("duplicate_of_version", pa.string(), "Version token of that reference.", nullable=True),
+    ],
+)
