@@ -45,8 +45,8 @@ test-backfill: $(STAMP)  ## Backfill small phantoms in 20 parts: estimated, kill
 
 test-cluster: $(STAMP)  ## Test on real servers: S3, Flink, Prefect (Linux; Go, Java, Maven).
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[cluster]'
-	$(BIN)/python -m infra.programs
-	infra/isolated.sh $(BIN)/pytest -m cluster tests/cluster
+	$(BIN)/python -m tests.cluster.servers.programs
+	tests/cluster/servers/isolated.sh $(BIN)/pytest -m cluster tests/cluster
 
 test-compile: $(STAMP)  ## Compile each network by torch.compile and compare (minutes; a C++ compiler).
 	@command -v "$${CXX:-g++}" > /dev/null || { \
@@ -71,8 +71,8 @@ bench-scale: $(STAMP)  ## Measure seconds per film and peak memory at 500, 2,000
 
 bench-flink: $(STAMP)  ## Measure one and two task managers of Flink, and the local runner (Linux; Go, Java, Maven).
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench,cluster]'
-	$(BIN)/python -m infra.programs
-	infra/isolated.sh $(BIN)/python -m tests.benchmarks.flink_scale --repeats $(TURNS)
+	$(BIN)/python -m tests.cluster.servers.programs
+	tests/cluster/servers/isolated.sh $(BIN)/python -m tests.benchmarks.flink_scale --repeats $(TURNS)
 
 train-default: $(STAMP)  ## Rebuild the default model bundle, its measured figures and its report (hours on a CPU); DATA=folder.
 	$(BIN)/cxr train default --data $(DATA) --out cxrlib/models/default
@@ -87,10 +87,10 @@ report-default: $(STAMP)  ## Measure the default bundle on the test films of DAT
 	cp runs/default-report/report.html runs/default-report/figures.json $(REPORT)
 
 readme: $(STAMP)  ## Write the generated tables of README.md anew.
-	$(BIN)/python -m cxr_flows.readme
+	$(BIN)/python -m tests.docs.tables
 
 lock: $(STAMP)  ## Resolve requirements.lock anew from pyproject.toml.
-	$(BIN)/python infra/lock.py
+	$(BIN)/python .ci/lock.py
 
 clean:  ## Remove the virtual environment, caches and the demo's results.
 	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -61,21 +61,21 @@ class FilmError(CxrError):
         Why, as stored in the reject row; it also says whether trying again may help.
     expected : str
         What a scorable film has there.
-    met : str
+    got : str
         What this one has.
     """
 
-    def __init__(self, reason: Reason, *, expected: str, met: str) -> None:
-        super().__init__(reason, expected, met)
+    def __init__(self, reason: Reason, *, expected: str, got: str) -> None:
+        super().__init__(reason, expected, got)
         self.reason = reason
         self.expected = expected
-        self.met = met
+        self.got = got
 
     def __str__(self) -> str:
-        return f"expected {self.expected}; met {self.met}"
+        return f"expected {self.expected}; got {self.got}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _film_error, (self.reason, self.expected, self.met)
+        return _film_error, (self.reason, self.expected, self.got)
 
     @property
     def retryable(self) -> bool:
@@ -83,15 +83,15 @@ class FilmError(CxrError):
         return self.reason.retryable
 
 
-def _film_error(reason: Reason, expected: str, met: str) -> FilmError:
-    return FilmError(reason, expected=expected, met=met)
+def _film_error(reason: Reason, expected: str, got: str) -> FilmError:
+    return FilmError(reason, expected=expected, got=got)
 
 
 #: Libraries whose errors say what a person needs and never how a store is reached.
 _QUOTED: Final = frozenset({"cxrlib", "builtins", "torch", "duckdb", "pyarrow", "pydantic", "apache_beam"})
 
 
-def words_of(error: BaseException) -> str:
+def safe_message(error: BaseException) -> str:
     """Return what may be told of an error where it is logged or stored: its type, and its text where that is safe.
 
     The text of a client of S3 or Azure holds the endpoint, and that of any store there is may.
@@ -106,7 +106,7 @@ def is_foreign(error: BaseException) -> bool:
 
 
 @contextmanager
-def without_its_words(what: str) -> Iterator[None]:
+def hide_store_errors(what: str) -> Iterator[None]:
     """Raise what a store's own library raises as a RunError that names its type alone.
 
     A runner logs and stores what a worker raises, and the words of a client of S3 or Azure hold the endpoint.

@@ -24,7 +24,7 @@ from cxrlib.measuring.masks import clean
 from cxrlib.measuring.severity import measure
 from cxrlib.parallel.work import Loss, Lost
 from cxrlib.reading.read import read_film
-from cxrlib.rows import RejectedFilm
+from cxrlib.results.row_tables import RejectedFilm
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 
@@ -32,7 +32,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ScoringParameters:
     """What of a bundle's card the steps around its networks need.
 
     Attributes
@@ -52,7 +52,7 @@ class Recipe:
     localisation_threshold: float | None = None
 
     @classmethod
-    def of(cls, card: Card) -> Recipe:
+    def of(cls, card: Card) -> ScoringParameters:
         """Return the recipe of a card."""
         threshold = None if card.localisation is None else card.localisation.threshold
         return cls(card.input.rows, card.input.columns, card.postprocess, card.grades, threshold)
@@ -64,7 +64,7 @@ class ReadListed:
     two steps."""
 
     settings: Settings
-    recipe: Recipe
+    recipe: ScoringParameters
 
     def __call__(self, ref: ImageRef) -> CxrImage | FilmError:
         """Do both steps in this process, which has to live with what they need of memory and time."""
@@ -101,24 +101,24 @@ class ReadListed:
         """Return the reject of a film that ended its process."""
         match lost.loss:
             case Loss.DIED:
-                met = f"a process ended by {lost.detail}, twice"
-                return FilmError(Reason.DECODER_DIED, expected="a film that can be decoded", met=met)
+                got = f"a process ended by {lost.detail}, twice"
+                return FilmError(Reason.DECODER_DIED, expected="a film that can be decoded", got=got)
             case Loss.MEMORY:
-                return FilmError(Reason.OUT_OF_MEMORY, expected=f"a film that takes {lost.detail} at most", met="more")
+                return FilmError(Reason.OUT_OF_MEMORY, expected=f"a film that takes {lost.detail} at most", got="more")
             case Loss.TIME:
-                return FilmError(Reason.TIMEOUT, expected=f"a film read within {lost.detail}", met="none by then")
+                return FilmError(Reason.TIMEOUT, expected=f"a film read within {lost.detail}", got="none by then")
 
     def stays(self, ref: ImageRef) -> bool:
         """Return whether the object is in the memory of this process."""
         return is_of_this_process(ref.uri)
 
 
-def read_listed(ref: ImageRef, settings: Settings, recipe: Recipe) -> CxrImage | FilmError:
+def read_listed(ref: ImageRef, settings: Settings, recipe: ScoringParameters) -> CxrImage | FilmError:
     """Fetch one listed object and bring it to what the networks read, or say why that cannot be."""
     return ReadListed(settings, recipe)(ref)
 
 
-def assess(ref: ImageRef, image: CxrImage, prediction: Prediction, recipe: Recipe) -> ScoredFilm | FilmError:
+def assess(ref: ImageRef, image: CxrImage, prediction: Prediction, recipe: ScoringParameters) -> ScoredFilm | FilmError:
     """Clean the masks of one film and measure them, or say why they are not to be trusted."""
     try:
         masks = clean(prediction, recipe.postprocess)
@@ -130,7 +130,7 @@ def assess(ref: ImageRef, image: CxrImage, prediction: Prediction, recipe: Recip
     return ScoredFilm(ref=ref, image=image, prediction=prediction, masks=masks, severity=severity)
 
 
-def _localised(prediction: Prediction, recipe: Recipe) -> NDArray[np.bool_] | None:
+def _localised(prediction: Prediction, recipe: ScoringParameters) -> NDArray[np.bool_] | None:
     """Return where the localisation map exceeds its threshold."""
     found, threshold = prediction.localisation, recipe.localisation_threshold
     return None if found is None or threshold is None else found > np.float32(threshold)
@@ -159,5 +159,5 @@ def _fault(ref: ImageRef, error: Exception, reason: Reason, expected: str) -> Fi
     """Log where an unforeseen error arose, and make a reject of it. Its text is dropped: it may quote a header."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     kind = type(error).__name__
-    _log.error("%s met a fault of this software: %s at %s:%s", ref.uri, kind, frame.filename, frame.lineno)
-    return FilmError(reason, expected=expected, met=f"an unforeseen {kind}")
+    _log.error("%s got a fault of this software: %s at %s:%s", ref.uri, kind, frame.filename, frame.lineno)
+    return FilmError(reason, expected=expected, got=f"an unforeseen {kind}")

@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from cxr_schemas import Reason
 from cxrlib.archive import filesystems
 from cxrlib.errors import FilmError
-from cxrlib.reading.refusal import refused_by_head
+from cxrlib.reading.early_rejection import refused_by_head
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import ImageRef
 
@@ -50,7 +50,7 @@ def fetch(ref: ImageRef, settings: Settings, *, sleep: Callable[[float], None] =
         `eligible.refuse`, where the header was looked at first.
     """
     attempts = settings.run.fetch_attempts
-    met = "nothing"
+    got = "nothing"
     for attempt in range(attempts):
         if attempt:
             # Full jitter: workers that were throttled together must not come back together.
@@ -60,13 +60,13 @@ def fetch(ref: ImageRef, settings: Settings, *, sleep: Callable[[float], None] =
         except (FilmError, MemoryError):
             raise
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise FilmError(Reason.NOT_FOUND, expected="the object that was listed", met="no object") from error
+            raise FilmError(Reason.NOT_FOUND, expected="the object that was listed", got="no object") from error
         except PermissionError as error:
-            raise FilmError(Reason.DENIED, expected="leave to read the object", met="a refusal") from error
+            raise FilmError(Reason.DENIED, expected="leave to read the object", got="a refusal") from error
         except Exception as error:  # each back end has errors of its own, and all may heal
-            met = type(error).__name__
+            got = type(error).__name__
             filesystems.unmount(ref.uri)
-    raise FilmError(Reason.FETCH_FAILED, expected="an object that can be read", met=f"{met} at try {attempts}")
+    raise FilmError(Reason.FETCH_FAILED, expected="an object that can be read", got=f"{got} at try {attempts}")
 
 
 def _read(ref: ImageRef, settings: ReadSettings) -> bytes:
@@ -77,25 +77,25 @@ def _read(ref: ImageRef, settings: ReadSettings) -> bytes:
         if size is None:
             size = filesystem.info(path).get("size")
         if size is not None and size > max_bytes:
-            raise FilmError(Reason.TOO_LARGE, expected=f"at most {max_bytes} bytes", met=f"{size} bytes")
+            raise FilmError(Reason.TOO_LARGE, expected=f"at most {max_bytes} bytes", got=f"{size} bytes")
         # One byte more than expected: an object that grew is noticed, and is not read to its end.
         end = max_bytes + 1 if size is None else size + 1
         data, refusal = _head(filesystem, path, size, settings)
         if refusal is None and size != 0 and len(data) < end - 1:
             data += bytes(filesystem.cat_file(path, start=len(data), end=end))
         if size is None and len(data) > max_bytes:
-            raise FilmError(Reason.TOO_LARGE, expected=f"at most {max_bytes} bytes", met="more")
+            raise FilmError(Reason.TOO_LARGE, expected=f"at most {max_bytes} bytes", got="more")
         # Looked at after the read, since a change before, during or just after it shows then alike.
         filesystem.invalidate_cache(path)
         info = filesystem.info(path)
     if not filesystems.same_version(ref.version, info):
-        met = filesystems.version_tokens(info)[0]
-        raise FilmError(Reason.CHANGED, expected=f"version {ref.version}", met=f"version {met}")
+        got = filesystems.version_tokens(info)[0]
+        raise FilmError(Reason.CHANGED, expected=f"version {ref.version}", got=f"version {got}")
     met_size = len(data) if refusal is None else info.get("size")
     if size is not None and met_size != size:
         if info.get("size") != size:
-            raise FilmError(Reason.CHANGED, expected=f"{size} bytes", met=f"{info.get('size')} bytes")
-        raise OSError(f"expected {size} bytes of an unchanged object, met {len(data)}")
+            raise FilmError(Reason.CHANGED, expected=f"{size} bytes", got=f"{info.get('size')} bytes")
+        raise OSError(f"expected {size} bytes of an unchanged object, got {len(data)}")
     if refusal is not None:
         raise refusal
     return data

@@ -64,14 +64,14 @@ class _Archives:
         protocol, _, member = link.partition("://")
         key = (os.getpid(), f"{protocol}://::{rest}")
         with self._lock:
-            met = self._mounts.get(key)
-            if met is None:
-                met = Mount(url_to_fs(key[1])[0], threading.RLock())
-                self._mounts[key] = met
+            got = self._mounts.get(key)
+            if got is None:
+                got = Mount(url_to_fs(key[1])[0], threading.RLock())
+                self._mounts[key] = got
                 while len(self._mounts) > _ARCHIVES_KEPT:
                     self._mounts.popitem(last=False)
             self._mounts.move_to_end(key)
-        return met, str(met.filesystem._strip_protocol(f"{protocol}://{member}"))
+        return got, str(got.filesystem._strip_protocol(f"{protocol}://{member}"))
 
     def forget(self, uri: str) -> None:
         link, rest = uri.split("::", 1)

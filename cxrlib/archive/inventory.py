@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from cxrlib.archive import filesystems
-from cxrlib.archive.listed import LISTED, tabulate
+from cxrlib.archive.reference_tables import LISTED, tabulate
 from cxrlib.errors import UsageError
 from cxrlib.types import ImageRef
 
@@ -37,7 +37,7 @@ _FALSE: Final = ("false", "0", "")
 
 
 def read_inventory(uri: str) -> Iterator[pa.RecordBatch]:
-    """Yield the references that an inventory names, in its order, as batches of schema `cxrlib.archive.listed.LISTED`.
+    """Yield the references that an inventory names, in its order, as batches of schema `cxrlib.archive.reference_tables.LISTED`.
 
     A CSV file (gzip is unpacked by suffix) needs a header, a Parquet file column names: ``uri`` (or ``bucket`` and
     ``key``), and, where known, ``size``, ``etag`` and ``mtime``. A uri without a scheme is relative to the inventory.
@@ -190,5 +190,5 @@ def _look_up(uri: str, size: int | None) -> ImageRef:
             info = filesystem.info(path)
     except Exception:  # whatever keeps it from being looked up will be met, and told, when it is fetched
         return ImageRef(uri, "size:unknown" if size is None else f"size:{size}", size)
-    met = info.get("size")
-    return ImageRef(uri, filesystems.version_tokens(info)[0], size if met is None else int(met))
+    got = info.get("size")
+    return ImageRef(uri, filesystems.version_tokens(info)[0], size if got is None else int(got))

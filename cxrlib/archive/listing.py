@@ -9,7 +9,7 @@ import pyarrow as pa
 from fsspec import AbstractFileSystem
 
 from cxrlib.archive import filesystems, inventory
-from cxrlib.archive.listed import references, tabulate
+from cxrlib.archive.reference_tables import references, tabulate
 from cxrlib.archive.walk import AHEAD, walk
 from cxrlib.errors import UsageError, is_foreign
 from cxrlib.types import ImageRef
@@ -39,7 +39,7 @@ def list_sources(sources: Sequence[str]) -> Iterator[ImageRef]:
 
 
 def list_batches(sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield what `list_sources` does as batches of schema `cxrlib.archive.listed.LISTED`; raises what that raises."""
+    """Yield what `list_sources` does as batches of schema `cxrlib.archive.reference_tables.LISTED`; raises what that raises."""
     if not sources:
         raise UsageError("expected at least one source: a file, a folder, a glob, a bucket prefix or an inventory")
     for source in sources:

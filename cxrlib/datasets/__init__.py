@@ -2,7 +2,7 @@
 
 from cxrlib.datasets.folders import LabelledSet as LabelledSet
 from cxrlib.datasets.layouts import LAYOUTS as LAYOUTS
-from cxrlib.datasets.layouts import Layout as Layout
+from cxrlib.datasets.layouts import DatasetLayout as DatasetLayout
 from cxrlib.datasets.layouts import load_dataset as load_dataset
 from cxrlib.datasets.layouts import read_dataset as read_dataset
 from cxrlib.datasets.sample import LungConvention as LungConvention

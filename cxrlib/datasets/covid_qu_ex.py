@@ -122,18 +122,18 @@ def _class_folders(part: Path) -> list[tuple[str, str, Path]]:
 
 def _both_parts(parts: dict[str, Path]) -> Iterator[Sample]:
     """Yield the films of both parts; one that stands in both is taken once, with its infection mask and split there."""
-    met: set[tuple[str, str]] = set()
+    got: set[tuple[str, str]] = set()
     for part, root in parts.items():
         folders = _class_folders(root)
         if not folders:
-            raise UsageError(f"expected {', '.join(_SPLITS)} with {', '.join(_CLASSES)} in {root}; met none of them")
+            raise UsageError(f"expected {', '.join(_SPLITS)} with {', '.join(_CLASSES)} in {root}; got none of them")
         for split, film_class, folder in folders:
             images = films_in(folder / _IMAGES)
             has_infection = part == INFECTION_PART
             require_same_names(images, *(folder / name for name in (_LUNG, _INFECTION)[: 1 + has_infection]))
             for image in images:
-                if (film_class, image.name) not in met:
-                    met.add((film_class, image.name))
+                if (film_class, image.name) not in got:
+                    got.add((film_class, image.name))
                     group = _group(image.stem, film_class, split)
                     yield _sample(image, _CLASSES[film_class], group, _SPLITS[split], has_infection)
 

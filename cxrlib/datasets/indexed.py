@@ -65,7 +65,7 @@ def read(path: Path) -> LabelledSet:
     name = index_file.stem if path.is_file() else path.name
     index = pd.read_csv(index_file)
     if "image" not in index.columns:
-        raise UsageError(f"{index_file}: expected a column image; met {', '.join(map(str, index.columns))}")
+        raise UsageError(f"{index_file}: expected a column image; got {', '.join(map(str, index.columns))}")
     samples = tuple(_sample(row, index_file, name) for row in index.to_dict("records"))
     return LabelledSet(LAYOUT, samples, tuple(f"{name}: {note}" for note in _notes(index, samples)))
 
@@ -97,7 +97,7 @@ def _sample(row: _Row, index_file: Path, name: str) -> Sample:
     group = _text(row, "group", "patient") or str(row["image"])
     split = _text(row, "split")
     if split is not None and split.lower() not in _SPLITS:
-        raise UsageError(f"{index_file}: expected split {', '.join(_SPLITS)} of film {row['image']}; met {split!r}")
+        raise UsageError(f"{index_file}: expected split {', '.join(_SPLITS)} of film {row['image']}; got {split!r}")
     return Sample(
         image=root / str(row["image"]),
         source=_source(name, str(row.get("id", ""))),
@@ -122,7 +122,7 @@ def _convention(row: _Row, index_file: Path) -> LungConvention:
         except ValueError as error:
             known = ", ".join(LungConvention)
             raise UsageError(
-                f"{index_file}: expected lung_convention {known} of film {row['image']}; met {stated!r}"
+                f"{index_file}: expected lung_convention {known} of film {row['image']}; got {stated!r}"
             ) from error
     described = _text(row, "mask_convention")
     leaves_heart_out = described is None or "without heart" in described
@@ -148,7 +148,7 @@ def _number(row: _Row, *columns: str) -> float | None:
     try:
         return None if value is None else float(value)
     except ValueError as error:
-        raise UsageError(f"expected a number as {columns[0]} of film {row['image']}; met {value!r}") from error
+        raise UsageError(f"expected a number as {columns[0]} of film {row['image']}; got {value!r}") from error
 
 
 def _source(name: str, film_id: str) -> str:

@@ -15,7 +15,7 @@ from cxrlib.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DatasetLayout:
     """A layout of labelled films.
 
     Attributes
@@ -39,7 +39,7 @@ class Layout:
 
 #: Every layout, in the order in which they are tried.
 LAYOUTS: Final = (
-    Layout(
+    DatasetLayout(
         covid_qu_ex.LAYOUT,
         "`Infection Segmentation Data` or `Lung Segmentation Data`, with `splits.csv` beside them or without",
         "class, lung, infection (of COVID-19 and Normal films)",
@@ -47,7 +47,7 @@ LAYOUTS: Final = (
         covid_qu_ex.recognises,
         covid_qu_ex.read,
     ),
-    Layout(
+    DatasetLayout(
         indexed.LAYOUT,
         "`index.csv`, or any CSV file: `image`, `lung_mask`, `infection_mask`, `label`, `group`, `split`, ...",
         "what its columns hold",
@@ -55,7 +55,7 @@ LAYOUTS: Final = (
         indexed.recognises,
         indexed.read,
     ),
-    Layout(
+    DatasetLayout(
         phantoms.LAYOUT,
         "`truth.parquet`, as `cxr phantom --masks` writes it",
         "class, lung, infection, percent",
@@ -63,7 +63,7 @@ LAYOUTS: Final = (
         phantoms.recognises,
         phantoms.read,
     ),
-    Layout(
+    DatasetLayout(
         radiography.LAYOUT,
         "`COVID`, `Lung_Opacity`, `Normal`, `Viral Pneumonia`, each with `images` and `masks`",
         "class, lung",
@@ -71,7 +71,7 @@ LAYOUTS: Final = (
         radiography.recognises,
         radiography.read,
     ),
-    Layout(
+    DatasetLayout(
         kermany.LAYOUT,
         "`train`, `val`, `test` of `NORMAL` and `PNEUMONIA`",
         "class",
@@ -79,7 +79,7 @@ LAYOUTS: Final = (
         kermany.recognises,
         kermany.read,
     ),
-    Layout(
+    DatasetLayout(
         montgomery.LAYOUT,
         "`CXR_png`, with `ManualMask/leftMask` and `rightMask`, or with `mask`",
         "lung, normal or not",
@@ -87,7 +87,7 @@ LAYOUTS: Final = (
         montgomery.recognises,
         montgomery.read,
     ),
-    Layout(
+    DatasetLayout(
         labelme.LAYOUT,
         "LabelMe's JSON files beside their films; shapes labelled lung, left, right, infection",
         "lung, infection, class by flag",
@@ -111,17 +111,17 @@ def load_dataset(path: str | Path) -> LabelledSet:
     layout = next((layout for layout in LAYOUTS if layout.recognises(root)), None)
     if layout is None:
         known = "; ".join(f"{layout.name} ({layout.holds})" for layout in LAYOUTS)
-        raise UsageError(f"expected a data set of a known layout in {root}: {known}; met none of them")
+        raise UsageError(f"expected a data set of a known layout in {root}: {known}; got none of them")
     found = layout.read(root)
     if not found.samples:
-        raise UsageError(f"expected films in the data set {root}, which has the layout {layout.name}; met none")
+        raise UsageError(f"expected films in the data set {root}, which has the layout {layout.name}; got none")
     for sample in found.samples:
         missing = next((file for file in sample.files if not file.is_file()), None)
         if missing is not None:
             raise UsageError(f"data set {root} lists film {sample.image.name}, but its file {missing} is not there")
     if both := sorted(straddling(found.samples)):
         raise UsageError(
-            f"data set {root}: expected every group in one split; met films of group {both[0]} in both "
+            f"data set {root}: expected every group in one split; got films of group {both[0]} in both "
             f"({len(both)} such groups)"
         )
     return LabelledSet(found.layout, tuple(sorted(found.samples, key=lambda sample: sample.image)), found.notes)

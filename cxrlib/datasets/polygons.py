@@ -96,11 +96,11 @@ def read_annotation(path: Path) -> Annotation:
             flags=frozenset(normalised(flag) for flag, is_set in (document.get("flags") or {}).items() if is_set),
         )
     except OSError as error:
-        raise UsageError(f"expected a LabelMe file at {path}; met {error.strerror}") from error
+        raise UsageError(f"expected a LabelMe file at {path}; got {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"expected LabelMe's imagePath, imageHeight, imageWidth and shapes in {path}; "
-            f"met {type(error).__name__}: {error}"
+            f"got {type(error).__name__}: {error}"
         ) from error
 
 
@@ -118,7 +118,7 @@ def _shape(shape: dict[str, Any], path: Path) -> Shape:
     elif kind != "polygon" or points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
         raise UsageError(
             f"{path}: expected shapes that enclose an area (polygon, rectangle, circle); "
-            f"met a {kind} of {len(points)} points labelled {label!r}"
+            f"got a {kind} of {len(points)} points labelled {label!r}"
         )
     return Shape(label, LABELS.get(normalised(label)), points)
 

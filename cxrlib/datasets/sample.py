@@ -123,7 +123,7 @@ def _at_own_size(mask: Mask) -> NDArray[np.bool_]:
             parts = [_image(path) for path in paths]
             if len({part.shape for part in parts}) > 1:
                 sizes = ", ".join(f"{path} of {part.shape}" for path, part in zip(paths, parts, strict=True))
-                raise UsageError(f"expected the files of one mask to be of one size; met {sizes}")
+                raise UsageError(f"expected the files of one mask to be of one size; got {sizes}")
             return np.asarray(np.logical_or.reduce(parts))
         case _:
             return _image(mask)
@@ -132,7 +132,7 @@ def _at_own_size(mask: Mask) -> NDArray[np.bool_]:
 def _image(path: Path) -> NDArray[np.bool_]:
     grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if grey is None:
-        raise UsageError(f"expected a mask image at {path}; met {'no file' if not path.exists() else 'no image'}")
+        raise UsageError(f"expected a mask image at {path}; got {'no file' if not path.exists() else 'no image'}")
     if grey.max() == 1:  # a mask of 0 and 1, which would be read as empty
-        raise UsageError(f"expected a mask of 0 and 255 at {path}; met one of 0 and 1")
+        raise UsageError(f"expected a mask of 0 and 255 at {path}; got one of 0 and 1")
     return np.asarray(grey > 127)

@@ -11,14 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from cxrlib.bundle import Bundle
-from cxrlib.evaluation.columns import CLASSES
-from cxrlib.evaluation.figures import not_measured
+from cxrlib.evaluation.figures.all_figures import not_measured
+from cxrlib.evaluation.figures.columns import CLASSES
+from cxrlib.evaluation.figures.intervals import Interval
 from cxrlib.evaluation.films import FilmResult
-from cxrlib.evaluation.intervals import Interval
 from cxrlib.evaluation.measure import RESAMPLES, Measured
 from cxrlib.evaluation.sources import SourceNote
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric
+from cxrlib.models.bundle import Bundle
 
 #: Raised whenever a key of the document changes its meaning.
 FORMAT = 1

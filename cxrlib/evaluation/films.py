@@ -23,11 +23,11 @@ from cxrlib.datasets import LungConvention, Sample, read_mask
 from cxrlib.errors import FilmError
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric, count_pixels
 from cxrlib.parallel.prefetch import Ahead, Bounds
-from cxrlib.scoring import Recipe, assess, read_listed
+from cxrlib.scoring import ScoringParameters, assess, read_listed
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 
-#: What runs the networks: `cxrlib.models.engine.Engine.predict`.
+#: What runs the networks: `cxrlib.models.inference.engine.Engine.predict`.
 Predict = Callable[[Sequence[CxrImage]], list[Prediction | FilmError]]
 
 _AT_ONCE: Final = 64
@@ -152,7 +152,7 @@ def score_films(
 ) -> Iterator[tuple[Sample, ScoredFilm | FilmError]]:
     """Yield each film with what the pipeline makes of it; `pool` reads ahead of the networks."""
     settings = settings or Settings()
-    recipe = Recipe.of(card)
+    recipe = ScoringParameters.of(card)
 
     def read(sample: Sample) -> tuple[ImageRef, CxrImage | FilmError]:
         ref = _reference(sample.image)
@@ -168,7 +168,7 @@ def score_films(
 
 
 def _assessed(
-    ref: ImageRef, image: CxrImage | FilmError, predicted: Iterator[Prediction | FilmError], recipe: Recipe
+    ref: ImageRef, image: CxrImage | FilmError, predicted: Iterator[Prediction | FilmError], recipe: ScoringParameters
 ) -> ScoredFilm | FilmError:
     if isinstance(image, FilmError):
         return image

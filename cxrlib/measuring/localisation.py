@@ -58,7 +58,7 @@ def spread(cells: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.floa
 def encode(cells: NDArray[np.uint8]) -> str:
     """Return the cells of a map as text (ASCII)."""
     if cells.ndim != 2 or cells.dtype != np.uint8 or not 0 < max(cells.shape) <= MOST_CELLS or cells.size == 0:
-        raise ValueError(f"expected uint8 cells, 1 to {MOST_CELLS} a side; met {cells.dtype} of shape {cells.shape}")
+        raise ValueError(f"expected uint8 cells, 1 to {MOST_CELLS} a side; got {cells.dtype} of shape {cells.shape}")
     rows, columns = cells.shape
     return f"{rows}x{columns}:{base64.b64encode(cells.tobytes()).decode('ascii')}"
 
@@ -73,19 +73,19 @@ def decode_cells(text: str) -> NDArray[np.uint8]:
     """
     stored = _STORED.fullmatch(text)
     if stored is None:
-        raise ValueError(f"expected <rows>x<columns>:<Base64>; met {len(text)} characters that are not")
+        raise ValueError(f"expected <rows>x<columns>:<Base64>; got {len(text)} characters that are not")
     rows, columns = int(stored[1]), int(stored[2])
     try:
         data = base64.b64decode(stored[3], validate=True)
     except binascii.Error as error:
-        raise ValueError(f"expected Base64 after {rows}x{columns}:; met other text") from error
+        raise ValueError(f"expected Base64 after {rows}x{columns}:; got other text") from error
     if len(data) != rows * columns or max(rows, columns) > MOST_CELLS:
         raise ValueError(
-            f"expected one byte for each of {rows}x{columns} cells, {MOST_CELLS} a side at most; met {len(data)} bytes"
+            f"expected one byte for each of {rows}x{columns} cells, {MOST_CELLS} a side at most; got {len(data)} bytes"
         )
     cells = np.frombuffer(data, np.uint8).reshape(rows, columns)
     if encode(cells) != text:
-        raise ValueError(f"expected the Base64 of {len(data)} bytes; met bits beyond them")
+        raise ValueError(f"expected the Base64 of {len(data)} bytes; got bits beyond them")
     return cells
 
 

@@ -81,7 +81,7 @@ def part(lung: NDArray[np.bool_], regions: Regions | None = None) -> Sides:
     """
     regions = find_regions(lung) if regions is None else regions
     if not len(regions):
-        raise ValueError(f"expected a lung mask with at least one pixel; met none in {lung.shape[0]}x{lung.shape[1]}")
+        raise ValueError(f"expected a lung mask with at least one pixel; got none in {lung.shape[0]}x{lung.shape[1]}")
     # Ties are broken towards low columns, so each mask is looked at with its heavier half there.
     columns = column_counts(lung)
     moment = int(columns @ (2 * np.arange(columns.size) - (columns.size - 1)))

@@ -94,7 +94,7 @@ def count_pixels(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> PixelCou
     if truth.shape != found.shape or truth.dtype != np.bool_ or found.dtype != np.bool_:
         raise ValueError(
             "expected two bool masks of one shape; "
-            f"met {truth.dtype} of {truth.shape} and {found.dtype} of {found.shape}"
+            f"got {truth.dtype} of {truth.shape} and {found.dtype} of {found.shape}"
         )
     both = int(np.count_nonzero(truth & found))
     only_found = int(np.count_nonzero(found)) - both

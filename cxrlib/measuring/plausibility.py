@@ -47,7 +47,7 @@ def check_share(lung: NDArray[np.bool_], constants: Postprocess) -> None:
         raise FilmError(
             Reason.NO_LUNG,
             expected=f"lung at a probability above {constants.lung_threshold:g}",
-            met="no pixel that is lung",
+            got="no pixel that is lung",
         )
     share = pixels / lung.size
     least, most = constants.min_lung_fraction, constants.max_lung_fraction
@@ -106,5 +106,5 @@ def _check_abreast(sides: Sides) -> None:
         )
 
 
-def _implausible(expected: str, met: str) -> FilmError:
-    return FilmError(Reason.IMPLAUSIBLE_LUNG, expected=expected, met=met)
+def _implausible(expected: str, got: str) -> FilmError:
+    return FilmError(Reason.IMPLAUSIBLE_LUNG, expected=expected, got=got)

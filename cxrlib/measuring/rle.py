@@ -22,7 +22,7 @@ _WELL_FORMED: Final = re.compile(r"(?:[P-o]{0,6}[0-O])+")
 def encode(mask: NDArray[np.bool_]) -> str:
     """Return a bool mask, rows x columns, as COCO compressed run lengths (ASCII)."""
     if mask.ndim != 2 or mask.dtype != np.bool_ or mask.size == 0:
-        raise ValueError(f"expected a bool mask of two dimensions with pixels; met {mask.dtype} of shape {mask.shape}")
+        raise ValueError(f"expected a bool mask of two dimensions with pixels; got {mask.dtype} of shape {mask.shape}")
     # OpenCV turns the mask five times as fast as numpy copies it column by column.
     turned = cv2.transpose(np.ascontiguousarray(mask).view(np.uint8))
     counts: bytes = coco.encode(turned.T)["counts"]
@@ -39,13 +39,13 @@ def decode(text: str, rows: int, columns: int) -> NDArray[np.bool_]:
         lengths that do not add up to the grid. (The C reader under pycocotools would read on past such text.)
     """
     if rows < 1 or columns < 1:
-        raise ValueError(f"expected a grid of at least 1x1; met {rows}x{columns}")
+        raise ValueError(f"expected a grid of at least 1x1; got {rows}x{columns}")
     if _WELL_FORMED.fullmatch(text) is None:
-        raise ValueError(f"expected COCO compressed run lengths; met {len(text)} characters that are none")
+        raise ValueError(f"expected COCO compressed run lengths; got {len(text)} characters that are none")
     try:
         mask = coco.decode({"size": [rows, columns], "counts": text.encode("ascii")}).astype(bool)
     except ValueError as error:
-        raise ValueError(f"expected run lengths that add up to {rows}x{columns} pixels; met others") from error
+        raise ValueError(f"expected run lengths that add up to {rows}x{columns} pixels; got others") from error
     if encode(mask) != text:
-        raise ValueError(f"expected run lengths that add up to {rows}x{columns} pixels; met others")
+        raise ValueError(f"expected run lengths that add up to {rows}x{columns} pixels; got others")
     return np.ascontiguousarray(mask)

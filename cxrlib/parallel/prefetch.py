@@ -31,7 +31,7 @@ class Bounds:
 
     def __post_init__(self) -> None:
         if self.items < 1 or (self.size is not None and self.size < 1):
-            raise ValueError(f"expected bounds of at least 1; met {self.items} items of size {self.size}")
+            raise ValueError(f"expected bounds of at least 1; got {self.items} items of size {self.size}")
 
 
 class Ahead(Generic[Item, Result], Iterator[tuple[Item, Result]]):

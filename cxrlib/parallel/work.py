@@ -1,5 +1,5 @@
 """What a worker process is asked to do, and what can become of it there: shared by both sides of
-`cxrlib.parallel.workers`."""
+`cxrlib.parallel.worker_pool`."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class WorkItem:
     """An item for a worker process; `work` is pickled once for many items, and read once."""
 
     ticket: int

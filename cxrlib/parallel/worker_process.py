@@ -15,11 +15,11 @@ from typing import Any, Final
 import fsspec.config
 
 from cxrlib.parallel.cores import NO_BLAS_THREADS
-from cxrlib.parallel.memory import KEPT_FOR_FILMS
-from cxrlib.parallel.work import NO_MEMORY, Loss, Lost, Order, Said, Start, Terms, Work
+from cxrlib.parallel.malloc_settings import KEPT_FOR_FILMS
+from cxrlib.parallel.work import NO_MEMORY, Loss, Lost, Said, Start, Terms, Work, WorkItem
 
 #: The child's side: our own module by our own interpreter.
-COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "cxrlib.parallel.worker")
+COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "cxrlib.parallel.worker_main")
 #: What tells OpenMP, OpenBLAS and OpenCV to compute in one thread: there is a process for each core.
 _ONE_THREAD: Final = {**NO_BLAS_THREADS, **dict.fromkeys(("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")}
 #: Seconds that a process may take to start; a second on a quiet machine, a minute on one that is busy.
@@ -42,7 +42,7 @@ class Task:
         When it was last handed out.
     """
 
-    order: Order
+    order: WorkItem
     work: Work[Any, Any]
     future: Future[Any] = field(default_factory=Future)
     alone: bool = False
@@ -100,7 +100,7 @@ class WorkerProcess:
         self.in_hand[task.order.ticket] = task
         self._send(task.order)
 
-    def _send(self, message: Start | Order) -> None:
+    def _send(self, message: Start | WorkItem) -> None:
         try:
             self.connection.send(message)
         except OSError:

@@ -18,7 +18,7 @@ import pandas as pd
 from fsspec.core import url_to_fs
 
 from cxrlib.errors import UsageError
-from cxrlib.phantom.badfilms import BadKind, make_bad
+from cxrlib.phantom.bad_films import BadKind, make_bad
 from cxrlib.phantom.encode import encode_dicom, encode_jpeg, encode_mask, encode_png, study_date
 from cxrlib.phantom.film import make_phantom
 from cxrlib.phantom.style import MIXED, DicomStyle
@@ -162,7 +162,7 @@ def write_archive(
     if count < 0 or bad < 0 or seed < 0 or not styles:
         raise UsageError(
             "an archive needs counts and a seed of 0 or more and at least one style: "
-            f"met count {count}, bad {bad}, seed {seed}, {len(styles)} styles"
+            f"got count {count}, bad {bad}, seed {seed}, {len(styles)} styles"
         )
     try:
         filesystem, path = url_to_fs(uri)

@@ -72,7 +72,7 @@ def encode_dicom(phantom: Phantom, style: DicomStyle) -> bytes:
 def encode_png(phantom: Phantom, bits: int = 8) -> bytes:
     """Return the phantom as a grey PNG of 8 or 16 bits."""
     if bits not in (8, 16):
-        raise ValueError(f"a PNG is written with 8 or 16 bits: met {bits}")
+        raise ValueError(f"a PNG is written with 8 or 16 bits: got {bits}")
     return _opencv(".png", _quantise(phantom.pixels, bits), [cv2.IMWRITE_PNG_COMPRESSION, 3])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_schemas import View
-from cxrlib.phantom.geometry import BASE, Field
+from cxrlib.phantom.body.geometry import BASE, Field
 
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass, View
-from cxrlib.phantom import bones, devices, exposure, infection, tissue
-from cxrlib.phantom.anatomy import sample_anatomy
-from cxrlib.phantom.geometry import Field, lung_fields, make_frame, smooth_noise
-from cxrlib.phantom.vessels import vessels_cm
+from cxrlib.phantom import exposure
+from cxrlib.phantom.body import bones, devices, infection, tissue
+from cxrlib.phantom.body.anatomy import sample_anatomy
+from cxrlib.phantom.body.geometry import Field, lung_fields, make_frame, smooth_noise
+from cxrlib.phantom.body.vessels import vessels_cm
 
 #: Raised whenever the same seed gives another film.
 PHANTOM_VERSION: Final = 1
@@ -89,7 +90,7 @@ def make_phantom(
         A negative seed, a size that is no film's, or a percent that the class cannot have.
     """
     if seed < 0:
-        raise ValueError(f"a phantom's seed must not be negative: met {seed}")
+        raise ValueError(f"a phantom's seed must not be negative: got {seed}")
     # Streams of their own, so that the same person can be drawn healthy and ill on otherwise equal films.
     who, ill, worn, how, grain = (np.random.default_rng((seed, stream)) for stream in range(5))
     film_class, percent = _class_and_percent(ill, film_class, percent)
@@ -153,7 +154,7 @@ def _class_and_percent(
         return film_class, infection.draw_percent(rng, film_class)
     if not 0.0 <= percent <= 100.0 or (percent == 0.0) != (film_class is FilmClass.NORMAL):
         raise ValueError(
-            f"a normal film has 0 percent infected, any other more than 0 up to 100: met {film_class} with {percent}"
+            f"a normal film has 0 percent infected, any other more than 0 up to 100: got {film_class} with {percent}"
         )
     return film_class, percent
 

@@ -96,7 +96,7 @@ def pixel_data(frames: list[Stored], syntax: TransferSyntax, bits: int) -> bytes
         The syntax cannot hold so many bits.
     """
     if bits not in syntax.bits:
-        raise ValueError(f"{syntax.name} holds {' or '.join(map(str, syntax.bits))} bits: met {bits}")
+        raise ValueError(f"{syntax.name} holds {' or '.join(map(str, syntax.bits))} bits: got {bits}")
     if syntax.native:
         order: Literal["<", ">"] = ">" if syntax is TransferSyntax.EXPLICIT_BE else "<"
         raw = b"".join(frame.astype(frame.dtype.newbyteorder(order)).tobytes() for frame in frames)

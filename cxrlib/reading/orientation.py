@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.reading.header import Header
+from cxrlib.reading.dicom.header import Header
 from cxrlib.types import Placement
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)

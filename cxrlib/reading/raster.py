@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
-from cxrlib.reading import codecs, codestream, grey
-from cxrlib.reading.codestream import Stream
-from cxrlib.reading.eligible import check_size
+from cxrlib.reading import colour
+from cxrlib.reading.codecs import decode, frame_header
+from cxrlib.reading.codecs.frame_header import Stream
+from cxrlib.reading.codecs.reduced import decode_reduced
+from cxrlib.reading.dicom.eligibility import check_size
 from cxrlib.reading.lattice import Grid, Lattice
 from cxrlib.reading.orientation import EXIF_PLACEMENTS
-from cxrlib.reading.reduced import decode_reduced
 from cxrlib.settings import ReadSettings
 from cxrlib.types import Display, FilmFacts, Placement, RawImage
 
@@ -47,13 +48,13 @@ def read_png(data: bytes, settings: ReadSettings) -> RawImage:
     rows, columns = _png_size(data)
     check_size(rows, columns, settings)
     if not _png_is_whole(data):
-        raise FilmError(Reason.TRUNCATED, expected="whole chunks up to IEND", met=f"an end after {len(data)} bytes")
+        raise FilmError(Reason.TRUNCATED, expected="whole chunks up to IEND", got=f"an end after {len(data)} bytes")
     try:
         pixels = imagecodecs.png_decode(data)
     except (ValueError, RuntimeError) as error:
-        raise FilmError(Reason.DECODER_FAILED, expected="a PNG that decodes", met="an error of the codec") from error
+        raise FilmError(Reason.DECODER_FAILED, expected="a PNG that decodes", got="an error of the codec") from error
     if pixels.shape[:2] != (rows, columns):
-        raise FilmError(Reason.DECODER_FAILED, expected=f"{rows} x {columns} pixels", met=f"shape {pixels.shape}")
+        raise FilmError(Reason.DECODER_FAILED, expected=f"{rows} x {columns} pixels", got=f"shape {pixels.shape}")
     return _raw(_one_channel(pixels), SourceFormat.PNG, Placement())
 
 
@@ -67,9 +68,9 @@ def read_jpeg(data: bytes, settings: ReadSettings, grid: Grid | None = None) -> 
     FilmError
         As `read_png`.
     """
-    header = codestream.frame_header(data)
+    header = frame_header.frame_header(data)
     if header.stream is not Stream.JPEG:
-        raise FilmError(Reason.NOT_AN_IMAGE, expected="a JPEG film", met=f"a bare {header.stream.value} stream")
+        raise FilmError(Reason.NOT_AN_IMAGE, expected="a JPEG film", got=f"a bare {header.stream.value} stream")
     check_size(header.rows, header.columns, settings)
     placement = EXIF_PLACEMENTS.get(_exif_orientation(data), Placement())
     if grid is not None:
@@ -77,9 +78,9 @@ def read_jpeg(data: bytes, settings: ReadSettings, grid: Grid | None = None) -> 
         reduced = decode_reduced(data, header, stored.spare_level(header.rows, header.columns, header.bits))
         if reduced is not None:
             return _raw(reduced.pixels, SourceFormat.JPEG, placement, reduced.lattice)
-    pixels = codecs.decode_codestream(data, header, damaged_jpeg=settings.damaged_jpeg)
+    pixels = decode.decode_codestream(data, header, damaged_jpeg=settings.damaged_jpeg)
     if pixels.ndim == 3 and pixels.shape[2] > 3:
-        raise FilmError(Reason.NOT_GREY, expected="one or three channels", met=f"{pixels.shape[2]}")
+        raise FilmError(Reason.NOT_GREY, expected="one or three channels", got=f"{pixels.shape[2]}")
     return _raw(_one_channel(pixels), SourceFormat.JPEG, placement)
 
 
@@ -97,16 +98,16 @@ def _one_channel(pixels: Pixels) -> Pixels:
         return pixels
     if pixels.shape[2] <= 2:
         return np.ascontiguousarray(pixels[..., 0])
-    return grey.from_rgb(pixels[..., :3], 8 * pixels.dtype.itemsize)
+    return colour.from_rgb(pixels[..., :3], 8 * pixels.dtype.itemsize)
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
     """Return rows and columns of the IHDR chunk (PNG, ISO/IEC 15948, 11.2.2)."""
     if len(data) < _PNG_SIGNATURE + _IHDR.size:
-        raise FilmError(Reason.TRUNCATED, expected="a PNG header", met=f"{len(data)} bytes")
+        raise FilmError(Reason.TRUNCATED, expected="a PNG header", got=f"{len(data)} bytes")
     _, kind, columns, rows, *_ = _IHDR.unpack_from(data, _PNG_SIGNATURE)
     if kind != b"IHDR":
-        raise FilmError(Reason.DECODER_FAILED, expected="IHDR as the first chunk", met="another one")
+        raise FilmError(Reason.DECODER_FAILED, expected="IHDR as the first chunk", got="another one")
     return int(rows), int(columns)
 
 

@@ -13,13 +13,14 @@ import numpy as np
 from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.privacy import Pseudonymiser
-from cxrlib.reading import display, doubt, polarity
-from cxrlib.reading.dicom_film import read_dicom
+from cxrlib.reading import whole_film_checks
+from cxrlib.reading.dicom.film import read_dicom
+from cxrlib.reading.display import grayscale, polarity
+from cxrlib.reading.file_type import sniff
 from cxrlib.reading.lattice import Grid
 from cxrlib.reading.orientation import upright
 from cxrlib.reading.raster import read_jpeg, read_png
-from cxrlib.reading.sniff import sniff
-from cxrlib.reading.tail import check_tail
+from cxrlib.reading.truncation import check_tail
 from cxrlib.settings import Decode, PrivacySettings, Settings
 from cxrlib.types import CxrImage, RawImage
 
@@ -61,7 +62,7 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
         if settings.read.decode is Decode.PLAN:
             try:
                 return _to_image(read_raw(data, settings, pseudonymiser, grid), data, settings, grid, planned=True)
-            except doubt.WholeFilmNeededError:
+            except whole_film_checks.WholeFilmNeededError:
                 pass
         return _to_image(read_raw(data, settings, pseudonymiser), data, settings, grid, planned=False)
     except (FilmError, MemoryError):
@@ -70,7 +71,7 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
         if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
             raise MemoryError from error
         raise FilmError(
-            Reason.DECODER_FAILED, expected="a film that can be read", met=f"an unforeseen {type(error).__name__}"
+            Reason.DECODER_FAILED, expected="a film that can be read", got=f"an unforeseen {type(error).__name__}"
         ) from error
 
 
@@ -80,7 +81,7 @@ def read_raw(data: bytes, settings: Settings, pseudonymiser: Pseudonymiser, grid
     Other parameters and errors are those of `read_film`.
     """
     if len(data) > settings.read.max_bytes:
-        raise FilmError(Reason.TOO_LARGE, expected=f"at most {settings.read.max_bytes} bytes", met=str(len(data)))
+        raise FilmError(Reason.TOO_LARGE, expected=f"at most {settings.read.max_bytes} bytes", got=str(len(data)))
     match sniff(data):
         case SourceFormat.DICOM:
             return read_dicom(data, settings.read, pseudonymiser, grid)
@@ -94,9 +95,9 @@ def _to_image(raw: RawImage, data: bytes, settings: Settings, grid: Grid, *, pla
     if raw.lattice is None:
         check_tail(raw.pixels)
     else:
-        doubt.check_foot(raw.pixels)
+        whole_film_checks.check_foot(raw.pixels)
     stored = grid.turned() if raw.placement.transpose else grid
-    grey = display.to_grey(raw, stored.rows, stored.columns, settings.read.window_percentiles, planned=planned)
+    grey = grayscale.to_grey(raw, stored.rows, stored.columns, settings.read.window_percentiles, planned=planned)
     pixels = upright(grey.pixels, raw.placement)
     negative = settings.read.fix_polarity and polarity.is_negative(pixels, whole=not planned)
     if negative:

@@ -7,12 +7,12 @@ films are eighty thousand objects. The copy has, for each bundle, a few files of
     OUT/rejects/bundle=<name>-<digest8>/part-compact-00000.parquet   sorted by uri
 
 with statistics of each group of `ROW_GROUP` rows, so that a scan for a month or a range of percentages passes the rest
-over. It is a results root like any other: `cxrlib.cohort.load`, `cxr verify`, `cxr status` and a further
+over. It is a results root like any other: `cxrlib.results.cohort.load`, `cxr verify`, `cxr status` and a further
 ``cxr score --out`` take it as they take the old one. What makes that so:
 
 - Rows are unchanged, down to the ids of their runs; plans, manifests and backfills are copied as they are.
 - A row's chunk was told by its object's name. Where the name says ``compact``, the plan of the row's run tells it: a
-  plan has every film once (`cxrlib.runs.verify`).
+  plan has every film once (`cxrlib.results.verify`).
 - Chunks of a run that is not closed keep their objects and names, so that the run can be taken up by its id in the copy
   as in the original. The next compaction takes them in.
 - The two files of one name are a pair, as those of a chunk are; what one of them lacks is an empty file.
@@ -40,13 +40,14 @@ import pyarrow.parquet as pq
 
 from cxr_schemas import REJECTS, SCORES
 from cxrlib.errors import BusyError, RunError, UsageError
-from cxrlib.rows import parquet_bytes, writer_options
-from cxrlib.runs import lease, settled
+from cxrlib.results import rows as settled
+from cxrlib.results.objects import COMPACT, STAGE, Kind, Store
+from cxrlib.results.row_tables import parquet_bytes, writer_options
+from cxrlib.runs import lease
 from cxrlib.runs.chunks import count_rows
 from cxrlib.runs.lease import Clock
 from cxrlib.runs.plan import read_chunks
-from cxrlib.runs.scratch import scratch
-from cxrlib.runs.store import COMPACT, STAGE, Kind, Store
+from cxrlib.runs.scratch_database import scratch
 
 #: Rows that statistics are kept for; a month of a large archive is a few of them.
 ROW_GROUP: Final = 32_768
@@ -141,11 +142,11 @@ def compact(source: str, out: str, *, part_bytes: int = PART_BYTES, clock: Clock
 def _require_fit(old: Store, new: Store, clock: Clock | None) -> None:
     old.require_whole()
     if not old.runs():
-        raise UsageError(f"expected a results root with a folder _runs; met none at {old.root}")
+        raise UsageError(f"expected a results root with a folder _runs; got none at {old.root}")
     if f"{new.root}/".startswith(f"{old.root}/"):
-        raise UsageError(f"the copy must lie outside of {old.root}; met {new.root}")
-    if met := new.names(""):
-        raise UsageError(f"expected nothing at {new.root}, where the copy is to be made; met {', '.join(met[:3])}")
+        raise UsageError(f"the copy must lie outside of {old.root}; got {new.root}")
+    if got := new.names(""):
+        raise UsageError(f"expected nothing at {new.root}, where the copy is to be made; got {', '.join(got[:3])}")
     if alive := lease.holders(old, clock):
         raise BusyError(
             f"{old.root} is being written by run {alive[0].run_id} on {alive[0].host}, process {alive[0].process.pid}; "
@@ -164,7 +165,7 @@ def _chunk_ids(store: Store, run_id: str) -> list[str]:
         return []
     except (OSError, pa.ArrowException) as error:
         uri = store.uri(store.plan_key(run_id))
-        raise RunError(f"{uri}: expected a plan of this product; met {type(error).__name__}") from error
+        raise RunError(f"{uri}: expected a plan of this product; got {type(error).__name__}") from error
 
 
 @dataclass(slots=True)
@@ -249,7 +250,7 @@ def _sorted(store: Store, kind: Kind, partition: str, names: Sequence[str]) -> I
             yield table.cast(schema)
     if came_out != went_in:
         raise RunError(
-            f"{store.root}: expected {went_in} rows of {kind} of {partition} in the copy; met {came_out}: remove the "
+            f"{store.root}: expected {went_in} rows of {kind} of {partition} in the copy; got {came_out}: remove the "
             "unfinished copy and make it anew"
         )
 

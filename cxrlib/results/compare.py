@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 from cxr_schemas import Reason
 from cxr_schemas.fields import field, versioned
 from cxrlib.errors import RunError, UsageError
-from cxrlib.results.newest import fill_newest
-from cxrlib.runs import settled
-from cxrlib.runs.scratch import scratch
-from cxrlib.runs.store import Kind, Store
+from cxrlib.results import rows
+from cxrlib.results.current_rows import fill_newest
+from cxrlib.results.objects import Kind, Store
+from cxrlib.runs.scratch_database import scratch
 
 _COLUMNS: Final = ("content_digest", "class_label", "percent_infected", "grade")
 _BATCH: Final = 65_536
@@ -184,7 +184,7 @@ class Films:
 
 @contextmanager
 def compared(old: Side, new: Side, *, only: str | None = None, most: int = 10) -> Iterator[tuple[Comparison, Films]]:
-    """Compare the rows of two bundles that count (`cxrlib.results.newest`).
+    """Compare the rows of two bundles that count (`cxrlib.results.current_rows`).
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def compared(old: Side, new: Side, *, only: str | None = None, most: int = 10) -
         A stored object cannot be read, or a root is an unfinished copy.
     """
     if old == new:
-        raise UsageError(f"expected two bundles to compare; met {old.bundle} twice")
+        raise UsageError(f"expected two bundles to compare; got {old.bundle} twice")
     with scratch() as database:
         settings = [_fill(database, name, side) for name, side in (("old", old), ("new", new))]
         if only is not None:
@@ -214,14 +214,14 @@ def compared(old: Side, new: Side, *, only: str | None = None, most: int = 10) -
 #: Every film that either bundle met, and what became of it. A replaced object is told by its content, or by the reject
 #: that fetching the old version ended in.
 _PAIRS: Final = f"""
-    create table pairs as with met as (
+    create table pairs as with got as (
         select coalesce(o.uri, n.uri) as uri, o.content_digest as content_old, n.content_digest as content_new,
             o.class_label as class_old, n.class_label as class_new,
             o.percent_infected as percent_old, n.percent_infected as percent_new,
             o.grade as grade_old, n.grade as grade_new
         from old_scores o full join new_scores n on o.uri = n.uri
     )
-    select met.uri,
+    select got.uri,
         case
             when content_old = content_new then '{Outcome.COMPARED}'
             when content_old is not null and content_new is not null then '{Outcome.CHANGED}'
@@ -235,7 +235,7 @@ _PAIRS: Final = f"""
         class_old, class_new, percent_old, percent_new,
         case when content_old = content_new then percent_new - percent_old end as difference,
         grade_old, grade_new
-    from met left join old_rejects ro on ro.uri = met.uri left join new_rejects rn on rn.uri = met.uri
+    from got left join old_rejects ro on ro.uri = got.uri left join new_rejects rn on rn.uri = got.uri
 """  # noqa: S608 - our own words
 
 
@@ -243,9 +243,9 @@ def _fill(database: duckdb.DuckDBPyConnection, name: str, side: Side) -> str | N
     """Make the tables ``<name>_scores`` (those that count) and ``<name>_rejects`` (newest reject of each uri)."""
     side.store.require_whole()
     config = fill_newest(database, f"{name}_scores", side.store, side.bundle, _COLUMNS)
-    names = settled.names(side.store, Kind.REJECTS, side.bundle)
+    names = rows.names(side.store, Kind.REJECTS, side.bundle)
     columns = ("uri", "reason", "attempt", "config_digest", "run_id")
-    database.register("given", settled.reader(side.store, Kind.REJECTS, side.bundle, names, columns))
+    database.register("given", rows.reader(side.store, Kind.REJECTS, side.bundle, names, columns))
     newest = "arg_max(reason, run_id || lpad(attempt::varchar, 6, '0'))"
     database.execute(
         f"create table rejects as select uri, {newest} as reason from given "  # noqa: S608 - our own words
@@ -262,7 +262,7 @@ def _keep_only(database: duckdb.DuckDBPyConnection, inventory: str) -> None:
         with fsspec.open(inventory, "rb") as file:
             chosen = pq.ParquetFile(file).read(columns=["uri"])
     except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{inventory}: expected an inventory in Parquet; met {type(error).__name__}") from error
+        raise RunError(f"{inventory}: expected an inventory in Parquet; got {type(error).__name__}") from error
     database.register("chosen", chosen)
     for table in ("old_scores", "new_scores"):
         database.execute(f"delete from {table} where uri not in (select uri from chosen)")  # noqa: S608 - our own names

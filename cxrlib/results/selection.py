@@ -1,6 +1,6 @@
 """Films of a results root that were scored already, chosen by what their rows say, as the source of a further run.
 
-A selection is an inventory (`cxr_schemas.backfill.INVENTORY`) with the version that each row was made of. So a film whose
+A selection is an inventory (`cxr_schemas.backfill_manifest.INVENTORY`) with the version that each row was made of. So a film whose
 object was replaced since is not silently read as if it were the old one: it is rejected as ``changed``.
 """
 
@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cxr_schemas import SCORES, FilmClass, Grade
-from cxr_schemas.backfill import INVENTORY
-from cxrlib import cohort
+from cxr_schemas.backfill_manifest import INVENTORY
 from cxrlib.archive.listing import INVENTORY_PREFIX
 from cxrlib.errors import RunError, UsageError
-from cxrlib.results.newest import fill_newest
-from cxrlib.runs.scratch import scratch
-from cxrlib.runs.store import Store
+from cxrlib.results import cohort
+from cxrlib.results.current_rows import fill_newest
+from cxrlib.results.objects import Store
+from cxrlib.runs.scratch_database import scratch
 
 #: Columns that an expression may ask about: all but drawings and maps.
 SEARCHABLE: Final = tuple(
@@ -109,8 +109,8 @@ def select(store: Store, bundle: str, criteria: Criteria) -> pa.Table:
         try:
             chosen = database.sql(query, params=values).to_arrow_table()
         except duckdb.Error as error:
-            met = str(error).strip().partition("\n")[0]
-            raise UsageError(f"expected a condition about columns of the score rows; met {met}") from error
+            got = str(error).strip().partition("\n")[0]
+            raise UsageError(f"expected a condition about columns of the score rows; got {got}") from error
     if not chosen.num_rows:
         raise UsageError(f"no scored film of {bundle} at {store.root} meets the criteria")
     return chosen.cast(INVENTORY)
@@ -144,7 +144,7 @@ def read_selection(out: Store, run_id: str) -> Selection:
         metadata = stored.schema_arrow.metadata
         root, bundle = (metadata[key].decode() for key in (_ROOT_KEY, _BUNDLE_KEY))
     except (pa.ArrowException, KeyError, TypeError) as error:
-        raise RunError(f"{out.uri(_key(run_id))}: expected a selection; met {type(error).__name__}") from error
+        raise RunError(f"{out.uri(_key(run_id))}: expected a selection; got {type(error).__name__}") from error
     return Selection(root, bundle, out.uri(_key(run_id)), stored.metadata.num_rows)
 
 
@@ -177,4 +177,4 @@ def _spans(months: tuple[str, ...]) -> Iterator[tuple[date, date]]:
             last_month = first.month if month else 12
             yield first, date(first.year, last_month, calendar.monthrange(first.year, last_month)[1])
         except ValueError as error:
-            raise UsageError(f"expected a month as YYYY-MM, or a year as YYYY; met {text!r}") from error
+            raise UsageError(f"expected a month as YYYY-MM, or a year as YYYY; got {text!r}") from error

@@ -1,6 +1,6 @@
 """What a results root holds: its runs and backfills, which months are scored under which bundle, and what was rejected.
 
-All of it is told from the stored files, on any store, and adds up with `cxrlib.runs.verify`. Rows are read as a
+All of it is told from the stored files, on any store, and adds up with `cxrlib.results.verify`. Rows are read as a
 stream of a few columns, object by object, so that ten million of them take no more memory than ten thousand.
 """
 
@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cxr_schemas import Counts, Manifest
+from cxrlib.backfills.stored import PartStage, list_backfills, part_run, part_states, read_backfill
 from cxrlib.errors import UsageError
-from cxrlib.runs import lease, settled
-from cxrlib.runs.alive import is_alive
-from cxrlib.runs.backfill import PartStage, list_backfills, part_run, part_states, read_backfill
+from cxrlib.results import rows as settled
+from cxrlib.results.objects import Kind, Store
+from cxrlib.runs import lease
 from cxrlib.runs.plan import PlanHeader, Summary, read_summary
+from cxrlib.runs.process_identity import is_alive
 from cxrlib.runs.run import read_manifest
-from cxrlib.runs.store import Kind, Store
 
 _COVERED: Final = ("study_date", "run_id", "bundle_digest", "config_digest")
 _REJECTED: Final = ("run_id", "reason", "retryable")
@@ -135,7 +136,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class RootStatus:
     """A results root. `score_rows` and `reject_rows` are all rows of settled chunks, as `cxr verify` counts them."""
 
     root: str
@@ -153,7 +154,7 @@ class Status:
         return sum(of.waiting for of in self.rejects)
 
 
-def status(uri: str) -> Status:
+def status(uri: str) -> RootStatus:
     """Return what the results root `uri` holds. It may be written to meanwhile.
 
     Raises
@@ -167,13 +168,13 @@ def status(uri: str) -> Status:
     store.require_whole()
     run_ids = store.runs()
     if not run_ids:
-        raise UsageError(f"expected a results root with a folder _runs; met none at {store.root}")
+        raise UsageError(f"expected a results root with a folder _runs; got none at {store.root}")
     holders = tuple(_holders(store))
     rows = _Rows()
     for partition in store.partitions():
         rows.add(store, partition)
     runs = [_run(store, run_id, rows, {holder.run_id for holder in holders}) for run_id in run_ids]
-    return Status(
+    return RootStatus(
         root=store.root,
         runs=tuple(sorted(runs, key=lambda run: (run.planned_at.isoformat() if run.planned_at else "", run.run_id))),
         backfills=tuple(_backfills(store)),
@@ -248,8 +249,8 @@ def _waiting(store: Store, partition: str, scores: Sequence[str], rejects: Seque
     for kind, names in ((Kind.SCORES, scores), (Kind.REJECTS, rejects)):
         final = [*_TRIED] if kind is Kind.SCORES else [*_TRIED, "retryable"]
         for table in settled.stream(store, kind, partition, names, final):
-            met = table.filter(pc.is_in(table["uri"], value_set=uris))
-            for row in met.to_pylist():
+            got = table.filter(pc.is_in(table["uri"], value_set=uris))
+            for row in got.to_pylist():
                 if not row.get("retryable", False):
                     tried.pop(tuple(row[name] for name in _TRIED), None)
     return Counter(reason for _, reason in tried.values())

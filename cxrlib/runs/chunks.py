@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cxrlib.errors import RunError
-from cxrlib.rows import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
+from cxrlib.results.objects import Kind, Store
+from cxrlib.results.row_tables import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
 from cxrlib.runs.ledger import read_columns
 from cxrlib.runs.plan import Chunk
-from cxrlib.runs.store import Kind, Store
 from cxrlib.types import ScoredFilm
 
 Outcome = ScoredFilm | RejectedFilm
@@ -68,7 +68,7 @@ class OpenChunks:
         """Raise `RunError` where a chunk is still open: its films were torn apart on their way."""
         if self._outcomes:
             states = ", ".join(f"{name} ({len(done)} films)" for name, done in sorted(self._outcomes.items())[:3])
-            raise RunError(f"expected every chunk to be whole at the end of a bundle; met open: {states}")
+            raise RunError(f"expected every chunk to be whole at the end of a bundle; got open: {states}")
 
 
 def settle(store: Store, partition: str, chunk: Chunk, outcomes: Sequence[Outcome], provenance: Provenance) -> Tally:
@@ -83,7 +83,7 @@ def settle(store: Store, partition: str, chunk: Chunk, outcomes: Sequence[Outcom
     if not len(outcomes) == len(distinct) == chunk.films:
         raise RunError(
             f"chunk {chunk.chunk_id}: expected one outcome for each of {chunk.films} films; "
-            f"met {len(outcomes)} outcomes for {len(distinct)} films"
+            f"got {len(outcomes)} outcomes for {len(distinct)} films"
         )
     scored = [outcome for outcome in outcomes if isinstance(outcome, ScoredFilm)]
     rejects = [outcome for outcome in outcomes if isinstance(outcome, RejectedFilm)]
@@ -111,13 +111,13 @@ def tally(store: Store, partition: str, chunks: Sequence[Chunk]) -> Tally:
     """
     total = Tally()
     with ThreadPoolExecutor(_READERS) as pool:
-        for chunk, met in zip(chunks, pool.map(lambda chunk: _tally(store, partition, chunk), chunks), strict=True):
-            if met.scored + met.rejected != chunk.films:
+        for chunk, got in zip(chunks, pool.map(lambda chunk: _tally(store, partition, chunk), chunks), strict=True):
+            if got.scored + got.rejected != chunk.films:
                 raise RunError(
                     f"chunk {chunk.chunk_id}: expected {chunk.films} films as planned; "
-                    f"met {met.scored} scored and {met.rejected} rejected"
+                    f"got {got.scored} scored and {got.rejected} rejected"
                 )
-            total += met
+            total += got
     return total
 
 
@@ -134,7 +134,7 @@ def count_rows(store: Store, kind: Kind, partition: str, chunk_id: str) -> int:
         with fsspec.open(uri, "rb") as file:
             return int(pq.ParquetFile(file).metadata.num_rows)
     except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{uri}: expected a Parquet object of {kind}; met {type(error).__name__}") from error
+        raise RunError(f"{uri}: expected a Parquet object of {kind}; got {type(error).__name__}") from error
 
 
 def _tally(store: Store, partition: str, chunk: Chunk) -> Tally:

@@ -34,8 +34,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cxrlib.errors import BusyError, LeaseLostError
-from cxrlib.runs.alive import ProcessMark, is_alive, this_process
-from cxrlib.runs.store import Store
+from cxrlib.results.objects import Store
+from cxrlib.runs.process_identity import ProcessMark, is_alive, this_process
 from cxrlib.settings import RunSettings
 
 _FOLDER: Final = "_leases"

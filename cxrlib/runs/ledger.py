@@ -16,8 +16,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from cxr_schemas import REJECTS, SCORES, Reason
 from cxrlib.errors import RunError
+from cxrlib.results.objects import Kind, Store
 from cxrlib.runs.planning import KEY, workbench
-from cxrlib.runs.store import Kind, Store
 
 #: One row per (uri, version) with an outcome.
 LEDGER: Final[pa.Schema] = pa.schema(
@@ -139,7 +139,7 @@ def read_columns(store: Store, kind: Kind, partition: str, chunk_id: str, column
         with fsspec.open(store.uri(key), "rb") as file:
             table = pq.ParquetFile(file).read(columns=list(columns))
     except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{store.uri(key)}: expected a Parquet object of {kind}; met {type(error).__name__}") from error
+        raise RunError(f"{store.uri(key)}: expected a Parquet object of {kind}; got {type(error).__name__}") from error
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise RunError(f"{store.uri(key)}: expected columns {', '.join(columns)}; missing {', '.join(missing)}")

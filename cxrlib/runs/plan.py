@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from cxr_schemas import PLAN, Disposition
 from cxrlib.errors import RunError
-from cxrlib.runs.store import Store
+from cxrlib.results.objects import Store
 from cxrlib.types import ImageRef
 
 #: Rows of a stored plan that are read together when a worker opens a chunk.
@@ -134,7 +134,7 @@ def read_summary(store: Store, run_id: str) -> tuple[Summary, PlanHeader] | None
     except FileNotFoundError:
         return None
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{uri}: expected a plan of this product; met {type(error).__name__}") from error
+        raise RunError(f"{uri}: expected a plan of this product; got {type(error).__name__}") from error
     counts = (dispositions[of] for of in (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED))
     return Summary(tuple(_chunks(ids)), *counts), header
 
@@ -155,7 +155,7 @@ def read_plan(store: Store, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
         return plan, _header(plan.schema)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{store.uri(store.plan_key(run_id))}: expected a plan of this product; met {type(error).__name__}"
+            f"{store.uri(store.plan_key(run_id))}: expected a plan of this product; got {type(error).__name__}"
         ) from error
 
 

@@ -14,16 +14,16 @@ from duckdb import DuckDBPyConnection
 from cxr_schemas import Counts, Manifest
 from cxrlib import __version__
 from cxrlib.archive.listing import list_batches
-from cxrlib.bundle import Bundle
 from cxrlib.errors import RunError, StalePlanError, UsageError
-from cxrlib.rows import Provenance
-from cxrlib.runs import versions
+from cxrlib.models.bundle import Bundle
+from cxrlib.results.objects import Kind, Store
+from cxrlib.results.row_tables import Provenance
+from cxrlib.runs import software_versions
 from cxrlib.runs.chunks import tally
 from cxrlib.runs.ledger import fill_ledger
 from cxrlib.runs.plan import Chunk, PlanHeader, Summary, films_of, read_summary, write_plan
 from cxrlib.runs.planning import drafted, overtaken
 from cxrlib.runs.run_id import check_run_id
-from cxrlib.runs.store import Kind, Store
 from cxrlib.settings import Settings
 
 
@@ -125,9 +125,9 @@ def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle:
     }
     if sources:
         asked["sources"] = (" ".join(run.header.sources), " ".join(sources))
-    for what, (planned, met) in asked.items():
-        if planned != met:
-            raise StalePlanError(f"run {run_id} was planned with {what} {planned}; met {met}: start a new run instead")
+    for what, (planned, got) in asked.items():
+        if planned != got:
+            raise StalePlanError(f"run {run_id} was planned with {what} {planned}; got {got}: start a new run instead")
     _check_not_overtaken(run)
     return run
 
@@ -147,7 +147,7 @@ def read_manifest(store: Store, run_id: str) -> Manifest | None:
         return Manifest.model_validate_json(data)
     except ValueError as error:
         uri = store.uri(store.manifest_key(run_id))
-        raise RunError(f"{uri}: expected the manifest of a run; met {error}") from error
+        raise RunError(f"{uri}: expected the manifest of a run; got {error}") from error
 
 
 def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seconds: float) -> Manifest:
@@ -179,7 +179,7 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
         config=header.config,
         config_digest=header.config_digest,
         software_version=header.software_version,
-        versions=versions.installed(),
+        versions=software_versions.installed(),
         runner=runner,
         planned_at=header.planned_moment,
         closed_at=datetime.now(UTC),

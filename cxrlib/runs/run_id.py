@@ -20,4 +20,4 @@ def new_run_id() -> str:
 def check_run_id(run_id: str) -> None:
     """Raise UsageError where `run_id` is no name for a folder."""
     if not re.fullmatch(_RUN_ID, run_id):
-        raise UsageError(f"expected a run id of letters, digits, - and _, at most 80; met {run_id!r}")
+        raise UsageError(f"expected a run id of letters, digits, - and _, at most 80; got {run_id!r}")

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from cxr_schemas.card import Input
 from cxrlib.errors import UsageError
-from cxrlib.models.hardware import Precision, choose_device, choose_precision
+from cxrlib.models.inference.hardware import Precision, choose_device, choose_precision
 from cxrlib.training.course import BEST_FILE, LAST_FILE, Course
 from cxrlib.training.films import TrainingFilms
 from cxrlib.training.history import Ending, Row
@@ -78,7 +78,7 @@ def fit(
     if watched and not len(held_out):
         raise UsageError(
             f"network {plan.name}: expected held-out films, since its training watches {', '.join(sorted(watched))}; "
-            f"met none (validation = {plan.validation})"
+            f"got none (validation = {plan.validation})"
         )
     device = choose_device("auto")
     # A few films, fewer than a batch, are one batch; else a last batch that is not full is left out.

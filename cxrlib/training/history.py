@@ -39,7 +39,7 @@ def best_epoch(rows: Sequence[Row], monitor: Monitor) -> int:
     """
     if monitor not in rows[0]:
         measured = ", ".join(sorted(set(rows[0]) & {each.value for each in Monitor})) or "nothing on held-out films"
-        raise UsageError(f"expected {monitor.value} to be measured in each epoch; met {measured}")
+        raise UsageError(f"expected {monitor.value} to be measured in each epoch; got {measured}")
     sign = 1 if monitor.falls else -1
     return min(range(len(rows)), key=lambda epoch: (sign * rows[epoch][monitor], epoch))
 
@@ -58,7 +58,7 @@ def check_finite(row: Row, network: str) -> None:
     """Raise `UsageError` if an epoch's loss is not a number, since no later epoch will be either."""
     if not math.isfinite(row["train_loss"]):
         raise UsageError(
-            f"network {network}: expected a finite loss; met {row['train_loss']} in epoch {int(row['epoch'])}. "
+            f"network {network}: expected a finite loss; got {row['train_loss']} in epoch {int(row['epoch'])}. "
             "A lower rate, or a largest norm of the gradient (clip), may help"
         )
 

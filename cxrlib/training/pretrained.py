@@ -45,7 +45,7 @@ def load_encoder(network: nn.Module, state: dict[str, Tensor]) -> None:
     """
     encoders = {name: module for name, module in network.named_modules() if name.split(".")[-1] == "encoder"}
     if len(encoders) != 1:
-        raise UsageError(f"expected a network with one encoder to load weights into; met {sorted(encoders) or 'none'}")
+        raise UsageError(f"expected a network with one encoder to load weights into; got {sorted(encoders) or 'none'}")
     (encoder,) = encoders.values()
     wanted = encoder.state_dict()
     merged = {}

@@ -115,7 +115,7 @@ class NetworkPlan(Part):
         if losses != set(self.outputs):
             raise ValueError(
                 f"network {self.name}: expected a loss for each of its outputs {sorted(self.outputs)}; "
-                f"met {sorted(losses)}"
+                f"got {sorted(losses)}"
             )
         unmeasured = sorted(watched for watched in self.watched if not watched.measured(losses))
         if unmeasured:
@@ -182,13 +182,13 @@ class Recipe(Part):
     def _consistent(self) -> Recipe:
         names = [network.name for network in self.networks]
         if len(set(names)) < len(names):
-            raise ValueError(f"every network must have a name of its own: met {', '.join(names)}")
+            raise ValueError(f"every network must have a name of its own: got {', '.join(names)}")
         for network in self.networks:
             unknown = {*network.data, *network.instead} - self.data.keys()
             if unknown:
                 raise ValueError(
                     f"network {network.name}: expected data sets among {', '.join(self.data)}; "
-                    f"met {', '.join(sorted(unknown))}"
+                    f"got {', '.join(sorted(unknown))}"
                 )
         return self
 
@@ -236,6 +236,6 @@ def _faults(error: ValidationError) -> list[str]:
             faults.append(f"{where} is missing")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            met = fault["input"]
-            faults.append(f"{where}: {message}" + ("" if isinstance(met, dict | BaseModel) else f", met {met!r}"))
+            got = fault["input"]
+            faults.append(f"{where}: {message}" + ("" if isinstance(got, dict | BaseModel) else f", got {got!r}"))
     return faults

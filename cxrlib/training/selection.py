@@ -48,8 +48,8 @@ def data_sets(recipe: Recipe, network: NetworkPlan, data: Path) -> tuple[str, ..
     wanted = " and ".join(recipe.data[name].folder for name in network.data)
     if network.instead:
         wanted += ", or else " + " and ".join(recipe.data[name].folder for name in network.instead)
-    met = ", ".join(sorted(entry.name for entry in data.iterdir() if entry.is_dir())) if data.is_dir() else ""
-    raise UsageError(f"network {network.name} is trained on {wanted} below {data}; met {met or 'no folder'} there")
+    got = ", ".join(sorted(entry.name for entry in data.iterdir() if entry.is_dir())) if data.is_dir() else ""
+    raise UsageError(f"network {network.name} is trained on {wanted} below {data}; got {got or 'no folder'} there")
 
 
 def choose(recipe: Recipe, network: NetworkPlan, data: Path, most: int | None = None) -> list[Chosen]:
@@ -82,7 +82,7 @@ def choose(recipe: Recipe, network: NetworkPlan, data: Path, most: int | None = 
         chosen = [film for film in chosen if film in kept]
     if all(film.held_out for film in chosen):
         raise UsageError(
-            f"network {network.name}: expected training films with {' or '.join(network.outputs)} labels; met none"
+            f"network {network.name}: expected training films with {' or '.join(network.outputs)} labels; got none"
         )
     return chosen
 

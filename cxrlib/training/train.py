@@ -15,9 +15,9 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import nn
 
-from cxrlib.bundle import Bundle
 from cxrlib.errors import UsageError
-from cxrlib.models.catalog import architecture
+from cxrlib.models.architectures.catalog import architecture
+from cxrlib.models.bundle import Bundle
 from cxrlib.training.course import LAST_FILE
 from cxrlib.training.export import Trained, export_bundle, network_weights
 from cxrlib.training.films import TrainingFilms, read_films
@@ -89,7 +89,7 @@ def train(
     unknown = sorted(set(pretrained or {}) - {part.plan.name for part in parts})
     if unknown:
         known = ", ".join(part.plan.name for part in parts)
-        raise UsageError(f"expected encoder weights for networks among {known}; met {', '.join(unknown)}")
+        raise UsageError(f"expected encoder weights for networks among {known}; got {', '.join(unknown)}")
     ends = None if minutes is None else time.monotonic() + 60 * minutes
     trained = []
     for place, part in enumerate(parts):
@@ -141,8 +141,8 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
     """Note in a work folder which training it is of; refuse it if it holds the checkpoint of another."""
     path = folder / _PLAN_FILE
     if (folder / LAST_FILE).exists():
-        met = json.loads(path.read_text()) if path.exists() else {}
-        differ = sorted(key for key in identity if met.get(key) != identity[key])
+        got = json.loads(path.read_text()) if path.exists() else {}
+        differ = sorted(key for key in identity if got.get(key) != identity[key])
         if differ:
             raise UsageError(
                 f"{folder} holds a training that differs in {', '.join(differ)}; expected the same recipe, films and "

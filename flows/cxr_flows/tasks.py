@@ -11,12 +11,12 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
-from cxr_flows.job import Progress, ScoreJob
-from cxr_flows.process import run_job
-from cxr_flows.report import summary_lines, summary_markdown
+from cxr_flows.reports.run import summary_lines, summary_markdown
+from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.jobs.run_job import run_job
 from cxr_schemas import Manifest
 from cxrlib.errors import BusyError, RunError, UsageError
-from cxrlib.runs.verify import verify
+from cxrlib.results.verify import verify
 
 #: Seconds between two updates of the progress artifact; each is a call to the server.
 PROGRESS_EVERY_S = 2.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cxrlib.errors import FilmError
-from cxrlib.rows import Provenance
+from cxrlib.results.objects import Store
+from cxrlib.results.row_tables import Provenance
 from cxrlib.runs.chunks import Outcome, Tally
 from cxrlib.runs.plan import Chunk, PlanHeader
-from cxrlib.runs.store import Store
-from cxrlib.scoring import Recipe
+from cxrlib.scoring import ScoringParameters
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction
 
@@ -31,7 +31,7 @@ class Job:
     header: PlanHeader
     provenance: Provenance
     settings: Settings
-    recipe: Recipe
+    recipe: ScoringParameters
 
     @property
     def plan_uri(self) -> str:

@@ -72,7 +72,7 @@ class FlinkCluster:
         deadline = time.monotonic() + _CANCEL_S
         while wait and (left := self.jobs(name)):
             if time.monotonic() > deadline:
-                raise RunError(f"expected the jobs {name} to be cancelled within {_CANCEL_S:.0f} s; met {left}")
+                raise RunError(f"expected the jobs {name} to be cancelled within {_CANCEL_S:.0f} s; got {left}")
             time.sleep(_POLL_S)
 
     def abandon(self, name: str) -> None:
@@ -94,5 +94,5 @@ class FlinkCluster:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
                 return json.loads(answer.read() or b"{}")
         except (OSError, HTTPException, ValueError) as error:
-            met = str(getattr(error, "reason", error)) or type(error).__name__
-            raise UsageError(f"expected a Flink job manager at {self.master}; met {met}") from error
+            got = str(getattr(error, "reason", error)) or type(error).__name__
+            raise UsageError(f"expected a Flink job manager at {self.master}; got {got}") from error

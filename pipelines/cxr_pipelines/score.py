@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Final
 
-from cxr_pipelines.choice import RunnerChoice
 from cxr_pipelines.elements import Job
-from cxr_pipelines.engine import BundleEngine, EngineFactory
-from cxr_pipelines.progress import ProgressCallback, reporting
-from cxr_pipelines.reading import head_start
+from cxr_pipelines.inference import BundleEngine, EngineFactory
+from cxr_pipelines.read_ahead import head_start
+from cxr_pipelines.run_progress import ProgressCallback, reporting
+from cxr_pipelines.runner_choice import RunnerChoice
 from cxr_schemas import Manifest
-from cxrlib.bundle import Bundle, load_bundle
 from cxrlib.errors import LeaseLostError, RunError, UsageError
+from cxrlib.models.bundle import Bundle, load_bundle
 from cxrlib.parallel.cores import cores
+from cxrlib.results.objects import Store
 from cxrlib.runs import lease
-from cxrlib.runs.holding import holding
 from cxrlib.runs.lease import Held, LeaseTerms
+from cxrlib.runs.lease_context import holding
 from cxrlib.runs.run import Run, close_run, read_manifest, resume_run, start_run
 from cxrlib.runs.run_id import new_run_id
-from cxrlib.runs.store import Store
-from cxrlib.scoring import Recipe
+from cxrlib.scoring import ScoringParameters
 from cxrlib.settings import Settings
 
 #: Films for each core at a time: a batch of the usual card.
@@ -121,13 +121,13 @@ def _score(
             head_start(job, unsettled[0]) if choice.here else nullcontext(),
             reporting(progress, run.store, run.header.partition, run.header.run_id, run.chunks),
         ):
-            from cxr_pipelines.beam.run import run_graph  # noqa: PLC0415 - Beam and torch take seconds; often nothing is new
+            from cxr_pipelines.beam.run_graph import run_graph  # noqa: PLC0415 - Beam and torch take seconds; often nothing is new
 
             run_graph(job, engine, choice)
     left = run.unsettled()
     if left:
         raise RunError(
-            f"run {run.header.run_id}: expected {len(unsettled)} chunks to be settled; met {len(left)} that are not"
+            f"run {run.header.run_id}: expected {len(unsettled)} chunks to be settled; got {len(left)} that are not"
         )
     check_lease()
     return close_run(
@@ -175,4 +175,4 @@ def _sharing_cores(settings: Settings, choice: RunnerChoice) -> Settings:
 
 def job_of(run: Run, settings: Settings, bundle: Bundle) -> Job:
     """Return what the workers of a run must know."""
-    return Job(run.store, run.header, run.provenance, settings, Recipe.of(bundle.card))
+    return Job(run.store, run.header, run.provenance, settings, ScoringParameters.of(bundle.card))

@@ -3,19 +3,19 @@
 This package imports nothing of the product, so that every other part may import it.
 """
 
-from cxr_schemas.backfill import BackfillControl as BackfillControl
-from cxr_schemas.backfill import BackfillManifest as BackfillManifest
-from cxr_schemas.backfill import Cut as Cut
-from cxr_schemas.backfill import CutBy as CutBy
-from cxr_schemas.backfill import Order as Order
-from cxr_schemas.backfill import PartEntry as PartEntry
-from cxr_schemas.backfill import PartFailure as PartFailure
+from cxr_schemas.backfill_manifest import BackfillControl as BackfillControl
+from cxr_schemas.backfill_manifest import BackfillManifest as BackfillManifest
+from cxr_schemas.backfill_manifest import Cut as Cut
+from cxr_schemas.backfill_manifest import CutBy as CutBy
+from cxr_schemas.backfill_manifest import PartEntry as PartEntry
+from cxr_schemas.backfill_manifest import PartFailure as PartFailure
+from cxr_schemas.backfill_manifest import PartOrder as PartOrder
 from cxr_schemas.card import Card as Card
-from cxr_schemas.manifest import Counts as Counts
-from cxr_schemas.manifest import Manifest as Manifest
 from cxr_schemas.plan import PLAN as PLAN
 from cxr_schemas.reasons import Reason as Reason
 from cxr_schemas.rejects import REJECTS as REJECTS
+from cxr_schemas.run_manifest import Counts as Counts
+from cxr_schemas.run_manifest import Manifest as Manifest
 from cxr_schemas.scores import SCORES as SCORES
 from cxr_schemas.vocabulary import Disposition as Disposition
 from cxr_schemas.vocabulary import FilmClass as FilmClass

@@ -123,7 +123,7 @@ class GradeCuts(_Strict):
     def _ascending(self) -> GradeCuts:
         if not 0 < self.moderate < self.severe < self.critical <= 100:
             raise ValueError(
-                "grade cut points must rise within (0, 100]: met "
+                "grade cut points must rise within (0, 100]: got "
                 f"moderate {self.moderate}, severe {self.severe}, critical {self.critical}"
             )
         return self
@@ -178,7 +178,7 @@ class Card(_Strict):
         given = {output for network in self.networks for output in network.outputs}
         if "lung" not in given:
             raise ValueError(
-                f"a bundle must give a lung mask, since nothing is measured without one: met {sorted(given)}"
+                f"a bundle must give a lung mask, since nothing is measured without one: got {sorted(given)}"
             )
         if ("classes" in given) != bool(self.classes):
             raise ValueError("class names must be listed if, and only if, a network gives classes")
@@ -190,11 +190,11 @@ class Card(_Strict):
     def _check_networks(self) -> None:
         names = [network.name for network in self.networks]
         if len(set(names)) < len(names):
-            raise ValueError(f"every network must have a name of its own: met {', '.join(names)}")
+            raise ValueError(f"every network must have a name of its own: got {', '.join(names)}")
         for network in self.networks:
             if len(set(network.outputs)) < len(network.outputs):
                 raise ValueError(
-                    f"network {network.name!r} must list each output once: met {', '.join(network.outputs)}"
+                    f"network {network.name!r} must list each output once: got {', '.join(network.outputs)}"
                 )
 
     def _check_cascade(self) -> None:
@@ -214,7 +214,7 @@ class Card(_Strict):
         if givers != [self.localisation.network]:
             raise ValueError(
                 f"localisation explains the class that network {self.localisation.network!r} gives, which must be the "
-                f"only one to give classes: met {', '.join(givers) or 'none'}"
+                f"only one to give classes: got {', '.join(givers) or 'none'}"
             )
 
     def input_of(self, network: Network) -> Input:

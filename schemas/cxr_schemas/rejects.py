@@ -18,7 +18,7 @@ REJECTS: Final[pa.Schema] = versioned(
         field("size", pa.int64(), "Size of the object as listed.", unit="bytes", nullable=True),
         field("reason", CATEGORY, "Reason code; the list is cxr_schemas.reasons.Reason."),
         field("retryable", pa.bool_(), "Whether the next run tries this object again."),
-        field("message", pa.string(), "What was expected and what was met; never holds header text."),
+        field("message", pa.string(), "What was expected and what was got; never holds header text."),
         field("attempt", pa.int16(), "Which try at this object this was, from 1.", unit="count"),
         *PROVENANCE,
     ],

@@ -24,16 +24,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cxr_flows.backfill_report import BackfillTotals
-from cxrlib.runs.backfill import part_states, require_backfill
-from cxrlib.runs.store import Store
-from cxrlib.runs.verify import verify
+from cxr_flows.reports.backfill import BackfillTotals
+from cxrlib.backfills.stored import part_states, require_backfill
+from cxrlib.results.objects import Store
+from cxrlib.results.verify import verify
 from tests.backfill.films import write_films
-from tests.pipeline.trees import objects
+from tests.support.paths import ROOT
+from tests.support.trees import objects
 
 pytestmark = pytest.mark.backfill
 
-ROOT = Path(__file__).parents[2]
 FILMS = int(os.environ.get("FILMS", "1000"))
 PARTS = 20
 PARALLEL = int(os.environ.get("PARALLEL", "2"))

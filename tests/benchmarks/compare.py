@@ -22,7 +22,7 @@ from typing import Final
 
 import pandas as pd
 
-from cxrlib.parallel.memory import KEPT_FOR_NETWORKS
+from cxrlib.parallel.malloc_settings import KEPT_FOR_NETWORKS
 from tests.benchmarks import machine
 from tests.benchmarks.archives import ARCHIVES, DISTINCT, make_archive
 from tests.benchmarks.machine import Cost
@@ -111,7 +111,7 @@ def tune(name: str, films: Path, out: Path) -> tuple[str, ...]:
         except subprocess.SubprocessError as error:
             sys.stderr.write(f"{name} {' '.join(options)}: {error}\n")
     if not taken:
-        raise RuntimeError(f"{name}: expected one of its options to work; met none")
+        raise RuntimeError(f"{name}: expected one of its options to work; got none")
     return min(taken, key=lambda options: taken[options])
 
 

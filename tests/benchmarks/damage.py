@@ -16,15 +16,15 @@ from typing import Final
 import numpy as np
 from pydicom.uid import UID, JPEGBaseline8Bit
 
-from cxrlib.bundle import load_bundle
 from cxrlib.errors import FilmError
+from cxrlib.models.bundle import load_bundle
 from cxrlib.reading.read import read_film
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
-from tests.corpus.film_maker import LOSSLESS, LOSSY, dicom, film, jpeg, png
+from tests.support.film_maker import LOSSLESS, LOSSY, dicom, film, jpeg, png
 
 _SIZE: Final = (1200, 1040)
 #: A pixel of the network's input is another one from half a step of 8 bits on, a film from one in a hundred of these.
@@ -52,10 +52,10 @@ def with_wrong_byte(data: bytes, random: np.random.Generator) -> bytes:
 def outcome(data: bytes, sound: CxrImage, settings: Settings) -> str:
     """Return what became of a damaged film: ``told``, ``changed``, ``changed_little`` or ``as_before``."""
     try:
-        met = read_film(data, settings, *sound.pixels.shape)
+        got = read_film(data, settings, *sound.pixels.shape)
     except FilmError:
         return "told"
-    others = float((np.abs(met.pixels - sound.pixels) >= _SEEN).mean())
+    others = float((np.abs(got.pixels - sound.pixels) >= _SEEN).mean())
     if others > _MANY:
         return "changed"
     return "changed_little" if others else "as_before"

@@ -18,9 +18,10 @@ from cxrlib.phantom.film import Phantom, make_phantom
 from cxrlib.phantom.style import DicomStyle, Photometric, Voi
 from cxrlib.phantom.syntax import TransferSyntax
 from cxrlib.reading.lattice import COARSE_BITS
+from tests.support.paths import REAL_FILMS
 
 #: Where the real films are, if they are there at all.
-DATA: Final = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+DATA: Final = REAL_FILMS
 
 #: Seeds that no training or test of a bundle used.
 FIRST_SEED: Final = 910_000

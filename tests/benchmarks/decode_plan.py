@@ -20,11 +20,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
-from cxrlib.bundle import load_bundle
 from cxrlib.errors import FilmError
-from cxrlib.models.engine import Engine
+from cxrlib.models.bundle import load_bundle
+from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.reading.read import read_film
-from cxrlib.scoring import Recipe, assess
+from cxrlib.scoring import ScoringParameters, assess
 from cxrlib.settings import Decode, ReadSettings, Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 from tests.benchmarks import decode_films, machine
@@ -96,9 +96,9 @@ class Comparison:
 
     def __init__(self, precision: str = "auto", against: str | None = None) -> None:
         bundle = load_bundle("default")
-        self._recipe = Recipe.of(bundle.card)
-        self._engine = Engine(bundle, precision=precision)
-        self._against = self._engine if against is None else Engine(bundle, precision=against)
+        self._recipe = ScoringParameters.of(bundle.card)
+        self._engine = TorchEngine(bundle, precision=precision)
+        self._against = self._engine if against is None else TorchEngine(bundle, precision=against)
 
     def compare(self, cases: Iterable[Case]) -> Iterator[Compared]:
         """Yield what became of each film."""
@@ -121,7 +121,7 @@ class Comparison:
         except FilmError as error:
             return error
 
-    def _score(self, engine: Engine, images: Sequence[CxrImage | FilmError]) -> list[ScoredFilm | FilmError]:
+    def _score(self, engine: TorchEngine, images: Sequence[CxrImage | FilmError]) -> list[ScoredFilm | FilmError]:
         films = [image for image in images if isinstance(image, CxrImage)]
         found = iter(zip(films, engine.predict(films), strict=True))
         return [image if isinstance(image, FilmError) else self._assess(*next(found)) for image in images]
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     unknown = sorted(set(chosen.groups) - set(GROUPS))
     if unknown:
-        parser.error(f"expected groups of {', '.join(GROUPS)}: met {', '.join(unknown)}")
+        parser.error(f"expected groups of {', '.join(GROUPS)}: got {', '.join(unknown)}")
     groups = [GROUPS[name] for name in chosen.groups or GROUPS]
     cases = chain.from_iterable(group.cases(chosen.count or group.count) for group in groups)
     films = pd.DataFrame(asdict(found) for found in Comparison(chosen.precision, chosen.against).compare(cases))

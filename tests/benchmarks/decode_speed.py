@@ -20,7 +20,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import get_decoder
 
-from cxrlib.bundle import load_bundle
+from cxrlib.models.bundle import load_bundle
 from cxrlib.phantom.encode import encode_dicom
 from cxrlib.phantom.film import make_phantom
 from cxrlib.phantom.style import DicomStyle

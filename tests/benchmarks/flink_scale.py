@@ -1,6 +1,6 @@
 """One and two task managers of Flink, and what Flink costs over the local runner: films a second, in one run.
 
-``infra/isolated.sh python -m tests.benchmarks.flink_scale`` (``make bench-flink``) starts an S3 server and, for each
+``tests/cluster/servers/isolated.sh python -m tests.benchmarks.flink_scale`` (``make bench-flink``) starts an S3 server and, for each
 setting in turn, a cluster whose machines are held to the cores it names; the SDK workers are pinned with their task
 manager. Films are small phantoms, from bucket to bucket. `seconds` is the whole command: the start of the job and of
 its workers is in it, that of the cluster is not. `settling` is films a second between the first chunk that is settled
@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from infra.flink import cluster
-from infra.hosts import Host, hosts
-from infra.services import ObjectStore, object_store
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
 from tests.cluster.lane import Bucket, make_bucket
+from tests.cluster.servers.flink import cluster
+from tests.cluster.servers.hosts import Host, hosts
+from tests.cluster.servers.services import ObjectStore, object_store
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def measure(films: int, repeats: int) -> None:
                 place.mkdir()
                 seconds, scored = score(place, setting, network, objects, f"{turn}-{number}")
                 if scored != films:
-                    raise RuntimeError(f"{setting.name}: expected {films} films to be scored; met {scored}")
+                    raise RuntimeError(f"{setting.name}: expected {films} films to be scored; got {scored}")
                 taken[setting.name].append(Taken(seconds, settling(bucket, f"{turn}-{number}", films)))
     for setting in SETTINGS:
         own = taken[setting.name]

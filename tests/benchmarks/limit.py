@@ -3,7 +3,7 @@
 ``python -m tests.benchmarks.limit FOLDER`` measures each on films in memory and writes one line of JSON. Of several
 codecs the cheapest counts, and so it is with resizing by areas, be it our own: a limit that can be gone below is none.
 The network is the engine's own, with its layers fused, in memory that is kept as a run keeps it
-(`cxrlib.parallel.memory`, by the environment). Divided by the cores it is the time per film that no program can go
+(`cxrlib.parallel.malloc_settings`, by the environment). Divided by the cores it is the time per film that no program can go
 below on these parts.
 
 The same weights as torch runs them, as every rival does, the cheapest codec that a library offers and OpenCV's resize
@@ -36,14 +36,14 @@ from PIL import Image
 from pydicom.encaps import get_frame
 from pydicom.uid import UID
 
-from cxrlib.bundle import load_bundle
-from cxrlib.models.hardware import choose_device, choose_precision
-from cxrlib.models.network import BundleNetwork
-from cxrlib.reading import codestream
-from cxrlib.reading.codestream import FrameHeader
+from cxrlib.models.bundle import load_bundle
+from cxrlib.models.inference.hardware import choose_device, choose_precision
+from cxrlib.models.inference.network import BundleNetwork
+from cxrlib.reading.codecs import frame_header
+from cxrlib.reading.codecs.frame_header import FrameHeader
+from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.halving import halve
 from cxrlib.reading.lattice import Grid
-from cxrlib.reading.reduced import decode_reduced
 from tests.benchmarks.rivals import user_code
 
 _REPEATS: Final = 5
@@ -59,13 +59,13 @@ def _jpeg_2000_by_pillow(frame: bytes) -> Pixels:
     """Decode at the lowest resolution that keeps twice what the network reads: one below moves percent infected by up
     to 1.9 points (measured), so that it is another result and no cheaper way to the same."""
     film = Image.open(io.BytesIO(frame))
-    film.reduce = _spare_level(codestream.frame_header(frame))  # type: ignore[attr-defined]
+    film.reduce = _spare_level(frame_header.frame_header(frame))  # type: ignore[attr-defined]
     return np.asarray(film)
 
 
 def _jpeg_2000_by_ours(frame: bytes, shown: float) -> Pixels:
-    """Decode at that resolution by `cxrlib.reading.reduced`, without the bit planes that a window so wide hides."""
-    header = codestream.frame_header(frame)
+    """Decode at that resolution by `cxrlib.reading.codecs.reduced`, without the bit planes that a window so wide hides."""
+    header = frame_header.frame_header(frame)
     reduced = decode_reduced(frame, header, _spare_level(header), shown)
     if reduced is None:
         raise ValueError("expected a stream with lower resolutions")
@@ -139,7 +139,7 @@ def film_cost(data: bytes) -> dict[str, float]:
             dtype = np.uint8 if film.BitsAllocated == 8 else np.uint16
             by_libraries = [(0.0, np.frombuffer(film.PixelData, dtype)[: film.Rows * film.Columns])]
     if not by_libraries:
-        raise ValueError("expected a codec that decodes this frame; met none")
+        raise ValueError("expected a codec that decodes this frame; got none")
     codec, pixels = min([*by_libraries, *by_ours], key=lambda each: each[0])
     if pixels.ndim == 1:
         pixels = pixels.reshape(film.Rows, film.Columns)
@@ -155,7 +155,7 @@ def film_cost(data: bytes) -> dict[str, float]:
 
 
 def _resize_by_ours(pixels: NDArray[np.uint16], bits: int) -> float:
-    """Return the processor seconds of halving a film and averaging what that leaves, as `cxrlib.reading.display` does;
+    """Return the processor seconds of halving a film and averaging what that leaves, as `cxrlib.reading.display.grayscale` does;
     infinite for a film that is too small for it."""
     grid = Grid(_SIDE, _SIDE)
     if grid.spare_level(*pixels.shape, bits) < 1:

@@ -18,7 +18,7 @@ from typing import Final
 
 import torch
 
-from cxrlib.models.hardware import choose_precision
+from cxrlib.models.inference.hardware import choose_precision
 
 _PACKAGES: Final = (
     "torch",

@@ -13,7 +13,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import cv2
@@ -21,19 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_schemas import Card
-from cxrlib.bundle import load_bundle
 from cxrlib.errors import FilmError
 from cxrlib.measuring import rle
 from cxrlib.measuring.masks import clean
 from cxrlib.measuring.severity import measure
+from cxrlib.models.bundle import load_bundle
 from cxrlib.types import Prediction
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
-from tests.unit import plain_masks
-from tests.unit.measured_films import ellipse, two_lungs
+from tests.support import plain_masks
+from tests.support.measured_films import ellipse, two_lungs
+from tests.support.paths import REAL_FILMS
 
-_FILMS: Final = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "covid-qu-ex"
+_FILMS: Final = REAL_FILMS / "covid-qu-ex"
 _SIDE: Final = 256
 
 

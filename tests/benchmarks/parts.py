@@ -23,10 +23,10 @@ from typing import Final
 
 import cv2
 
-from cxrlib.bundle import load_bundle
+from cxrlib.models.bundle import load_bundle
 from cxrlib.parallel.cores import NO_BLAS_THREADS
-from cxrlib.parallel.memory import KEPT_FOR_FILMS, KEPT_FOR_NETWORKS
-from cxrlib.scoring import ReadListed, Recipe
+from cxrlib.parallel.malloc_settings import KEPT_FOR_FILMS, KEPT_FOR_NETWORKS
+from cxrlib.scoring import ReadListed, ScoringParameters
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef
 from tests.benchmarks import machine
@@ -40,8 +40,8 @@ from tests.benchmarks.tables import add_line
 _STARTED: Final = (
     ("import cxr_flows.cli.main", {}),
     (
-        "import gc; from cxr_flows.job import COLLECTED; gc.set_threshold(*COLLECTED); import cxr_pipelines.score; "
-        "import cxr_pipelines.beam.run; from cxrlib.models.engine import Engine; from cxrlib.bundle import load_bundle; "
+        "import gc; from cxr_pipelines.jobs.job import COLLECTED; gc.set_threshold(*COLLECTED); import cxr_pipelines.score; "
+        "import cxr_pipelines.beam.run_graph; from cxrlib.models.inference.engine import Engine; from cxrlib.models.bundle import load_bundle; "
         "Engine(load_bundle('default'), keep=True)",
         {**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS},
     ),
@@ -119,12 +119,12 @@ def _reading(archive: Path) -> Mapping[str, float]:
 
 def read_here(archive: Path) -> dict[str, float]:
     """Return the same of this process."""
-    read = ReadListed(Settings(), Recipe.of(load_bundle("default").card))
+    read = ReadListed(Settings(), ScoringParameters.of(load_bundle("default").card))
     paths = sorted(path for path in archive.rglob("*") if path.is_file())[:DISTINCT]
     refs = [ImageRef(str(path), f"size:{path.stat().st_size}", path.stat().st_size) for path in paths]
     images = [read(ref) for ref in refs]
     if not all(isinstance(image, CxrImage) for image in images):
-        raise ValueError(f"expected films that can be read; met {images}")
+        raise ValueError(f"expected films that can be read; got {images}")
     profile = cProfile.Profile()  # by the clock: to ask for processor time costs more than most of the calls
     profile.runcall(lambda: [read(ref) for ref in refs])
     found = pstats.Stats(profile).stats  # type: ignore[attr-defined]

@@ -26,9 +26,9 @@ import pyarrow.parquet as pq
 
 from cxr_schemas import REJECTS, SCORES
 from cxrlib.archive.listing import list_batches
-from cxrlib.bundle import load_bundle
+from cxrlib.models.bundle import load_bundle
+from cxrlib.results.objects import Kind, Store
 from cxrlib.runs.run import start_run
-from cxrlib.runs.store import Kind, Store
 from cxrlib.settings import Settings
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report

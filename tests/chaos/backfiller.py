@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cxr_flows.board import Board
-from cxr_flows.cli.parts_table import parts_shown
-from cxr_flows.parts import work_off
-from cxrlib.runs.backfill import part_states, require_backfill
-from cxrlib.runs.store import Store
-from tests.backfills import InProcess, work_on
+from cxr_flows.cli.scoring.parts_table import parts_shown
+from cxr_pipelines.backfill.progress import Board
+from cxr_pipelines.backfill.scheduler import work_off
+from cxrlib.backfills.stored import part_states, require_backfill
+from cxrlib.results.objects import Store
+from tests.support.backfills import InProcess, work_on
 
 if __name__ == "__main__":
     out, log, pause = sys.argv[1:]

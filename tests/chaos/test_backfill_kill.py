@@ -15,14 +15,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from cxr_flows.backfill_report import BackfillTotals
+from cxr_flows.reports.backfill import BackfillTotals
 from cxr_schemas import Cut
-from cxrlib.runs.backfill import PartStage, part_states
-from cxrlib.runs.store import Store
-from cxrlib.runs.verify import verify
-from tests.backfills import SETTINGS, plant_years, start
+from cxrlib.backfills.stored import PartStage, part_states
+from cxrlib.results.objects import Store
+from cxrlib.results.verify import verify
+from tests.support.backfills import SETTINGS, plant_years, start
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 FILMS, PARTS, KILLS = 400, 8, 3
 SECONDS_PER_FILM = 0.01
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from cxrlib.runs.verify import verify
+from cxrlib.results.verify import verify
 from tests.chaos.hostile_films import hostile_environment
-from tests.pipeline.fakes import fake_settings
-from tests.pipeline.trees import plant, run
+from tests.support.fakes import fake_settings
+from tests.support.trees import plant, run
 
 DOES = {"segfault": "decoder_died", "hang": "timeout", "eat": "out_of_memory"}
 #: The same chunks and run id in both runs, so that rows may be compared to the last byte.

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from cxrlib.runs.verify import verify
-from tests.pipeline.fakes import fake_settings
-from tests.pipeline.trees import objects, plant, run
+from cxrlib.results.verify import verify
+from tests.support.fakes import fake_settings
+from tests.support.paths import ROOT
+from tests.support.trees import objects, plant, run
 
 RUN_ID = "chaos"
 SETTINGS = fake_settings(chunk_size=5, batch_size=4)
@@ -25,7 +26,6 @@ KILLS = int(os.environ.get("CXR_TEST_KILLS", "3"))
 GOOD = 20 * KILLS
 #: Slow enough that each process lives to be killed while it scores.
 SECONDS_PER_FILM = 0.02
-ROOT = Path(__file__).parents[2]
 
 
 def start(source: Path, out: Path, log: Path, seconds_per_film: float) -> subprocess.Popen[bytes]:
@@ -72,8 +72,8 @@ def test_a_run_killed_again_and_again_ends_byte_equal_and_settles_no_chunk_twice
                 assert written.setdefault(str(path), state) == state, "a settled chunk is not written again"
     assert start(source, out, log, 0).wait(timeout=120) == 0
     assert objects(out) == objects(tmp_path / "whole")
-    met = len(log.read_text().splitlines())
-    assert met == sum(settled_films(out).values()) + lost, (
+    got = len(log.read_text().splitlines())
+    assert got == sum(settled_films(out).values()) + lost, (
         "films beyond one each are those in flight when the process was killed"
     )
     assert verify(str(out)).ok

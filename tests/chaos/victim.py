@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from tests.chaos.test_kill import RUN_ID, SETTINGS
-from tests.pipeline.fakes import FakeEngineFactory
-from tests.pipeline.trees import run
+from tests.support.fakes import FakeEngineFactory
+from tests.support.trees import run
 
 if __name__ == "__main__":
     source, out, log, pause = sys.argv[1:]

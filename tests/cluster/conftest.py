@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from cxrlib.bundle import load_bundle, write_bundle
-from infra.flink import cluster
-from infra.hosts import Host, hosts
-from infra.services import ObjectStore, object_store
+from cxrlib.models.bundle import load_bundle, write_bundle
 from tests.cluster.lane import BUNDLE, RIGHTS, Bucket, Lane, make_bucket
+from tests.cluster.servers.flink import cluster
+from tests.cluster.servers.hosts import Host, hosts
+from tests.cluster.servers.services import ObjectStore, object_store
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

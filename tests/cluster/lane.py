@@ -17,8 +17,8 @@ import boto3
 import pandas as pd
 import s3fs
 
-from infra.flink import Cluster, Machine
-from infra.services import ObjectStore
+from tests.cluster.servers.flink import Cluster, Machine
+from tests.cluster.servers.services import ObjectStore
 
 BUNDLE: Final = "s3://bundles/default"
 #: What the account that scores may do, by bucket.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib.runs.verify import verify
+from cxrlib.results.verify import verify
 from tests.cluster.lane import LIMIT_S, Lane, until
 
 #: Enough that a run is in its midst for some seconds, in chunks of five.

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-INFRA = Path(__file__).parents[2] / "infra"
+from tests.support.paths import ROOT
+
+INFRA = ROOT / "infra"
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

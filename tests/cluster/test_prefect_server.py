@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cxrlib.runs.verify import verify
-from infra.prefect_server import PrefectServer, prefect_server
+from cxrlib.results.verify import verify
 from tests.cluster.lane import BUNDLE, LIMIT_S, Bucket, Lane, until
+from tests.cluster.servers.prefect_server import PrefectServer, prefect_server
 
 #: Seconds in which nothing of a cancelled run may be left.
 GONE_S = 10

@@ -17,17 +17,17 @@ import pydicom
 import pytest
 import s3fs
 
-import cxrlib.cohort
-from cxrlib.bundle import load_bundle, write_bundle
+import cxrlib.results.cohort
+from cxrlib.models.bundle import load_bundle, write_bundle
 from cxrlib.phantom.encode import encode_dicom
 from cxrlib.phantom.film import make_phantom
 from cxrlib.phantom.style import DicomStyle
 from cxrlib.phantom.syntax import TransferSyntax
-from cxrlib.runs.store import Store
-from cxrlib.runs.verify import verify
-from infra.programs import BEAM_JARS, FLINK_JARS, JOB_SERVER
+from cxrlib.results.objects import Store
+from cxrlib.results.verify import verify
 from tests.cluster.lane import LIMIT_S, READING, Lane, make_bucket
-from tests.cluster.readme import blocks
+from tests.cluster.servers.programs import BEAM_JARS, FLINK_JARS, JOB_SERVER
+from tests.docs.readme_blocks import blocks
 
 FILMS = 24
 YEARS = (2024, 2025, 2026)
@@ -186,7 +186,7 @@ def test_what_is_there_and_a_copy_to_share(reader: Reader) -> None:
     with duckdb.connect() as engine:
         engine.register_filesystem(s3fs.S3FileSystem())
         counted = engine.sql(query).fetchall()
-    recent = cxrlib.cohort.load("s3://scores")
+    recent = cxrlib.results.cohort.load("s3://scores")
     assert sum(count for _, count in counted) == (recent.study_date.astype(str) >= "2025-01-01").sum()
 
 

@@ -9,10 +9,10 @@ from cxr_schemas import Reason
 from cxrlib.archive.fetch import fetch
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError, UsageError
-from cxrlib.runs.store import Store
+from cxrlib.results.objects import Store
 from cxrlib.settings import Settings
-from infra.services import ObjectStore
-from tests.pipeline.fakes import film_png
+from tests.cluster.servers.services import ObjectStore
+from tests.support.fakes import film_png
 
 ODD = ("a b.png", "Thorax gro\u00df \u00e9.png", "\u80f8\u90e8.png", "plus+and%25.png", "it's [1] #2?.png")
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from cxr_schemas import Reason, SourceFormat, View, Windowing
 from cxrlib.errors import FilmError
-from cxrlib.reading.display import TOLERANCE
-from cxrlib.reading.polarity import correlation
+from cxrlib.reading.display.grayscale import TOLERANCE
+from cxrlib.reading.display.polarity import correlation
 from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import CxrImage
+from tests.support.paths import REAL_FILMS
 
-FILES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "dicom" / "files"
+FILES = REAL_FILMS / "dicom" / "files"
 
 pytestmark = pytest.mark.skipif(not FILES.is_dir(), reason="the real DICOM files (../shared/data/dicom) are absent")
 

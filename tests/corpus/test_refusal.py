@@ -21,15 +21,15 @@ from cxr_schemas import Reason
 from cxrlib.archive.fetch import HEAD, WORTH_A_LOOK
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError
-from cxrlib.reading.refusal import refused_by_head
-from cxrlib.scoring import Recipe, read_listed
+from cxrlib.reading.early_rejection import refused_by_head
+from cxrlib.scoring import ScoringParameters, read_listed
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import CxrImage
-from tests.corpus.film_maker import ABSENT, dicom, film, png
-from tests.pipeline.fakes import fake_bundle
+from tests.support.fakes import fake_bundle
+from tests.support.film_maker import ABSENT, dicom, film, png
 
 SETTINGS = Settings(read=ReadSettings(max_pixels=1_000_000))
-RECIPE = Recipe.of(fake_bundle().card)
+RECIPE = ScoringParameters.of(fake_bundle().card)
 LARGE = film(900, 800)
 
 REFUSED: dict[str, dict[str, Any]] = {
@@ -94,10 +94,10 @@ def test_a_large_object_that_its_header_refuses_is_refused_alike_by_every_route(
     data = dicom(np.tile(LARGE, (2, 2)) if "Rows" not in elements else LARGE, syntax, elements=elements)
     data += bytes(max(0, WORTH_A_LOOK - len(data)))
     fsspec.filesystem("counting").pipe_file("/film", data)
-    met, whole = outcome("counting://film"), as_local(data, tmp_path)
-    assert isinstance(met, FilmError)
+    got, whole = outcome("counting://film"), as_local(data, tmp_path)
+    assert isinstance(got, FilmError)
     assert isinstance(whole, FilmError)
-    assert (met.reason, str(met)) == (whole.reason, str(whole))
+    assert (got.reason, str(got)) == (whole.reason, str(whole))
     assert store.handed_out == HEAD
 
 
@@ -108,12 +108,12 @@ def test_a_large_film_that_is_scored_is_fetched_once_and_read_alike(
     data = dicom(LARGE, syntax)
     data += bytes(max(0, WORTH_A_LOOK - len(data)))
     fsspec.filesystem("counting").pipe_file("/film", data)
-    met, whole = outcome("counting://film"), as_local(data, tmp_path)
-    assert isinstance(met, CxrImage)
+    got, whole = outcome("counting://film"), as_local(data, tmp_path)
+    assert isinstance(got, CxrImage)
     assert isinstance(whole, CxrImage)
-    assert met.content_digest == whole.content_digest
-    assert np.array_equal(met.pixels, whole.pixels)
-    assert met.facts == whole.facts
+    assert got.content_digest == whole.content_digest
+    assert np.array_equal(got.pixels, whole.pixels)
+    assert got.facts == whole.facts
     assert store.handed_out == len(data)
 
 
@@ -129,11 +129,11 @@ def test_a_large_film_that_is_scored_is_fetched_once_and_read_alike(
 )
 def test_what_the_first_bytes_do_not_settle_is_read_whole(data: bytes, store: type[Store], tmp_path: Any) -> None:
     fsspec.filesystem("counting").pipe_file("/film", data)
-    met, whole = outcome("counting://film"), as_local(data, tmp_path)
-    assert type(met) is type(whole)
-    if isinstance(met, FilmError):
+    got, whole = outcome("counting://film"), as_local(data, tmp_path)
+    assert type(got) is type(whole)
+    if isinstance(got, FilmError):
         assert isinstance(whole, FilmError)
-        assert (met.reason, str(met)) == (whole.reason, str(whole))
+        assert (got.reason, str(got)) == (whole.reason, str(whole))
     assert store.handed_out == len(data)
 
 
@@ -142,9 +142,9 @@ def test_an_object_that_changed_is_changed_even_where_its_header_refuses_it(stor
     filesystem.pipe_file("/film", dicom(LARGE, elements={"ViewPosition": "LL"}))
     (ref,) = list_sources(["counting://film"])
     filesystem.pipe_file("/film", dicom(LARGE, elements={"ViewPosition": "LL"}) + b"more")
-    met = read_listed(ref, SETTINGS, RECIPE)
-    assert isinstance(met, FilmError)
-    assert met.reason is Reason.CHANGED
+    got = read_listed(ref, SETTINGS, RECIPE)
+    assert isinstance(got, FilmError)
+    assert got.reason is Reason.CHANGED
 
 
 def test_every_cut_of_a_header_gives_no_verdict_or_that_of_the_whole() -> None:

@@ -21,10 +21,10 @@ from pydicom.uid import (
 
 from cxr_schemas import SourceFormat
 from cxrlib.privacy import Pseudonymiser
-from cxrlib.reading.codecs import SYNTAXES
+from cxrlib.reading.codecs.decode import SYNTAXES
 from cxrlib.reading.read import read_film, read_raw
 from cxrlib.settings import Settings
-from tests.corpus.film_maker import ABSENT, LOSSLESS, LOSSY, NATIVE, dicom, encode, film
+from tests.support.film_maker import ABSENT, LOSSLESS, LOSSY, NATIVE, dicom, encode, film
 
 SETTINGS = Settings()
 NO_KEY = Pseudonymiser.of(SETTINGS.privacy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from cxr_flows.quiet import isolate_prefect
+from cxr_flows.prefect_env import isolate_prefect
 
 _HOME = tempfile.TemporaryDirectory(prefix="cxr-prefect-")
 isolate_prefect(Path(_HOME.name))

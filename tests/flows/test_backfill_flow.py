@@ -10,18 +10,18 @@ import pytest
 from prefect.artifacts import Artifact
 from prefect.testing.utilities import prefect_test_harness
 
-from cxr_flows import backfill as flow_module
-from cxr_flows import parts
-from cxr_flows.job import Progress, ScoreJob
+from cxr_flows import backfill_flow as flow_module
+from cxr_pipelines.backfill import scheduler
+from cxr_pipelines.jobs.job import Progress, ScoreJob
 from cxr_schemas import CutBy, Manifest
-from cxrlib.bundle import Bundle
+from cxrlib.backfills.stored import ask_to_pause
 from cxrlib.errors import RunError, UsageError
-from cxrlib.runs.backfill import ask_to_pause
-from cxrlib.runs.store import Store
-from cxrlib.runs.verify import verify
-from tests.backfills import SETTINGS, plant_years
-from tests.pipeline.fakes import fake_bundle
-from tests.plain_parts import PlainPart
+from cxrlib.models.bundle import Bundle
+from cxrlib.results.objects import Store
+from cxrlib.results.verify import verify
+from tests.support.backfills import SETTINGS, plant_years
+from tests.support.fakes import fake_bundle
+from tests.support.plain_parts import PlainPart
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +40,7 @@ def _without_network(monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(value, bool | int):
             monkeypatch.setenv(f"CXR_READ__{name.upper()}", str(value))
     monkeypatch.setenv("CXR_RUN__CHUNK_SIZE", "4")
-    monkeypatch.setattr(parts, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(scheduler, "LOOK_EVERY_S", 0.1)
 
 
 class _Parts:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from cxr_flows.backfill import backfill
-from cxr_flows.nightly import nightly
+from cxr_flows.backfill_flow import backfill
+from cxr_flows.nightly_flow import nightly
 
 
 @pytest.mark.parametrize("flow", [nightly, backfill], ids=lambda flow: flow.name)

@@ -12,11 +12,11 @@ from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
 
 from cxr_flows import tasks
-from cxr_flows.job import Progress, ScoreJob
+from cxr_pipelines.jobs.job import Progress, ScoreJob
 from cxr_schemas import Manifest
 from cxrlib.errors import RunError, UsageError
 from cxrlib.settings import Settings
-from tests.unit.test_report import manifest_of_a_run
+from tests.flows.test_reports import manifest_of_a_run
 
 JOB = ScoreJob.of(Settings(), sources=("memory://films",), out="memory://out", run_id="r1")
 

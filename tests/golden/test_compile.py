@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.golden.test_networks import TOLERANCE
-from tests.networks import EACH, Case, fill
+from tests.support.networks import EACH, Case, fill
 
 pytestmark = [pytest.mark.compile, pytest.mark.usefixtures("one_thread")]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib.bundle import load_bundle
-from cxrlib.models.engine import Engine
+from cxrlib.models.bundle import load_bundle
+from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
 from cxrlib.reading.read import read_film
-from cxrlib.scoring import Recipe, assess
+from cxrlib.scoring import ScoringParameters, assess
 from cxrlib.settings import Settings
 from cxrlib.types import ImageRef, ScoredFilm
 
@@ -31,12 +31,12 @@ MEBIBYTE = 2**20
 def measured() -> dict[str, dict[str, float]]:
     """Score the phantoms as an archive is scored, in fp32, and return their figures by seed."""
     bundle = load_bundle("default")
-    recipe = Recipe.of(bundle.card)
+    recipe = ScoringParameters.of(bundle.card)
     images = [
         read_film(encode_png(make_phantom(seed, rows=512, columns=512)), Settings(), recipe.rows, recipe.columns)
         for seed in SEEDS
     ]
-    predictions = Engine(bundle, device="cpu", precision="fp32").predict(images)
+    predictions = TorchEngine(bundle, device="cpu", precision="fp32").predict(images)
     figures = {}
     for seed, image, prediction in zip(SEEDS, images, predictions, strict=True):
         film = assess(ImageRef(f"memory://{seed}.png", "size:0"), image, prediction, recipe)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from cxrlib.models.catalog import CATALOG
-from cxrlib.models.fused import fuse
-from tests.networks import EACH, MORE, Case, fill
+from cxrlib.models.architectures.catalog import CATALOG
+from cxrlib.models.inference.fused import fuse
+from tests.support.networks import EACH, MORE, Case, fill
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import nn
 
-from cxrlib.bundle import Bundle, load_bundle
-from cxrlib.models.fused import fuse
-from cxrlib.models.hardware import Precision
-from cxrlib.models.network import BundleNetwork, load_network
+from cxrlib.models.bundle import Bundle, load_bundle
+from cxrlib.models.inference.fused import fuse
+from cxrlib.models.inference.hardware import Precision
+from cxrlib.models.inference.network import BundleNetwork, load_network
 from cxrlib.training.export import Trained, export_bundle, network_weights
 from cxrlib.training.history import Ending
-from tests.networks import EACH, Case, fill
-from tests.unit.tiny_bundle import ARGUMENTS
-from tests.unit.tiny_recipe import tiny_network, tiny_recipe
+from tests.support.networks import EACH, Case, fill
+from tests.support.tiny_bundle import ARGUMENTS
+from tests.support.tiny_recipe import tiny_network, tiny_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cxr_flows.cli.exits import Exit
+from cxr_flows.cli.exit_codes import Exit
+from tests.support.paths import REAL_FILMS as DATA
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the real films in {DATA.parent.name}/{DATA.name}")
 
 #: Seconds for one command; minutes on a quiet machine.

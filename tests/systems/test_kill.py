@@ -1,5 +1,5 @@
 """A paper's recipe, killed in each of its networks and taken up again, ends in the history and weights of one that was
-never disturbed. `tests/unit/test_training.py` stops a training at chosen steps; here the process is killed for real.
+never disturbed. `tests/cxrlib/training/test_training.py` stops a training at chosen steps; here the process is killed for real.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrlib.bundle import load_bundle
+from cxrlib.models.bundle import load_bundle
 from cxrlib.training.course import HISTORY_FILE
 from cxrlib.training.recipe import load_recipe
 from tests.systems.command import DATA, cxr, cxr_killed, needs_data

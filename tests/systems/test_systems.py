@@ -3,7 +3,7 @@
 Trained so shortly, a system is worth nothing yet, and most films or all are rejected for want of a plausible lung. What
 is shown is that the way is whole: each network is trained on real films and its loss falls, the bundle says how far its
 training was shortened, it is measured, and it scores forty phantoms through Beam, with every one accounted for. That
-what a system does not give is null is asked of the rows there are; `tests/pipeline/test_systems.py` asks it of systems
+what a system does not give is null is asked of the rows there are; `tests/pipelines/test_systems.py` asks it of systems
 whose lung is sound. Figures go to the terminal, since nobody can know them beforehand.
 """
 
@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import cxrlib.cohort
-from cxrlib.bundle import load_bundle
+import cxrlib.results.cohort
+from cxrlib.models.bundle import load_bundle
 from cxrlib.training.course import CURVE_FILE, HISTORY_FILE
 from cxrlib.training.history import read_csv
 from cxrlib.training.recipe import load_recipe
@@ -91,7 +91,7 @@ def test_a_system_goes_from_its_recipe_to_a_cohort_table(
     scores = pd.read_parquet(Path(results) / "scores")
     rejects = pd.read_parquet(Path(results) / "rejects")
     assert len(scores) + len(rejects) == PHANTOMS
-    cohort = cxrlib.cohort.load(results)
+    cohort = cxrlib.results.cohort.load(results)
     assert len(cohort) == len(scores)
     assert set(rejects["reason"].astype(str)) <= {"no_lung", "implausible_lung"}, "no network failed"
     assert cohort[list(short.filled)].notna().all(axis=None)

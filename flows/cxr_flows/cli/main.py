@@ -10,26 +10,26 @@ from typing import Any, Final
 import click
 
 from cxr_flows.cli.console import Invocation
-from cxr_flows.cli.exits import Exit
+from cxr_flows.cli.exit_codes import Exit
 
 #: Name of each command to where it is and what it does; a command is imported only when it is asked for.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "score": ("cxr_flows.cli.score:score", "Score every chest film under SOURCES into Parquet."),
-    "nightly": ("cxr_flows.cli.nightly:nightly", "The same as a Prefect flow: retried, verified, reported."),
+    "score": ("cxr_flows.cli.scoring.score:score", "Score every chest film under SOURCES into Parquet."),
+    "nightly": ("cxr_flows.cli.scoring.nightly:nightly", "The same as a Prefect flow: retried, verified, reported."),
     "backfill": (
-        "cxr_flows.cli.backfill:backfill",
+        "cxr_flows.cli.scoring.backfill:backfill",
         "Score an archive of any size in parts: paused, resumed, estimated.",
     ),
-    "verify": ("cxr_flows.cli.verify:verify", "Check that nothing listed was lost in a results root."),
-    "status": ("cxr_flows.cli.status:status", "Say what a results root holds: runs, months, rejects."),
-    "compact": ("cxr_flows.cli.compact:compact", "Copy a results root into few large sorted files."),
-    "rescore": ("cxr_flows.cli.rescore:rescore", "Score films anew with another bundle, and compare the two."),
-    "compare": ("cxr_flows.cli.compare:compare", "Compare the rows of two bundles, film by film."),
-    "demo": ("cxr_flows.cli.demo:demo", "See it all work on synthetic films in a stand-in bucket."),
-    "phantom": ("cxr_flows.cli.phantom:phantom", "Write synthetic chest films with known truth."),
-    "models": ("cxr_flows.cli.models:models", "List and show model bundles."),
-    "evaluate": ("cxr_flows.cli.evaluate:evaluate", "Measure a bundle on labelled films."),
-    "train": ("cxr_flows.cli.train:train", "Train a bundle by a recipe on labelled films."),
+    "verify": ("cxr_flows.cli.results.verify:verify", "Check that nothing listed was lost in a results root."),
+    "status": ("cxr_flows.cli.results.status:status", "Say what a results root holds: runs, months, rejects."),
+    "compact": ("cxr_flows.cli.results.compact:compact", "Copy a results root into few large sorted files."),
+    "rescore": ("cxr_flows.cli.scoring.rescore:rescore", "Score films anew with another bundle, and compare the two."),
+    "compare": ("cxr_flows.cli.results.compare:compare", "Compare the rows of two bundles, film by film."),
+    "demo": ("cxr_flows.cli.synthetic.demo:demo", "See it all work on synthetic films in a stand-in bucket."),
+    "phantom": ("cxr_flows.cli.synthetic.phantom:phantom", "Write synthetic chest films with known truth."),
+    "models": ("cxr_flows.cli.models.models:models", "List and show model bundles."),
+    "evaluate": ("cxr_flows.cli.models.evaluate:evaluate", "Measure a bundle on labelled films."),
+    "train": ("cxr_flows.cli.models.train:train", "Train a bundle by a recipe on labelled films."),
 }
 
 EPILOG: Final = """\b

@@ -118,7 +118,7 @@ def runner_with(runner: str, workers: int | None) -> str:
     """
     if workers is None:
         return runner
-    from cxr_pipelines.choice import RunnerChoice
+    from cxr_pipelines.runner_choice import RunnerChoice
 
     choice = RunnerChoice.parse(runner)
     if not choice.local:

@@ -8,7 +8,7 @@ from apache_beam.ml.inference.base import RunInference
 from cxr_pipelines.beam.handler import CxrModelHandler
 from cxr_pipelines.beam.transforms import CleanAndMeasure, CommitChunk, DecodeChunk, ReadPlan
 from cxr_pipelines.elements import Job, SettledChunk
-from cxr_pipelines.engine import EngineFactory
+from cxr_pipelines.inference import EngineFactory
 
 
 def scoring_graph(pipeline: beam.Pipeline, job: Job, engine: EngineFactory) -> beam.PCollection[SettledChunk]:

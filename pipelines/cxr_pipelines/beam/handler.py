@@ -8,7 +8,7 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler
 
 from cxr_pipelines.elements import Inferred, InferredFilm, ReadFilm
-from cxr_pipelines.engine import Engine, EngineFactory
+from cxr_pipelines.inference import Engine, EngineFactory
 from cxrlib.errors import FilmError
 from cxrlib.types import CxrImage, Prediction
 

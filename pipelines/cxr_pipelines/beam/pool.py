@@ -35,8 +35,8 @@ from google.protobuf import text_format
 from cxr_pipelines.flink import FlinkCluster
 from cxrlib.errors import UsageError
 from cxrlib.parallel.cores import NO_BLAS_THREADS
-from cxrlib.parallel.groups import end_group
-from cxrlib.parallel.memory import KEPT_FOR_NETWORKS
+from cxrlib.parallel.malloc_settings import KEPT_FOR_NETWORKS
+from cxrlib.parallel.process_groups import end_group
 
 #: One SDK worker: what it is to connect to stands in its environment.
 WORKER: Final[tuple[str, ...]] = (sys.executable, "-m", "cxr_pipelines.beam.worker")
@@ -148,7 +148,7 @@ def serve(address: str, pool: WorkerPool) -> grpc.Server:
     try:
         server.add_insecure_port(address)
     except RuntimeError as error:
-        raise UsageError(f"expected a free address of this machine to listen at; met {address}") from error
+        raise UsageError(f"expected a free address of this machine to listen at; got {address}") from error
     server.start()
     return server
 

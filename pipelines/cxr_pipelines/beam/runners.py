@@ -17,8 +17,8 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from cxr_pipelines.beam.optional import import_optional
-from cxr_pipelines.choice import FLINK, RunnerChoice
 from cxr_pipelines.flink import FlinkCluster
+from cxr_pipelines.runner_choice import FLINK, RunnerChoice
 from cxrlib.errors import UsageError
 
 #: How Flink hands the chunks of a plan to the stage that scores them. Its default holds a slot for every task of the
@@ -112,7 +112,7 @@ def _complete_flink(options: PipelineOptions) -> None:
         flink.flink_version = cluster.version()
         if flink.flink_version not in flink.PUBLISHED_FLINK_VERSIONS:
             published = ", ".join(flink.PUBLISHED_FLINK_VERSIONS)
-            raise UsageError(f"expected Flink of a version that Beam runs on ({published}); met {flink.flink_version}")
+            raise UsageError(f"expected Flink of a version that Beam runs on ({published}); got {flink.flink_version}")
 
 
 def _quieten() -> None:

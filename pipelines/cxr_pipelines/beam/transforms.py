@@ -11,14 +11,14 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from cxr_pipelines import progress
+from cxr_pipelines import run_progress
 from cxr_pipelines.elements import DoneFilm, InferredFilm, Job, ReadFilm, SettledChunk
-from cxr_pipelines.reading import ChunkReader, ReadFilms
-from cxrlib.errors import FilmError, RunError, without_its_words
+from cxr_pipelines.read_ahead import ChunkReader, ReadFilms
+from cxrlib.errors import FilmError, RunError, hide_store_errors
 from cxrlib.measuring.overlay import draw
+from cxrlib.results.objects import Kind
 from cxrlib.runs.chunks import OpenChunks, settle
 from cxrlib.runs.plan import Chunk, read_chunks
-from cxrlib.runs.store import Kind
 from cxrlib.scoring import assess, rejected, without_pixels
 from cxrlib.types import ScoredFilm
 
@@ -40,7 +40,7 @@ class ReadPlan(beam.PTransform):
 
 
 def _unsettled(plan_uri: str, job: Job) -> Iterator[Chunk]:
-    with without_its_words("the plan of the run could not be read"):
+    with hide_store_errors("the plan of the run could not be read"):
         settled = job.store.chunks(Kind.SCORES, job.header.partition)
         for chunk in read_chunks(plan_uri):
             if chunk.chunk_id not in settled:
@@ -75,8 +75,8 @@ class _DecodeChunk(beam.DoFn):
     def process(self, chunk: Chunk) -> Iterator[ReadFilm]:
         job = self._job
         if self._reader is None:
-            raise RunError("expected a step that was set up; met one that was not, or is torn down")
-        with without_its_words(f"chunk {chunk.chunk_id} could not be opened"):
+            raise RunError("expected a step that was set up; got one that was not, or is torn down")
+        with hide_store_errors(f"chunk {chunk.chunk_id} could not be opened"):
             if job.store.is_settled(job.header.partition, chunk.chunk_id):
                 return
             before, self._begun = self._begun, (chunk, self._reader.begin(chunk))
@@ -119,7 +119,7 @@ class CleanAndMeasure(beam.PTransform):
 
 
 def _finish(film: InferredFilm, job: Job) -> DoneFilm:
-    progress.count(job.header.run_id)
+    run_progress.count(job.header.run_id)
     outcome: ScoredFilm | FilmError
     if isinstance(film.outcome, FilmError):
         outcome = film.outcome
@@ -131,7 +131,7 @@ def _finish(film: InferredFilm, job: Job) -> DoneFilm:
         key = job.store.overlay_key(job.header.partition, outcome.image.content_digest)
         localisation, threshold = outcome.prediction.localisation, job.recipe.localisation_threshold
         picture = draw(outcome.image, outcome.masks, localisation, threshold)
-        with without_its_words("an overlay could not be stored"):
+        with hide_store_errors("an overlay could not be stored"):
             job.store.put(key, picture)
     return DoneFilm(film.chunk, without_pixels(outcome))
 
@@ -161,7 +161,7 @@ class _CommitChunk(beam.DoFn):
         if outcomes is None:
             return
         job = self._job
-        with without_its_words(f"chunk {film.chunk.chunk_id} could not be settled"):
+        with hide_store_errors(f"chunk {film.chunk.chunk_id} could not be settled"):
             tally = settle(job.store, job.header.partition, film.chunk, outcomes, job.provenance)
         Metrics.counter("cxr", "chunks_settled").inc()
         Metrics.counter("cxr", "films_scored").inc(tally.scored)

@@ -22,8 +22,8 @@ from pycocotools import mask as coco
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from torch import nn
 
-from cxrlib.bundle import load_bundle
-from cxrlib.models.network import load_network
+from cxrlib.models.bundle import load_bundle
+from cxrlib.models.inference.network import load_network
 
 SIDE: Final = 256
 BATCH: Final = 16

@@ -1,0 +1,1 @@
+"""Backfills: partition an archive into parts, store them, and read how far each has come."""

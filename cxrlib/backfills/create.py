@@ -1,0 +1,111 @@
+"""Begin a backfill: its archive is cut, and the inventory of each part is stored, then the manifest."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+
+from cxr_schemas import BackfillManifest, Cut
+from cxrlib import __version__
+from cxrlib.backfills import stored
+from cxrlib.backfills.partition import CutArchive, cut_archive
+from cxrlib.errors import RunError, UsageError
+from cxrlib.models.bundle import Bundle
+from cxrlib.results.objects import Store
+from cxrlib.settings import Settings
+
+#: Of the site's key nothing is stored, and of where it lies neither: it is another place on another machine.
+_NOT_STORED: Final = {"privacy": {"key", "key_file"}}
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillRequest:
+    """What a backfill is asked to be.
+
+    Attributes
+    ----------
+    backfill_id : str
+    sources : tuple of str
+        As `cxrlib.archive.listing.list_sources` takes them.
+    cut : Cut
+    settings : Settings
+    runner : str
+        As a run takes it; each part is one job of it.
+    beam_options : tuple of str
+    """
+
+    backfill_id: str
+    sources: tuple[str, ...]
+    cut: Cut
+    settings: Settings
+    runner: str = "local"
+    beam_options: tuple[str, ...] = ()
+
+
+def start_backfill(store: Store, request: BackfillRequest, bundle: Bundle) -> BackfillManifest:
+    """Cut what the sources of `request` hold, and store the parts and the manifest.
+
+    A backfill of this id that was begun and not cut to its end is cut anew.
+
+    Raises
+    ------
+    UsageError
+        The id is no name for a folder or is taken, a source cannot be listed, or there would be too many parts.
+    """
+    stored.check_id(request.backfill_id)
+    if stored.read_backfill(store, request.backfill_id) is not None:
+        raise UsageError(
+            f"the backfill {request.backfill_id} is cut already; go on with it by resume, or choose another id"
+        )
+    with cut_archive(request.sources, store, request.cut) as archive:
+        for entry in archive.parts:
+            store.put(stored.inventory_key(request.backfill_id, entry.part), inventory_bytes(archive, entry.part))
+        manifest = BackfillManifest(
+            backfill_id=request.backfill_id,
+            sources=request.sources,
+            cut=request.cut,
+            settings=stored_settings(request.settings),
+            bundle_name=bundle.card.bundle.name,
+            bundle_digest=bundle.digest,
+            partition=bundle.partition,
+            config_digest=request.settings.digest(),
+            runner=request.runner,
+            beam_options=request.beam_options,
+            software_version=__version__,
+            created_at=datetime.now(UTC),
+            listed=archive.listed,
+            repeated=archive.repeated,
+            parts=archive.parts,
+        )
+    stored.write_backfill(store, manifest)
+    return manifest
+
+
+def stored_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings as a manifest holds them: plain JSON values, nothing of the site's key."""
+    return settings.model_dump(mode="json", exclude=_NOT_STORED)
+
+
+def check_settings(manifest: BackfillManifest, settings: Settings, bundle: Bundle) -> None:
+    """Raise `RunError` where a backfill would go on under another bundle, or under settings that give other rows."""
+    asked = {
+        "bundle": (manifest.bundle_digest, bundle.digest),
+        "settings (the site's key is one of them)": (manifest.config_digest, settings.digest()),
+    }
+    for what, (expected, got) in asked.items():
+        if expected != got:
+            raise RunError(
+                f"the backfill {manifest.backfill_id} was begun under {what} {expected}; got {got}: its parts would "
+                "not make one whole; give what it was begun with, or start another"
+            )
+
+
+def inventory_bytes(archive: CutArchive, part: str) -> bytes:
+    """Return a part's inventory as it is stored."""
+    sink = io.BytesIO()
+    pq.write_table(archive.inventory(part), sink, compression="zstd")
+    return sink.getvalue()

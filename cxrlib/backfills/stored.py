@@ -1,0 +1,255 @@
+"""A stored backfill: where its objects lie, and how far each of its parts has come.
+
+A backfill is an archive of any size cut into parts. Each part is an ordinary run with a plan, a manifest and a commit
+of its own, whose source is the part's inventory::
+
+    RESULTS/_backfills/<id>/parts/<part>.parquet   inventory of a part (`cxr_schemas.backfill_manifest.INVENTORY`)
+    RESULTS/_backfills/<id>/backfill.json          `cxr_schemas.BackfillManifest`, put after all inventories
+    RESULTS/_backfills/<id>/control.json           `cxr_schemas.BackfillControl`: whoever works on it is to pause
+    RESULTS/_backfills/<id>/failures/<part>.json   `cxr_schemas.PartFailure`: why the last try at a part fell
+    RESULTS/_runs/<id>-<part>/                     the part's run; <id>-<part>-2 and on are those that followed it
+
+Parts are called ``p0001`` and on, in the order they are worked off. **The state of a part is that of its newest run**:
+no plan, it waits; a plan, it was begun; a manifest, it is done. It is stored nowhere else, so that it is right after
+any crash and the same on any machine. A run follows another of the same part where the first cannot be taken up any
+more (a nightly run has settled some of its films, or the software is another), or closed with rejects that may heal;
+what the first has settled stands in the ledger, and is not done again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from pydantic import BaseModel
+
+from cxr_schemas import BackfillControl, BackfillManifest, Manifest, PartEntry, PartFailure
+from cxrlib.errors import RunError, UsageError
+from cxrlib.results.objects import Kind, Store
+from cxrlib.runs.plan import read_chunks
+from cxrlib.runs.run import read_manifest
+
+_FOLDER: Final = "_backfills"
+_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}"
+_RUN: Final = re.compile(rf"({_ID})-(p[0-9]{{4,}})(?:-([0-9]+))?")
+_READERS: Final = 8
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class PartStage(StrEnum):
+    """How far a part has come, by what is stored of its newest run."""
+
+    WAITING = "waiting"
+    BEGUN = "begun"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class PartRun:
+    """A run id that is a part's: whose part, which, and the how manieth run of it, from 1."""
+
+    backfill_id: str
+    part: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """A part and how far it has come.
+
+    Attributes
+    ----------
+    entry : PartEntry
+    stage : PartStage
+    attempt : int
+        Runs of the part so far; 0 where none was begun.
+    run_id : str or None
+        Its newest run.
+    manifest : Manifest or None
+        Of that run, where it is done.
+    settled, to_score : int or None
+        Films of that run's plan that are settled, and that it scores; None where it waits.
+    failure : PartFailure or None
+        Why the last try fell, where nothing was tried since.
+    """
+
+    entry: PartEntry
+    stage: PartStage
+    attempt: int = 0
+    run_id: str | None = None
+    manifest: Manifest | None = None
+    settled: int | None = None
+    to_score: int | None = None
+    failure: PartFailure | None = None
+
+    @property
+    def retryable(self) -> int:
+        """Rejects that may heal."""
+        return 0 if self.manifest is None else self.manifest.retryable
+
+
+def check_id(backfill_id: str) -> str:
+    """Return `backfill_id`; raise `UsageError` where it is no name for a folder and for runs."""
+    if not re.fullmatch(_ID, backfill_id) or part_run(f"{backfill_id}-p0001") != PartRun(backfill_id, "p0001", 1):
+        raise UsageError(f"expected the id of a backfill of letters, digits, - and _, at most 60; got {backfill_id!r}")
+    return backfill_id
+
+
+def part_run(run_id: str) -> PartRun | None:
+    """Return which part `run_id` is a run of, by its name alone; None where it is no part's."""
+    got = _RUN.fullmatch(run_id)
+    return None if got is None else PartRun(got[1], got[2], int(got[3] or 1))
+
+
+def list_backfills(store: Store) -> tuple[str, ...]:
+    """Return the ids of all backfills into a results root, sorted; one that is still being cut is among them."""
+    return tuple(sorted(name for name in store.names(_FOLDER) if not name.startswith(".")))
+
+
+def read_backfill(store: Store, backfill_id: str) -> BackfillManifest | None:
+    """Return the manifest of a backfill, or None where there is none.
+
+    Raises
+    ------
+    RunError
+        The object is not such a manifest.
+    """
+    return _read(store, _manifest_key(backfill_id), BackfillManifest)
+
+
+def require_backfill(store: Store, backfill_id: str) -> BackfillManifest:
+    """Return the manifest of a backfill; raise `UsageError`, which names those there are, where it has none."""
+    manifest = read_backfill(store, backfill_id)
+    if manifest is not None:
+        return manifest
+    known = list_backfills(store)
+    if backfill_id in known:
+        raise UsageError(f"the backfill {backfill_id} was never cut to its end; start it again under the same id")
+    there = f"there are: {', '.join(known[-5:])}" if known else "none was ever started there"
+    raise UsageError(f"the results root {store.root} has no backfill {backfill_id}; {there}")
+
+
+def write_backfill(store: Store, manifest: BackfillManifest) -> None:
+    """Store the manifest of a backfill, after its inventories."""
+    store.put(_manifest_key(manifest.backfill_id), manifest.model_dump_json(indent=2).encode())
+
+
+def inventory_key(backfill_id: str, part: str) -> str:
+    """Return the key of a part's inventory."""
+    return f"{_FOLDER}/{backfill_id}/parts/{part}.parquet"
+
+
+def is_paused(store: Store, backfill_id: str) -> bool:
+    """Whether whoever works on a backfill is asked to pause."""
+    control = _read(store, _control_key(backfill_id), BackfillControl)
+    return control is not None and control.paused
+
+
+def ask_to_pause(store: Store, backfill_id: str) -> None:
+    """Ask whoever works on a backfill, on whichever machine, to pause it."""
+    control = BackfillControl(paused=True, asked_at=datetime.now(UTC))
+    store.put(_control_key(backfill_id), control.model_dump_json(indent=2).encode())
+
+
+def ask_to_go_on(store: Store, backfill_id: str) -> None:
+    """Take back what `ask_to_pause` asked."""
+    store.delete(_control_key(backfill_id))
+
+
+def note_failure(store: Store, backfill_id: str, part: str, run_id: str, message: str) -> None:
+    """Store why a try at a part fell, for whoever looks at the backfill later."""
+    failure = PartFailure(run_id=run_id, message=message, failed_at=datetime.now(UTC))
+    store.put(_failure_key(backfill_id, part), failure.model_dump_json(indent=2).encode())
+
+
+def clear_failure(store: Store, backfill_id: str, part: str) -> None:
+    """Forget why a part fell: it is tried again."""
+    store.delete(_failure_key(backfill_id, part))
+
+
+def part_states(store: Store, manifest: BackfillManifest) -> list[PartState]:
+    """Return how far each part of a backfill has come, in order of work, from what is stored of their runs.
+
+    Raises
+    ------
+    RunError
+        An object is not what its name says.
+    """
+    attempts: dict[str, int] = {}
+    for run_id in store.runs():
+        run = part_run(run_id)
+        if run is not None and run.backfill_id == manifest.backfill_id:
+            attempts[run.part] = max(run.attempt, attempts.get(run.part, 0))
+    fallen = {name.removesuffix(".json") for name in store.names(f"{_FOLDER}/{manifest.backfill_id}/failures")}
+    settled = store.chunks(Kind.SCORES, manifest.partition)
+
+    def state(entry: PartEntry) -> PartState:
+        failure = None
+        if entry.part in fallen:
+            failure = _read(store, _failure_key(manifest.backfill_id, entry.part), PartFailure)
+        return _state(store, manifest, entry, attempts.get(entry.part, 0), settled=settled, failure=failure)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(state, manifest.parts))
+
+
+def failed(states: Sequence[PartState]) -> list[PartState]:
+    """Return the parts that fell, and those that closed with rejects that may heal: what is worth a try alone."""
+    return [state for state in states if state.failure is not None or state.retryable]
+
+
+def unfinished(states: Sequence[PartState]) -> list[PartState]:
+    """Return the parts that are not done."""
+    return [state for state in states if state.stage is not PartStage.DONE]
+
+
+def _state(
+    store: Store,
+    backfill: BackfillManifest,
+    entry: PartEntry,
+    attempt: int,
+    *,
+    settled: frozenset[str],
+    failure: PartFailure | None,
+) -> PartState:
+    if attempt == 0:
+        return PartState(entry, PartStage.WAITING, failure=failure)
+    run_id = backfill.run_id(entry.part, attempt)
+    manifest = read_manifest(store, run_id)
+    if manifest is not None:
+        films = manifest.counts.scored + manifest.counts.rejected
+        return PartState(entry, PartStage.DONE, attempt, run_id, manifest, films, films)
+    try:
+        chunks = read_chunks(store.uri(store.plan_key(run_id)))
+    except FileNotFoundError:  # its planner died before the plan was put, and left the folder
+        return PartState(entry, PartStage.WAITING, attempt, failure=failure)
+    done = sum(chunk.films for chunk in chunks if chunk.chunk_id in settled)
+    total = sum(chunk.films for chunk in chunks)
+    return PartState(entry, PartStage.BEGUN, attempt, run_id, None, done, total, failure)
+
+
+def _read(store: Store, key: str, model: type[_Model]) -> _Model | None:
+    data = store.get(key)
+    if data is None:
+        return None
+    try:
+        return model.model_validate_json(data)
+    except ValueError as error:
+        raise RunError(f"{store.uri(key)}: expected a {model.__name__}; got {error}") from error
+
+
+def _manifest_key(backfill_id: str) -> str:
+    return f"{_FOLDER}/{backfill_id}/backfill.json"
+
+
+def _control_key(backfill_id: str) -> str:
+    return f"{_FOLDER}/{backfill_id}/control.json"
+
+
+def _failure_key(backfill_id: str, part: str) -> str:
+    return f"{_FOLDER}/{backfill_id}/failures/{part}.json"

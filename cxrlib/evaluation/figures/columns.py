@@ -1,0 +1,128 @@
+"""The results of one source's films as arrays, one value a film, as the statistics take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_schemas import FilmClass, LungsFound
+from cxrlib.evaluation.figures.statistics import PerFilm
+from cxrlib.evaluation.films import FilmResult
+from cxrlib.measuring.metrics import PixelCounts, PixelMetric
+
+#: Order of the classes in every array.
+CLASSES: Final = tuple(FilmClass)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskColumns:
+    """What of one kind of mask was found; all float64, one per film, NaN where there is nothing to compare.
+
+    `per_film` holds each measure as a film scores it (a rejected film scores 0); the counts are in pixels of the true
+    mask's grid.
+    """
+
+    true_positive: PerFilm
+    false_positive: PerFilm
+    false_negative: PerFilm
+    true_negative: PerFilm
+    per_film: dict[PixelMetric, PerFilm]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """The films of one source.
+
+    Attributes
+    ----------
+    films : tuple of FilmResult
+    groups : int64
+        Group of the film, 0 to G - 1.
+    true_class, called : int64
+        Index into `CLASSES`; -1 where the class is unknown, or the film was rejected or not classified.
+    probability : float64, films x classes
+        NaN where the film was rejected or not classified.
+    rejected, both_lungs : float64
+        1 or 0.
+    lung, infection : MaskColumns
+    truly_infected, called_infected : float64
+        1 or 0, NaN where unknown: whether any pixel is infected. A rejected film is called neither.
+    true_percent, percent : float64
+        Percent infected, 0 to 100, NaN where unknown.
+    extent : float64
+        Radiologists' geographic extent, 0 to 8, NaN where unknown.
+    """
+
+    films: tuple[FilmResult, ...]
+    groups: NDArray[np.int64]
+    true_class: NDArray[np.int64]
+    called: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    rejected: PerFilm
+    both_lungs: PerFilm
+    lung: MaskColumns
+    infection: MaskColumns
+    truly_infected: PerFilm
+    called_infected: PerFilm
+    true_percent: PerFilm
+    percent: PerFilm
+    extent: PerFilm
+
+    def of_class(self, film_class: FilmClass) -> NDArray[np.bool_]:
+        """Return which films are truly of a class."""
+        return np.asarray(self.true_class == CLASSES.index(film_class))
+
+
+def columns_of(films: Sequence[FilmResult]) -> Columns:
+    """Return the arrays of some films."""
+    names = sorted({film.sample.group for film in films})
+    return Columns(
+        films=tuple(films),
+        groups=np.searchsorted(np.array(names), np.array([film.sample.group for film in films])).astype(np.int64),
+        true_class=np.array([_index(film.sample.film_class) for film in films], dtype=np.int64),
+        called=np.array([_index(film.film_class) for film in films], dtype=np.int64),
+        probability=np.array([_probabilities(film) for film in films]).reshape(len(films), len(CLASSES)),
+        rejected=_column(films, lambda film: film.reason is not None),
+        both_lungs=_column(films, lambda film: film.lungs_found is LungsFound.BOTH),
+        lung=_mask(films, lambda film: film.lung),
+        infection=_mask(films, lambda film: film.infection),
+        truly_infected=_column(films, lambda film: film.truth.infected),
+        called_infected=_column(films, lambda film: None if film.percent is None else film.percent > 0),
+        true_percent=_column(films, lambda film: film.truth.percent),
+        percent=_column(films, lambda film: film.percent),
+        extent=_column(films, lambda film: film.sample.geographic_extent),
+    )
+
+
+def _column(films: Iterable[FilmResult], get: Callable[[FilmResult], float | None]) -> PerFilm:
+    return np.array([np.nan if (value := get(film)) is None else value for film in films], dtype=np.float64)
+
+
+def _index(film_class: FilmClass | None) -> int:
+    return -1 if film_class is None else CLASSES.index(film_class)
+
+
+def _probabilities(film: FilmResult) -> list[float]:
+    if film.probabilities is None:
+        return [np.nan] * len(CLASSES)
+    return [film.probabilities.get(film_class, 0.0) for film_class in CLASSES]
+
+
+def _mask(films: Sequence[FilmResult], counts_of: Callable[[FilmResult], PixelCounts | None]) -> MaskColumns:
+    def counted(get: Callable[[PixelCounts], int]) -> PerFilm:
+        return _column(films, lambda film: None if (counts := counts_of(film)) is None else get(counts))
+
+    return MaskColumns(
+        true_positive=counted(lambda counts: counts.true_positive),
+        false_positive=counted(lambda counts: counts.false_positive),
+        false_negative=counted(lambda counts: counts.false_negative),
+        true_negative=counted(lambda counts: counts.true_negative),
+        per_film={
+            metric: _column(films, lambda film, metric=metric: film.of_mask(metric, counts_of(film)))  # type: ignore[misc]
+            for metric in PixelMetric
+        },
+    )

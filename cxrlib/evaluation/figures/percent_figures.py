@@ -1,0 +1,125 @@
+"""Figures of infection as one number or one word a film: percent infected against the truth, and infected or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from cxr_schemas import FilmClass
+from cxrlib.evaluation.figures import intervals
+from cxrlib.evaluation.figures.columns import Columns
+from cxrlib.evaluation.figures.figure import Figure, Section, Unit, where
+from cxrlib.evaluation.figures.statistics import PerFilm, Values, limit_of_agreement, mean, rank_correlation, ratio
+
+#: Percent of the lung above which a film without infection is counted as falsely called infected.
+FALSE_ALARM_PERCENT: Final = 1.0
+#: Points of percent infected within which a measurement agrees with the truth.
+AGREEMENT_POINTS: Final = 5.0
+
+
+def detection() -> Iterator[Figure]:
+    """Yield qu-ex Eq. 6 to 9 for whether any infected pixel remains, on films whose infection was annotated.
+
+    The paper counts COVID-QU-Ex Non-COVID films as negatives, on which nobody drew infection; they are left out here.
+    """
+
+    def found(c: Columns) -> PerFilm:
+        return where(c.truly_infected == 1, c.called_infected == 1)
+
+    def cleared(c: Columns) -> PerFilm:
+        return where(c.truly_infected == 0, c.called_infected == 0)
+
+    def right(c: Columns) -> PerFilm:
+        return where(~np.isnan(c.truly_infected), c.called_infected == c.truly_infected)
+
+    def positive(c: Columns) -> PerFilm:
+        return where(~np.isnan(c.truly_infected), (c.called_infected == 1) & (c.truly_infected == 1))
+
+    def rightly(c: Columns) -> PerFilm:
+        return where((c.called_infected == 1) & ~np.isnan(c.truly_infected), c.truly_infected)
+
+    def called(c: Columns) -> PerFilm:
+        return where(~np.isnan(c.truly_infected), c.called_infected == 1)
+
+    def figure(
+        name: str, statistic: Callable[..., Values], *inputs: Callable[[Columns], PerFilm], on_card: bool = False
+    ) -> Figure:
+        return Figure(
+            f"infection detected, {name}",
+            Section.DETECTION,
+            lambda c: tuple(get(c) for get in inputs),
+            statistic,
+            on_card=on_card,
+        )
+
+    yield figure("sensitivity", mean, found, on_card=True)
+    yield figure("specificity", mean, cleared, on_card=True)
+    yield figure("precision", mean, rightly)
+    yield figure("F1", ratio, lambda c: 2 * positive(c), lambda c: called(c) + (c.truly_infected == 1))
+    yield figure("accuracy", mean, right)
+
+
+def _false_alarm(c: Columns) -> PerFilm:
+    clear = c.of_class(FilmClass.NORMAL) & ~np.isnan(c.infection.true_positive)
+    return where(clear, np.isnan(c.percent) | (c.percent > FALSE_ALARM_PERCENT))
+
+
+#: Share of Normal films with annotated infection that are called infected; a rejected one counts as called.
+FALSE_ALARMS: Final = Figure(
+    "Normal films called infected (> 1 %)", Section.DETECTION, lambda c: (_false_alarm(c),), mean, on_card=True
+)
+
+
+def percent() -> Iterator[Figure]:
+    """Yield agreement of measured with true percent, and ranks; a rejected film ranks as 0 %."""
+
+    def measured(c: Columns) -> PerFilm:
+        return np.nan_to_num(c.percent, nan=0.0)
+
+    def difference(c: Columns) -> tuple[PerFilm, ...]:
+        return (c.percent - c.true_percent,)
+
+    def agrees(c: Columns) -> PerFilm:
+        return where(~np.isnan(c.true_percent), np.abs(c.percent - c.true_percent) <= AGREEMENT_POINTS)
+
+    rank = partial(
+        Figure,
+        section=Section.PERCENT,
+        statistic=rank_correlation,
+        interval=intervals.of_rank_correlation,
+        unit=Unit.CORRELATION,
+        on_card=True,
+    )
+    points = partial(Figure, section=Section.PERCENT, inputs=difference, unit=Unit.POINTS)
+    yield rank("Spearman, percent infected to geographic extent", inputs=lambda c: (measured(c), c.extent))
+    yield rank("Spearman, percent infected to percent drawn", inputs=lambda c: (measured(c), c.true_percent))
+    yield Figure("percent infected within 5 points", Section.PERCENT, lambda c: (agrees(c),), mean, on_card=True)
+    yield points("percent infected over percent drawn, mean", statistic=mean, interval=intervals.of_mean, on_card=True)
+    yield points(
+        "limit of agreement, lower", statistic=partial(limit_of_agreement, side=-1), interval=intervals.of_limit
+    )
+    yield points(
+        "limit of agreement, upper", statistic=partial(limit_of_agreement, side=1), interval=intervals.of_limit
+    )
+    yield points(
+        "percent infected, mean absolute error",
+        inputs=lambda c: (np.abs(c.percent - c.true_percent),),
+        statistic=mean,
+        interval=intervals.of_mean,
+    )
+    yield Figure("infection IoU of percents", Section.PERCENT, lambda c: (_iou_of_percents(c),), mean)
+
+
+def _iou_of_percents(c: Columns) -> PerFilm:
+    """Return inflocnet's infection IoU (Eq. 1), which is of the two areas and not of the two masks.
+
+    Its Eq. 2 and 3 make each area one number, the share of its own lung that is infected (Eq. 2 lacks the factor 100 %
+    that Eq. 3 has). Of two numbers the intersection is the smaller and the union the larger. It is 1 where both are 0,
+    and blind to where the infection is: read it beside the Dice.
+    """
+    smaller, larger = np.minimum(c.percent, c.true_percent), np.maximum(c.percent, c.true_percent)
+    shares = np.divide(smaller, larger, out=np.ones(len(smaller)), where=larger > 0)
+    return where(~np.isnan(c.true_percent), np.where(np.isnan(c.percent), 0.0, shares))

@@ -1,0 +1,1 @@
+"""The evaluation report: tables, plots and the HTML page."""

@@ -1,0 +1,158 @@
+"""The tables of a report: every cell as it is read, with its intervals and the films behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from cxrlib.evaluation.figures.columns import Columns
+from cxrlib.evaluation.figures.figure import CLASS_NAMES, Figure, Section, Unit
+from cxrlib.evaluation.figures.intervals import Interval
+from cxrlib.evaluation.measure import Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure in a table: `value` large, `below` small beneath it, `told` when it is pointed at."""
+
+    value: str
+    below: tuple[str, ...] = ()
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its head, and rows of a name and cells; a cell is None where the figure is not defined."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+
+
+#: Figures of the first table, and how they are headed there.
+_GLANCE: Final = {
+    "lung Dice": "lung Dice",
+    "infection Dice, COVID-19 films": "infection Dice (COVID-19)",
+    "infection detected, sensitivity": "infection detected: sensitivity",
+    "infection detected, specificity": "specificity",
+    "percent infected over percent drawn, mean": "percent, measured - drawn",
+    "percent infected within 5 points": "percent within 5 points",
+    "three-class accuracy": "class accuracy",
+    "two-class accuracy": "class accuracy (2)",
+    "class ROC AUC, macro": "class ROC area",
+    "class calibration error": "calibration error",
+    "both lungs found": "both lungs found",
+    "rejected": "rejected",
+}
+
+#: Figures of one class, and how they are headed in the table by class.
+_OF_CLASS: Final = {
+    "class sensitivity": "sensitivity",
+    "class specificity": "specificity",
+    "class precision": "precision",
+    "class F1": "F1",
+    "class ROC AUC": "ROC area",
+    "lung Dice": "lung Dice",
+    "infection Dice": "infection Dice",
+}
+
+
+def of_sources(sources: Mapping[str, Columns]) -> Table:
+    """Return how many films of each source have which label; a lung counts where it is drawn without the heart."""
+    head = ("source", "films", "groups", *CLASS_NAMES.values(), "lung drawn", "infection drawn", "percent", "extent")
+    rows = []
+    for source, c in sources.items():
+        counts = (
+            len(c.films),
+            int(c.groups.max()) + 1,
+            *(np.count_nonzero(c.of_class(film_class)) for film_class in CLASS_NAMES),
+            sum(film.truth.lung_px is not None for film in c.films),
+            sum(film.truth.infection_px is not None for film in c.films),
+            np.count_nonzero(~np.isnan(c.true_percent)),
+            np.count_nonzero(~np.isnan(c.extent)),
+        )
+        rows.append((source, tuple(Cell(f"{count:,}") if count else None for count in counts)))
+    return Table(head, tuple(rows))
+
+
+def at_a_glance(measured: Sequence[Measured], sources: Mapping[str, Columns]) -> Table:
+    """Return one row a source, with the figures that matter most; intervals are those of the bootstrap."""
+    found = {(item.source, item.figure.name): item for item in measured}
+    names = [name for name in _GLANCE if any(item.figure.name == name for item in measured)]
+    rows = []
+    for source, columns in sources.items():
+        films = Cell(f"{len(columns.films):,}", (f"{int(columns.groups.max()) + 1:,} groups",))
+        cells = tuple(_brief(found.get((source, name)), len(columns.films)) for name in names)
+        rows.append((source, (films, *cells)))
+    return Table(("source", "films", *(_GLANCE[name] for name in names)), tuple(rows))
+
+
+def by_class(measured: Sequence[Measured], sources: Mapping[str, Columns]) -> Table:
+    """Return one row a source and class, of sources with more than one class."""
+    found = {(item.source, item.figure.name): item for item in measured}
+    rows = []
+    for source, columns in sources.items():
+        if np.unique(columns.true_class[columns.true_class >= 0]).size < 2:
+            continue
+        for film_class, name in CLASS_NAMES.items():
+            of = columns.of_class(film_class)
+            if not of.any():
+                continue
+            percent = columns.percent[of][~np.isnan(columns.percent[of])]
+            of_class = [found.get((source, _name_of_class(figure, name))) for figure in _OF_CLASS]
+            cells = [None if item is None else _brief(item, item.films) for item in of_class]
+            middle = Cell(f"{np.median(percent):.1f}") if percent.size else None
+            rows.append((f"{source}: {name}", (Cell(f"{int(of.sum()):,}"), *cells, middle)))
+    head = ("source: class", "films", *_OF_CLASS.values(), "median percent measured")
+    return Table(head, tuple(rows))
+
+
+def _name_of_class(figure: str, name: str) -> str:
+    return f"{figure}, {name}" if figure.startswith("class") else f"{figure}, {name} films"
+
+
+def of_section(measured: Sequence[Measured], figures: Sequence[Figure], section: Section) -> Table:
+    """Return every figure of a section that any source has, in order, a row each, a column a source."""
+    of = [item for item in measured if item.figure.section is section]
+    sources = sorted({item.source for item in of})
+    found = {(item.source, item.figure.name): item for item in of}
+    names = [figure.name for figure in figures if any((source, figure.name) in found for source in sources)]
+    rows = tuple((name, tuple(_full(found.get((source, name))) for source in sources)) for name in names)
+    return Table(("figure", *sources), rows)
+
+
+def _brief(item: Measured | None, films: int) -> Cell | None:
+    """Return a figure with one interval, and the films that it is of where they are not all `films`."""
+    if item is None:
+        return None
+    interval = item.bootstrap or item.interval
+    below = () if interval is None else (_range(interval, item.figure.unit),)
+    if item.films != films:
+        below = (*below, f"{item.films:,} film{'s' * (item.films > 1)}")
+    return Cell(_number(item.value, item.figure.unit), below, _behind(item))
+
+
+def _full(item: Measured | None) -> Cell | None:
+    if item is None:
+        return None
+    unit = item.figure.unit
+    ranges = [(item.interval, ""), (item.bootstrap, " b")]
+    below = [f"{_range(interval, unit)}{mark}" for interval, mark in ranges if interval is not None]
+    return Cell(_number(item.value, unit), (*below, f"n {item.films:,} / {item.groups:,}"))
+
+
+def _behind(item: Measured) -> str:
+    return f"{item.films:,} films in {item.groups:,} groups"
+
+
+def _range(interval: Interval, unit: Unit) -> str:
+    if math.isnan(interval.low):
+        return "not known"
+    return f"{_number(interval.low, unit)} to {_number(interval.high, unit)}"
+
+
+def _number(value: float, unit: Unit) -> str:
+    return f"{value:+.1f}" if unit is Unit.POINTS else f"{value:.3f}"

@@ -1,0 +1,71 @@
+"""pneumonia-seg (Kyi Pyar): SegNet, whose decoder puts values back where the encoder's pooling took them.
+
+Section 3.2, Figure 1 and Table 1: five blocks of VGG16's convolutions with max-pooling, a decoder that mirrors them
+and upsamples by the pooling indices, ReLU, dropout 0.5. Left open, and read from the paper's reference
+(Badrinarayanan et al. 2017): each convolution is followed by batch normalisation, and the decoder has the encoder's
+convolutions in reverse. Where the dropout stands is not stated; here it is between encoder and decoder. Section 3.2
+ends in a softmax, Table 1 trains with binary cross-entropy: one logit a pixel, which is both. The paper prints no
+parameter counts.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+from segmentation_models_pytorch.encoders import get_encoder
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cxrlib.models.architectures.single_mask import SingleMask
+
+#: Channels out of each convolution of the decoder, deepest block first; the first block's last one is the mask.
+_DECODER: Final = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
+_DEEPEST: Final = 512
+_DROPOUT: Final = 0.5
+
+
+class SegNet(nn.Module):
+    """SegNet on VGG16 with batch normalisation: (films, 1, rows, columns) to (films, 1, rows, columns), logits.
+
+    Rows and columns must be multiples of 32.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = get_encoder("vgg16_bn", in_channels=1, weights=None)
+        self.dropout = nn.Dropout(_DROPOUT)
+        blocks = []
+        channels = _DEEPEST
+        for widths in _DECODER:
+            blocks.append(
+                nn.Sequential(*(_convolution(inwards, out) for inwards, out in pairwise((channels, *widths))))
+            )
+            channels = widths[-1]
+        self.decoder = nn.ModuleList(blocks)
+        self.head = nn.Conv2d(channels, 1, kernel_size=3, padding=1)
+
+    def forward(self, films: Tensor) -> Tensor:
+        """Return the logits of the mask."""
+        values = films
+        places: list[Tensor] = []
+        for layer in self.encoder.features:
+            if isinstance(layer, nn.MaxPool2d):
+                values, indices = functional.max_pool2d(values, 2, return_indices=True)
+                places.append(indices)
+            else:
+                values = layer(values)
+        values = self.dropout(values)
+        for block, indices in zip(self.decoder, reversed(places), strict=True):
+            values = block(functional.max_unpool2d(values, indices, [2, 2]))
+        logits: Tensor = self.head(values)
+        return logits
+
+
+def _convolution(inwards: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inwards, out, kernel_size=3, padding=1), nn.BatchNorm2d(out), nn.ReLU(inplace=True))
+
+
+def build(output: str = "infection") -> nn.Module:
+    """Build SegNet with random weights; the entry of the catalog calls this."""
+    return SingleMask(SegNet(), output)

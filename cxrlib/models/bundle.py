@@ -1,0 +1,134 @@
+"""Read and write model bundles: one directory, on any fsspec URL, with a card, safetensors weights and their digest.
+
+A bundle's digest is taken over the raw bytes of ``bundle.toml`` and of every ``*.safetensors`` file beside it. The file
+``DIGEST`` holds it, and it is checked before a single byte is parsed. Pickled weights are never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+import fsspec
+import tomli_w
+from pydantic import ValidationError
+
+from cxr_schemas import Card
+from cxr_schemas.card import Network
+from cxrlib.errors import BundleError
+
+CARD_FILE: Final = "bundle.toml"
+DIGEST_FILE: Final = "DIGEST"
+WEIGHTS_SUFFIX: Final = ".safetensors"
+
+#: Bundles that ship inside the package, by name: where each lies, relative to the package ``cxrlib``.
+SHIPPED: Final[Mapping[str, str]] = {"default": "models/default"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A bundle whose bytes match its digest and whose card is valid.
+
+    Attributes
+    ----------
+    card : Card
+    digest : str
+        SHA-256, hexadecimal; stands in every row.
+    files : mapping of str to bytes
+        Weight files by name, unparsed.
+    """
+
+    card: Card
+    digest: str
+    files: Mapping[str, bytes]
+
+    @property
+    def partition(self) -> str:
+        """``<name>-<digest8>``: how the bundle is called in a results root."""
+        return f"{self.card.bundle.name}-{self.digest[:8]}"
+
+    def weights(self, network: Network) -> bytes:
+        """Return the safetensors bytes of one network of the card."""
+        return self.files[network.weights]
+
+
+def bundle_digest(card: bytes, weights: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over the card and the weight files, in order of name; names and lengths are part of it."""
+    total = hashlib.sha256()
+    for name, data in [(CARD_FILE, card), *sorted(weights.items())]:
+        total.update(f"{name}:{len(data)}:".encode())
+        total.update(hashlib.sha256(data).digest())
+    return total.hexdigest()
+
+
+def locate(name_or_uri: str) -> str:
+    """Return the URI of the directory of a bundle that ships, by name; any other URI as it is."""
+    return str(files("cxrlib").joinpath(SHIPPED[name_or_uri])) if name_or_uri in SHIPPED else name_or_uri
+
+
+def load_bundle(name_or_uri: str) -> Bundle:
+    """Load a bundle that ships with the package, by name, or any other by the URI of its directory.
+
+    Raises
+    ------
+    BundleError
+        A file is missing, the digest differs, or the card is not valid.
+    """
+    uri = locate(name_or_uri)
+    contents = _read_directory(uri)
+    card_bytes = contents.pop(CARD_FILE)
+    stated = contents.pop(DIGEST_FILE).decode("ascii", errors="replace").strip()
+    got = bundle_digest(card_bytes, contents)
+    if not hmac.compare_digest(stated, got):
+        raise BundleError(f"bundle {uri}: expected digest {stated} as its {DIGEST_FILE} file says, got {got}")
+    card = parse_card(card_bytes, uri)
+    missing = sorted({network.weights for network in card.networks} - contents.keys())
+    if missing:
+        raise BundleError(f"bundle {uri}: the card names weights that are not there: {', '.join(missing)}")
+    return Bundle(card=card, digest=got, files=contents)
+
+
+def parse_card(data: bytes, where: str) -> Card:
+    """Parse the bytes of a ``bundle.toml``; `where` names it in errors."""
+    try:
+        return Card.model_validate(tomllib.loads(data.decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise BundleError(f"bundle {where}: its card {CARD_FILE} is not valid: {error}") from error
+
+
+def write_card(card: Card) -> bytes:
+    """Return the bytes of the ``bundle.toml`` that `parse_card` reads as `card`; what is None is left out."""
+    return tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)).encode()
+
+
+def write_bundle(uri: str, card: Card, weights: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle to the directory `uri`, replacing one that is there, and return it as it would be loaded."""
+    card_bytes = write_card(card)
+    digest = bundle_digest(card_bytes, weights)
+    filesystem, root = fsspec.core.url_to_fs(uri)
+    filesystem.makedirs(root, exist_ok=True)
+    for stale in filesystem.glob(f"{root}/*{WEIGHTS_SUFFIX}"):
+        if stale.rsplit("/", 1)[-1] not in weights:
+            filesystem.rm(stale)
+    for name, data in {**weights, CARD_FILE: card_bytes, DIGEST_FILE: f"{digest}\n".encode()}.items():
+        filesystem.pipe_file(f"{root}/{name}", data)
+    return Bundle(card=card, digest=digest, files=dict(weights))
+
+
+def _read_directory(uri: str) -> dict[str, bytes]:
+    try:
+        filesystem, root = fsspec.core.url_to_fs(uri)
+        names = [path.rsplit("/", 1)[-1] for path in filesystem.ls(root, detail=False)]
+    except (OSError, ValueError, ImportError) as error:
+        known = ", ".join(sorted(SHIPPED))
+        raise BundleError(f"bundle {uri!r} is neither shipped ({known}) nor a directory that can be read") from error
+    wanted = [name for name in names if name in {CARD_FILE, DIGEST_FILE} or name.endswith(WEIGHTS_SUFFIX)]
+    missing = {CARD_FILE, DIGEST_FILE} - set(wanted)
+    if missing:
+        raise BundleError(f"bundle {uri}: expected {CARD_FILE}, {DIGEST_FILE} and weights; missing {sorted(missing)}")
+    return {name: bytes(filesystem.cat_file(f"{root}/{name}")) for name in wanted}

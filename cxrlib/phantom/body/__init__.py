@@ -1,0 +1,1 @@
+"""The body of a phantom: anatomy, bones, tissue, vessels, devices and infection."""

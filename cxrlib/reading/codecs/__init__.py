@@ -1,0 +1,1 @@
+"""Decode compressed frames: the codec for each transfer syntax, and the errors that codecs hide."""

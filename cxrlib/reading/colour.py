@@ -1,0 +1,92 @@
+"""Colour images that are grey in fact: secondary captures and exports whose three channels say the same thing.
+
+A film that a viewer exported as RGB is a film; a photograph or a screenshot with coloured text all over is not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_schemas import Reason
+from cxrlib.errors import FilmError
+
+#: Channels may differ by this share of the full scale; JPEG rounding and chroma subsampling stay below it.
+TOLERANCE: Final = 0.05
+
+#: Share of pixels that may differ by more: a coloured side marker or a stamp.
+COLOURED: Final = 0.02
+
+
+def from_rgb(pixels: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
+    """Return the one channel of an RGB image whose channels agree.
+
+    Parameters
+    ----------
+    pixels : unsigned integer array, rows x columns x 3
+    bits : int
+        Width of a stored value; its full scale is ``2**bits - 1``.
+
+    Returns
+    -------
+    integer array, rows x columns
+        The green channel, which for grey pixels is any of them, unrounded.
+
+    Raises
+    ------
+    FilmError
+        NOT_GREY where more than `COLOURED` of the pixels differ by more than `TOLERANCE`.
+    """
+    red, green, blue = (np.ascontiguousarray(pixels[..., channel]) for channel in range(3))
+    spread = np.maximum(cv2.absdiff(red, green), cv2.absdiff(blue, green))
+    _refuse_colour(spread, bits)
+    return green
+
+
+def from_ybr(pixels: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
+    """Return the luma of an untransformed YCbCr image whose chroma is at its middle (DICOM PS3.3 C.7.6.3.1.2).
+
+    Parameters, result and errors are those of `from_rgb`.
+    """
+    chroma = np.abs(pixels[..., 1:].astype(np.int32) - (1 << (bits - 1)))
+    _refuse_colour(chroma.max(axis=2), bits)
+    return np.ascontiguousarray(pixels[..., 0])
+
+
+def from_palette(
+    indices: NDArray[np.integer], first: int, colours: NDArray[np.uint16], bits: int
+) -> NDArray[np.integer]:
+    """Return the grey that a palette gives each index.
+
+    Parameters
+    ----------
+    indices : integer array, rows x columns
+    first : int
+        Index of the first entry; lower ones take the first colour and higher ones the last (PS3.3 C.7.6.3.1.5).
+    colours : uint16 array, entries x 3
+    bits : int
+        Width of an entry.
+
+    Raises
+    ------
+    FilmError
+        NOT_GREY, as `from_rgb`.
+    """
+    clipped = np.clip(indices.astype(np.int32) - first, 0, len(colours) - 1)
+    rgb = colours[clipped]
+    if bits <= 8:
+        rgb = rgb.astype(np.uint8)
+    return from_rgb(rgb, bits)
+
+
+def _refuse_colour(spread: NDArray[np.integer], bits: int) -> None:
+    coloured = float(np.count_nonzero(spread > TOLERANCE * ((1 << bits) - 1))) / spread.size
+    if coloured > COLOURED:
+        raise FilmError(
+            Reason.NOT_GREY,
+            expected=f"channels that agree on all but {COLOURED:.0%} of the pixels",
+            got=f"{coloured:.1%} in colour",
+        )

@@ -1,0 +1,1 @@
+"""DICOM films: file, header, eligibility, view, orientation and pixel data."""

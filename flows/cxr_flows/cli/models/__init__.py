@@ -1,0 +1,1 @@
+"""Commands about model bundles: list, evaluate, train."""

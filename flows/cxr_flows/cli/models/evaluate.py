@@ -1,0 +1,204 @@
+"""`cxr evaluate`: what a bundle is worth on labelled films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cxr_flows.cli.console import debug_option, people
+from cxr_flows.cli.options import settings_from
+from cxr_flows.cli.scoring.progress import film_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+    from cxr_schemas.card import Metric
+    from cxrlib.datasets import LabelledSet, Sample
+    from cxrlib.evaluation import DataSet, FilmResult, Shown
+    from cxrlib.models.bundle import Bundle
+
+EPILOG = """\b
+A DATASET is a folder; what is in it tells its layout:
+  COVID-QU-Ex                   its parts, with splits.csv or without
+  CSV                           index.csv, or any CSV file: image, lung_mask,
+                                infection_mask, label, group, split
+  phantoms                      as `cxr phantom --masks` writes them
+  COVID-19 Radiography Database its class folders of images and masks
+  Kermany chest_xray            train, val, test of NORMAL, PNEUMONIA
+  Montgomery, Shenzhen          CXR_png with ManualMask or mask
+  LabelMe                       JSON files beside their films
+
+\b
+Example:
+  cxr evaluate default ./covid-qu-ex ./lung_seg --report ./report
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("bundle")
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...", type=click.Path(exists=True))
+@click.option(
+    "--split", type=click.Choice(["test", "train", "all"]), default="test", show_default=True, help="Which films."
+)
+@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic to run in.")
+@click.option("--write-card", is_flag=True, help="Put the figures onto the bundle's card (its digest then changes).")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write every figure as one JSON document; - is stdout.",
+)
+@click.option(
+    "--report",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write report.html (tables, plots, worst films), figures.json and films.csv.",
+)
+@click.option(
+    "--worst",
+    type=click.Choice(["all", "phantoms", "none"]),
+    default="all",
+    show_default=True,
+    help="Which films the report may show as its worst.",
+)
+@click.option(
+    "--sources",
+    "sources_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML that says of each source what its films and labels are worth; the report repeats it.",
+)
+@debug_option
+def evaluate(
+    bundle: str,
+    datasets: tuple[str, ...],
+    split: str,
+    device: str | None,
+    precision: str | None,
+    write_card: bool,
+    json_file: Path | None,
+    report: Path | None,
+    worst: str,
+    sources_file: Path | None,
+) -> None:
+    """Measure BUNDLE on labelled films by the very steps that score an archive.
+
+    Prints the figures of a card, each with its 95 % interval; --json and --report hold some sixty more, with group
+    bootstraps. A film that is rejected is not left out: it counts as Dice 0, as a wrong class, and as lungs not found.
+    Only the test split says anything of films that were not trained on.
+    """
+    settings = settings_from({"device": device, "precision": precision})
+
+    from cxrlib import __version__, evaluation
+    from cxrlib.datasets import load_dataset
+    from cxrlib.models.bundle import load_bundle
+    from cxrlib.models.inference.engine import TorchEngine
+
+    loaded = load_bundle(bundle)
+    notes = {} if sources_file is None else evaluation.read_source_notes(sources_file)
+    read = {folder: load_dataset(folder) for folder in datasets}
+    samples = _films_of(read, split)
+    engine = TorchEngine(loaded, device=settings.run.device, precision=settings.run.precision)
+    with film_progress() as show:
+        done = 0
+
+        def count(more: int) -> None:
+            nonlocal done
+            done += more
+            show(done, len(samples))
+
+        results = evaluation.evaluate(samples, engine.predict, loaded.card, settings=settings, progress=count)
+    in_full = json_file is not None or report is not None
+    measured = evaluation.measure(results, loaded.card, resamples=evaluation.RESAMPLES if in_full else 0)
+    figures = evaluation.card_metrics(measured)
+    title = f"{loaded.card.bundle.name} {loaded.card.bundle.version} on {split} films"
+    people(as_json=str(json_file) == "-").print(figure_table(figures, title))
+    for sentence in evaluation.not_measured(loaded.card):
+        click.echo(sentence, err=True)
+    if write_card:
+        loaded = _write_card(bundle, loaded, figures)
+    if in_full:
+        whole = evaluation.Evaluation(
+            bundle=loaded,
+            split=split,
+            precision=engine.precision.value,
+            device=engine.device.type,
+            software_version=__version__,
+            datasets=tuple(_described(folder, found, split) for folder, found in read.items()),
+            results=tuple(results),
+            measured=tuple(measured),
+            notes=notes,
+        )
+        if json_file is not None:
+            with click.open_file(str(json_file), "w", encoding="utf-8") as file:
+                file.write(evaluation.json_text(whole))
+        if report is not None:
+            from cxrlib.evaluation.report.page import write_report
+            from cxrlib.evaluation.report.worst_films import draw_worst
+
+            shown = evaluation.Shown(worst)
+            pictures = draw_worst(_showable(results, read, shown), engine.predict, loaded.card, settings)
+            click.echo(f"the report is {write_report(whole, pictures, report, shown=shown)}", err=True)
+
+
+def _films_of(read: Mapping[str, LabelledSet], split: str) -> list[Sample]:
+    """Return the films of a split, having said what is to be said of their data sets."""
+    from cxrlib.datasets import Split
+    from cxrlib.errors import UsageError
+
+    for note in (note for dataset in read.values() for note in dataset.notes):
+        click.echo(note, err=True)
+    chosen = None if split == "all" else Split(split)
+    samples = [sample for dataset in read.values() for sample in dataset.of(chosen)]
+    if not samples:
+        raise UsageError(f"expected {split} films in {', '.join(read)}; got none (--split all takes every film)")
+    return samples
+
+
+def _showable(results: Sequence[FilmResult], read: Mapping[str, LabelledSet], shown: Shown) -> list[FilmResult]:
+    """Return the results whose films a report may show."""
+    from cxrlib.datasets import phantoms
+    from cxrlib.evaluation import Shown
+
+    if shown is Shown.ALL:
+        return list(results)
+    sets = [dataset for dataset in read.values() if shown is Shown.PHANTOMS and dataset.layout == phantoms.LAYOUT]
+    images = {sample.image for dataset in sets for sample in dataset.samples}
+    return [result for result in results if result.sample.image in images]
+
+
+def _described(folder: str, found: LabelledSet, split: str) -> DataSet:
+    from cxrlib.datasets import Split
+    from cxrlib.evaluation import DataSet
+
+    films = found.of(None if split == "all" else Split(split))
+    return DataSet(Path(folder).resolve().name, found.layout, len(films), len(found.samples), found.notes)
+
+
+def figure_table(figures: Sequence[Metric], title: str | None = None) -> Table:
+    """Return measured figures as a table for a console."""
+    from rich.table import Table
+
+    table = Table("Films", "Figure", title=title, title_justify="left")
+    for head in ("Value", "95 % interval", "Number"):
+        table.add_column(head, justify="right")
+    for figure in figures:
+        interval = f"{figure.low:.3f} to {figure.high:.3f}"
+        table.add_row(figure.dataset, figure.metric, f"{figure.value:.3f}", interval, str(figure.films))
+    return table
+
+
+def _write_card(name: str, bundle: Bundle, figures: Sequence[Metric]) -> Bundle:
+    """Put the figures onto a bundle's card, and return the bundle as it is then."""
+    from cxrlib.models.bundle import locate, write_bundle
+
+    card = bundle.card.model_copy(update={"metrics": tuple(figures)})
+    written = write_bundle(locate(name), card, bundle.files)
+    click.echo(f"the card holds {len(figures)} figures; the bundle's digest is now {written.digest}", err=True)
+    return written

@@ -1,0 +1,132 @@
+"""`cxr models`: the architectures and bundles there are, without importing torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxr_flows.cli.console import debug_option, json_option, people, print_json
+
+if TYPE_CHECKING:
+    from cxrlib.models.architectures.architecture import Variant
+    from cxrlib.models.bundle import Bundle
+
+
+@click.group()
+def models() -> None:
+    """List the model bundles that ship and the architectures of the catalog, or show one bundle's card."""
+
+
+@models.command("list")
+@json_option
+@debug_option
+def list_models(as_json: bool) -> None:
+    """List the bundles that ship and the architectures a bundle may name."""
+    from cxrlib.models.architectures.catalog import CATALOG
+    from cxrlib.models.bundle import SHIPPED, load_bundle
+
+    bundles = {name: load_bundle(name) for name in SHIPPED}
+    if as_json:
+        print_json(
+            {
+                "bundles": [_identity(name, bundle) for name, bundle in bundles.items()],
+                "architectures": [
+                    {
+                        "name": entry.name,
+                        "paper": entry.paper,
+                        "outputs": list(entry.outputs),
+                        "description": entry.description,
+                        "side": entry.side,
+                        "variants": [_variant(variant) for variant in entry.variants],
+                    }
+                    for entry in CATALOG.values()
+                ],
+            }
+        )
+        return
+    from rich.table import Table
+
+    shipped = Table("Bundle", "Version", "Digest", "Networks", "What it is", title="Bundles", title_justify="left")
+    for name, bundle in bundles.items():
+        card = bundle.card
+        networks = ", ".join(network.architecture for network in card.networks)
+        shipped.add_row(name, card.bundle.version, bundle.digest[:8], networks, card.bundle.description)
+    heads = ("Architecture", "Paper", "Gives", "Parameters", "Recipes", "What it is")
+    catalog = Table(*heads, title="Architectures", title_justify="left")
+    for entry in CATALOG.values():
+        counts = sorted(variant.parameters / 1e6 for variant in entry.variants)
+        recipes = [variant.recipe for variant in entry.variants if variant.recipe]
+        size = f"{counts[0]:.1f} M" if len(counts) == 1 else f"{counts[0]:.1f} to {counts[-1]:.1f} M"
+        catalog.add_row(entry.name, entry.paper, ", ".join(entry.outputs), size, ", ".join(recipes), entry.description)
+    console = people()
+    console.print(shipped)
+    console.print(catalog)
+    console.print("`cxr models show NAME` prints a bundle's card; NAME may also be the URI of a bundle of yours.")
+
+
+@models.command("show")
+@click.argument("bundle", default="default")
+@json_option
+@debug_option
+def show_model(bundle: str, as_json: bool) -> None:
+    """Show the card of BUNDLE: its use and limits, its networks, what it was trained on, and what it measured."""
+    from cxrlib.models.bundle import load_bundle
+
+    loaded = load_bundle(bundle)
+    if as_json:
+        print_json({"digest": loaded.digest, "card": loaded.card.model_dump(mode="json")})
+        return
+    from rich.table import Table
+
+    from cxr_flows.cli.models.system import localisation, network_table, scheme
+
+    card, console = loaded.card, people()
+    facts = Table(show_header=False, box=None)
+    for label, value in {
+        "Bundle": f"{card.bundle.name} {card.bundle.version}",
+        "Digest": loaded.digest,
+        "Description": card.bundle.description,
+        "Intended use": card.bundle.intended_use,
+        "Limits": card.bundle.limits,
+        "Licence": card.bundle.licence,
+        "Input": f"{card.input.rows} x {card.input.columns}, {card.input.batch} films a pass",
+        "Scheme": scheme(card),
+        "Localisation": localisation(card),
+        "Grades (%)": f"mild > 0, moderate >= {card.grades.moderate:g}, severe >= {card.grades.severe:g}, "
+        f"critical >= {card.grades.critical:g}",
+    }.items():
+        facts.add_row(label, value)
+    console.print(facts)
+    console.print(network_table(card))
+    if card.training:
+        trained = Table("Trained on", "Films", "Licence", "Note")
+        for source in card.training:
+            trained.add_row(source.dataset, str(source.films), source.licence, source.note)
+        console.print(trained)
+    if card.metrics:
+        from cxr_flows.cli.models.evaluate import figure_table
+
+        console.print(figure_table(card.metrics))
+
+
+def _variant(variant: Variant) -> dict[str, Any]:
+    return {
+        "label": variant.label,
+        "arguments": dict(variant.arguments),
+        "parameters": variant.parameters,
+        "paper_millions": None if variant.paper_millions is None else float(variant.paper_millions),
+        "recipe": variant.recipe,
+        "status": variant.status.value,
+    }
+
+
+def _identity(name: str, bundle: Bundle) -> dict[str, Any]:
+    identity = bundle.card.bundle
+    return {
+        "name": name,
+        "version": identity.version,
+        "digest": bundle.digest,
+        "description": identity.description,
+        "networks": [network.architecture for network in bundle.card.networks],
+    }

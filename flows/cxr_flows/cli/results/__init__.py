@@ -1,0 +1,1 @@
+"""Commands that read a results root: verify, status, compact, compare."""

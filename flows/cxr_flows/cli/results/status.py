@@ -1,0 +1,112 @@
+"""`cxr status`: what a results root holds, from its stored files alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from cxr_flows.cli.console import debug_option, json_option, people, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from cxrlib.results.status import BackfillStatus, Coverage, Rejected, RunStatus
+
+
+@click.command()
+@click.argument("uri")
+@click.option("--runs", "shown", type=click.IntRange(1), default=20, show_default=True, help="Newest runs shown.")
+@json_option
+@debug_option
+def status(uri: str, shown: int, as_json: bool) -> None:
+    """Say what the results root URI holds: runs, backfills, scored films by study month and bundle, rejects.
+
+    It reads the stored files alone, whatever writes them meanwhile, and counts as `cxr verify` does. A run is settled
+    (closed), held (a lease says that somebody works on it) or open (take it up: `cxr score --resume RUN_ID`). Rejects
+    that wait are those that the next run tries again. `--json` has every run.
+    """
+    from cxrlib.results.status import status as read
+
+    got = read(uri)
+    console = people(as_json)
+    newest = got.runs[-shown:]
+    hidden = len(got.runs) - len(newest)
+    console.print(_runs(newest, f"Runs, the newest {len(newest)} of {len(got.runs)}" if hidden else "Runs"))
+    for holder in got.holders:
+        alive = {True: "running", False: "gone", None: "on another machine"}[holder.alive]
+        said = f"{holder.renewed_at:%Y-%m-%d %H:%M:%S} UTC by its clock"
+        console.print(f"lease: {holder.run_id} on {holder.host}, process {holder.pid} ({alive}), renewed {said}")
+    if got.backfills:
+        console.print(_backfills(got.backfills))
+    if got.coverage:
+        console.print(_coverage(got.coverage))
+    if got.rejects:
+        console.print(_rejects(got.rejects))
+    console.print(f"{got.score_rows} score rows and {got.reject_rows} reject rows are stored")
+    if got.waiting:
+        console.print(f"{got.waiting} objects wait for another try: run again")
+    strange = [run.run_id for run in got.runs if not run.agrees]
+    if strange:
+        console.print(f"other counts than their manifests state, so run `cxr verify`: {', '.join(strange)}")
+    if as_json:
+        print_json(json.loads(json.dumps({**asdict(got), "waiting": got.waiting}, default=str)))
+
+
+def _table(title: str, heads: Sequence[str], numbers: int) -> Table:
+    """Return an empty table whose last `numbers` columns are numbers."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place >= len(heads) - numbers else "left", no_wrap=True)
+    return table
+
+
+def _runs(runs: Sequence[RunStatus], title: str) -> Table:
+    heads = ("Run", "Planned (UTC)", "State", "Bundle", "Settings")
+    counts = ("Listed", "Scored", "Rejected", "Duplicate", "Before", "Left", "Films/s")
+    table = _table(title, (*heads, *counts), len(counts))
+    for run in runs:
+        table.add_row(
+            run.run_id,
+            "" if run.planned_at is None else f"{run.planned_at:%Y-%m-%d %H:%M}",
+            run.state.value,
+            run.bundle,
+            run.config_digest[:8],
+            *map(str, (run.listed, run.scored, run.rejected, run.duplicate, run.settled_before, run.left)),
+            "" if run.films_per_second is None else f"{run.films_per_second:.1f}",
+        )
+    return table
+
+
+def _backfills(backfills: Sequence[BackfillStatus]) -> Table:
+    table = _table("Backfills", ("Backfill", "Parts", "Done", "Begun", "Waiting", "Failed", "Objects", "Settled"), 7)
+    for of in backfills:
+        parts = (sum(of.parts.values()), *(of.parts.get(stage, 0) for stage in ("done", "begun", "waiting")))
+        table.add_row(of.backfill_id, *map(str, (*parts, of.failed, of.objects, of.settled)))
+    return table
+
+
+def _coverage(coverage: Sequence[Coverage]) -> Table:
+    columns = sorted({(of.bundle, of.config_digest) for of in coverage})
+    several = len(columns) > len({bundle for bundle, _ in columns})
+    names = [f"{bundle} {config[:8]}" if several else bundle for bundle, config in columns]
+    table = _table("Scored films by study month", ("Month", *names), len(names))
+    films = {(of.month, of.bundle, of.config_digest): of.films for of in coverage}
+    for month in dict.fromkeys(of.month for of in coverage):
+        counts = (films.get((month, *column)) for column in columns)
+        label = "unknown" if month is None else f"{month:%Y-%m}"
+        table.add_row(label, *("" if count is None else str(count) for count in counts))
+    return table
+
+
+def _rejects(rejects: Sequence[Rejected]) -> Table:
+    table = _table("Rejects", ("Bundle", "Reason", "Rows", "Waiting"), 2)
+    for of in rejects:
+        table.add_row(of.bundle, of.reason, str(of.rows), str(of.waiting) if of.waiting else "")
+    return table

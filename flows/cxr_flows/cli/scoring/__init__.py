@@ -1,0 +1,1 @@
+"""Commands that score films: score, nightly, backfill, rescore."""

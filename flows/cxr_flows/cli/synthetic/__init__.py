@@ -1,0 +1,1 @@
+"""Commands that need no data: the demo and the phantom archive."""

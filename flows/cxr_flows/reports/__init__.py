@@ -1,0 +1,1 @@
+"""Reports as text and markdown: a run, a backfill, a comparison of two bundles."""

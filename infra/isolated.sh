@@ -1,7 +1,0 @@
-#!/bin/sh
-# Run a command in a network of its own that has nothing but the loopback address: infra/isolated.sh COMMAND...
-set -eu
-for needed in unshare ip; do
-  command -v "$needed" > /dev/null || { echo "expected the program $needed (util-linux, iproute2); met none" >&2; exit 1; }
-done
-exec unshare --map-root-user --net sh -c 'ip link set lo up && exec "$@"' sh "$@"

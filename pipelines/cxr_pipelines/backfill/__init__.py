@@ -1,0 +1,1 @@
+"""Work through the parts of a backfill: scheduler, progress, dry run and time estimate."""

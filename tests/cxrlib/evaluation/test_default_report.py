@@ -1,0 +1,62 @@
+"""The committed report of the default bundle: it is of the bundle that ships, and holds nobody's films."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cxrlib
+from cxrlib.evaluation import read_source_notes
+from cxrlib.models.bundle import load_bundle
+
+FOLDER = Path(cxrlib.__file__).parent / "models" / "default-report"
+REBUILD = "run `make report-default`"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return dict(json.loads((FOLDER / "figures.json").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return (FOLDER / "report.html").read_text(encoding="utf-8")
+
+
+def test_it_is_of_the_bundle_that_ships(document: dict[str, Any], page: str) -> None:
+    bundle = load_bundle("default")
+    assert document["bundle"]["digest"] == bundle.digest, REBUILD
+    assert document["bundle"]["version"] == bundle.card.bundle.version
+    assert bundle.digest in page, REBUILD
+    assert document["split"] == "test"
+
+
+def test_it_bears_out_every_figure_of_the_card(document: dict[str, Any]) -> None:
+    found = {(figure["source"], figure["figure"]): figure for figure in document["figures"]}
+    for metric in load_bundle("default").card.metrics:
+        figure = found[metric.dataset, metric.metric]
+        assert figure["films"] == metric.films
+        assert figure["value"] == pytest.approx(metric.value, abs=5e-5), (metric.dataset, metric.metric)
+
+
+def test_it_says_of_every_source_what_its_labels_are_worth(document: dict[str, Any], page: str) -> None:
+    notes = read_source_notes(FOLDER / "sources.toml")
+    assert document["sources"] == {source: note.model_dump() for source, note in notes.items()}, REBUILD
+    assert page.count("not a medical device") == 1
+
+
+def test_it_shows_phantoms_alone(page: str) -> None:
+    shown = re.findall(r'src="data:image/jpeg[^"]*" alt="([^"]*)"><figcaption><b>[^<]*</b> \(([^)]*)\)', page)
+    assert shown
+    assert len(shown) == page.count("data:image/jpeg")
+    assert {source for _, source in shown} == {"phantom"}
+    assert sorted(path.name for path in FOLDER.iterdir()) == ["figures.json", "report.html", "sources.toml"]
+
+
+def test_it_is_one_small_page_by_itself(page: str) -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_000_000
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)

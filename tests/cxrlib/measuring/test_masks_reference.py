@@ -1,0 +1,95 @@
+"""What is fast equals what is plain: 2,000 masks, made up and real, from probabilities to the text in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cxr_schemas.card import GradeCuts, Postprocess
+from cxrlib.errors import FilmError
+from cxrlib.measuring import rle
+from cxrlib.measuring.masks import clean, lung_regions
+from cxrlib.measuring.severity import measure
+from tests.support import plain_masks
+from tests.support.measured_films import prediction, two_lungs
+from tests.support.paths import REAL_FILMS
+
+_FILMS = REAL_FILMS / "covid-qu-ex"
+_EACH = 1_000
+_LENIENT = Postprocess(min_lung_fraction=0.0, max_lung_fraction=1.0)
+
+Pair = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def _noise(random: np.random.Generator, side: int, least: float, most: float) -> NDArray[np.float64]:
+    return ndimage.gaussian_filter(random.random((side, side)), random.uniform(least, most), mode="nearest")
+
+
+def _made_up() -> Iterator[Pair]:
+    """Lungs that are torn, holed, joined and strewn with specks, and noise that never was a lung."""
+    random = np.random.default_rng(20_260)
+    for index in range(_EACH):
+        side = int(random.integers(40, 97))
+        noise = _noise(random, side, 0.3, 5)
+        if index % 4:
+            swing = random.uniform(0.02, 0.6)
+            lung = two_lungs(side) + swing * (noise - noise.mean()) / noise.std() > 0.5
+        else:
+            lung = noise > np.quantile(noise, random.random())
+        other = _noise(random, side, 0.3, 5)
+        yield lung, other > np.quantile(other, random.random())
+
+
+def _real() -> Iterator[Pair]:
+    """The annotators' masks on a quarter of the pixels; every second lung is roughened, as a network leaves it."""
+    random = np.random.default_rng(20_261)
+    for index, path in enumerate(sorted(_FILMS.glob("*/*/*/lung masks/*"))[::3][:_EACH]):
+        paths = (path, path.parents[1] / "infection masks" / path.name)
+        lung, infection = (cv2.imread(str(name), cv2.IMREAD_GRAYSCALE)[::2, ::2] > 127 for name in paths)
+        if index % 2:
+            noise = _noise(random, lung.shape[0], 0.5, 3)
+            lung = lung + 0.2 * (noise - noise.mean()) / noise.std() > 0.5
+        yield lung, infection
+
+
+def _check(pair: Pair) -> bool:
+    """Compare one film; return whether it had lungs to measure."""
+    thresholded, infected = pair
+    predicted = prediction(thresholded, infected)
+    lung = plain_masks.lung(thresholded, _LENIENT)
+    np.testing.assert_array_equal(lung_regions(predicted.lung, _LENIENT).mask, lung)
+    assert rle.encode(lung) == plain_masks.run_lengths(lung)
+    try:
+        masks = clean(predicted, _LENIENT)
+    except FilmError:
+        return False
+    infection = plain_masks.infection(infected, lung, _LENIENT)
+    np.testing.assert_array_equal(masks.lung, lung)
+    np.testing.assert_array_equal(masks.infection, infection)
+    assert not (masks.left & masks.right).any()
+    severity = measure(masks, None, GradeCuts())
+    assert severity.whole.percent == plain_masks.percent(infection, lung)
+    assert severity.left.percent == plain_masks.percent(infection, masks.left)
+    assert severity.right.percent == plain_masks.percent(infection, masks.right)
+    assert severity.regions == plain_masks.region_count(infection)
+    assert rle.encode(infection) == plain_masks.run_lengths(infection)
+    return True
+
+
+def test_made_up_masks_equal_the_plain_definition() -> None:
+    measured = [_check(pair) for pair in _made_up()]
+    assert len(measured) == _EACH
+    assert sum(measured) > _EACH // 2, "most must have come through to the last comparison"
+
+
+def test_real_masks_equal_the_plain_definition() -> None:
+    if not _FILMS.is_dir():
+        pytest.skip("needs real masks: covid-qu-ex of the shared data is absent")
+    measured = [_check(pair) for pair in _real()]
+    assert len(measured) == _EACH
+    assert sum(measured) > 0.98 * _EACH

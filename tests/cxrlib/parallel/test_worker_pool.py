@@ -1,0 +1,239 @@
+"""Processes that die, hang and eat: what it costs, and what is left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cxrlib.errors import RunError
+from cxrlib.parallel.work import Loss, Terms
+from cxrlib.parallel.worker_pool import Workers, shared
+from tests.support.hostile_work import Hostile
+from tests.support.paths import ROOT
+
+TERMS = Terms(processes=2, fetches=3, memory_mb=1024, seconds=2.0)
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    workers = Workers(TERMS)
+    yield workers
+    workers.close()
+    assert workers.pids == []
+
+
+def gone(pid: int, seconds: float = 5.0) -> bool:
+    """Whether there is no such process within `seconds`, not even a zombie."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ("segfault", (Loss.DIED, "SIGSEGV")),
+        ("exit", (Loss.DIED, "exit code 3")),
+        ("die fetching", (Loss.DIED, "SIGSEGV")),
+        ("kill", (Loss.MEMORY, "1024 MB")),
+        ("eat", (Loss.MEMORY, "1024 MB")),
+        ("eat fetching", (Loss.MEMORY, "1024 MB")),
+        ("hang", (Loss.TIME, "2 s")),
+        ("hang with the interpreter", (Loss.TIME, "2 s")),
+        ("hang fetching", (Loss.TIME, "2 s")),
+    ],
+)
+def test_an_item_that_ends_its_process_costs_itself_alone(
+    workers: Workers, item: str, expected: tuple[Loss, str]
+) -> None:
+    items = [f"{number}" for number in range(12)]
+    items.insert(5, item)
+    work = Hostile()
+    futures = [workers.submit(work, each) for each in items]
+    results = [future.result(60) for future in futures]
+    assert results == [expected if each == item else each for each in items]
+
+
+def test_a_suspect_is_tried_again_alone_in_a_new_process(workers: Workers, tmp_path: Path) -> None:
+    work = Hostile(tmp_path)
+    futures = [workers.submit(work, item) for item in ("a", "segfault", "b", "c", "d")]
+    assert futures[1].result(60) == (Loss.DIED, "SIGSEGV")
+    assert [future.result(60) for future in futures[2:]] == ["b", "c", "d"]
+    tries = sorted(path.read_text() for path in tmp_path.glob("segfault *"))
+    assert len(tries) == len(set(tries)) == 2
+    last = max(tmp_path.glob("segfault *"), key=lambda path: int(path.name.split()[1])).read_text()
+    others = {path.read_text() for path in tmp_path.iterdir() if not path.name.startswith("segfault")}
+    assert last not in others
+
+
+def test_many_hostile_items_at_once_leave_the_others_whole(workers: Workers) -> None:
+    items = [f"{number}" if number % 6 else "segfault" for number in range(30)]
+    work = Hostile()
+    futures = [workers.submit(work, item) for item in items]
+    assert [future.result(120) for future in futures] == [
+        (Loss.DIED, "SIGSEGV") if item == "segfault" else item for item in items
+    ]
+
+
+def test_an_error_of_the_work_is_raised_without_its_text(workers: Workers) -> None:
+    with pytest.raises(RunError, match="KeyError") as raised:
+        workers.submit(Hostile(), "err").result(30)
+    assert "DOE" not in str(raised.value)
+
+
+def test_what_is_logged_in_a_process_is_logged_here(workers: Workers, caplog: pytest.LogCaptureFixture) -> None:
+    workers.submit(Hostile(), "log").result(30)
+    deadline = time.monotonic() + 5
+    while not caplog.records and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [(record.name, record.getMessage(), record.levelno) for record in caplog.records] == [
+        ("cxrlib.hostile", "got a fault", logging.ERROR)
+    ]
+
+
+def test_processes_are_bounded_and_import_no_more_than_reading_takes(workers: Workers) -> None:
+    assert workers.submit(Hostile(), "modules").result(30) == []
+    assert workers.submit(Hostile(), "limits").result(30) == (1024 * 2**20, 0)
+
+
+def test_an_item_of_this_process_is_done_here(workers: Workers) -> None:
+    assert workers.submit(Hostile(), "stays").result(30) == "stays"
+
+
+def test_what_was_called_off_is_not_done(workers: Workers, tmp_path: Path) -> None:
+    work = Hostile(tmp_path)
+    futures = [workers.submit(work, "slow") for _ in range(20)]
+    called_off = [future.cancel() for future in futures]
+    assert any(called_off)
+    for future in futures:
+        if not future.cancelled():
+            future.result(30)
+    workers.submit(work, "last").result(30)
+    assert len(list(tmp_path.glob("slow *"))) == 20 - sum(called_off)
+
+
+def test_idle_processes_are_ended_and_started_again() -> None:
+    workers = Workers(TERMS, idle_s=0.2)
+    pid = workers.submit(Hostile(), "pid").result(30)
+    assert isinstance(pid, int)
+    assert gone(pid)
+    assert workers.submit(Hostile(), "pid").result(30) != pid
+    workers.close()
+
+
+def test_closing_ends_the_processes_and_what_they_did() -> None:
+    workers = Workers(TERMS)
+    pid = workers.submit(Hostile(), "pid").result(30)
+    assert isinstance(pid, int)
+    future = workers.submit(Hostile(), "hang")
+    workers.close()
+    assert gone(pid, 0.1)
+    with pytest.raises(RunError, match="closed"):
+        future.result(5)
+    with pytest.raises(RunError, match="closed"):
+        workers.submit(Hostile(), "1")
+
+
+def test_processes_that_cannot_start_are_told_and_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cxrlib.parallel.worker_process.COMMAND", (sys.executable, "-c", "raise SystemExit(9)"))
+    workers = Workers(TERMS)
+    futures = [workers.submit(Hostile(), f"{number}") for number in range(4)]
+    for future in futures:
+        with pytest.raises(RunError, match="that starts; got 3 that ended: exit code 9"):
+            future.result(30)
+    workers.close()
+
+
+def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = shared(TERMS)
+    assert shared(TERMS) is first
+    monkeypatch.setenv("HOSTILE", "1")
+    second = shared(TERMS)
+    assert second is not first
+    assert second.submit(Hostile(), "environment").result(30) == "1"
+    first.close()
+    second.close()
+    assert shared(TERMS) is not second
+
+
+def test_imports_of_a_run_do_not_make_another_environment() -> None:
+    """Readers are started before what scores, Beam and torch are imported: they are those of every chunk."""
+    program = (
+        "import sys; from cxrlib.settings import RunSettings; from cxr_pipelines.reader_processes import reader_processes\n"
+        "run = RunSettings(decode_workers=1); first = reader_processes(run)\n"
+        "assert not {'torch', 'apache_beam', 'cxrlib.scoring'} & set(sys.modules)\n"
+        "import cxr_pipelines.score, cxr_pipelines.beam.run_graph, cxrlib.models.inference.engine, cxrlib.reading.read\n"
+        "assert reader_processes(run) is first"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+# What a shell starts in the background ignores Ctrl-C, and so does all that it starts: not this program.
+PARENT = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from cxrlib.parallel.work import Terms
+from cxrlib.parallel.workers import shared
+from tests.support.hostile_work import Hostile
+workers = shared(Terms(2, 2, 1024, 60.0))
+futures = [workers.submit(Hostile(), "pid")]
+futures[0].result()
+futures += [workers.submit(Hostile(), "hang with the interpreter") for _ in range(2)]
+time.sleep(1)
+print(*workers.pids, flush=True)
+if sys.argv[1] == "wait":
+    time.sleep(600)
+elif sys.argv[1] == "raise":
+    raise SystemExit(5)
+"""
+
+
+@pytest.mark.parametrize("end", ["kill -9", "Ctrl-C", "exit"])
+def test_processes_end_with_their_parent_even_those_that_hang(end: str) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, "raise" if end == "exit" else "wait"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert parent.stdout is not None
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(pids) == 2
+    if end == "kill -9":
+        parent.kill()
+    elif end == "Ctrl-C":
+        os.killpg(parent.pid, signal.SIGINT)
+    parent.wait(20)
+    assert all(gone(pid) for pid in pids)
+    parent.stdout.close()
+
+
+def test_processes_that_are_prepared_are_there_before_there_is_work() -> None:
+    workers = Workers(TERMS)
+    try:
+        workers.prepare(Hostile.__module__)
+        deadline = time.monotonic() + 30
+        while len(workers.pids) < TERMS.processes and time.monotonic() < deadline:
+            time.sleep(0.02)
+        before = workers.pids
+        assert len(before) == TERMS.processes
+        assert workers.submit(Hostile(), "a").result(30) == "a"
+        assert workers.pids == before
+    finally:
+        workers.close()

@@ -1,0 +1,128 @@
+"""An error that a codec meets and does not raise is raised, or its film would end in black."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom.uid import HTJ2K, HTJ2KLossless
+
+from cxr_schemas import Reason
+from cxrlib.errors import FilmError
+from cxrlib.reading.codecs import decode
+from cxrlib.reading.codecs.codec_errors import nothing_ignored
+from cxrlib.reading.codecs.frame_header import frame_header
+from cxrlib.reading.codecs.reduced import decode_reduced
+from tests.support.film_maker import encode, film
+
+
+class Other:
+    """Something whose end raises, which Python has to ignore, and which is no codec."""
+
+    def __del__(self) -> None:
+        raise KeyError("MUSTERMANN")
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What reaches the hook that was there before."""
+    seen: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: seen.append(unraisable.exc_type))
+    return seen
+
+
+def spoil() -> None:
+    """Have Python told of an exception as compiled code of a codec tells it that cannot raise."""
+    ignored = SimpleNamespace(exc_type=ValueError, exc_value=ValueError("MUSTERMANN"), object="imagecodecs._any.part")
+    sys.unraisablehook(ignored)
+
+
+def test_what_was_ignored_is_raised_without_its_words(seen: list[Any]) -> None:
+    with pytest.raises(RuntimeError, match="got a ValueError") as caught, nothing_ignored():
+        spoil()
+    assert "MUSTERMANN" not in str(caught.value)
+    assert not seen
+
+
+def test_what_others_ignore_is_no_fault_of_the_film(seen: list[Any]) -> None:
+    with nothing_ignored():
+        Other()
+    assert seen == [KeyError]
+
+
+def test_error_of_the_block_itself_goes_first(seen: list[Any]) -> None:
+    with pytest.raises(KeyError), nothing_ignored():
+        spoil()
+        raise KeyError
+
+
+def test_hook_is_as_it_was_afterwards_and_for_other_threads(seen: list[Any]) -> None:
+    before = sys.unraisablehook
+    with nothing_ignored():
+        other = threading.Thread(target=spoil)
+        other.start()
+        other.join()
+    assert seen == [ValueError]
+    assert sys.unraisablehook is before
+    spoil()
+    assert seen == [ValueError, ValueError]
+
+
+def test_blocks_of_threads_may_overlap(seen: list[Any]) -> None:
+    before = sys.unraisablehook
+    entered, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with nothing_ignored():
+            entered.set()
+            leave.wait(10)
+
+    other = threading.Thread(target=stay)
+    other.start()
+    entered.wait(10)
+    with pytest.raises(RuntimeError), nothing_ignored():
+        leave.set()
+        other.join()
+        spoil()
+    assert sys.unraisablehook is before
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("syntax", [HTJ2KLossless, HTJ2K])
+def test_film_whose_decoding_stops_midway_is_refused(syntax: str, level: int, seen: list[Any]) -> None:
+    stopped = [data for data in _with_one_wrong_byte(syntax) if _stops_without_a_word(data, level, seen)]
+    assert stopped, "expected bytes at which the codec stops and raises nothing; got none"
+    for data in stopped:
+        header = frame_header(data)
+        if level:
+            assert decode_reduced(data, header, level) is None
+        else:
+            with pytest.raises(FilmError) as caught:
+                decode.decode_codestream(data, header)
+            assert caught.value.reason is Reason.DECODER_FAILED
+    assert not seen
+
+
+def _with_one_wrong_byte(syntax: str) -> Iterator[bytes]:
+    whole = encode(film(300, 260), syntax, 12)
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        data = bytearray(whole)
+        data[int(rng.integers(len(data) // 10, len(data) * 9 // 10))] ^= int(rng.integers(1, 256))
+        yield bytes(data)
+
+
+def _stops_without_a_word(data: bytes, level: int, seen: list[Any]) -> bool:
+    try:
+        imagecodecs.htj2k_decode(data, skipres=level)
+    except RuntimeError:
+        return False
+    stops = bool(seen)
+    seen.clear()
+    return stops

@@ -1,0 +1,55 @@
+"""What is let pass: films whose headers are sparse, worded freely or written in another language's letters."""
+
+from __future__ import annotations
+
+import pytest
+
+from cxr_schemas import Reason
+from cxrlib.errors import FilmError
+from cxrlib.reading.dicom.eligibility import refuse
+from cxrlib.reading.dicom.file import open_dicom
+from cxrlib.settings import ReadSettings
+from tests.support.film_maker import ABSENT, dicom, film
+
+
+def check(settings: ReadSettings | None = None, **elements: object) -> None:
+    data = dicom(film(), elements=elements)
+    refuse(open_dicom(data, 2**24), len(data), settings or ReadSettings())
+
+
+@pytest.mark.parametrize("modality", ["CR", "DX", "dx", "OT", ABSENT, ""])
+def test_modality_of_a_film_or_none_is_let_pass(modality: object) -> None:
+    check(Modality=modality)
+
+
+@pytest.mark.parametrize(
+    "part", ["CHEST", "chest", "CHEST PA", "PORTABLE_CHEST", "CHESTABDOMEN", "RIBS", "THORAX AP", "", "UNKNOWN", ABSENT]
+)
+def test_body_part_of_the_chest_or_none_is_let_pass(part: object) -> None:
+    check(BodyPartExamined=part)
+
+
+def test_body_parts_are_compared_without_accents_or_case() -> None:
+    check(ReadSettings(body_parts=("Tórax",)), BodyPartExamined="TORAX PA")
+
+
+def test_accepted_modalities_and_parts_are_those_of_the_settings() -> None:
+    check(ReadSettings(modalities=("XA",), body_parts=("HAND",)), Modality="XA", BodyPartExamined="HAND")
+    with pytest.raises(FilmError) as caught:
+        check(ReadSettings(modalities=("XA",)))
+    assert caught.value.reason is Reason.WRONG_MODALITY
+    assert "XA" in caught.value.expected
+
+
+def test_private_class_without_a_modality_is_let_pass() -> None:
+    check(Modality=ABSENT, SOPClassUID="1.3.46.670589.5.0.1.1")
+
+
+@pytest.mark.parametrize("frames", [1, "1", ABSENT])
+def test_single_frame_is_let_pass(frames: object) -> None:
+    check(NumberOfFrames=frames)
+
+
+def test_film_of_exactly_the_least_and_the_most_pixels_is_let_pass() -> None:
+    rows, columns = film().shape
+    check(ReadSettings(min_side=columns, max_pixels=rows * columns))

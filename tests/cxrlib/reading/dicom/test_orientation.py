@@ -1,0 +1,75 @@
+"""Films are laid so that the patient's left is on the image's right and the head is up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from cxrlib.reading.dicom.header import Header
+from cxrlib.reading.orientation import EXIF_PLACEMENTS, placement_of, upright
+from cxrlib.types import Placement
+
+#: Each corner of the upright film by what it is: right or left of the patient, head or feet.
+UPRIGHT = np.array([["RH", "LH"], ["RF", "LF"]])
+
+
+def header(**elements: object) -> Header:
+    made = Dataset()
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    return Header(made)
+
+
+def stored_with(row: str, column: str) -> np.ndarray:
+    """The corners of a film whose rows run to `row` and columns to `column`."""
+    corner = {"L": ("R", "L"), "R": ("L", "R"), "F": ("H", "F"), "H": ("F", "H")}
+    return np.array([["".join(sorted((x, y), key="RLHF".index)) for x in corner[row]] for y in corner[column]])
+
+
+@pytest.mark.parametrize(("row", "column"), [(a, b) for pair in ("LRFH", "FHLR") for a in pair[:2] for b in pair[2:]])
+def test_all_eight_layouts_end_upright(row: str, column: str) -> None:
+    placement = placement_of(header(PatientOrientation=[row, column]))
+    turned = upright(stored_with(row, column), placement)
+    assert np.array_equal(turned, UPRIGHT)
+    assert placement.moves == ((row, column) != ("L", "F"))
+
+
+def test_second_letters_of_an_oblique_axis_are_ignored() -> None:
+    assert placement_of(header(PatientOrientation=["RP", "FA"])) == Placement(flip_columns=True)
+
+
+@pytest.mark.parametrize("value", [[], ["L"], ["L", "P"], ["L", "R"], ["X", "Y"], ["L", "F", "H"]])
+def test_orientation_that_cannot_be_leaves_the_film_as_it_is(value: list[str]) -> None:
+    assert placement_of(header(PatientOrientation=value)) == Placement()
+
+
+def test_flip_of_the_detector_image_is_not_undone() -> None:
+    made = header(PatientOrientation=["L", "F"], FieldOfViewHorizontalFlip="YES")
+    assert not placement_of(made).moves
+
+
+@pytest.mark.parametrize(
+    ("cosines", "expected"),
+    [
+        ([1, 0, 0, 0, 0, -1], Placement()),
+        ([-1, 0, 0, 0, 0, -1], Placement(flip_columns=True)),
+        ([1, 0, 0, 0, 0, 1], Placement(flip_rows=True)),
+        ([1, 0, 0, 0, 1, 0], Placement()),  # axial: says nothing of a projection film
+        ([0.7, 0.7, 0, 0, 0, -1], Placement()),
+    ],
+)
+def test_direction_cosines_stand_in_for_a_missing_orientation(cosines: list[float], expected: Placement) -> None:
+    assert placement_of(header(ImageOrientationPatient=cosines)) == expected
+
+
+def test_exif_orientations_are_the_eight_symmetries() -> None:
+    film = np.arange(6).reshape(2, 3)
+    turned = {
+        upright(film, placement).tobytes() + bytes(upright(film, placement).shape)
+        for placement in EXIF_PLACEMENTS.values()
+    }
+    assert len(turned) == 8
+    # 6: the first row of the file is the right-hand side of the picture, so it is turned clockwise.
+    assert np.array_equal(upright(film, EXIF_PLACEMENTS[6]), np.rot90(film, -1))
+    assert np.array_equal(upright(film, EXIF_PLACEMENTS[8]), np.rot90(film))

@@ -1,0 +1,291 @@
+"""The grayscale pipeline: one table gives what the standard's formulas give, in their order."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxr_schemas import Reason, SourceFormat, Windowing
+from cxrlib.errors import FilmError
+from cxrlib.reading.display.grayscale import TOLERANCE, apply_window, to_grey
+from cxrlib.reading.lattice import Kernel, Lattice
+from cxrlib.reading.whole_film_checks import WholeFilmNeededError
+from cxrlib.types import Display, FilmFacts, LookupTable, Placement, RawImage, Window, WindowFunction
+from tests.support.film_maker import film
+
+PERCENTILES = (0.5, 99.5)
+RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+
+
+def raw(pixels: np.ndarray, display: Display) -> RawImage:
+    return RawImage(
+        pixels, 8 * pixels.dtype.itemsize, display, Placement(), FilmFacts(SourceFormat.DICOM, *pixels.shape)
+    )
+
+
+def shown(pixels: np.ndarray, display: Display) -> np.ndarray:
+    """Every pixel in grey, without a resize."""
+    return to_grey(raw(pixels, display), *pixels.shape, PERCENTILES).pixels
+
+
+def windowing(display: Display) -> Windowing:
+    return to_grey(raw(RAMP, display), *RAMP.shape, PERCENTILES).windowing
+
+
+def test_linear_window_is_the_formula_of_the_standard() -> None:
+    # PS3.3 C.11.2.1.2: c = 2048, w = 4096 maps 0 to the least and 4095 to the greatest value.
+    grey = shown(RAMP, Display(window=Window(2048, 4096)))
+    assert grey[0, 0] == 0 and grey[-1, -1] == 1
+    assert grey[32, 0] == pytest.approx(2048 / 4095, abs=TOLERANCE)
+
+
+def test_linear_window_of_width_one_is_a_threshold() -> None:
+    grey = apply_window(np.array([99.0, 99.4, 99.6, 101.0]), Window(100, 1))
+    assert grey.tolist() == [0, 0, 1, 1]
+
+
+def test_exact_window_has_its_middle_at_the_centre() -> None:
+    window = Window(2000, 1000, WindowFunction.LINEAR_EXACT)
+    assert apply_window(np.array([1500.0, 2000.0, 2500.0]), window).tolist() == [0, 0.5, 1]
+
+
+def test_sigmoid_window_is_the_formula_of_the_standard() -> None:
+    window = Window(2000, 1000, WindowFunction.SIGMOID)
+    grey = apply_window(np.array([2000.0, 2250.0, -1e9]), window)
+    assert grey[0] == 0.5
+    assert grey[1] == pytest.approx(1 / (1 + np.exp(-1)))
+    assert grey[2] == pytest.approx(0)
+
+
+def test_rescale_comes_before_the_window() -> None:
+    window = Window(1000, 2000, WindowFunction.LINEAR_EXACT)
+    grey = shown(RAMP, Display(slope=0.5, intercept=-24, window=window))
+    assert grey.ravel()[2048] == pytest.approx(0.5, abs=TOLERANCE)
+
+
+def test_modality_table_replaces_the_rescale_and_holds_its_ends() -> None:
+    table = LookupTable(1000, np.arange(2000, dtype=np.float64)[::-1], 12)
+    grey = shown(RAMP, Display(slope=99, modality_lut=table, window=Window(1000, 2000, WindowFunction.LINEAR_EXACT)))
+    flat = grey.ravel()
+    assert flat[0] == flat[1000] == pytest.approx(1999 / 2000, abs=TOLERANCE)
+    assert flat[4095] == flat[2999] == 0
+
+
+def test_voi_table_is_taken_before_a_window_and_scaled_by_its_bits() -> None:
+    table = LookupTable(0, np.sqrt(np.arange(4096.0) / 4095) * 255, 8)
+    display = Display(voi_lut=table, window=Window(2048, 4096))
+    assert windowing(display) is Windowing.VOI_LUT
+    assert shown(RAMP, display).ravel()[1024] == pytest.approx(np.sqrt(1024 / 4095), abs=0.003)
+
+
+def test_inversion_comes_last() -> None:
+    display = Display(window=Window(1000, 500))
+    inverted = Display(window=Window(1000, 500), inverse=True)
+    assert np.allclose(shown(RAMP, inverted), 1 - shown(RAMP, display), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [Window(2048, 0), Window(2048, -100), Window(60000, 100), Window(-5000, 10), Window(2048, 1e9)],
+    ids=["zero width", "negative width", "all black", "all white", "all one grey"],
+)
+def test_window_that_shows_nothing_falls_back_to_the_percentiles(window: Window) -> None:
+    assert windowing(Display(window=window)) is Windowing.PERCENTILE
+    assert shown(RAMP, Display(window=window)).std() > 0.25
+
+
+def test_voi_table_that_shows_nothing_falls_back_to_the_window() -> None:
+    flat = LookupTable(0, np.zeros(4096), 8)
+    assert windowing(Display(voi_lut=flat, window=Window(2048, 4096))) is Windowing.WINDOW
+
+
+def test_percentile_window_is_taken_where_the_header_gives_none() -> None:
+    grey = shown(RAMP, Display())
+    assert windowing(Display()) is Windowing.PERCENTILE
+    assert (grey == 0).mean() == pytest.approx(0.005, abs=0.001)
+    assert (grey == 1).mean() == pytest.approx(0.005, abs=0.001)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_range_from_the_least_to_the_greatest_value_is_that_of_the_pixels(dtype: type) -> None:
+    """Not of all that the type can hold."""
+    pixels = (RAMP // 4 + 1000).astype(dtype)
+    grey = to_grey(raw(pixels, Display()), *pixels.shape, (0.0, 100.0)).pixels
+    assert grey.ravel()[0] == 0 and grey.ravel()[-1] == 1
+    assert np.median(grey) == pytest.approx(0.5, abs=0.001)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_padding_is_black_and_does_not_move_the_percentiles(inverse: bool) -> None:
+    padded = np.pad(RAMP, ((0, 0), (0, 64)), constant_values=60000)
+    grey = shown(padded, Display(padding=(60000, 60000), inverse=inverse))
+    assert (grey[:, 64:] == 0).all()
+    assert np.array_equal(grey[:, :64], shown(RAMP, Display(inverse=inverse)))
+
+
+def test_range_of_padding_values_is_black() -> None:
+    padded = np.pad(RAMP, ((0, 0), (0, 64)), constant_values=50000)
+    padded[::2, 64:] = 51000
+    assert (shown(padded, Display(padding=(50000, 51000)))[:, 64:] == 0).all()
+
+
+def test_padding_value_that_is_the_whole_film_is_not_believed() -> None:
+    assert shown(RAMP, Display(padding=(0, 4095))).std() > 0.25
+
+
+def test_signed_pixels_are_shown_like_unsigned_ones_of_the_same_differences() -> None:
+    signed = RAMP.astype(np.int16) - 2048
+    assert np.array_equal(
+        shown(signed, Display(window=Window(0, 4096))), shown(RAMP, Display(window=Window(2048, 4096)))
+    )
+
+
+@pytest.mark.parametrize("share", [1.0, 0.998])
+def test_film_of_one_value_is_constant(share: float) -> None:
+    pixels = np.full(100_000, 7, np.uint16)
+    pixels[int(share * len(pixels)) :] = 900
+    with pytest.raises(FilmError) as caught:
+        shown(pixels.reshape(250, 400), Display())
+    assert caught.value.reason is Reason.CONSTANT
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    # Centred higher, the narrowest would show less than a tenth of these films' range, and not be kept.
+    st.builds(Window, st.floats(500, 3300), st.floats(1500, 6000), st.sampled_from(list(WindowFunction))),
+    st.booleans(),
+    st.tuples(st.integers(20, 90), st.integers(20, 90)),
+)
+def test_table_then_average_equals_the_pipeline_in_float64(
+    seed: int, window: Window, inverse: bool, size: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(seed).integers(0, 501, (97, 91))
+    # Noise alone would average out to one grey; a seventh of the film lies at either end of its range.
+    pixels = (3594 * np.clip(np.linspace(-0.2, 1.2, 91), 0, 1) + noise).astype(np.uint16)
+    display = Display(slope=0.7, intercept=30, window=window, inverse=inverse)
+    grey = apply_window(pixels * 0.7 + 30.0, window)
+    expected = cv2.resize(1 - grey if inverse else grey, size[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(to_grey(raw(pixels, display), *size, PERCENTILES).pixels - expected).max() <= TOLERANCE
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 4000), st.floats(2, 5000), st.sampled_from(list(WindowFunction)))
+def test_window_never_falls_and_stays_within_0_and_1(center: float, width: float, function: WindowFunction) -> None:
+    grey = apply_window(np.arange(-1000.0, 6000.0), Window(center, width, function))
+    assert grey.min() >= 0 and grey.max() <= 1
+    assert (np.diff(grey) >= 0).all()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 128), (200, 40), (300, 300)])
+def test_result_has_the_size_that_was_asked_for(size: tuple[int, int]) -> None:
+    grey = to_grey(raw(RAMP, Display()), *size, PERCENTILES).pixels
+    assert grey.shape == size
+    assert grey.dtype == np.float32
+
+
+def planned(pixels: np.ndarray, display: Display, size: tuple[int, int] = (64, 48)) -> tuple[np.ndarray, np.ndarray]:
+    """The film halved first, and as a whole."""
+    return tuple(  # type: ignore[return-value]
+        to_grey(raw(pixels, display), *size, PERCENTILES, planned=way).pixels for way in (True, False)
+    )
+
+
+WINDOWS = {
+    "percentiles": Display(),
+    "window": Display(window=Window(2000, 3000)),
+    "sigmoid": Display(window=Window(2000, 3000, WindowFunction.SIGMOID), inverse=True),
+    "tables": Display(voi_lut=LookupTable(0, np.sqrt(np.arange(4096.0) / 4095) * 4095, 12)),
+}
+
+
+@pytest.mark.parametrize("display", WINDOWS.values(), ids=WINDOWS.keys())
+@pytest.mark.parametrize("size", [(700, 560), (701, 563)])
+def test_film_halved_first_is_shown_alike(size: tuple[int, int], display: Display) -> None:
+    fast, plain = planned(film(*size), display)
+    assert not np.array_equal(fast, plain)
+    assert np.abs(fast - plain).max() < 0.008
+    assert np.abs(fast - plain).mean() < 0.0015
+    assert abs((fast - plain).mean()) < 0.0005
+
+
+def test_values_brighter_than_on_any_fourth_row_are_shown() -> None:
+    pixels = film(700, 560) // 4
+    pixels[2::4] *= 4
+    pixels[3::4] *= 4
+    fast, plain = planned(pixels, Display(window=Window(2048, 4096)), (350, 280))
+    assert pixels[::4].max() < 1100 < pixels.max() and fast.max() > 0.5
+    assert np.abs(fast - plain).max() < 0.008
+
+
+def test_signed_film_is_halved_like_the_unsigned_one() -> None:
+    pixels = film(700, 560)
+    signed, _ = planned(pixels.astype(np.int16) - 2048, Display(window=Window(0, 4096)))
+    unsigned, _ = planned(pixels, Display(window=Window(2048, 4096)))
+    assert np.abs(signed - unsigned).max() < 0.0005
+
+
+@pytest.mark.parametrize(
+    ("pixels", "display"),
+    [
+        (film(200, 190), Display()),
+        (film(700, 560), Display(padding=(0, 0))),
+        (film(700, 560, bits=8).astype(np.uint8).view(np.int8), Display()),
+    ],
+    ids=["small", "padding", "signed bytes"],
+)
+def test_film_that_is_not_to_be_halved_is_shown_the_same(pixels: np.ndarray, display: Display) -> None:
+    fast, plain = planned(pixels, display)
+    assert np.array_equal(fast, plain)
+
+
+@pytest.mark.parametrize(("each", "constant"), [(15, True), (10, False)])
+def test_film_that_may_be_constant_is_judged_as_a_whole(each: int, constant: bool) -> None:
+    pixels = np.full((700, 560), 7, np.uint16)
+    pixels[::each, ::each] = 900  # of all pixels 0.4 % or 1 %, and alike in each area
+    reduced = replace(raw(pixels, Display()), pixels=pixels[::2, ::2], lattice=Lattice(700, 560, 1, Kernel.BLOCK))
+    with pytest.raises(WholeFilmNeededError):
+        to_grey(reduced, 64, 48, PERCENTILES)
+    with pytest.raises(FilmError) if constant else nullcontext():
+        planned(pixels, Display())
+
+
+def test_film_of_one_grey_at_the_resolution_of_the_networks_is_constant() -> None:
+    pixels = np.indices((256, 256)).sum(axis=0) % 2 * np.uint16(4000)
+    with pytest.raises(FilmError) as caught:
+        to_grey(raw(pixels.astype(np.uint16), Display()), 32, 32, PERCENTILES)
+    assert caught.value.reason is Reason.CONSTANT
+    assert "areas" in str(caught.value)
+
+
+def test_grains_that_halving_smooths_do_not_move_the_grey_range() -> None:
+    """Of the pixels, 1 % are white, so that a percentile of them is; of their means hardly one."""
+    pixels = film(700, 560)
+    pixels[np.random.default_rng(0).random(pixels.shape) < 0.01] = 65535
+    fast, plain = planned(pixels, Display(), (175, 140))  # areas of whole blocks, so that halving loses nothing else
+    assert np.abs(fast - plain).max() < 0.001
+    assert plain.mean() > 0.2
+
+
+def test_padding_within_a_cell_counts_for_nothing_but_black() -> None:
+    """A cell that is half film is half as bright as the film beside it."""
+    padded = np.tile(np.repeat(np.arange(64, dtype=np.uint16) * 64, 8), (64, 1))
+    padded[:, -4:] = 60000
+    grey = to_grey(raw(padded, Display(padding=(60000, 60000))), 64, 64, (0.0, 100.0)).pixels
+    assert grey[0, :63] == pytest.approx(np.arange(63) / 63, abs=TOLERANCE)
+    assert grey[0, 63] == pytest.approx(0.5, abs=TOLERANCE)
+
+
+def test_modality_table_is_applied_before_the_percentiles() -> None:
+    table = LookupTable(0, np.arange(4096.0)[::-1] ** 2, 16)
+    grey = shown(RAMP, Display(modality_lut=table))
+    assert windowing(Display(modality_lut=table)) is Windowing.PERCENTILE
+    low, high = np.quantile(table.values, [0.005, 0.995], method="inverted_cdf")
+    expected = np.clip((table.values - low) / (high - low), 0, 1)
+    assert grey.ravel() == pytest.approx(expected, abs=TOLERANCE)

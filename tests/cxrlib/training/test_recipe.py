@@ -1,0 +1,138 @@
+"""Recipes: those that ship say what their papers say; a key at fault is named; nothing of it needs torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxrlib.errors import UsageError
+from cxrlib.models.architectures.catalog import CATALOG
+from cxrlib.training.method import Adam, AffineAugmentation, EarlyStop, Fill, Monitor, Plateau
+from cxrlib.training.recipe import NetworkPlan, Recipe, load_recipe, recipe_names
+from tests.support.tiny_recipe import tiny_network, tiny_recipe
+
+
+def plan(recipe: str, network: str) -> NetworkPlan:
+    (found,) = (each for each in load_recipe(recipe).networks if each.name == network)
+    return found
+
+
+def test_each_paper_and_the_default_have_a_recipe() -> None:
+    assert {"default", "qu-ex", "inflocnet", "hybrid", "amalgam", "pneumonia-seg"} <= set(recipe_names())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_that_ships_is_valid_and_its_bundle_could_be_scored(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.bundle.name == name
+    assert any("lung" in network.outputs for network in recipe.networks)
+    for network in recipe.networks:
+        assert set(network.outputs) <= set(CATALOG[network.architecture].outputs)
+
+
+def test_the_recipe_that_a_variant_of_an_architecture_names_trains_that_variant() -> None:
+    for entry in CATALOG.values():
+        for variant in entry.variants:
+            if variant.recipe is not None:
+                networks = load_recipe(variant.recipe).networks
+                assert entry.name in {network.architecture for network in networks}
+
+
+def test_qu_ex_is_trained_as_section_3_4_says() -> None:
+    for recipe in ("qu-ex", "qu-ex-cascaded", "qu-ex-resnet18"):
+        for network in load_recipe(recipe).networks:
+            assert network.optimiser == Adam(kind="adam", rate=1e-4, betas=(0.9, 0.999))
+            assert network.schedule == Plateau(kind="plateau", factor=0.2, patience=3)
+            assert network.early_stop == EarlyStop(patience=8)
+            assert (network.batch, network.epochs, network.validation) == (4, 40, 0.2)
+    assert plan("qu-ex-cascaded", "infection").reads == "lung_masked_film"
+
+
+def test_hybrid_is_trained_as_its_methodology_says() -> None:
+    for name in ("lung-unet", "lung-linknet", "lung-fpn"):
+        lung = plan("hybrid", name)
+        assert lung.schedule == Plateau(kind="plateau", factor=0.5, patience=4, floor=1e-6)
+        assert (lung.batch, lung.epochs, lung.early_stop, lung.best) == (32, 50, EarlyStop(patience=25), Monitor.LOSS)
+    classifier = plan("hybrid", "classifier")
+    assert classifier.optimiser == Adam(kind="adam", rate=1e-3)
+    assert classifier.schedule == Plateau(kind="plateau", factor=0.2, patience=7, floor=1e-7)
+    assert (classifier.early_stop, classifier.best) == (EarlyStop(patience=15), Monitor.ACCURACY)
+    assert classifier.augmentation == AffineAugmentation(
+        kind="affine", rotate_degrees=20, shift=0.2, shear=0.2, zoom=0.2, fill=Fill.NEAREST
+    )
+
+
+def test_inflocnet_thresholds_at_six_tenths_on_128_pixels() -> None:
+    recipe = load_recipe("inflocnet")
+    assert (recipe.input.rows, recipe.input.columns) == (128, 128)
+    assert recipe.postprocess.lung_threshold == recipe.postprocess.infection_threshold == 0.6
+    assert {(each.batch, each.optimiser.rate, each.epochs) for each in recipe.networks} == {(32, 1e-3, 50)}
+
+
+def test_an_unknown_recipe_lists_what_ships() -> None:
+    with pytest.raises(UsageError, match="default"):
+        load_recipe("no-such-recipe")
+
+
+def written(tmp_path: Path, **changes: Any) -> str:
+    import tomli_w
+
+    path = tmp_path / "mine.toml"
+    plain = tiny_recipe().model_dump(mode="json", exclude_none=True)
+    path.write_text(tomli_w.dumps({**plain, **changes}))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sead": 1}, "sead is not a key"),
+        ({"networks": [tiny_network(optimiser={"kind": "adam", "rat": 1})]}, r"optimiser\.adam\.rat is not a key"),
+        ({"networks": [tiny_network(optimiser={"kind": "adam"})]}, r"optimiser\.adam\.rate is missing"),
+        ({"networks": [tiny_network(loss={})]}, "expected a loss for each of its outputs"),
+        ({"networks": [tiny_network(data=["circles"])]}, "expected data sets among squares; got circles"),
+        ({"networks": [tiny_network(stages=[{"side": 64, "epochs": 1}])]}, "either epochs or stages"),
+        ({"networks": [tiny_network(), tiny_network()]}, "a name of its own"),
+        ({"networks": [tiny_network(batch=0)]}, r"batch: .*, got 0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_key_at_fault_is_named(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        load_recipe(written(tmp_path, **changes))
+
+
+def test_watching_what_a_network_does_not_give_is_refused(tmp_path: Path) -> None:
+    loss = {"lung": {"kind": "dice"}}
+    network = tiny_network(outputs=["lung"], loss=loss, early_stop={"patience": 2, "monitor": "val_accuracy"})
+    with pytest.raises(UsageError, match="its outputs do not measure val_accuracy"):
+        load_recipe(written(tmp_path, networks=[network]))
+
+
+def test_what_is_common_holds_for_every_network_that_does_not_say_otherwise() -> None:
+    plain = tiny_recipe(tiny_network("one"), tiny_network("two", batch=2)).model_dump(mode="json", exclude_none=True)
+    for network in plain["networks"]:
+        del network["optimiser"]
+    plain["networks"][1]["optimiser"] = {"kind": "sgd", "rate": 0.5}
+    plain["common"] = {"optimiser": {"kind": "adam", "rate": 0.25}}
+    one, two = Recipe.model_validate(plain).networks
+    assert (one.optimiser.kind, one.optimiser.rate) == ("adam", 0.25)
+    assert (two.optimiser.kind, two.optimiser.rate) == ("sgd", 0.5)
+
+
+def test_stages_give_each_epoch_its_side_and_the_last_are_kept() -> None:
+    default = plan("default", "default")
+    assert [default.side(epoch) for epoch in range(default.all_epochs)] == [192] * 7 + [256] * 5
+    assert [default.shortened(6).side(epoch) for epoch in range(6)] == [192] + [256] * 5
+    assert default.shortened(99) == default
+    assert tiny_recipe().networks[0].shortened(2).all_epochs == 2
+
+
+def test_recipes_are_read_without_torch() -> None:
+    code = "import sys; from cxrlib.training import recipe; recipe.load_recipe('hybrid'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,28 @@
+"""Progress in a log: seldom, and honest about films that another process did."""
+
+from __future__ import annotations
+
+import pytest
+
+from cxr_flows.cli.scoring import progress
+
+
+def test_log_has_a_line_now_and_then_and_one_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress.film_progress() as show:
+        for done in range(100, 201):
+            show(done, 200)
+            now += 1.0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "110 of 200 films, 1.0 films/s"
+    assert lines[-1] == "200 of 200 films, 1.0 films/s"
+
+
+def test_quiet_progress_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.film_progress(quiet=True) as show:
+        show(1, 1)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,32 @@
+"""The stand-in bucket: found through the environment alone, and gone without a trace."""
+
+from __future__ import annotations
+
+import os
+
+import fsspec
+import pytest
+
+from cxr_flows.demo.s3_stub import stand_in_s3
+
+
+def test_bucket_is_reached_by_its_uri_alone_and_lists_content_etags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "the-users-own")
+    before = dict(os.environ)
+    with stand_in_s3("films") as uri:
+        assert uri == "s3://films"
+        assert "AWS_PROFILE" not in os.environ, "a demo must not touch the user's own account"
+        with fsspec.open(f"{uri}/a/film.dcm", "wb") as file:
+            file.write(b"abc")
+        filesystem, root = fsspec.core.url_to_fs(uri)
+        (listed,) = filesystem.find(root, detail=True).values()
+    assert listed["ETag"].strip('"') == "900150983cd24fb0d6963f7d28e17f72"
+    assert dict(os.environ) == before
+
+
+def test_a_second_stand_in_of_the_same_name_begins_empty() -> None:
+    for _ in range(2):
+        with stand_in_s3("films") as uri:
+            filesystem, root = fsspec.core.url_to_fs(uri)
+            assert filesystem.find(root) == []
+            filesystem.pipe_file(f"{root}/left-behind", b"abc")

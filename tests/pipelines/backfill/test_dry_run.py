@@ -1,0 +1,85 @@
+"""A dry run: what a backfill would be and how long it would take, by a sample that is scored and thrown away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cxr_flows.reports.backfill import forecast_lines
+from cxr_pipelines.backfill import dry_run as dry_run_module
+from cxr_pipelines.backfill.dry_run import Forecast, dry_run
+from cxr_pipelines.backfill.progress import Board
+from cxr_pipelines.backfill.scheduler import work_off
+from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_schemas import Cut, CutBy, Manifest
+from cxrlib.backfills.create import BackfillRequest
+from cxrlib.backfills.stored import list_backfills, part_states
+from cxrlib.errors import RunError
+from cxrlib.results.objects import Store
+from tests.support.backfills import SETTINGS, InProcess, plant_years, start, work_on
+from tests.support.fakes import fake_bundle
+from tests.support.trees import run
+
+YEARS, FILMS = range(2020, 2024), 25
+SECONDS_PER_FILM = 0.05
+
+
+def forecast(tmp_path: Path, *, parallel: int = 1, most: int = 1000) -> Forecast:
+    """Return what a backfill by year would be."""
+    request = BackfillRequest("b", (str(tmp_path / "in"),), Cut(by=CutBy.YEAR), SETTINGS)
+    store = Store.at(str(tmp_path / "out"))
+    return dry_run(store, request, fake_bundle(), parallel=parallel, most=most, run_part=InProcess(SECONDS_PER_FILM))
+
+
+@pytest.fixture(autouse=True)
+def _short_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dry_run_module, "WINDOW_S", 2.0)
+    monkeypatch.setattr(dry_run_module, "_FIRST", 10)
+
+
+def test_estimate_is_close_to_what_the_backfill_takes_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    archive = plant_years(tmp_path / "in", YEARS, FILMS)
+    got = forecast(tmp_path)
+    assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
+    assert list_backfills(Store.at(str(tmp_path / "out"))) == ()
+    assert [(part.entry.label, part.to_score) for part in got.parts] == [(str(year), FILMS) for year in YEARS][::-1]
+    assert (got.listed, got.objects, got.to_score) == (100, 100, 100)
+    assert got.bytes == got.bytes_to_score == sum(path.stat().st_size for path in archive.rglob("*.png"))
+    assert got.pace.seconds_per_film == pytest.approx(SECONDS_PER_FILM, rel=0.6)
+
+    began = time.monotonic()
+    manifest = start(archive, tmp_path / "out")
+    work = work_on(manifest, tmp_path / "out")
+    work_off(work, Board(part_states(work.store, manifest)), InProcess(SECONDS_PER_FILM))
+    # The engine sleeps for 5 s of it; the rest is this machine's, which others may use at the same time.
+    assert got.seconds == pytest.approx(time.monotonic() - began, rel=0.6)
+    said = forecast_lines(got)
+    assert said[0].startswith("4 parts with 100 objects")
+    assert "it would take" in said[-1]
+
+
+def test_what_is_settled_already_takes_no_time(tmp_path: Path) -> None:
+    archive = plant_years(tmp_path / "in", [2020, 2021], 6)
+    run(archive / "2021", tmp_path / "out", SETTINGS)
+    got = forecast(tmp_path, parallel=2)
+    assert [part.to_score for part in got.parts] == [0, 6]
+    run(archive / "2020", tmp_path / "out", SETTINGS)
+    got = forecast(tmp_path)
+    assert (got.to_score, got.sampled, got.bytes_to_score) == (0, 0, 0)
+    assert forecast_lines(got)[-1] == "nothing is left to be scored"
+
+
+def test_sample_that_cannot_be_scored_is_told_and_removed(tmp_path: Path) -> None:
+    plant_years(tmp_path / "in", [2020], 3)
+
+    def fall(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+        raise RunError("no space left")
+
+    request = BackfillRequest("b", (str(tmp_path / "in"),), Cut(), SETTINGS)
+    with pytest.raises(RunError, match="no space left"):
+        dry_run(Store.at(str(tmp_path / "out")), request, fake_bundle(), parallel=1, most=10, run_part=fall)
+    assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))

@@ -1,0 +1,66 @@
+"""How long a backfill will take, from the trace of a sample."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxr_pipelines.backfill.estimate import Mark, Pace, Trace, duration, pace_of
+
+
+def trace(start_s: float, per_film: float, films: int, batch: int = 8, end_s: float = 1.0) -> Trace:
+    """Return the trace of a run that shows its progress by batches."""
+    marks = [Mark(start_s + per_film * done, done) for done in range(batch, films + 1, batch)]
+    return Trace((Mark(start_s / 2, 0), *marks), start_s + per_film * films + end_s, films)
+
+
+def test_pace_parts_the_start_from_the_films() -> None:
+    pace = pace_of([trace(9.0, 0.02, 64)])
+    assert (pace.start_s, pace.seconds_per_film) == (pytest.approx(10.0), pytest.approx(0.02))
+    assert pace.seconds(1000) == pytest.approx(30.0)
+
+
+def test_pace_of_runs_at_once_is_their_mean() -> None:
+    pace = pace_of([trace(9.0, 0.02, 64), trace(11.0, 0.04, 64)])
+    assert (pace.start_s, pace.seconds_per_film) == (pytest.approx(11.0), pytest.approx(0.03))
+
+
+def test_last_mark_that_is_told_twice_does_not_slow_the_pace() -> None:
+    run = trace(9.0, 0.02, 64)
+    again = Trace((*run.marks, Mark(run.seconds, 64)), run.seconds, 64)
+    assert pace_of([again]).seconds_per_film == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("marks", [(), (Mark(1.0, 0),), (Mark(5.0, 10),), (Mark(1.0, 0), Mark(5.0, 10))])
+def test_trace_too_short_to_tell_errs_on_the_long_side(marks: tuple[Mark, ...]) -> None:
+    short = Trace(marks, 6.0, 10)
+    assert short.window_s == 0.0
+    assert pace_of([short]) == Pace(0.0, 0.6)
+
+
+def test_parts_take_their_turns_and_the_last_one_counts_in_full() -> None:
+    pace = Pace(10.0, 0.1)
+    assert duration([100, 100, 100], pace, parallel=1) == pytest.approx(60.0)
+    assert duration([100, 100, 100], pace, parallel=2) == pytest.approx(40.0)
+    assert duration([100, 100, 100], pace, parallel=9) == pytest.approx(20.0)
+    assert duration([100, 900, 100], pace, parallel=2) == pytest.approx(100.0)
+
+
+def test_ledger_grows_with_what_is_settled() -> None:
+    assert duration([1000, 1000, 1000], Pace(0.0, 0.0), parallel=1, ledger_s_per_film=0.001) == pytest.approx(3.0)
+
+
+@given(
+    films=st.lists(st.integers(0, 500), min_size=1, max_size=30),
+    parallel=st.integers(1, 8),
+    start_s=st.floats(0, 20),
+    per_film=st.floats(0, 1),
+)
+def test_duration_is_between_the_longest_part_and_all_of_them(
+    films: list[int], parallel: int, start_s: float, per_film: float
+) -> None:
+    pace = Pace(start_s, per_film)
+    parts = [pace.seconds(count) for count in films]
+    got = duration(films, pace, parallel=parallel)
+    assert max(*parts, sum(parts) / parallel) - 1e-6 <= got <= sum(parts) + 1e-6

@@ -1,0 +1,268 @@
+"""Parts of a backfill as they are worked off: under a limit, a lease that is let go, a pause, falls and retries."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cxr_pipelines.backfill import scheduler
+from cxr_pipelines.backfill.progress import Board, Look
+from cxr_pipelines.backfill.scheduler import Ending, PartsWork, RunPart, work_off
+from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_schemas import Manifest
+from cxrlib.backfills import stored
+from cxrlib.errors import BusyError, RunError, UsageError
+from cxrlib.results.objects import Store
+from cxrlib.results.verify import verify
+from cxrlib.runs import lease
+from cxrlib.runs.lease import LeaseTerms
+from cxrlib.runs.lease_context import holding
+from tests.support.backfills import SETTINGS, InProcess, plant_years, start, work_on
+from tests.support.fakes import FakeEngineFactory
+from tests.support.trees import run
+
+pytestmark = pytest.mark.usefixtures("_brisk")
+
+
+@pytest.fixture
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("LOOK_EVERY_S", 0.1), ("_TICK_S", 0.05), ("_TRY_S", 0.1), ("GIVE_WAY_S", 30.0)):
+        monkeypatch.setattr(scheduler, name, seconds)
+
+
+def begin(tmp_path: Path, years: int = 3, films: int = 6, **rest: object) -> tuple[PartsWork, Board]:
+    """Cut an archive of a few years, and return the work on it and its board."""
+    archive = plant_years(tmp_path / "in", range(2020, 2020 + years), films)
+    work = work_on(start(archive, tmp_path / "out"), tmp_path / "out", **rest)
+    return work, board_of(work)
+
+
+def board_of(work: PartsWork) -> Board:
+    return Board(stored.part_states(work.store, work.manifest))
+
+
+class _Faulty:
+    """Scores parts, and fails at each of `falls` so often first."""
+
+    def __init__(self, error: Exception, **falls: int) -> None:
+        self.error = error
+        self.falls = Counter(falls)
+        self.asked: list[str] = []
+        self._score = InProcess()
+
+    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+        part = stored.part_run(job.run_id)
+        assert part is not None
+        self.asked.append(job.run_id)
+        if self.falls[part.part] > 0:
+            self.falls[part.part] -= 1
+            raise self.error
+        return self._score(job, on_progress, stop)
+
+
+def test_every_part_is_a_run_of_its_own_and_all_is_accounted_for(tmp_path: Path) -> None:
+    work, board = begin(tmp_path)
+    ticks: list[float] = []
+    assert work_off(work, board, InProcess(), lambda got: ticks.append(got.view().percent)) is Ending.FINISHED
+    assert work.store.runs() == ("b-p0001", "b-p0002", "b-p0003")
+    view = board.view()
+    assert (view.count(Look.DONE), view.left, view.percent, ticks[0]) == (3, 0, 100.0, 0.0)
+    assert sum(line.worked for line in view.lines) == 18
+    report = verify(work.store.root)
+    assert (report.ok, report.runs, report.score_rows) == (True, 3, 18)
+    assert not any(lease.is_held(claim) for claim in lease.standing(work.store, work.scope))
+    assert work_off(work, board_of(work), _Faulty(RunError("must not be asked"), p0001=9)) is Ending.FINISHED
+
+
+def test_no_more_parts_than_the_limit_run_at_once(tmp_path: Path) -> None:
+    work, board = begin(tmp_path, years=5, films=2, parallel=2)
+    meet = threading.Barrier(2)
+    at_once: list[int] = []
+
+    def both(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+        if job.run_id in ("b-p0001", "b-p0002"):
+            meet.wait(30)  # only two that run at once get past it
+        at_once.append(board.view().count(Look.RUNNING))
+        return InProcess()(job, on_progress, stop)
+
+    assert work_off(work, board, both) is Ending.FINISHED
+    assert max(at_once) == 2
+
+
+def test_part_that_fell_is_tried_again_after_the_others(tmp_path: Path) -> None:
+    work, board = begin(tmp_path, films=2, retries=1)
+    faulty = _Faulty(RunError("the scoring process was ended by SIGKILL"), p0001=1)
+    assert work_off(work, board, faulty) is Ending.FINISHED
+    assert faulty.asked == ["b-p0001", "b-p0002", "b-p0003", "b-p0001"]
+    assert stored.failed(stored.part_states(work.store, work.manifest)) == []
+    assert board.view().count(Look.DONE) == 3
+
+
+def test_part_that_falls_for_good_is_told_and_can_be_retried_alone(tmp_path: Path) -> None:
+    work, board = begin(tmp_path, films=2)
+    faulty = _Faulty(UsageError("the inventory cannot be read"), p0002=9)
+    assert work_off(work, board, faulty) is Ending.FINISHED
+    assert faulty.asked == ["b-p0001", "b-p0002", "b-p0003"], "what was asked for wrongly stays wrong"
+    assert [line.note for line in board.view().lines if line.look is Look.FAILED] == ["the inventory cannot be read"]
+    (fell,) = stored.failed(stored.part_states(work.store, work.manifest))
+    assert (fell.entry.part, fell.failure and fell.failure.run_id) == ("p0002", "b-p0002")
+
+    alone = _Faulty(RunError("unused"))
+    assert (
+        work_off(work_on(work.manifest, tmp_path / "out", only_failed=True), board_of(work), alone) is Ending.FINISHED
+    )
+    assert alone.asked == ["b-p0002"]
+    assert verify(work.store.root).score_rows == 6
+
+
+def test_part_with_rejects_that_may_heal_is_retried_by_a_run_that_follows_it(tmp_path: Path) -> None:
+    work, board = begin(tmp_path, years=2, films=3)
+    lost = tmp_path / "in" / "2021" / "film0001.png"
+    data = lost.read_bytes()
+    lost.unlink()
+    lost.mkdir()  # it can be listed, and not be read
+    assert work_off(work, board, InProcess()) is Ending.FINISHED
+    (part,) = stored.failed(stored.part_states(work.store, work.manifest))
+    assert (part.entry.label, part.retryable) == ("2021", 1)
+    lost.rmdir()
+    lost.write_bytes(data)
+    again = work_on(work.manifest, tmp_path / "out", only_failed=True)
+    work_off(again, board_of(again), InProcess())
+    assert work.store.runs() == ("b-p0001", "b-p0001-2", "b-p0002")
+    report = verify(work.store.root)
+    assert report.ok
+
+
+def test_cause_that_is_not_the_parts_own_ends_the_backfill(tmp_path: Path) -> None:
+    work, board = begin(tmp_path, years=5, films=1)
+    faulty = _Faulty(RunError("no space left"), **{f"p000{n}": 9 for n in range(1, 6)})
+    with pytest.raises(RunError, match=r"p0001, p0002, p0003 fell one after another.*no space left"):
+        work_off(work, board, faulty)
+    assert len(faulty.asked) == 3
+    assert board.view().count(Look.WAITING) == 2
+
+
+def _when(condition: Callable[[], bool], action: Callable[[], None]) -> threading.Thread:
+    """Do something, in a thread, as soon as a condition holds."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 60
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        action()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def test_pause_stops_the_parts_lets_the_lease_go_and_loses_nothing_that_was_settled(tmp_path: Path) -> None:
+    work, board = begin(tmp_path, years=2, films=40, parallel=2)
+    pause = _when(
+        lambda: sum(line.worked for line in board.view().lines) >= 8,
+        lambda: stored.ask_to_pause(work.store, "b"),
+    )
+    log = tmp_path / "log"
+    assert work_off(work, board, InProcess(0.05, log)) is Ending.PAUSED
+    pause.join()
+    assert not any(lease.is_held(claim) for claim in lease.standing(work.store, work.scope))
+    states = stored.part_states(work.store, work.manifest)
+    settled = sum(state.settled or 0 for state in states)
+    assert 0 < settled < 80
+    assert board.view().count(Look.OPEN) >= 1
+    assert work_off(work, board_of(work), InProcess()) is Ending.PAUSED, "it stays paused until it is to go on"
+
+    stored.ask_to_go_on(work.store, "b")
+    resumed = board_of(work)
+    assert work_off(work, resumed, InProcess(0.0, log)) is Ending.FINISHED
+    assert sum(line.worked for line in resumed.view().lines) == 80 - settled
+    films = Counter(line.split()[1] for line in log.read_text().splitlines())
+    assert len(films) == 80
+    assert sum(films.values()) - 80 <= 2 * SETTINGS.run.chunk_size, "what a pause costs is the chunks in flight"
+    assert verify(work.store.root).score_rows == 80
+
+
+def test_nightly_that_waits_has_its_turn_and_no_film_is_scored_twice(tmp_path: Path) -> None:
+    # A chunk is whole batches, as by default on 1, 2, 4 or 8 cores; else what shares a batch with it is lost, too
+    # (tests/pipelines/test_score.py).
+    whole = SETTINGS.model_copy(update={"run": SETTINGS.run.model_copy(update={"batch_size": 2})})
+    work, board = begin(tmp_path, years=2, films=30, settings=whole)
+    log = tmp_path / "log"
+    nights: list[Manifest] = []
+    patient = whole.model_copy(update={"run": whole.run.model_copy(update={"lease_wait_s": 60.0})})
+
+    def nightly() -> None:
+        # Every second film, so that no chunk of the night is one of the part: the part's plan goes stale.
+        odd, engine = tmp_path / "in" / "2021" / "*[13579].png", FakeEngineFactory(log)
+        nights.append(run(odd, work.store.root, patient, run_id="night", engine=engine))
+
+    night = _when(lambda: sum(line.worked for line in board.view().lines) >= 6, nightly)
+    notices: set[str] = set()
+    ending = work_off(work, board, InProcess(0.05, log), lambda got: notices.add(got.view().notice))
+    night.join()
+    assert ending is Ending.FINISHED
+    (manifest,) = nights
+    assert 0 < manifest.counts.scored < 15, "the night scored what the part had not settled"
+    assert "stands aside for run night" in notices
+    assert "b-p0001-2" in work.store.runs(), "a plan that was overtaken is followed by another"
+    report = verify(work.store.root)
+    assert (report.ok, report.score_rows) == (True, 60)
+    films = Counter(line.split()[1] for line in log.read_text().splitlines())
+    assert sum(films.values()) - 60 <= SETTINGS.run.chunk_size, "what standing aside costs is the chunk in flight"
+
+
+def test_second_worker_on_one_backfill_leaves_and_one_behind_another_run_waits(tmp_path: Path) -> None:
+    work, board = begin(tmp_path, years=1, films=2)
+    with holding(work.store, work.scope, "b", LeaseTerms(ttl_s=60)), pytest.raises(BusyError, match="run b "):
+        work_off(work, board, InProcess())
+    held = lease.acquire(work.store, work.scope, "night", LeaseTerms(ttl_s=60))
+    free = _when(
+        lambda: "waits for run night" in board.view().notice, lambda: lease.release(Store.at(work.store.root), held)
+    )
+    assert work_off(work, board, InProcess()) is Ending.FINISHED
+    free.join()
+
+
+def test_backfill_whose_lease_is_taken_over_stops_and_comes_back(tmp_path: Path) -> None:
+    quick = SETTINGS.model_copy(update={"run": SETTINGS.run.model_copy(update={"lease_ttl_s": 1.0})})
+    archive = plant_years(tmp_path / "in", [2020], 30)
+    manifest = start(archive, tmp_path / "out", settings=quick)
+    work = work_on(manifest, tmp_path / "out", settings=quick)
+    board = board_of(work)
+    stolen: list[str] = []
+
+    def steal() -> None:
+        (standing,) = lease.standing(work.store, work.scope)[-1:]
+        lease.release(work.store, standing)
+        taken = lease.acquire(work.store, work.scope, "thief", LeaseTerms(ttl_s=60))
+        time.sleep(0.5)
+        lease.release(work.store, taken)
+        stolen.append(taken.name)
+
+    theft = _when(lambda: board.view().left < 30, steal)
+    assert work_off(work, board, InProcess(0.05)) is Ending.FINISHED
+    theft.join()
+    assert stolen
+    assert verify(work.store.root).score_rows == 30
+
+
+def test_cluster_waits_for_the_parts_that_run_when_it_is_to_pause(tmp_path: Path) -> None:
+    work, board = begin(tmp_path, years=3, films=2, runner="flink")
+    stops: list[bool] = []
+
+    def submit(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+        assert job.runner == "flink"
+        stored.ask_to_pause(work.store, "b")
+        time.sleep(0.5)
+        stops.append(stop.is_set())
+        return InProcess()(job.model_copy(update={"runner": "local"}), on_progress, stop)
+
+    runs: RunPart = submit
+    assert work_off(work, board, runs) is Ending.PAUSED
+    assert stops == [False]
+    assert board.view().count(Look.DONE) == 1

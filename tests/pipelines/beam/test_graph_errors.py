@@ -1,0 +1,42 @@
+"""What a step raises where the store fails: its own word, never the endpoint that a store's library puts into its."""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from cxr_pipelines import inference
+from cxrlib.errors import RunError, StalePlanError, hide_store_errors
+from cxrlib.models.bundle import Bundle
+from cxrlib.settings import Settings
+
+ENDPOINT = "http://10.0.0.1:9000/scores"
+
+
+def test_error_of_a_stores_library_is_raised_by_its_type_alone() -> None:
+    said = "not be settled: the store answered EndpointConnectionError"
+    with pytest.raises(RunError, match=said) as got, hide_store_errors("chunk a could not be settled"):
+        try:
+            raise OSError(f"cannot connect to {ENDPOINT}")
+        except OSError as error:
+            raise EndpointConnectionError(endpoint_url=ENDPOINT) from error
+    assert ENDPOINT not in "".join(traceback.format_exception(got.value))
+
+
+@pytest.mark.parametrize("error", [StalePlanError("of another run"), PermissionError("denied"), FileNotFoundError("x")])
+def test_our_own_errors_and_pythons_are_left_as_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as got, hide_store_errors("anything"):
+        raise error
+    assert got.value is error
+
+
+def test_a_worker_that_cannot_reach_the_bundle_says_so_without_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: str) -> Bundle:
+        raise EndpointConnectionError(endpoint_url=ENDPOINT)
+
+    monkeypatch.setattr(inference, "load_bundle", load)
+    with pytest.raises(RunError, match="bundle could not be read: the store answered Endpoint") as got:
+        inference.BundleEngine(Settings(), "0")()
+    assert ENDPOINT not in "".join(traceback.format_exception(got.value))

@@ -1,0 +1,70 @@
+"""The model handler: rejects pass by, films meet the engine."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from cxr_pipelines.beam.handler import CxrModelHandler
+from cxr_pipelines.elements import Inferred, ReadFilm
+from cxr_pipelines.inference import BundleEngine
+from cxr_schemas import Reason, SourceFormat, Windowing
+from cxrlib.errors import BundleError, FilmError, RunError
+from cxrlib.runs import software_versions
+from cxrlib.runs.plan import Chunk
+from cxrlib.types import CxrImage, FilmFacts, ImageRef
+from tests.support.fakes import SIDE, FakeEngineFactory, fake_bundle, fake_settings
+
+CHUNK = Chunk("c", 0, 4)
+REJECT = FilmError(Reason.EMPTY, expected="bytes", got="none")
+
+
+def film(name: str, corner: float = 0.0) -> ReadFilm:
+    pixels = np.full((SIDE, SIDE), corner, np.float32)
+    facts = FilmFacts(SourceFormat.PNG, 80, 80)
+    return ReadFilm(CHUNK, ImageRef(name, "v"), CxrImage(pixels, facts, name, Windowing.PERCENTILE, 0.0))
+
+
+def handler(batch_size: int = 8) -> CxrModelHandler:
+    return CxrModelHandler(FakeEngineFactory(), batch_size)
+
+
+def test_rejects_keep_their_place_and_films_get_their_own_prediction() -> None:
+    batch = [film("a"), ReadFilm(CHUNK, ImageRef("b", "v"), REJECT), film("c", 1.0), film("d", 0.7)]
+    done = handler().run_inference(batch, FakeEngineFactory()())
+    assert [out.ref.uri for out in done] == ["a", "b", "c", "d"]
+    assert isinstance(done[0].outcome, Inferred)
+    assert done[1].outcome is REJECT
+    assert isinstance(done[2].outcome, FilmError)
+    assert done[2].outcome.reason is Reason.MODEL_FAILED
+    assert isinstance(done[3].outcome, Inferred)
+    assert float(done[3].outcome.prediction.lung.max()) < 0.5
+    assert done[3].outcome.image.content_digest == "d"
+
+
+def test_a_batch_of_rejects_alone_does_not_meet_the_engine() -> None:
+    class NoEngine:
+        def predict(self, images: object) -> list[object]:
+            raise AssertionError("asked")
+
+    batch = [ReadFilm(CHUNK, ImageRef("b", "v"), REJECT)] * 3
+    assert [out.outcome for out in handler().run_inference(batch, NoEngine())] == [REJECT] * 3  # type: ignore[arg-type]
+
+
+def test_batches_have_one_size_and_their_bytes_are_not_found_by_pickling() -> None:
+    assert handler(8).batch_elements_kwargs() == {"min_batch_size": 8, "max_batch_size": 8}
+    assert handler().get_num_bytes([film("a"), ReadFilm(CHUNK, ImageRef("b", "v"), REJECT)]) == SIDE * SIDE * 4
+
+
+def test_a_bundle_that_changed_since_the_plan_is_refused_in_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cxr_pipelines.inference.load_bundle", lambda uri: fake_bundle(7))
+    with pytest.raises(BundleError, match="as planned; got"):
+        BundleEngine(fake_settings(), "0" * 64)()
+
+
+def test_a_worker_with_other_versions_than_the_planner_is_refused_and_both_are_named() -> None:
+    planned = {**software_versions.environment(), "torch": "0.1"}
+    with pytest.raises(RunError, match=rf"torch 0\.1 here {re.escape(software_versions.installed()['torch'])}$"):
+        BundleEngine(fake_settings(), "0" * 64, planned)()

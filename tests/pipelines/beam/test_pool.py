@@ -1,0 +1,169 @@
+"""The worker pool: it starts, names and ends processes as a runner asks, and listens only where it is told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from apache_beam.portability.api import (
+    beam_fn_api_pb2,
+    beam_fn_api_pb2_grpc,
+    beam_provision_api_pb2,
+    beam_provision_api_pb2_grpc,
+    endpoints_pb2,
+)
+
+from cxr_pipelines.beam.pool import WorkerPool, serve
+from cxrlib.errors import UsageError
+from tests.cluster.servers.services import free_port
+from tests.support.flink_stub import FlinkStandIn
+
+#: Stands for an SDK worker: it writes down what it was told, then waits to be ended.
+WORKER = (
+    "import os, pathlib, time; at = pathlib.Path(os.environ['TOLD'], os.environ['WORKER_ID']); "
+    "at.with_suffix('.new').write_text(os.environ['CONTROL_API_SERVICE_DESCRIPTOR']); "
+    "at.with_suffix('.new').rename(at); time.sleep(60)"
+)
+
+
+def until(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline, "waited for 20 s in vain"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def pool() -> Iterator[WorkerPool]:
+    workers = WorkerPool((sys.executable, "-c", WORKER))
+    yield workers
+    workers.close()
+
+
+def start(name: str) -> beam_fn_api_pb2.StartWorkerRequest:
+    control = endpoints_pb2.ApiServiceDescriptor(url="127.0.0.1:9")
+    return beam_fn_api_pb2.StartWorkerRequest(worker_id=name, control_endpoint=control)
+
+
+def test_workers_are_started_and_stopped_over_the_wire(
+    pool: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLD", str(tmp_path))
+    address = f"127.0.0.1:{free_port()}"
+    server = serve(address, pool)
+    with grpc.insecure_channel(address) as channel:
+        runner = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+        for name in ("one", "two"):
+            assert not runner.StartWorker(start(name)).error
+        until(lambda: {path.name for path in tmp_path.iterdir()} == {"one", "two"})
+        assert "127.0.0.1:9" in (tmp_path / "one").read_text()
+        pids = pool.workers
+        runner.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="one"))
+        assert not alive(pids["one"])
+        assert pool.workers == {"two": pids["two"]}
+    server.stop(None)
+    pool.close()
+    assert not alive(pids["two"])
+
+
+def test_a_worker_that_cannot_start_is_an_answer_and_not_a_silence() -> None:
+    pool = WorkerPool(("/no/such/program",))
+    answer = pool.StartWorker(start("one"), None)
+    assert "the worker one did not start" in answer.error
+    assert pool.workers == {}
+
+
+def test_an_address_that_is_taken_is_a_usage_error(pool: WorkerPool) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    server = serve(address, pool)
+    with pytest.raises(UsageError, match="expected a free address"):
+        serve(address, pool)
+    server.stop(None)
+
+
+def test_a_pool_that_is_told_to_end_ends() -> None:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "cxr_pipelines.beam.pool", "--port", str(port)])
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=60)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+
+
+#: Names of Beam's pipeline options as a runner's provision service gives them.
+MASTER, JOB_NAME = "beam:option:flink_master:v1", "beam:option:job_name:v1"
+
+
+class Provision(beam_provision_api_pb2_grpc.ProvisionServiceServicer):
+    """What a runner tells a worker of its job."""
+
+    def __init__(self, master: str, job: str) -> None:
+        self._told = {MASTER: master, JOB_NAME: job}
+
+    def GetProvisionInfo(
+        self, request: beam_provision_api_pb2.GetProvisionInfoRequest, context: grpc.ServicerContext
+    ) -> beam_provision_api_pb2.GetProvisionInfoResponse:
+        assert dict(context.invocation_metadata())["worker_id"]
+        info = beam_provision_api_pb2.ProvisionInfo()
+        info.pipeline_options.update(self._told)
+        return beam_provision_api_pb2.GetProvisionInfoResponse(info=info)
+
+
+@contextmanager
+def provision(master: str, job: str) -> Iterator[str]:
+    """The address of a provision service."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    beam_provision_api_pb2_grpc.add_ProvisionServiceServicer_to_server(Provision(master, job), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_workers_that_the_runner_forgot_end_with_their_job_and_no_other_does(
+    pool: WorkerPool, cluster: FlinkStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLD", str(tmp_path))
+    cluster.jobs = {"a1": ("cxr-gone", "RUNNING"), "b1": ("cxr-on", "RUNNING")}
+    for job, worker in (("cxr-gone", "one"), ("cxr-on", "two")):
+        with provision(cluster.master, job) as address:
+            asked = start(worker)
+            asked.provision_endpoint.url = address
+            pool.StartWorker(asked, None)
+    pool.StartWorker(start("of another runner"), None)
+    pids = pool.workers
+    pool.end_orphans()
+    assert pool.workers == pids
+    cluster.jobs["a1"] = ("cxr-gone", "FAILED")
+    pool.end_orphans()
+    assert set(pool.workers) == {"two", "of another runner"}
+    assert not alive(pids["one"])
+
+
+def test_workers_stay_where_the_cluster_cannot_be_asked(
+    pool: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLD", str(tmp_path))
+    with provision(f"127.0.0.1:{free_port()}", "cxr-on") as address:
+        asked = start("one")
+        asked.provision_endpoint.url = address
+        pool.StartWorker(asked, None)
+    pool.end_orphans()
+    assert set(pool.workers) == {"one"}

@@ -1,0 +1,71 @@
+"""Which runners are named, and which are refused."""
+
+from __future__ import annotations
+
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from cxr_pipelines.beam.runners import make_runner
+from cxr_pipelines.runner_choice import RunnerChoice
+from cxrlib.errors import UsageError
+
+
+def test_the_local_runner_is_the_in_process_one_by_name() -> None:
+    runner, options = make_runner(RunnerChoice.parse("local"))
+    assert type(runner) is FnApiRunner
+    assert options.view_as(DirectOptions).direct_num_workers == 1
+
+
+def test_worker_processes_are_asked_for_by_number() -> None:
+    choice = RunnerChoice.parse("local:3")
+    assert str(choice) == "local:3"
+    runner, options = make_runner(choice)
+    assert type(runner) is FnApiRunner
+    assert options.view_as(DirectOptions).direct_num_workers == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "local", "here"),
+    [("local", True, True), (" Local:1", True, True), ("local:2", True, False), ("FlinkRunner", False, False)],
+)
+def test_runner_tells_where_it_works(text: str, local: bool, here: bool) -> None:
+    choice = RunnerChoice.parse(text)
+    assert (choice.local, choice.here) == (local, here)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("dask", "last batch of films is lost"), ("DaskRunner", "lost"), ("DirectRunner", "fetches a program")],
+)
+def test_runners_that_lose_films_or_fetch_programs_are_refused_with_the_reason(name: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        RunnerChoice.parse(name)
+
+
+@pytest.mark.parametrize("name", ["nothing", "local:0", "local:x", "flink:2", ""])
+def test_what_is_no_runner_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        RunnerChoice.parse(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [((), "job_endpoint"), (("--job_endpoint=127.0.0.1:1",), "environment_type")],
+)
+def test_a_portable_job_names_its_job_server_and_its_workers(options: tuple[str, ...], missing: str) -> None:
+    with pytest.raises(UsageError, match=missing):
+        make_runner(RunnerChoice.parse("portable", options))
+
+
+@pytest.mark.parametrize("name", ["flink", "spark", "FlinkRunner"])
+def test_cluster_runners_are_beams_own(name: str) -> None:
+    options = ("--flink_master=127.0.0.1:1", "--job_endpoint=127.0.0.1:2")
+    runner, _ = make_runner(RunnerChoice.parse(name, options))
+    assert type(runner).__name__.lower().startswith(name.lower().removesuffix("runner"))
+
+
+def test_a_portable_runner_is_beams_own_once_it_knows_where_to_run() -> None:
+    options = ("--job_endpoint=127.0.0.1:1", "--environment_type=EXTERNAL", "--environment_config=127.0.0.1:2")
+    runner, _ = make_runner(RunnerChoice.parse("portable", options))
+    assert type(runner).__name__ == "PortableRunner"

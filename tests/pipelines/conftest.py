@@ -1,0 +1,19 @@
+"""A Flink cluster to ask, where no Flink is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.flink_stub import FlinkStandIn
+
+
+@pytest.fixture
+def cluster() -> Iterator[FlinkStandIn]:
+    server = FlinkStandIn()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,190 @@
+"""The process group of a scoring run: what it says is passed on, and it never outlives who started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from cxr_pipelines.jobs import child_process, run_job
+from cxr_pipelines.jobs.job import Failure, Message, Progress, ScoreJob
+from cxr_schemas import Reason
+from cxrlib.errors import CxrError, FilmError, RunError, StalePlanError, StoppedError, UsageError
+from cxrlib.settings import Settings
+from tests.support.paths import ROOT
+
+JOB = ScoreJob.of(Settings(), sources=("memory://films",), out="memory://out", run_id="r1")
+
+
+def _child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
+    script = tmp_path / "child.py"
+    script.write_text("import os, subprocess, sys, time\nrequest = sys.stdin.readline()\n" + textwrap.dedent(body))
+    monkeypatch.setattr(child_process, "COMMAND", (sys.executable, str(script)))
+
+
+def _line(message: Message) -> str:
+    return message.model_dump_json(exclude_none=True)
+
+
+def _alive(pid: int) -> bool:
+    """Whether `pid` runs; a zombie that nobody waits for is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _wait_until_dead(pid: int, seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not _alive(pid)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+
+
+def test_failure_of_the_child_is_raised_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    failure = Message(failure=Failure.of(UsageError("no such bucket")))
+    _child(monkeypatch, tmp_path, f"print({_line(failure)!r}, flush=True); time.sleep(60)")
+    with pytest.raises(UsageError, match="no such bucket"):
+        run_job.run_job(JOB, lambda progress: None)
+
+
+def test_the_words_of_a_stores_client_are_not_passed_on_for_they_hold_the_endpoint() -> None:
+    away = EndpointConnectionError(endpoint_url="http://s3.hospital.example:7070")
+    assert Failure.of(away).message == "EndpointConnectionError"
+    assert Failure.of(ValueError("no such column")).message == "ValueError: no such column"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StalePlanError("overtaken"), StalePlanError),
+        (FilmError(Reason.EMPTY, expected="bytes", got="none"), RunError),
+        (OSError("no space left"), RunError),
+    ],
+)
+def test_failure_keeps_its_kind_on_its_way(error: Exception, kind: type[CxrError]) -> None:
+    told = Failure.model_validate_json(Failure.of(error).model_dump_json()).error
+    assert type(told) is kind
+    assert str(error) in str(told)
+
+
+@needs_proc
+def test_child_that_is_asked_to_stop_is_ended_and_told_apart_from_one_that_fell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ready = _line(Message(progress=Progress(done=1, total=2)))
+    body = f"""
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
+    print({ready!r}, flush=True)
+    time.sleep(60)
+    """
+    _child(monkeypatch, tmp_path, body)
+    monkeypatch.setattr(child_process, "GRACE_S", 0.2)
+    stop = threading.Event()
+    with pytest.raises(StoppedError, match="what it settled is kept"):
+        run_job.run_job(JOB, lambda progress: stop.set(), stop)
+    assert not _alive(int((tmp_path / "pid").read_text()))
+
+
+def test_progress_is_passed_on_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = [_line(Message(progress=Progress(done=done, total=2))) for done in (0, 1, 2)]
+    _child(monkeypatch, tmp_path, f"print(chr(10).join({lines!r}), flush=True)")
+    seen: list[int] = []
+    with pytest.raises(RunError, match="ended with code 0 before the run closed"):
+        run_job.run_job(JOB, lambda progress: seen.append(progress.done))
+    assert seen == [0, 1, 2]
+
+
+def test_child_that_is_killed_is_told_by_its_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _child(monkeypatch, tmp_path, "os.kill(os.getpid(), 9)")
+    with pytest.raises(RunError, match=r"SIGKILL.*memory ran out"):
+        run_job.run_job(JOB, lambda progress: None)
+
+
+@needs_proc
+def test_child_that_was_started_ahead_is_heard_and_ends_with_its_block(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _child(monkeypatch, tmp_path, f"print({_line(Message(failure=Failure.of(UsageError('no'))))!r}); time.sleep(60)")
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    with child_process.scoring_process() as ahead:
+        with pytest.raises(UsageError, match="no"):
+            run_job.run_job(JOB, lambda progress: None, ahead=ahead)
+        assert _alive(ahead.pid)
+    assert not _alive(ahead.pid)
+
+
+def test_child_that_is_asked_nothing_ends_without_a_word() -> None:
+    ended = subprocess.run(child_process.COMMAND, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    assert ended.stdout == ended.stderr == b""
+
+
+@needs_proc
+def test_cancel_ends_the_child_and_its_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # The worker and its parent both refuse to end when asked, as a process stuck in native code does.
+    body = f"""
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    open({str(tmp_path / "pid")!r}, "w").write(str(worker.pid))
+    print({_line(Message(progress=Progress(done=0, total=1)))!r}, flush=True)
+    time.sleep(60)
+    """
+    _child(monkeypatch, tmp_path, body)
+    monkeypatch.setattr(child_process, "GRACE_S", 0.2)
+
+    def cancel(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job.run_job(JOB, cancel)
+    assert _wait_until_dead(int((tmp_path / "pid").read_text()))
+
+
+@needs_proc
+def test_child_and_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "child.py"
+    script.write_text(
+        "import subprocess, sys\n"
+        "from cxr_pipelines.jobs.job import _die_with\n"
+        "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdin=subprocess.DEVNULL)\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(worker.pid))\n"
+        "sys.stdin.readline()\n"
+        'print(\'{"progress": {"done": 0, "total": 1}}\', flush=True)\n'
+        "_die_with(sys.stdin.buffer)\n"
+    )
+    parent = tmp_path / "parent.py"
+    parent.write_text(
+        "import sys\n"
+        "from cxr_flows import child, process\n"
+        "from cxr_pipelines.jobs.job import ScoreJob\n"
+        f"child.COMMAND = (sys.executable, {str(script)!r})\n"
+        "job = ScoreJob(sources=('x',), out='y', settings={}, run_id='r')\n"
+        "process.run_job(job, lambda progress: print('going', flush=True))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, str(parent)], stdout=subprocess.PIPE, env=environment) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"going\n"
+        running.send_signal(signal.SIGKILL)
+    assert _wait_until_dead(int((tmp_path / "pid").read_text()))
+
+
+def test_job_never_carries_the_privacy_key() -> None:
+    settings = Settings(privacy={"key": "the site's secret"})  # type: ignore[arg-type] - as the environment gives it
+    job = ScoreJob.of(settings, sources=("x",), out="y", run_id="r")
+    assert "secret" not in job.model_dump_json()
+    assert Settings(**job.settings).run == settings.run

@@ -1,0 +1,106 @@
+"""Networks of the catalog for tests: a cheap way to build each, and weights that hang on names and shapes alone."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlib.models.architectures.catalog import CATALOG
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FILMS = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """An architecture built one way, and the side of the films it is tried on, in pixels."""
+
+    architecture: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    side: int = 64
+
+    def __str__(self) -> str:
+        """Name it in a test's id and in the golden file."""
+        values = "-".join(str(value) for value in self.arguments.values())
+        return f"{self.architecture}-{values}" if values else self.architecture
+
+    def build(self) -> nn.Module:
+        """Build it, ready for inference."""
+        return CATALOG[self.architecture].build(self.arguments).eval()
+
+    def outputs(self, network: nn.Module) -> list[str]:
+        """Return what a network so built gives, in order of name."""
+        import torch
+
+        with torch.inference_mode():
+            return sorted(network(torch.from_numpy(self.films())))
+
+    def films(self) -> NDArray[np.float32]:
+        """Return seeded films (FILMS, 1, side, side) in [-1, 1]."""
+        return np.random.default_rng(1).uniform(-1, 1, (FILMS, 1, self.side, self.side)).astype(np.float32)
+
+
+#: One way to build each architecture, with all of its parts and small for what it is.
+EACH = (
+    Case("multitask-unet", {"encoder": "tu-tf_efficientnet_lite0"}),
+    Case("qu-ex-unet", {"encoder": "resnet18", "output": "lung"}),
+    Case("qu-ex-unetplusplus", {"encoder": "resnet18", "output": "infection"}),
+    Case("qu-ex-fpn", {"encoder": "resnet18", "output": "lung"}),
+    Case("inflocnet-lung-class"),
+    Case("inflocnet-infection"),
+    Case("inflocnet-unet", {"output": "lung", "transfer": True}),
+    Case("inflocnet-unetplusplus", {"output": "lung", "transfer": True}),
+    Case("hybrid-unet", {"encoder": "mobilenetv2"}),
+    Case("hybrid-linknet", {"encoder": "mobilenetv2"}),
+    Case("hybrid-fpn", {"encoder": "mobilenetv2"}),
+    Case("hybrid-coatnet", {"rows": 64, "columns": 64}),
+    Case("hybrid-classifier", {"encoder": "xception"}),
+    Case("amalgam"),
+    Case("pneumonia-deeplabv3"),
+    Case("pneumonia-segnet"),
+)
+
+#: What else a golden file is kept of: every encoder of every paper once, and every kind of decoder.
+MORE = (
+    Case("qu-ex-fpn", {"encoder": "resnet50", "output": "lung"}),
+    Case("qu-ex-fpn", {"encoder": "densenet121", "output": "lung"}),
+    Case("qu-ex-fpn", {"encoder": "densenet161", "output": "lung"}),
+    Case("qu-ex-fpn", {"encoder": "inceptionv4", "output": "lung"}),
+    Case("qu-ex-unetplusplus", {"encoder": "densenet121", "output": "infection"}),
+    Case("inflocnet-unet", {"output": "infection", "transfer": False}),
+    Case("inflocnet-unetplusplus", {"output": "infection", "transfer": False}),
+    Case("hybrid-unet", {"encoder": "inceptionresnetv2"}),
+    Case("hybrid-linknet", {"encoder": "seresnext50"}),
+    Case("hybrid-fpn", {"encoder": "efficientnetb2"}),
+    Case("hybrid-fpn", {"encoder": "vgg16"}),
+    Case("hybrid-classifier", {"encoder": "resnet50"}),
+    Case("hybrid-classifier", {"encoder": "inceptionresnetv2"}, side=96),
+    Case("amalgam", {"encoders": ["mobilenetv2"]}),
+)
+
+
+def fill(network: nn.Module) -> None:
+    """Give a network weights that hang on their names and shapes alone, not on the order in which a library draws them.
+
+    Kernels keep the variance of what passes through a ReLU; norms are near 1, everything else is near 0.
+    """
+    import torch
+
+    for name, tensor in network.state_dict().items():
+        if not tensor.is_floating_point():
+            continue
+        seed = zlib.crc32(name.encode())
+        drawn = np.random.default_rng(seed).random(tuple(tensor.shape), dtype=np.float32) * 2 - 1
+        if tensor.ndim > 1:
+            drawn *= np.sqrt(6 / np.prod(tensor.shape[1:]))  # the variance of He et al. 2015, drawn evenly
+        elif name.endswith(("weight", "running_var")):
+            drawn = 1 + drawn / 4
+        else:
+            drawn /= 8
+        tensor.copy_(torch.from_numpy(np.asarray(drawn, dtype=np.float32)))
