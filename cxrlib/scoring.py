@@ -20,6 +20,7 @@ from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.archive.fetch import fetch
 from cxrlib.archive.filesystems import is_of_this_process
 from cxrlib.errors import FilmError
+from cxrlib.measuring.localisation import localisation_map
 from cxrlib.measuring.masks import clean
 from cxrlib.measuring.severity import measure
 from cxrlib.parallel.work import Loss, Lost
@@ -132,7 +133,7 @@ def assess(ref: ImageRef, image: CxrImage, prediction: Prediction, recipe: Scori
 
 def _localised(prediction: Prediction, recipe: ScoringParameters) -> NDArray[np.bool_] | None:
     """Return where the localisation map exceeds its threshold."""
-    found, threshold = prediction.localisation, recipe.localisation_threshold
+    found, threshold = localisation_map(prediction), recipe.localisation_threshold
     return None if found is None or threshold is None else found > np.float32(threshold)
 
 

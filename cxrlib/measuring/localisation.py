@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlib.reading.resample import resize
+from cxrlib.types import Prediction
 
 #: Most cells per side; a finer layer is averaged over areas first, so that a row stays small (1.4 kB at most).
 MOST_CELLS: Final = 32
@@ -53,6 +54,12 @@ def to_cells(attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
 def spread(cells: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
     """Return the map on a grid of `rows` x `columns`: float32 in [0, 1], linear between the middles of the cells."""
     return resize(cells.astype(np.float32) / np.float32(_STEPS), rows, columns)
+
+
+def localisation_map(prediction: Prediction) -> NDArray[np.float32] | None:
+    """Return the map of one film: float32 in [0, 1], rows x columns of `prediction.lung`; None where there is none."""
+    cells = prediction.localisation_cells
+    return None if cells is None else spread(cells, *prediction.lung.shape)
 
 
 def encode(cells: NDArray[np.uint8]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlib.reading.dicom.header import Header
-from cxrlib.types import Placement
+from cxrlib.reading.raw_image import Placement
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 

@@ -24,8 +24,9 @@ from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.dicom.eligibility import check_size
 from cxrlib.reading.lattice import Grid, Lattice
 from cxrlib.reading.orientation import EXIF_PLACEMENTS
+from cxrlib.reading.raw_image import Display, Placement, RawImage
 from cxrlib.settings import ReadSettings
-from cxrlib.types import Display, FilmFacts, Placement, RawImage
+from cxrlib.types import FilmFacts
 
 Pixels = NDArray[np.integer]
 

@@ -20,9 +20,10 @@ from cxrlib.reading.file_type import sniff
 from cxrlib.reading.lattice import Grid
 from cxrlib.reading.orientation import upright
 from cxrlib.reading.raster import read_jpeg, read_png
+from cxrlib.reading.raw_image import RawImage
 from cxrlib.reading.truncation import check_tail
 from cxrlib.settings import Decode, PrivacySettings, Settings
-from cxrlib.types import CxrImage, RawImage
+from cxrlib.types import CxrImage
 
 #: Settings that differ within one process are those of tests; a run has one.
 _POLICIES_KEPT: Final = 8

@@ -17,8 +17,9 @@ from cxrlib.reading.dicom.pixels import stored_values
 from cxrlib.reading.dicom.view import view_of
 from cxrlib.reading.lattice import Grid
 from cxrlib.reading.orientation import placement_of
+from cxrlib.reading.raw_image import Display, LookupTable, Placement, RawImage, Window, WindowFunction
 from cxrlib.settings import ReadSettings
-from cxrlib.types import Display, FilmFacts, LookupTable, Placement, RawImage, Window, WindowFunction
+from cxrlib.types import FilmFacts
 
 #: In this order: at the detector as measured, as given (maybe calibrated), of a film digitizer (PS3.3 10.7, C.8.11.9).
 _SPACINGS: Final = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")

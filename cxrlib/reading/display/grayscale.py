@@ -28,9 +28,9 @@ from cxr_schemas import Reason, Windowing
 from cxrlib.errors import FilmError
 from cxrlib.reading.halving import can_be_halved, halve
 from cxrlib.reading.lattice import Grid, Lattice, Samples, ValuesOf, as_floats
+from cxrlib.reading.raw_image import Display, LookupTable, RawImage, Window, WindowFunction
 from cxrlib.reading.resample import resize
 from cxrlib.reading.whole_film_checks import WholeFilmNeededError
-from cxrlib.types import Display, LookupTable, RawImage, Window, WindowFunction
 
 Floats = NDArray[np.float64]
 _ToGrey = Callable[[Floats], Floats]

@@ -15,6 +15,7 @@ from cxr_pipelines import run_progress
 from cxr_pipelines.elements import DoneFilm, InferredFilm, Job, ReadFilm, SettledChunk
 from cxr_pipelines.read_ahead import ChunkReader, ReadFilms
 from cxrlib.errors import FilmError, RunError, hide_store_errors
+from cxrlib.measuring.localisation import localisation_map
 from cxrlib.measuring.overlay import draw
 from cxrlib.results.objects import Kind
 from cxrlib.runs.chunks import OpenChunks, settle
@@ -129,7 +130,7 @@ def _finish(film: InferredFilm, job: Job) -> DoneFilm:
         return DoneFilm(film.chunk, rejected(film.ref, outcome))
     if job.settings.run.overlays:
         key = job.store.overlay_key(job.header.partition, outcome.image.content_digest)
-        localisation, threshold = outcome.prediction.localisation, job.recipe.localisation_threshold
+        localisation, threshold = localisation_map(outcome.prediction), job.recipe.localisation_threshold
         picture = draw(outcome.image, outcome.masks, localisation, threshold)
         with hide_store_errors("an overlay could not be stored"):
             job.store.put(key, picture)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrlib.measuring.localisation import localisation_map
 from cxrlib.measuring.overlay import LONG_SIDE, Colour, draw
 from cxrlib.types import ScoredFilm
 from tests.support.measured_films import scored_film
@@ -42,7 +43,7 @@ def test_healthy_film_has_no_infection_drawn() -> None:
 
 def test_localisation_is_a_haze_with_a_contour_at_its_threshold() -> None:
     film = scored_film(cells=np.array([[0, 0], [0, 255]], np.uint8))
-    plain, drawn = (draw(film.image, film.masks, *rest) for rest in ((), (film.prediction.localisation, 0.5)))
+    plain, drawn = (draw(film.image, film.masks, *rest) for rest in ((), (localisation_map(film.prediction), 0.5)))
     before, after = (cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR) for each in (plain, drawn))
     assert before is not None
     assert after is not None

@@ -72,7 +72,7 @@ def test_row_stores_the_very_map_that_its_percent_was_measured_on() -> None:
     film = scored_film(classes=dict.fromkeys(FilmClass, 1 / 3), cells=cells)
     row = scores_table([film], provenance()).to_pylist()[0]
     drawn = localisation.decode(row["localisation_map"], row["mask_rows"], row["mask_columns"])
-    np.testing.assert_array_equal(drawn, film.prediction.localisation)
+    np.testing.assert_array_equal(drawn, localisation.localisation_map(film.prediction))
     lung = rle.decode(row["lung_rle"], SIDE, SIDE)
     assert 0 < row["localisation_percent"] < 100
     assert row["localisation_percent"] == pytest.approx(100 * np.mean(drawn[lung] > 0.5))

@@ -12,8 +12,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from cxr_schemas import SourceFormat, View
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.dicom.film import read_dicom
+from cxrlib.reading.raw_image import RawImage, Window, WindowFunction
 from cxrlib.settings import PrivacySettings, ReadSettings
-from cxrlib.types import RawImage, Window, WindowFunction
 from tests.support.film_maker import ABSENT, dicom, film
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from cxrlib.reading.dicom.header import Header
 from cxrlib.reading.orientation import EXIF_PLACEMENTS, placement_of, upright
-from cxrlib.types import Placement
+from cxrlib.reading.raw_image import Placement
 
 #: Each corner of the upright film by what it is: right or left of the patient, head or feet.
 UPRIGHT = np.array([["RH", "LH"], ["RF", "LF"]])

@@ -15,8 +15,9 @@ from cxr_schemas import Reason, SourceFormat, Windowing
 from cxrlib.errors import FilmError
 from cxrlib.reading.display.grayscale import TOLERANCE, apply_window, to_grey
 from cxrlib.reading.lattice import Kernel, Lattice
+from cxrlib.reading.raw_image import Display, LookupTable, Placement, RawImage, Window, WindowFunction
 from cxrlib.reading.whole_film_checks import WholeFilmNeededError
-from cxrlib.types import Display, FilmFacts, LookupTable, Placement, RawImage, Window, WindowFunction
+from cxrlib.types import FilmFacts
 from tests.support.film_maker import film
 
 PERCENTILES = (0.5, 99.5)
