@@ -16,7 +16,7 @@ from lightning.pytorch import seed_everything
 from torch import nn
 
 from cxrlib.errors import UsageError
-from cxrlib.models.architectures.catalog import architecture
+from cxrlib.models.architectures.catalog import find_architecture
 from cxrlib.models.bundle import Bundle
 from cxrlib.training.course import LAST_FILE
 from cxrlib.training.export import Trained, export_bundle, network_weights
@@ -160,7 +160,7 @@ def _train_network(recipe: Recipe, part: _Part, deadline: float | None, report: 
         f"{plan.name}: {len(training)} films an epoch, {len(held_out)} held out, {plan.all_epochs} epochs, "
         f"encoder from {part.started_from or 'random weights'}"
     )
-    network = architecture(plan.architecture).build(plan.arguments)
+    network = find_architecture(plan.architecture).build(plan.arguments)
     if part.started_from is not None:
         load_encoder(network, encoder_weights(part.started_from))
     return fit(
@@ -176,7 +176,7 @@ def _train_network(recipe: Recipe, part: _Part, deadline: float | None, report: 
 
 
 def _trained(recipe: Recipe, part: _Part, ended: Ending) -> Trained:
-    network: nn.Module = architecture(part.plan.architecture).build(part.plan.arguments)
+    network: nn.Module = find_architecture(part.plan.architecture).build(part.plan.arguments)
     network.load_state_dict(kept_state(part.plan, part.folder))
     (whole,) = (plan for plan in recipe.networks if plan.name == part.plan.name)
     return Trained(

@@ -1,33 +1,65 @@
-"""The tables of README.md that say what the code says: written from it, and checked against it by a test.
+"""Write the tables of the README files that repeat what the code says.
 
-``python -m tests.docs.tables`` (``make readme``) writes each table between its pair of marker comments.
+``python -m tests.docs.tables`` (``make readme``) writes each table between its pair of marker comments. A test fails
+where a table and the code differ.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
+import click
 import pyarrow as pa
 from pydantic import BaseModel
 from pydicom.uid import UID
 
 from cxr_flows.cli.exit_codes import Exit
+from cxr_flows.cli.main import COMMANDS
 from cxr_flows.cli.options import SETTING_OF, variable_of
-from cxr_schemas import REJECTS, SCORES, Reason
+from cxr_schemas import PLAN, REJECTS, SCORES, Counts, Manifest, Reason
 from cxrlib.models.architectures.catalog import CATALOG
 from cxrlib.models.bundle import load_bundle
 from cxrlib.reading.codecs.decode import SYNTAXES
 from cxrlib.settings import Settings
 from tests.support.paths import ROOT
 
-README: Final = ROOT / "README.md"
+#: What each field of a run's manifest holds.
+MANIFEST_FIELDS: Final[Mapping[str, str]] = {
+    "schema_version": "Version of this file's layout.",
+    "run_id": "Id of the run, as in its folder's name and in every row it wrote.",
+    "sources": "The sources as given: folders, globs, inventories.",
+    "bundle_name": "Name of the bundle.",
+    "bundle_version": "Version on the bundle's card.",
+    "bundle_digest": "SHA-256 of the bundle's card and weights.",
+    "config": "Every setting that can change a row, and the results version.",
+    "config_digest": "SHA-256 of `config`.",
+    "software_version": "Version of this package.",
+    "versions": "Versions of the libraries that can change a row.",
+    "runner": "Beam runner that scored.",
+    "planned_at": "When the plan was stored.",
+    "closed_at": "When the run was closed.",
+    "chunks": "Chunks in the plan.",
+    "chunks_settled_here": "Chunks that this run itself settled; the others were settled already.",
+    "counts": "How many references had each outcome; see below.",
+    "counts.listed": "References that the sources gave.",
+    "counts.scored": "References with a score row of this run.",
+    "counts.rejected": "References with a reject row of this run.",
+    "counts.duplicate": "References that are a copy of another one in the same listing.",
+    "counts.settled_before": "References that an earlier run settled under the same bundle and settings.",
+    "retryable": "Rejects that the next run tries again.",
+    "reasons": "Rejects by reason code.",
+    "seconds_scoring": "Seconds from the start of scoring to its end.",
+    "films_per_second": "Scored and rejected films over `seconds_scoring`.",
+}
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "\\<")  # else `<etag>` would be taken for HTML
+    return text.replace("|", "\\|").replace("<", "\\<")  # Markdown would take `<etag>` for HTML
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -51,7 +83,31 @@ def columns(schema: pa.Schema) -> str:
 def reasons() -> str:
     """Return the table of reject reasons."""
     rows = ((f"`{reason}`", reason.description, "yes" if reason.retryable else "") for reason in Reason)
-    return _table(("reason", "meaning", "tried again by the next run"), rows)
+    return _table(("reason", "meaning", "the next run tries again"), rows)
+
+
+def manifest() -> str:
+    """Return the table of the fields of a run's manifest."""
+    names = list(Manifest.model_fields)
+    at = names.index("counts") + 1
+    names[at:at] = [f"counts.{name}" for name in Counts.model_fields]
+    return _table(("field", "meaning"), ((f"`{name}`", MANIFEST_FIELDS[name]) for name in names))
+
+
+def commands() -> str:
+    """Return the table of commands and their subcommands, each with the module that defines it."""
+    return _table(("command", "what it does", "module"), _commands())
+
+
+def _commands() -> Iterator[tuple[str, str, str]]:
+    for name, (where, summary) in COMMANDS.items():
+        module, _, attribute = where.partition(":")
+        yield f"`cxr {name}`", summary, f"`{module}`"
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, click.Group):
+            for sub, inner in command.commands.items():
+                if not inner.hidden:
+                    yield f"`cxr {name} {sub}`", inner.get_short_help_str(200), f"`{module}`"
 
 
 def exits() -> str:
@@ -69,7 +125,7 @@ def settings() -> str:
     return _table(("environment variable", "option", "default", "meaning"), rows)
 
 
-def _leaves(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], str, str]]:
+def _leaves(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, str]]:
     for name, field in model.model_fields.items():
         here = (*path, name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -87,7 +143,7 @@ def _shown(value: Any) -> str:
 
 
 def accuracy() -> str:
-    """Return the table of what the default bundle measured, as its card says."""
+    """Return the table of what the default bundle measured, as its card states it."""
     card = load_bundle("default").card
     rows = (
         (item.dataset, item.metric, f"{item.value:.3f}", f"{item.low:.3f} to {item.high:.3f}", str(item.films))
@@ -131,31 +187,34 @@ def models() -> str:
 
 def syntaxes() -> str:
     """Return the table of transfer syntaxes that are read."""
-    return _table(("transfer syntax", "UID"), ((UID(uid).name, f"`{uid}`") for uid in SYNTAXES))
+    rows = ((UID(uid).name, f"`{uid}`", packing.value) for uid, packing in SYNTAXES.items())
+    return _table(("transfer syntax", "UID", "pixels are stored as"), rows)
 
 
-#: What stands between the markers of each name.
-TABLES: Final[Mapping[str, Callable[[], str]]] = {
-    "score columns": lambda: columns(SCORES),
-    "reject columns": lambda: columns(REJECTS),
-    "reasons": reasons,
-    "exit codes": exits,
-    "settings": settings,
-    "transfer syntaxes": syntaxes,
-    "accuracy": accuracy,
-    "models": models,
+#: The README files that hold generated tables: what is written between the markers of each name.
+TABLES: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
+    ROOT / "schemas" / "README.md": {
+        "score columns": lambda: columns(SCORES),
+        "reject columns": lambda: columns(REJECTS),
+        "reasons": reasons,
+        "plan columns": lambda: columns(PLAN),
+        "manifest": manifest,
+    },
+    ROOT / "cxrlib" / "models" / "README.md": {"models": models, "accuracy": accuracy},
+    ROOT / "cxrlib" / "reading" / "README.md": {"transfer syntaxes": syntaxes},
+    ROOT / "flows" / "README.md": {"commands": commands, "settings": settings, "exit codes": exits},
 }
 
 
-def rewritten(text: str) -> str:
-    """Return README text `text` with every table as the code has it now.
+def rewritten(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """Return the text of a README file with every one of `tables` as the code has it now.
 
     Raises
     ------
     ValueError
         A table's markers are missing.
     """
-    for name, make in TABLES.items():
+    for name, make in tables.items():
         pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         found = pattern.search(text)
         if found is None:
@@ -165,5 +224,6 @@ def rewritten(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(rewritten(README.read_text(encoding="utf-8")), encoding="utf-8")
-    sys.stdout.write(f"wrote the tables of {README.name}\n")
+    for path, tables in TABLES.items():
+        path.write_text(rewritten(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        sys.stdout.write(f"wrote {', '.join(tables)} into {path.relative_to(ROOT)}\n")

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.golden.test_networks import TOLERANCE
-from tests.support.networks import EACH, Case, fill
+from tests.support.networks import ONE_PER_ARCHITECTURE, Case, set_weights
 
 pytestmark = [pytest.mark.compile, pytest.mark.usefixtures("one_thread")]
 
@@ -41,7 +41,7 @@ def _nothing_kept() -> Iterator[None]:
 def _differences(case: Case, backend: str) -> dict[str, float]:
     """Return the largest difference that compiling makes to each output, in its logits' standard deviations."""
     network = case.build()
-    fill(network)
+    set_weights(network)
     films = torch.from_numpy(case.films())
     compiled = torch.compile(network, backend=backend, fullgraph=True, dynamic=False)
     with torch.inference_mode():
@@ -50,11 +50,11 @@ def _differences(case: Case, backend: str) -> dict[str, float]:
     return {name: float((found[name] - logits).abs().max() / logits.std()) for name, logits in expected.items()}
 
 
-@pytest.mark.parametrize("case", EACH, ids=str)
+@pytest.mark.parametrize("case", ONE_PER_ARCHITECTURE, ids=str)
 def test_a_network_is_one_graph_whose_operators_give_its_logits(case: Case) -> None:
     assert max(_differences(case, OPERATORS).values()) < TOLERANCE
 
 
-@pytest.mark.parametrize("case", [case for case in EACH if case.architecture in COMPILED], ids=str)
+@pytest.mark.parametrize("case", [case for case in ONE_PER_ARCHITECTURE if case.architecture in COMPILED], ids=str)
 def test_the_code_generated_for_a_network_gives_its_logits(case: Case) -> None:
     assert max(_differences(case, GENERATED).values()) < TOLERANCE

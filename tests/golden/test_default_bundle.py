@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from cxrlib.film_steps import ScoringParameters, clean_and_measure
 from cxrlib.models.bundle import load_bundle
 from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
 from cxrlib.reading.read import read_film
-from cxrlib.scoring import ScoringParameters, assess
 from cxrlib.settings import Settings
 from cxrlib.types import ImageRef, ScoredFilm
 
@@ -31,15 +31,17 @@ MEBIBYTE = 2**20
 def measured() -> dict[str, dict[str, float]]:
     """Score the phantoms as an archive is scored, in fp32, and return their figures by seed."""
     bundle = load_bundle("default")
-    recipe = ScoringParameters.of(bundle.card)
+    parameters = ScoringParameters.of(bundle.card)
     images = [
-        read_film(encode_png(make_phantom(seed, rows=512, columns=512)), Settings(), recipe.rows, recipe.columns)
+        read_film(
+            encode_png(make_phantom(seed, rows=512, columns=512)), Settings(), parameters.rows, parameters.columns
+        )
         for seed in SEEDS
     ]
     predictions = TorchEngine(bundle, device="cpu", precision="fp32").predict(images)
     figures = {}
     for seed, image, prediction in zip(SEEDS, images, predictions, strict=True):
-        film = assess(ImageRef(f"memory://{seed}.png", "size:0"), image, prediction, recipe)
+        film = clean_and_measure(ImageRef(f"memory://{seed}.png", "size:0"), image, prediction, parameters)
         assert isinstance(film, ScoredFilm), film
         assert film.prediction.classes is not None
         figures[str(seed)] = {

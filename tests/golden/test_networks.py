@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from cxrlib.models.architectures.catalog import CATALOG
+from cxrlib.models.architectures.catalog import find_architecture
 from cxrlib.models.inference.fused import fuse
-from tests.support.networks import EACH, MORE, Case, fill
+from tests.support.networks import MORE_CASES, ONE_PER_ARCHITECTURE, Case, set_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,7 +38,7 @@ STRIDE = 509
 
 def filled(case: Case) -> nn.Module:
     network = case.build()
-    fill(network)
+    set_weights(network)
     return network
 
 
@@ -68,7 +68,7 @@ def kept() -> dict[str, dict[str, NDArray[np.float64]]]:
     return {case: {name: np.array(values) for name, values in outputs.items()} for case, outputs in cases.items()}
 
 
-@pytest.mark.parametrize("case", (*EACH, *MORE), ids=str)
+@pytest.mark.parametrize("case", (*ONE_PER_ARCHITECTURE, *MORE_CASES), ids=str)
 def test_a_network_gives_what_it_gave(case: Case) -> None:
     golden = kept()[str(case)]
     found = run(filled(case), case, torch.float32)
@@ -78,7 +78,7 @@ def test_a_network_gives_what_it_gave(case: Case) -> None:
         assert difference(found[name], values) < TOLERANCE, name
 
 
-@pytest.mark.parametrize("case", (*EACH, *MORE), ids=str)
+@pytest.mark.parametrize("case", (*ONE_PER_ARCHITECTURE, *MORE_CASES), ids=str)
 def test_a_network_whose_layers_are_fused_gives_what_it_gave(case: Case) -> None:
     network = filled(case).requires_grad_(False)
     plain = sum(isinstance(module, nn.Conv2d) for module in network.modules())
@@ -92,9 +92,9 @@ def test_a_network_whose_layers_are_fused_gives_what_it_gave(case: Case) -> None
 
 def test_every_architecture_has_golden_logits_and_nothing_else_has() -> None:
     golden = kept()
-    assert golden.keys() == {str(case) for case in (*EACH, *MORE)}
-    for case in EACH:
-        assert set(golden[str(case)]) <= set(CATALOG[case.architecture].outputs)
+    assert golden.keys() == {str(case) for case in (*ONE_PER_ARCHITECTURE, *MORE_CASES)}
+    for case in ONE_PER_ARCHITECTURE:
+        assert set(golden[str(case)]) <= set(find_architecture(case.architecture).outputs)
 
 
 def _norms_of_another_library(network: nn.Module) -> None:
@@ -114,7 +114,7 @@ def _one_activation(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("mistake", [_norms_of_another_library, _one_filter_of_one_layer, _one_activation])
 def test_a_small_mistake_is_noticed(mistake: Callable[[nn.Module], None]) -> None:
-    case = next(case for case in EACH if case.architecture == "qu-ex-unet")
+    case = next(case for case in ONE_PER_ARCHITECTURE if case.architecture == "qu-ex-unet")
     network = filled(case)
     mistake(network)
     assert difference(run(network, case, torch.float32)["lung"], kept()[str(case)]["lung"]) > 10 * TOLERANCE
@@ -127,7 +127,7 @@ def write() -> None:
             name: [float(f"{value:.7g}") for value in values]
             for name, values in run(filled(case), case, torch.float64).items()
         }
-        for case in (*EACH, *MORE)
+        for case in (*ONE_PER_ARCHITECTURE, *MORE_CASES)
     }
     lines = ",\n".join(f" {json.dumps(case)}: {json.dumps(outputs)}" for case, outputs in golden.items())
     GOLDEN.write_text(f"{{\n{lines}\n}}\n")

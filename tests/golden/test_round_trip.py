@@ -19,9 +19,9 @@ from cxrlib.models.inference.hardware import Precision
 from cxrlib.models.inference.network import BundleNetwork, load_network
 from cxrlib.training.export import Trained, export_bundle, network_weights
 from cxrlib.training.history import Ending
-from tests.support.networks import EACH, Case, fill
-from tests.support.tiny_bundle import ARGUMENTS
-from tests.support.tiny_recipe import tiny_network, tiny_recipe
+from tests.support.networks import ONE_PER_ARCHITECTURE, Case, set_weights
+from tests.support.tiny_bundles import ARGUMENTS
+from tests.support.tiny_recipes import recipe_network, tiny_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,14 +37,14 @@ _LOSSES = {
 def exported(case: Case, network: nn.Module, outputs: list[str], folder: Path) -> Bundle:
     """Export a network as a training does, beside a tiny one for the lung that a card must have; read it back."""
     plans = [
-        tiny_network(
+        recipe_network(
             "tried",
             architecture=case.architecture,
             arguments=case.arguments,
             outputs=outputs,
             loss={name: _LOSSES[name] for name in outputs},
         ),
-        tiny_network(
+        recipe_network(
             "lung", arguments={**ARGUMENTS, "masks": ["lung"]}, outputs=["lung"], loss={"lung": _LOSSES["lung"]}
         ),
     ]
@@ -67,10 +67,10 @@ def rounded(network: nn.Module) -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize("case", EACH, ids=str)
+@pytest.mark.parametrize("case", ONE_PER_ARCHITECTURE, ids=str)
 def test_a_network_comes_back_from_a_bundle_with_the_same_logits_bit_for_bit(case: Case, tmp_path: Path) -> None:
     network = case.build()
-    fill(network)
+    set_weights(network)
     bundle = exported(case, network, case.outputs(network), tmp_path)
     plan = bundle.card.networks[0]
     grey = np.random.default_rng(2).random((2, case.side, case.side), dtype=np.float32)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.models.architectures.catalog import CATALOG
+from cxrlib.models.architectures.catalog import find_architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ class Case:
 
     def build(self) -> nn.Module:
         """Build it, ready for inference."""
-        return CATALOG[self.architecture].build(self.arguments).eval()
+        return find_architecture(self.architecture).build(self.arguments).eval()
 
     def outputs(self, network: nn.Module) -> list[str]:
         """Return what a network so built gives, in order of name."""
@@ -47,7 +47,7 @@ class Case:
 
 
 #: One way to build each architecture, with all of its parts and small for what it is.
-EACH = (
+ONE_PER_ARCHITECTURE = (
     Case("multitask-unet", {"encoder": "tu-tf_efficientnet_lite0"}),
     Case("qu-ex-unet", {"encoder": "resnet18", "output": "lung"}),
     Case("qu-ex-unetplusplus", {"encoder": "resnet18", "output": "infection"}),
@@ -67,7 +67,7 @@ EACH = (
 )
 
 #: What else a golden file is kept of: every encoder of every paper once, and every kind of decoder.
-MORE = (
+MORE_CASES = (
     Case("qu-ex-fpn", {"encoder": "resnet50", "output": "lung"}),
     Case("qu-ex-fpn", {"encoder": "densenet121", "output": "lung"}),
     Case("qu-ex-fpn", {"encoder": "densenet161", "output": "lung"}),
@@ -85,7 +85,7 @@ MORE = (
 )
 
 
-def fill(network: nn.Module) -> None:
+def set_weights(network: nn.Module) -> None:
     """Give a network weights that hang on their names and shapes alone, not on the order in which a library draws them.
 
     Kernels keep the variance of what passes through a ReLU; norms are near 1, everything else is near 0.

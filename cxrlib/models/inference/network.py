@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cxr_schemas.card import Input, Network
 from cxrlib.errors import BundleError
-from cxrlib.models.architectures.catalog import architecture
+from cxrlib.models.architectures.catalog import find_architecture
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference import graph_cache
 from cxrlib.models.inference.graph import Program
@@ -179,7 +179,7 @@ def load_network(plan: Network, weights: bytes) -> nn.Module:
     BundleError
         The weights do not fit the architecture, or are not finite.
     """
-    module = architecture(plan.architecture).build(plan.arguments)
+    module = find_architecture(plan.architecture).build(plan.arguments)
     try:
         module.load_state_dict(safetensors.torch.load(weights), strict=True)
     except (RuntimeError, safetensors.SafetensorError) as error:

@@ -11,7 +11,7 @@ import pytest
 from cxr_schemas import Card
 from cxrlib.errors import BundleError
 from cxrlib.models.bundle import CARD_FILE, DIGEST_FILE, bundle_digest, load_bundle, write_bundle
-from tests.support.tiny_bundle import tiny_bundle, tiny_card
+from tests.support.tiny_bundles import tiny_bundle, tiny_card
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import click
 from cxr_flows.cli.console import debug_option, json_option, people, print_json
 
 if TYPE_CHECKING:
-    from cxrlib.models.architectures.architecture import Variant
+    from cxrlib.models.architectures.catalog import Variant
     from cxrlib.models.bundle import Bundle
 
 
@@ -23,7 +23,7 @@ def models() -> None:
 @debug_option
 def list_models(as_json: bool) -> None:
     """List the bundles that ship and the architectures a bundle may name."""
-    from cxrlib.models.architectures.catalog import CATALOG
+    from cxrlib.models.architectures.catalog import load_catalog
     from cxrlib.models.bundle import SHIPPED, load_bundle
 
     bundles = {name: load_bundle(name) for name in SHIPPED}
@@ -40,7 +40,7 @@ def list_models(as_json: bool) -> None:
                         "side": entry.side,
                         "variants": [_variant(variant) for variant in entry.variants],
                     }
-                    for entry in CATALOG.values()
+                    for entry in load_catalog().values()
                 ],
             }
         )
@@ -54,7 +54,7 @@ def list_models(as_json: bool) -> None:
         shipped.add_row(name, card.bundle.version, bundle.digest[:8], networks, card.bundle.description)
     heads = ("Architecture", "Paper", "Gives", "Parameters", "Recipes", "What it is")
     catalog = Table(*heads, title="Architectures", title_justify="left")
-    for entry in CATALOG.values():
+    for entry in load_catalog().values():
         counts = sorted(variant.parameters / 1e6 for variant in entry.variants)
         recipes = [variant.recipe for variant in entry.variants if variant.recipe]
         size = f"{counts[0]:.1f} M" if len(counts) == 1 else f"{counts[0]:.1f} to {counts[-1]:.1f} M"
@@ -79,7 +79,7 @@ def show_model(bundle: str, as_json: bool) -> None:
         return
     from rich.table import Table
 
-    from cxr_flows.cli.models.system import localisation, network_table, scheme
+    from cxr_flows.cli.models.describe_networks import localisation, network_table, scheme
 
     card, console = loaded.card, people()
     facts = Table(show_header=False, box=None)

@@ -9,7 +9,7 @@ import pytest
 
 from cxrlib.errors import BundleError
 from cxrlib.models.architectures.catalog import CATALOG, architecture
-from tests.support.tiny_bundle import ARGUMENTS
+from tests.support.tiny_bundles import ARGUMENTS
 
 
 def test_the_catalog_imports_no_torch() -> None:

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from cxrlib.errors import BundleError
-from cxrlib.models.architectures.architecture import Architecture
-from cxrlib.models.architectures.catalog import CATALOG, architecture
+from cxrlib.models.architectures.catalog import Architecture, find_architecture, load_catalog
 from cxrlib.models.architectures.inflocnet import SlimDecoder
 from cxrlib.models.architectures.nested import ClassHead, upsampled
 from cxrlib.models.architectures.single_mask import SingleMask
 from cxrlib.training.pretrained import load_encoder
 from cxrlib.training.recipe import load_recipe
-from tests.support.networks import EACH, Case, fill
+from tests.support.networks import ONE_PER_ARCHITECTURE, Case, set_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def _unallocated(name: str, **arguments: object) -> nn.Module:
     """Build a network without the memory and the random numbers of its weights: enough to ask it for shapes."""
     with torch.device("meta"):
-        return architecture(name).build(arguments).eval()
+        return find_architecture(name).build(arguments).eval()
 
 
 def _seen(network: nn.Module, layer: str, films: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,20 +36,20 @@ def _seen(network: nn.Module, layer: str, films: Tensor) -> tuple[Tensor, Tensor
 
 
 def test_every_architecture_has_a_case() -> None:
-    assert {case.architecture for case in EACH} == set(CATALOG)
+    assert {case.architecture for case in ONE_PER_ARCHITECTURE} == set(load_catalog())
 
 
-@pytest.mark.parametrize("case", EACH, ids=str)
+@pytest.mark.parametrize("case", ONE_PER_ARCHITECTURE, ids=str)
 def test_a_network_gives_logits_on_the_grid_of_its_films(case: Case) -> None:
     network = _unallocated(case.architecture, **case.arguments)
     logits = network(torch.zeros(2, 1, case.side, case.side, device="meta"))
     masks = (2, case.side, case.side)
     expected = {"lung": masks, "infection": masks, "classes": (2, 3)}
-    assert logits.keys() <= set(CATALOG[case.architecture].outputs)
+    assert logits.keys() <= set(find_architecture(case.architecture).outputs)
     assert {name: tuple(tensor.shape) for name, tensor in logits.items()} == {name: expected[name] for name in logits}
 
 
-@pytest.mark.parametrize("case", EACH, ids=str)
+@pytest.mark.parametrize("case", ONE_PER_ARCHITECTURE, ids=str)
 def test_a_network_has_one_encoder_that_weights_can_be_loaded_into(case: Case) -> None:
     network, other = (_unallocated(case.architecture, **case.arguments) for _ in range(2))
     (encoder,) = (module for name, module in other.named_modules() if name.rsplit(".", 1)[-1] == "encoder")
@@ -58,7 +57,7 @@ def test_a_network_has_one_encoder_that_weights_can_be_loaded_into(case: Case) -
 
 
 @pytest.mark.parametrize(
-    "entry", [entry for entry in CATALOG.values() if entry.localisation_layer], ids=lambda entry: entry.name
+    "entry", [entry for entry in load_catalog().values() if entry.localisation_layer], ids=lambda entry: entry.name
 )
 def test_the_layer_for_localisation_gives_a_map_of_eight_by_eight_cells(entry: Architecture) -> None:
     assert entry.localisation_layer is not None
@@ -68,7 +67,7 @@ def test_the_layer_for_localisation_gives_a_map_of_eight_by_eight_cells(entry: A
 
 
 def test_every_recipe_that_the_catalog_names_trains_that_variant() -> None:
-    trained = [(entry, variant) for entry in CATALOG.values() for variant in entry.variants if variant.recipe]
+    trained = [(entry, variant) for entry in load_catalog().values() for variant in entry.variants if variant.recipe]
     assert trained
     for entry, variant in trained:
         plans = [plan for plan in load_recipe(variant.recipe).networks if plan.architecture == entry.name]
@@ -106,7 +105,7 @@ def test_two_channels_are_given_as_the_logit_of_their_softmax() -> None:
 
 def test_inflocnet_computes_the_nodes_of_its_equation_4() -> None:
     decoder = SlimDecoder().eval()
-    fill(decoder)
+    set_weights(decoder)
     generator = torch.Generator().manual_seed(2)
     widths = (64, 128, 256, 512, 512)
     maps = [torch.randn(1, width, 32 >> i, 32 >> i, generator=generator) for i, width in enumerate(widths)]
@@ -170,7 +169,7 @@ def test_amalgam_has_the_meta_learner_of_its_section_3_and_its_rival_none() -> N
 
 def test_segnet_puts_values_back_where_its_pooling_took_them() -> None:
     network = Case("pneumonia-segnet").build()
-    fill(network)
+    set_weights(network)
     films = torch.from_numpy(Case("pneumonia-segnet").films())
     # The first pooling is undone by the last block of the decoder.
     pool = next(i for i, layer in enumerate(network.net.encoder.features) if isinstance(layer, nn.MaxPool2d))  # type: ignore[union-attr, arg-type]

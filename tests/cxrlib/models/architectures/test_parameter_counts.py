@@ -8,16 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from cxrlib.models.architectures.architecture import Architecture, Variant
-from cxrlib.models.architectures.catalog import CATALOG
+from cxrlib.models.architectures.catalog import Architecture, Variant, find_architecture, load_catalog
 
-_VARIANTS = [(entry, variant) for entry in CATALOG.values() for variant in entry.variants]
+_VARIANTS = [(entry, variant) for entry in load_catalog().values() for variant in entry.variants]
 
 
 def _unallocated(architecture: str, **arguments: object) -> nn.Module:
     """Build a network without the memory and the random numbers of its weights."""
     with torch.device("meta"):
-        return CATALOG[architecture].build(arguments)
+        return find_architecture(architecture).build(arguments)
 
 
 def _count(network: nn.Module, *, statistics: bool) -> int:
@@ -29,7 +28,7 @@ def _count(network: nn.Module, *, statistics: bool) -> int:
 
 
 def _share_of_paper(architecture: str, label: str = "") -> float:
-    (variant,) = (variant for variant in CATALOG[architecture].variants if variant.label == label)
+    (variant,) = (variant for variant in find_architecture(architecture).variants if variant.label == label)
     assert variant.paper_millions is not None
     return variant.parameters / float(variant.paper_millions * 1_000_000)
 
@@ -47,7 +46,7 @@ def test_a_network_has_as_many_parameters_as_the_catalog_says(entry: Architectur
     [("qu-ex-unet", ROUND_HALF_UP), ("qu-ex-fpn", ROUND_HALF_UP), ("qu-ex-unetplusplus", ROUND_DOWN)],
 )
 def test_the_networks_of_qu_ex_have_the_figures_of_its_table_4(architecture: str, rounding: str) -> None:
-    variants = CATALOG[architecture].variants
+    variants = find_architecture(architecture).variants
     assert len(variants) == 5
     for variant in variants:
         assert variant.paper_millions is not None

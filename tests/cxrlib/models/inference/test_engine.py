@@ -17,8 +17,7 @@ from cxrlib.models.inference import network as network_module
 from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.models.inference.system import Found, System
 from cxrlib.types import CxrImage, FilmFacts, Prediction
-from tests.support.tiny_bundle import tiny_bundle
-from tests.support.tiny_systems import LAYER, tiny_network, tiny_system
+from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_bundle, tiny_system
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -49,10 +48,10 @@ def same(a: Prediction | FilmError, b: Prediction | FilmError) -> bool:
 def everything() -> Bundle:
     """Return a bundle of all kinds of network: an ensemble, inputs of their own, a cascade and a localisation."""
     return tiny_system(
-        tiny_network("lung", "lung", "infection"),
-        tiny_network("lung-2", "lung", seed=8, input={"rows": 32, "columns": 96}),
-        tiny_network("classifier", "classes", seed=9, reads="lung_masked_film", input={"mean": 0.2, "std": 0.3}),
-        localisation={"network": "classifier", "layer": LAYER},
+        card_network("lung", "lung", "infection"),
+        card_network("lung-2", "lung", seed=8, input={"rows": 32, "columns": 96}),
+        card_network("classifier", "classes", seed=9, reads="lung_masked_film", input={"mean": 0.2, "std": 0.3}),
+        localisation={"network": "classifier", "layer": GRADCAM_LAYER},
         postprocess={"lung_threshold": 0.3},
     )
 
@@ -132,8 +131,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 def parallel(layer: str) -> Bundle:
     """Return a bundle whose second network is explained; both read the film."""
     return tiny_system(
-        tiny_network("tiny", "lung", "infection"),
-        tiny_network("classifier", "classes", seed=9),
+        card_network("tiny", "lung", "infection"),
+        card_network("classifier", "classes", seed=9),
         localisation={"network": "classifier", "layer": layer},
     )
 
@@ -143,7 +142,9 @@ def test_a_poisoned_batch_is_bisected_so_that_only_the_bad_film_fails(
     monkeypatch: pytest.MonkeyPatch, bad: str
 ) -> None:
     poison(monkeypatch, bad)
-    engine = TorchEngine(parallel(f"inner.{LAYER}" if bad == "classifier" else LAYER), device="cpu", precision="fp32")
+    engine = TorchEngine(
+        parallel(f"inner.{GRADCAM_LAYER}" if bad == "classifier" else GRADCAM_LAYER), device="cpu", precision="fp32"
+    )
     films = [film(seed) for seed in range(8)]
     healthy = engine.predict(films)
     marked = films[5].pixels.copy()
@@ -192,10 +193,10 @@ def test_out_of_memory_while_explaining_halves_the_batch_for_all_networks(monkey
 
 
 _HYBRID = (
-    tiny_network("lung", "lung", "infection"),
-    tiny_network("classifier", "classes", seed=9, reads="lung_masked_film"),
+    card_network("lung", "lung", "infection"),
+    card_network("classifier", "classes", seed=9, reads="lung_masked_film"),
 )
-_EXPLAINED = {"network": "classifier", "layer": LAYER}
+_EXPLAINED = {"network": "classifier", "layer": GRADCAM_LAYER}
 
 
 def test_out_of_memory_on_a_single_film_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from cxrlib.errors import BundleError
-from cxrlib.models.architectures.catalog import CATALOG
+from cxrlib.models.architectures.catalog import find_architecture, load_catalog
 from cxrlib.models.inference.gradcam import Explainer
 from cxrlib.models.inference.hardware import Precision
 from cxrlib.models.inference.system import System
-from tests.support.tiny_systems import LAYER, tiny_network, tiny_system
+from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_system
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -79,14 +79,14 @@ def test_a_layer_that_is_not_there_is_named() -> None:
     [("unet.classification_head.3", "got 2 dimensions"), ("unet.segmentation_head", "got RuntimeError")],
 )
 def test_a_layer_that_cannot_explain_a_class_is_refused_before_any_film(layer: str, got: str) -> None:
-    bundle = tiny_system(tiny_network("all", "lung", "classes"), localisation={"network": "all", "layer": layer})
+    bundle = tiny_system(card_network("all", "lung", "classes"), localisation={"network": "all", "layer": layer})
     with pytest.raises(BundleError, match=got):
         System(bundle, torch.device("cpu"), Precision.FP32)
 
 
 def test_threads_that_share_a_network_get_the_maps_of_their_own_films() -> None:
-    classifier = tiny_network("all", "lung", "classes")
-    bundle = tiny_system(classifier, localisation={"network": "all", "layer": LAYER})
+    classifier = card_network("all", "lung", "classes")
+    bundle = tiny_system(classifier, localisation={"network": "all", "layer": GRADCAM_LAYER})
     system = System(bundle, torch.device("cpu"), Precision.FP32)
     films = [np.random.default_rng(seed).random((64, 64), dtype=np.float32) for seed in range(24)]
 
@@ -101,12 +101,12 @@ def test_threads_that_share_a_network_get_the_maps_of_their_own_films() -> None:
             np.testing.assert_array_equal(got, one)
 
 
-_EXPLAINABLE = sorted(name for name, entry in CATALOG.items() if entry.localisation_layer is not None)
+_EXPLAINABLE = sorted(name for name, entry in load_catalog().items() if entry.localisation_layer is not None)
 
 
 @pytest.mark.parametrize("name", _EXPLAINABLE)
 def test_the_layer_that_the_catalog_names_explains_its_network(name: str) -> None:
-    entry = CATALOG[name]
+    entry = find_architecture(name)
     arguments = dict(entry.variants[0].arguments) if entry.variants else {}
     torch.manual_seed(3)
     module = entry.build(arguments).requires_grad_(False).eval()

@@ -18,7 +18,7 @@ from cxrlib.models.inference import network as network_module
 from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.models.inference.graph import Program, UnfitError
 from tests.cxrlib.models.inference.test_engine import everything, film, same
-from tests.support.tiny_bundle import tiny_bundle
+from tests.support.tiny_bundles import tiny_bundle
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_folder")
 

@@ -18,8 +18,7 @@ from cxrlib.models.inference.hardware import Precision
 from cxrlib.models.inference.network import BundleNetwork, load_network
 from cxrlib.models.inference.system import Found, System
 from cxrlib.reading.resample import resize
-from tests.support.tiny_bundle import ARGUMENTS, tiny_bundle
-from tests.support.tiny_systems import LAYER, tiny_network, tiny_system
+from tests.support.tiny_bundles import ARGUMENTS, GRADCAM_LAYER, card_network, tiny_bundle, tiny_system
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,11 +36,11 @@ def run(bundle: Bundle, read: list[NDArray[np.float32]] | None = None) -> Found:
 
 def alone(*outputs: str, seed: int = 7, read: list[NDArray[np.float32]] | None = None, **rest: Any) -> Found:
     """Run one network by itself; the lung that every bundle needs is its own."""
-    return run(tiny_system(tiny_network("alone", *{"lung", *outputs}, seed=seed, **rest)), read)
+    return run(tiny_system(card_network("alone", *{"lung", *outputs}, seed=seed, **rest)), read)
 
 
 def test_an_ensemble_gives_the_mean_of_its_probabilities() -> None:
-    members = [tiny_network(f"member-{seed}", "lung", "infection", "classes", seed=seed) for seed in (7, 8, 9)]
+    members = [card_network(f"member-{seed}", "lung", "infection", "classes", seed=seed) for seed in (7, 8, 9)]
     found = run(tiny_system(*members))
     for output in ("lung", "infection", "classes"):
         parts = [getattr(alone("infection", "classes", seed=seed), output) for seed in (7, 8, 9)]
@@ -50,7 +49,7 @@ def test_an_ensemble_gives_the_mean_of_its_probabilities() -> None:
 
 
 def test_an_ensemble_of_one_output_leaves_the_others_alone() -> None:
-    found = run(tiny_system(tiny_network("one", "lung", "infection"), tiny_network("two", "lung", seed=8)))
+    found = run(tiny_system(card_network("one", "lung", "infection"), card_network("two", "lung", seed=8)))
     np.testing.assert_array_equal(found.infection, alone("infection").infection)
     assert found.classes is None
     assert found.attribution is None
@@ -60,8 +59,8 @@ def test_an_ensemble_of_one_output_leaves_the_others_alone() -> None:
 def test_a_network_with_a_grid_of_its_own_reads_the_film_there_and_gives_masks_on_the_bundles(
     rows: int, columns: int
 ) -> None:
-    own = run(tiny_system(tiny_network("own", "lung", "classes", input={"rows": rows, "columns": columns})))
-    there = tiny_system(tiny_network("own", "lung", "classes"), input={"rows": rows, "columns": columns, "batch": 4})
+    own = run(tiny_system(card_network("own", "lung", "classes", input={"rows": rows, "columns": columns})))
+    there = tiny_system(card_network("own", "lung", "classes"), input={"rows": rows, "columns": columns, "batch": 4})
     expected = run(there, [resize(film, rows, columns) for film in films()])
     assert own.lung.shape == (3, 64, 64)
     for found, lung in zip(own.lung, expected.lung, strict=True):
@@ -70,7 +69,7 @@ def test_a_network_with_a_grid_of_its_own_reads_the_film_there_and_gives_masks_o
 
 
 def test_a_network_normalises_as_its_own_input_says() -> None:
-    found = run(tiny_system(tiny_network("own", "lung", input={"mean": 0.0, "std": 0.5})))
+    found = run(tiny_system(card_network("own", "lung", input={"mean": 0.0, "std": 0.5})))
     shifted = [(film + np.float32(0.5)).astype(np.float32) for film in films()]
     np.testing.assert_allclose(found.lung, alone(read=shifted).lung, atol=1e-6)
     assert np.abs(found.lung - alone().lung).max() > 1e-4
@@ -86,11 +85,11 @@ def test_networks_that_read_the_same_share_one_tensor(monkeypatch: pytest.Monkey
 
     system = System(
         tiny_system(
-            tiny_network("a", "lung"),
-            tiny_network("b", "lung", seed=8, input={"rows": 64, "mean": 0.5}),  # nothing that is not the bundle's
-            tiny_network("c", "infection", reads="lung_masked_film"),
-            tiny_network("d", "infection", seed=8, reads="lung_masked_film"),
-            tiny_network("e", "infection", input={"rows": 32}),
+            card_network("a", "lung"),
+            card_network("b", "lung", seed=8, input={"rows": 64, "mean": 0.5}),  # nothing that is not the bundle's
+            card_network("c", "infection", reads="lung_masked_film"),
+            card_network("d", "infection", seed=8, reads="lung_masked_film"),
+            card_network("e", "infection", input={"rows": 32}),
         ),
         _CPU,
         Precision.FP32,
@@ -101,8 +100,8 @@ def test_networks_that_read_the_same_share_one_tensor(monkeypatch: pytest.Monkey
 
 
 def test_a_cascade_reads_the_film_within_the_cleaned_lung_of_the_ensemble() -> None:
-    lungs = [tiny_network("one", "lung"), tiny_network("two", "lung", seed=8)]
-    rest = tiny_network("rest", "infection", "classes", seed=9, reads="lung_masked_film", input={"rows": 32})
+    lungs = [card_network("one", "lung"), card_network("two", "lung", seed=8)]
+    rest = card_network("rest", "infection", "classes", seed=9, reads="lung_masked_film", input={"rows": 32})
     threshold = float(np.median(run(tiny_system(*lungs)).lung))  # so that the random lungs have holes and specks
     bundle = tiny_system(*lungs, rest, postprocess={"lung_threshold": threshold})
     found = run(bundle)
@@ -119,15 +118,15 @@ def test_a_cascade_reads_the_film_within_the_cleaned_lung_of_the_ensemble() -> N
 
 
 def test_a_film_without_lung_is_black_to_the_cascade() -> None:
-    lung, rest = tiny_network("lung", "lung"), tiny_network("rest", "classes", seed=9, reads="lung_masked_film")
+    lung, rest = card_network("lung", "lung"), card_network("rest", "classes", seed=9, reads="lung_masked_film")
     found = run(tiny_system(lung, rest, postprocess={"lung_threshold": 0.999}))
     black = alone("classes", seed=9, read=[np.zeros((64, 64), np.float32)] * 3)
     np.testing.assert_array_equal(found.classes, black.classes)
 
 
 def test_the_explained_network_gives_the_classes_that_it_gives_unexplained() -> None:
-    networks = tiny_network("lung", "lung"), tiny_network("classifier", "classes", seed=9)
-    explained = run(tiny_system(*networks, localisation={"network": "classifier", "layer": LAYER}))
+    networks = card_network("lung", "lung"), card_network("classifier", "classes", seed=9)
+    explained = run(tiny_system(*networks, localisation={"network": "classifier", "layer": GRADCAM_LAYER}))
     assert explained.classes is not None
     assert explained.attribution is not None
     np.testing.assert_allclose(explained.classes, run(tiny_system(*networks)).classes, atol=1e-6)
