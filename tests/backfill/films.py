@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from cxrlib.phantom import make_phantom
+from cxrlib.phantom.dicom_style import MIXED_STYLES
 from cxrlib.phantom.encode import encode_dicom, study_date
-from cxrlib.phantom.style import MIXED
 
 DRAWINGS = 24
 _NOISE = 0.01
@@ -29,7 +29,7 @@ def write_films(root: Path, count: int, *, seed: int = 0) -> int:
         drawing = drawings[number % DRAWINGS]
         grain = noise.standard_normal(drawing.pixels.shape, np.float32) * np.float32(_NOISE)
         film = replace(drawing, pixels=np.clip(drawing.pixels + grain, 0, 1), seed=10**6 * (seed + 1) + number)
-        data = encode_dicom(film, MIXED[number // DRAWINGS % len(MIXED)])
+        data = encode_dicom(film, MIXED_STYLES[number // DRAWINGS % len(MIXED_STYLES)])
         path = root / f"{study_date(film.seed):%Y/%m/%d}" / f"film-{number:06d}.dcm"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

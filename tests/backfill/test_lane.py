@@ -26,11 +26,11 @@ import pytest
 
 from cxr_flows.reports.backfill import BackfillTotals
 from cxrlib.backfills.stored import part_states, require_backfill
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
 from tests.backfill.films import write_films
 from tests.support.paths import ROOT
-from tests.support.trees import objects
+from tests.support.results_roots import chunk_objects
 
 pytestmark = pytest.mark.backfill
 
@@ -154,16 +154,16 @@ def test_backfill_killed_three_times_is_byte_equal_to_one_that_was_not(lane: Lan
     done = subprocess.run([*arguments, "--json"], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
     totals = json.loads(done.stdout)
     assert (totals["done"], totals["listed"], totals["scored"] + totals["rejected"]) == (PARTS, FILMS, FILMS)
-    assert objects(out) == objects(lane.whole)
+    assert chunk_objects(out) == chunk_objects(lane.whole)
     report = verify(str(out))
     assert (report.ok, report.runs, report.open_runs) == (True, PARTS, ())
     assert report.score_rows + report.reject_rows == len(pd.read_parquet(out / "scores")) + report.reject_rows == FILMS
 
 
 def test_show_and_verify_agree_with_what_is_stored(lane: Lane) -> None:
-    store = Store.at(str(lane.whole))
-    manifest = require_backfill(store, "archive")
-    totals = BackfillTotals.of(manifest, part_states(store, manifest))
+    results = ResultsRoot.at(str(lane.whole))
+    manifest = require_backfill(results, "archive")
+    totals = BackfillTotals.of(manifest, part_states(results, manifest))
     report = verify(str(lane.whole))
     shown = subprocess.run(
         command("show", "archive", "--out", str(lane.whole), "--json"),

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cxrlib.phantom.archive import Picture, Style, write_archive
-from cxrlib.phantom.style import DicomStyle
-from cxrlib.phantom.syntax import TransferSyntax
+from cxrlib.phantom.archive import ImageFormat, Style, write_archive
+from cxrlib.phantom.dicom_style import DicomStyle
+from cxrlib.phantom.transfer_syntax import TransferSyntax
 
 ROWS, COLUMNS = 3000, 2500
 
@@ -32,7 +32,7 @@ ARCHIVES: Final[dict[str, tuple[Style, ...]]] = {
     "jpeg_lossless": (_JPEG_LOSSLESS,),
     "jpeg_ls": (_JPEG_LS,),
     "jpeg_2000": (_JPEG_2000,),
-    "png": (Picture.PNG_8,),
+    "png": (ImageFormat.PNG_8,),
     "mix": (
         *(_JPEG_2000, _JPEG_LOSSLESS, _JPEG_2000, _NATIVE, _JPEG_2000, _JPEG_LOSSLESS),
         *(_JPEG_2000, _JPEG_LS, _JPEG_2000, _JPEG_LOSSLESS, _JPEG, _JPEG_2000),

@@ -22,7 +22,7 @@ from typing import Final
 
 import pandas as pd
 
-from cxrlib.parallel.malloc_settings import KEPT_FOR_NETWORKS
+from cxrlib.parallel.malloc_settings import MALLOC_FOR_NETWORKS
 from tests.benchmarks import machine
 from tests.benchmarks.archives import ARCHIVES, DISTINCT, make_archive
 from tests.benchmarks.machine import Cost
@@ -92,7 +92,7 @@ def run_program(name: str, options: Sequence[str], films: Path, out: Path) -> Co
 
 def limit_parts(films: Path) -> Mapping[str, float]:
     """Return the processor seconds of a film's forward pass, codec and resize, each in two ways, and digest."""
-    return machine.said_by("tests.benchmarks.limit", str(films), environment=KEPT_FOR_NETWORKS)
+    return machine.said_by("tests.benchmarks.limit", str(films), environment=MALLOC_FOR_NETWORKS)
 
 
 def limit_cost(limit: str, parts: Mapping[str, float], count: int) -> Cost:

@@ -24,7 +24,7 @@ from cxrlib.types import CxrImage
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
-from tests.support.film_maker import LOSSLESS, LOSSY, dicom, film, jpeg, png
+from tests.support.film_files import LOSSLESS, LOSSY, dicom, film, jpeg, png
 
 _SIZE: Final = (1200, 1040)
 #: A pixel of the network's input is another one from half a step of 8 bits on, a film from one in a hundred of these.

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrlib.phantom.dicom_style import DicomStyle, Photometric, Voi
 from cxrlib.phantom.encode import encode_dicom
 from cxrlib.phantom.film import Phantom, make_phantom
-from cxrlib.phantom.style import DicomStyle, Photometric, Voi
-from cxrlib.phantom.syntax import TransferSyntax
+from cxrlib.phantom.transfer_syntax import TransferSyntax
 from cxrlib.reading.lattice import COARSE_BITS
 from tests.support.paths import REAL_FILMS
 

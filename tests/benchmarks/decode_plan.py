@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
 from cxrlib.errors import FilmError
+from cxrlib.film_steps import ScoringParameters, clean_and_measure
 from cxrlib.models.bundle import load_bundle
 from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.reading.read import read_film
-from cxrlib.scoring import ScoringParameters, assess
 from cxrlib.settings import Decode, ReadSettings, Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 from tests.benchmarks import decode_films, machine
@@ -96,7 +96,7 @@ class Comparison:
 
     def __init__(self, precision: str = "auto", against: str | None = None) -> None:
         bundle = load_bundle("default")
-        self._recipe = ScoringParameters.of(bundle.card)
+        self._parameters = ScoringParameters.of(bundle.card)
         self._engine = TorchEngine(bundle, precision=precision)
         self._against = self._engine if against is None else TorchEngine(bundle, precision=against)
 
@@ -117,7 +117,7 @@ class Comparison:
 
     def _read(self, data: bytes, settings: Settings) -> CxrImage | FilmError:
         try:
-            return read_film(data, settings, self._recipe.rows, self._recipe.columns)
+            return read_film(data, settings, self._parameters.rows, self._parameters.columns)
         except FilmError as error:
             return error
 
@@ -127,7 +127,11 @@ class Comparison:
         return [image if isinstance(image, FilmError) else self._assess(*next(found)) for image in images]
 
     def _assess(self, image: CxrImage, prediction: Prediction | FilmError) -> ScoredFilm | FilmError:
-        return prediction if isinstance(prediction, FilmError) else assess(_REF, image, prediction, self._recipe)
+        return (
+            prediction
+            if isinstance(prediction, FilmError)
+            else clean_and_measure(_REF, image, prediction, self._parameters)
+        )
 
 
 def _brighter(image: CxrImage | FilmError, by: float) -> CxrImage | FilmError:

@@ -21,10 +21,10 @@ import pydicom
 from pydicom.pixels import get_decoder
 
 from cxrlib.models.bundle import load_bundle
+from cxrlib.phantom.dicom_style import DicomStyle
 from cxrlib.phantom.encode import encode_dicom
 from cxrlib.phantom.film import make_phantom
-from cxrlib.phantom.style import DicomStyle
-from cxrlib.phantom.syntax import TransferSyntax
+from cxrlib.phantom.transfer_syntax import TransferSyntax
 from cxrlib.reading.read import read_film
 from tests.benchmarks import machine
 from tests.benchmarks.decode_films import FIRST_SEED

@@ -29,9 +29,9 @@ from cxrlib.types import Prediction
 from tests.benchmarks import machine
 from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
-from tests.support import plain_masks
-from tests.support.measured_films import ellipse, two_lungs
+from tests.support import reference_masks
 from tests.support.paths import REAL_FILMS
+from tests.support.scored_films import ellipse, two_lungs
 
 _FILMS: Final = REAL_FILMS / "covid-qu-ex"
 _SIDE: Final = 256
@@ -68,15 +68,15 @@ def ours(prediction: Prediction, card: Card) -> None:
 
 def plain(prediction: Prediction, card: Card) -> None:
     """Do the same as the definitions read."""
-    lung = plain_masks.lung(prediction.lung > card.postprocess.lung_threshold, card.postprocess)
+    lung = reference_masks.lung(prediction.lung > card.postprocess.lung_threshold, card.postprocess)
     if prediction.infection is None:
         raise ValueError("expected a prediction with infection")
     infected = prediction.infection > card.postprocess.infection_threshold
-    infection = plain_masks.infection(infected, lung, card.postprocess)
-    plain_masks.percent(infection, lung)
-    plain_masks.region_count(infection)
-    plain_masks.run_lengths(lung)
-    plain_masks.run_lengths(infection)
+    infection = reference_masks.infection(infected, lung, card.postprocess)
+    reference_masks.percent(infection, lung)
+    reference_masks.region_count(infection)
+    reference_masks.run_lengths(lung)
+    reference_masks.run_lengths(infection)
 
 
 def _each(work: Callable[[Prediction, Card], None], films: Sequence[Prediction], card: Card) -> float:

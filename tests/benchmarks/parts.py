@@ -23,10 +23,10 @@ from typing import Final
 
 import cv2
 
+from cxrlib.film_steps import FilmReader, ScoringParameters
 from cxrlib.models.bundle import load_bundle
 from cxrlib.parallel.cores import NO_BLAS_THREADS
-from cxrlib.parallel.malloc_settings import KEPT_FOR_FILMS, KEPT_FOR_NETWORKS
-from cxrlib.scoring import ReadListed, ScoringParameters
+from cxrlib.parallel.malloc_settings import MALLOC_FOR_DECODING, MALLOC_FOR_NETWORKS
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef
 from tests.benchmarks import machine
@@ -40,12 +40,12 @@ from tests.benchmarks.tables import add_line
 _STARTED: Final = (
     ("import cxr_flows.cli.main", {}),
     (
-        "import gc; from cxr_pipelines.jobs.job import COLLECTED; gc.set_threshold(*COLLECTED); import cxr_pipelines.score; "
+        "import gc; from cxr_pipelines.jobs.child_main import GC_THRESHOLDS; gc.set_threshold(*GC_THRESHOLDS); import cxr_pipelines.score; "
         "import cxr_pipelines.beam.run_graph; from cxrlib.models.inference.engine import Engine; from cxrlib.models.bundle import load_bundle; "
         "Engine(load_bundle('default'), keep=True)",
-        {**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS},
+        {**NO_BLAS_THREADS, **MALLOC_FOR_NETWORKS},
     ),
-    *[("import cxrlib.scoring", KEPT_FOR_FILMS)] * machine.cores(),
+    *[("import cxrlib.film_steps", MALLOC_FOR_DECODING)] * machine.cores(),
 )
 #: The steps of reading, by the end of the file and the name of the function that does them; none calls another.
 _READING: Final = {
@@ -109,17 +109,17 @@ def _start_up() -> float:
 
 def _networks() -> Mapping[str, float]:
     """Return the seconds a film takes in the networks, in a process that keeps memory as one that scores does."""
-    return machine.said_by("tests.benchmarks.parts", "--networks", environment=KEPT_FOR_NETWORKS)
+    return machine.said_by("tests.benchmarks.parts", "--networks", environment=MALLOC_FOR_NETWORKS)
 
 
 def _reading(archive: Path) -> Mapping[str, float]:
     """Return the seconds a film takes in each step of reading, in a process that keeps memory as those that read do."""
-    return machine.said_by("tests.benchmarks.parts", "--reading", str(archive), environment=KEPT_FOR_FILMS)
+    return machine.said_by("tests.benchmarks.parts", "--reading", str(archive), environment=MALLOC_FOR_DECODING)
 
 
 def read_here(archive: Path) -> dict[str, float]:
     """Return the same of this process."""
-    read = ReadListed(Settings(), ScoringParameters.of(load_bundle("default").card))
+    read = FilmReader(Settings(), ScoringParameters.of(load_bundle("default").card))
     paths = sorted(path for path in archive.rglob("*") if path.is_file())[:DISTINCT]
     refs = [ImageRef(str(path), f"size:{path.stat().st_size}", path.stat().st_size) for path in paths]
     images = [read(ref) for ref in refs]
@@ -140,7 +140,7 @@ def read_here(archive: Path) -> dict[str, float]:
     (whole,) = (
         seconds
         for (file, _, function), seconds in cumulative.items()
-        if file.endswith("cxrlib/scoring.py") and function == "__call__"
+        if file.endswith("cxrlib/film_steps.py") and function == "__call__"
     )
     handing = _seconds(lambda: [pickle.loads(pickle.dumps(image)) for image in images]) / len(images)  # noqa: S301
     return {**parts, "rest of reading": whole - sum(parts.values()), "handing over": handing}

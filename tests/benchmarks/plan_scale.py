@@ -27,7 +27,9 @@ import pyarrow.parquet as pq
 from cxr_schemas import REJECTS, SCORES
 from cxrlib.archive.listing import list_batches
 from cxrlib.models.bundle import load_bundle
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results import layout
+from cxrlib.results.layout import Kind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.run import start_run
 from cxrlib.settings import Settings
 from tests.benchmarks import machine
@@ -61,7 +63,7 @@ def versions(first: int, count: int) -> pa.Array:
 
 def write_scores(first: int, *, root: str, partition: str, digests: tuple[str, str], rows: int, total: int) -> None:
     """Write one object of scores, and its empty pair of rejects."""
-    store = Store.at(root)
+    results = ResultsRoot.at(root)
     count = min(rows, total - first)
     given = {
         "uri": uris(first, count),
@@ -75,7 +77,7 @@ def write_scores(first: int, *, root: str, partition: str, digests: tuple[str, s
         (Kind.REJECTS, REJECTS.empty_table()),
         (Kind.SCORES, pa.Table.from_arrays(columns, schema=SCORES)),
     ):
-        path = Path(store.root.removeprefix("file://"), store.chunk_key(kind, partition, name))
+        path = Path(results.root.removeprefix("file://"), layout.chunk_key(kind, partition, name))
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path, compression="zstd", compression_level=1)
 
@@ -106,7 +108,7 @@ def plan_once(root: str, inventory: str, run_id: str) -> dict[str, float]:
     started, cpu = time.perf_counter(), time.process_time()
     listed = sum(batch.num_rows for batch in list_batches([inventory]))
     listing = time.perf_counter() - started
-    run = start_run([inventory], Store.at(root), Settings(), load_bundle("default"), run_id)
+    run = start_run([inventory], ResultsRoot.at(root), Settings(), load_bundle("default"), run_id)
     return {
         "listed": listed,
         "to_score": run.summary.films,

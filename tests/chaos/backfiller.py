@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cxr_flows.cli.scoring.parts_table import parts_shown
-from cxr_pipelines.backfill.progress import Board
-from cxr_pipelines.backfill.scheduler import work_off
+from cxr_flows.cli.scoring.backfill_progress import parts_shown
+from cxr_pipelines.backfill.progress import ProgressBoard
+from cxr_pipelines.backfill.scheduler import run_parts
 from cxrlib.backfills.stored import part_states, require_backfill
-from cxrlib.results.objects import Store
-from tests.support.backfills import InProcess, work_on
+from cxrlib.results.objects import ResultsRoot
+from tests.support.backfills import ScoreInProcess, work_on
 
 if __name__ == "__main__":
     out, log, pause = sys.argv[1:]
-    store = Store.at(out)
-    manifest = require_backfill(store, "b")
-    board = Board(part_states(store, manifest))
+    results = ResultsRoot.at(out)
+    manifest = require_backfill(results, "b")
+    board = ProgressBoard(part_states(results, manifest))
     with parts_shown() as show:
-        work_off(work_on(manifest, Path(out), parallel=2), board, InProcess(float(pause), Path(log)), show)
+        run_parts(work_on(manifest, Path(out), parallel=2), board, ScoreInProcess(float(pause), Path(log)), show)
         show(board)

@@ -18,9 +18,9 @@ from pathlib import Path
 from cxr_flows.reports.backfill import BackfillTotals
 from cxr_schemas import Cut
 from cxrlib.backfills.stored import PartStage, part_states
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
-from tests.support.backfills import SETTINGS, plant_years, start
+from tests.support.backfills import SETTINGS, new_backfill, write_films_by_year
 from tests.support.paths import ROOT
 
 FILMS, PARTS, KILLS = 400, 8, 3
@@ -39,8 +39,8 @@ def scored(log: Path) -> int:
 
 def test_backfill_killed_three_times_and_resumed_has_every_row_once(tmp_path: Path) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    manifest = start(plant_years(tmp_path / "in", [2020], FILMS), out, cut=Cut(parts=PARTS))
-    store = Store.at(str(out))
+    manifest = new_backfill(write_films_by_year(tmp_path / "in", [2020], FILMS), out, cut=Cut(parts=PARTS))
+    results = ResultsRoot.at(str(out))
     chance = random.Random(20261121)
     for _ in range(KILLS):
         victim = resume(out, log, SECONDS_PER_FILM)
@@ -51,7 +51,7 @@ def test_backfill_killed_three_times_and_resumed_has_every_row_once(tmp_path: Pa
         assert victim.poll() is None, "the victim ended before it could be killed"
         os.killpg(victim.pid, signal.SIGKILL)
         victim.communicate()
-    states = part_states(store, manifest)
+    states = part_states(results, manifest)
     left = sum(state.stage is not PartStage.DONE for state in states)
     assert left > 0, "something is left to be resumed"
 
@@ -60,7 +60,7 @@ def test_backfill_killed_three_times_and_resumed_has_every_row_once(tmp_path: Pa
     assert last.returncode == 0, said
     assert said.count(": done") == left, "a log has one line for each part that this start closed"
     assert re.search(rf"parts: {PARTS - left} done, [0-2] running, 0 failed, \d+ left; \d+ of {FILMS} films", said)
-    totals = BackfillTotals.of(manifest, part_states(store, manifest))
+    totals = BackfillTotals.of(manifest, part_states(results, manifest))
     assert (totals.finished, totals.scored, totals.listed) == (True, FILMS, FILMS)
     report = verify(str(out))
     assert (report.ok, report.runs, report.open_runs) == (True, PARTS, ())

@@ -10,7 +10,7 @@ import pytest
 from cxrlib.results.verify import verify
 from tests.chaos.hostile_films import hostile_environment
 from tests.support.fakes import fake_settings
-from tests.support.trees import plant, run
+from tests.support.small_archives import score_films, write_films
 
 DOES = {"segfault": "decoder_died", "hang": "timeout", "eat": "out_of_memory"}
 #: The same chunks and run id in both runs, so that rows may be compared to the last byte.
@@ -30,13 +30,13 @@ def rows(out: Path, kind: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plant(tmp_path_factory.mktemp("archive"), good=300, bad=())
+    return write_films(tmp_path_factory.mktemp("archive"), good=300, bad=())
 
 
 def test_each_hostile_film_of_300_is_rejected_alone(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(archive, tmp_path / "calm", fake_settings(chunk_size=CHUNK, batch_size=16), run_id="r")
+    score_films(archive, tmp_path / "calm", fake_settings(chunk_size=CHUNK, batch_size=16), run_id="r")
     films = sorted(path for path in archive.rglob("*") if path.is_file())
     chosen = {films[number]: what for number, what in zip((149, 150, 151), DOES, strict=True)}
     for name, value in hostile_environment(chosen).items():
@@ -44,7 +44,7 @@ def test_each_hostile_film_of_300_is_rejected_alone(
     settings = fake_settings(
         chunk_size=CHUNK, batch_size=16, decode_workers=2, decode_memory_mb=2048, film_timeout_s=TIMEOUT_S
     )
-    manifest = run(archive, tmp_path / "stormy", settings, run_id="r")
+    manifest = score_films(archive, tmp_path / "stormy", settings, run_id="r")
     assert manifest.reasons == dict.fromkeys(sorted(DOES.values()), 1)
     assert manifest.counts.scored == 297
 
@@ -60,5 +60,5 @@ def test_each_hostile_film_of_300_is_rejected_alone(
 
     for name in ("PYTHONPATH", "CXR_TEST_HOSTILE"):
         monkeypatch.delenv(name)
-    healed = run(archive, tmp_path / "stormy", settings, run_id="next")
+    healed = score_films(archive, tmp_path / "stormy", settings, run_id="next")
     assert (healed.counts.scored, healed.counts.settled_before) == (2, 298)

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from cxrlib.results.verify import verify
 from tests.support.fakes import fake_settings
 from tests.support.paths import ROOT
-from tests.support.trees import objects, plant, run
+from tests.support.results_roots import chunk_objects
+from tests.support.small_archives import score_films, write_films
 
 RUN_ID = "chaos"
 SETTINGS = fake_settings(chunk_size=5, batch_size=4)
@@ -43,8 +44,8 @@ def settled_films(out: Path) -> dict[str, int]:
 
 
 def test_a_run_killed_again_and_again_ends_byte_equal_and_settles_no_chunk_twice(tmp_path: Path) -> None:
-    source = plant(tmp_path / "in", good=GOOD)
-    run(source, tmp_path / "whole", SETTINGS, run_id=RUN_ID)
+    source = write_films(tmp_path / "in", good=GOOD)
+    score_films(source, tmp_path / "whole", SETTINGS, run_id=RUN_ID)
     out, log = tmp_path / "out", tmp_path / "log"
     chance = random.Random(20260801)
     lost = 0
@@ -71,7 +72,7 @@ def test_a_run_killed_again_and_again_ends_byte_equal_and_settles_no_chunk_twice
             if (out / str(path.relative_to(out)).replace("rejects/", "scores/", 1)).exists():
                 assert written.setdefault(str(path), state) == state, "a settled chunk is not written again"
     assert start(source, out, log, 0).wait(timeout=120) == 0
-    assert objects(out) == objects(tmp_path / "whole")
+    assert chunk_objects(out) == chunk_objects(tmp_path / "whole")
     got = len(log.read_text().splitlines())
     assert got == sum(settled_films(out).values()) + lost, (
         "films beyond one each are those in flight when the process was killed"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.chaos.test_kill import RUN_ID, SETTINGS
 from tests.support.fakes import FakeEngineFactory
-from tests.support.trees import run
+from tests.support.small_archives import score_films
 
 if __name__ == "__main__":
     source, out, log, pause = sys.argv[1:]
-    run(source, out, SETTINGS, run_id=RUN_ID, resume=True, engine=FakeEngineFactory(Path(log), float(pause)))
+    score_films(source, out, SETTINGS, run_id=RUN_ID, resume=True, engine=FakeEngineFactory(Path(log), float(pause)))

@@ -19,11 +19,11 @@ import s3fs
 
 import cxrlib.results.cohort
 from cxrlib.models.bundle import load_bundle, write_bundle
+from cxrlib.phantom.dicom_style import DicomStyle
 from cxrlib.phantom.encode import encode_dicom
 from cxrlib.phantom.film import make_phantom
-from cxrlib.phantom.style import DicomStyle
-from cxrlib.phantom.syntax import TransferSyntax
-from cxrlib.results.objects import Store
+from cxrlib.phantom.transfer_syntax import TransferSyntax
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
 from tests.cluster.lane import LIMIT_S, READING, Lane, make_bucket
 from tests.cluster.servers.programs import BEAM_JARS, FLINK_JARS, JOB_SERVER
@@ -135,7 +135,7 @@ def test_the_first_five_minutes(reader: Reader) -> None:
     assert scored(str(reader.folder / "results")) == 4
     reader.follow("Score my bucket")
     assert scored("s3://scores") == FILMS
-    (run,) = Store.at("s3://scores").runs()
+    (run,) = ResultsRoot.at("s3://scores").runs()
     assert "is closed" in reader.run(f"cxr score --resume {run} --out s3://scores")
 
 

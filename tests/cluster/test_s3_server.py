@@ -9,7 +9,7 @@ from cxr_schemas import Reason
 from cxrlib.archive.fetch import fetch
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError, UsageError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.settings import Settings
 from tests.cluster.servers.services import ObjectStore
 from tests.support.fakes import film_png
@@ -49,7 +49,7 @@ def test_a_source_that_was_uploaded_in_parts_is_read_as_listed() -> None:
 @pytest.mark.usefixtures("as_scorer")
 def test_a_result_too_large_for_one_request_is_put_in_parts_and_is_there_whole() -> None:
     data = bytes(101 << 20) + b"end"
-    store = Store.at("s3://scores/large")
+    store = ResultsRoot.at("s3://scores/large")
     store.put("scores/object", data)
     assert store.get("scores/object") == data
     assert s3fs.S3FileSystem().info("scores/large/scores/object")["ETag"].strip('"').partition("-")[2]

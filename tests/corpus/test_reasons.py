@@ -28,7 +28,7 @@ from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
-from tests.support.film_maker import ABSENT, dataset, dicom, encode, film, jpeg, png, serialise
+from tests.support.film_files import ABSENT, dataset, dicom, encode, film, jpeg, png, serialise
 
 SMALL_GUARDS = Settings(read=ReadSettings(max_pixels=200_000, max_bytes=1_000_000))
 RGB_PHOTO = np.stack([film(bits=8), film(bits=8)[::-1], film(bits=8)[:, ::-1]], axis=2).astype(np.uint8)

@@ -18,15 +18,15 @@ from pydicom.uid import (
 )
 
 from cxr_schemas import Reason
-from cxrlib.archive.fetch import HEAD, WORTH_A_LOOK
+from cxrlib.archive.fetch import HEADER_FETCH_BYTES, MIN_SIZE_FOR_HEADER_FETCH
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError
+from cxrlib.film_steps import ScoringParameters, fetch_and_read
 from cxrlib.reading.early_rejection import refused_by_head
-from cxrlib.scoring import ScoringParameters, read_listed
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import CxrImage
 from tests.support.fakes import fake_bundle
-from tests.support.film_maker import ABSENT, dicom, film, png
+from tests.support.film_files import ABSENT, dicom, film, png
 
 SETTINGS = Settings(read=ReadSettings(max_pixels=1_000_000))
 RECIPE = ScoringParameters.of(fake_bundle().card)
@@ -78,7 +78,7 @@ def store() -> Iterator[type[Store]]:
 
 def outcome(path: str) -> CxrImage | FilmError:
     (ref,) = list_sources([path])
-    return read_listed(ref, SETTINGS, RECIPE)
+    return fetch_and_read(ref, SETTINGS, RECIPE)
 
 
 def as_local(data: bytes, tmp_path: Any) -> CxrImage | FilmError:
@@ -92,13 +92,13 @@ def test_a_large_object_that_its_header_refuses_is_refused_alike_by_every_route(
     elements: dict[str, Any], syntax: str, store: type[Store], tmp_path: Any
 ) -> None:
     data = dicom(np.tile(LARGE, (2, 2)) if "Rows" not in elements else LARGE, syntax, elements=elements)
-    data += bytes(max(0, WORTH_A_LOOK - len(data)))
+    data += bytes(max(0, MIN_SIZE_FOR_HEADER_FETCH - len(data)))
     fsspec.filesystem("counting").pipe_file("/film", data)
     got, whole = outcome("counting://film"), as_local(data, tmp_path)
     assert isinstance(got, FilmError)
     assert isinstance(whole, FilmError)
     assert (got.reason, str(got)) == (whole.reason, str(whole))
-    assert store.handed_out == HEAD
+    assert store.handed_out == HEADER_FETCH_BYTES
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
@@ -106,7 +106,7 @@ def test_a_large_film_that_is_scored_is_fetched_once_and_read_alike(
     syntax: str, store: type[Store], tmp_path: Any
 ) -> None:
     data = dicom(LARGE, syntax)
-    data += bytes(max(0, WORTH_A_LOOK - len(data)))
+    data += bytes(max(0, MIN_SIZE_FOR_HEADER_FETCH - len(data)))
     fsspec.filesystem("counting").pipe_file("/film", data)
     got, whole = outcome("counting://film"), as_local(data, tmp_path)
     assert isinstance(got, CxrImage)
@@ -123,7 +123,7 @@ def test_a_large_film_that_is_scored_is_fetched_once_and_read_alike(
         dicom(film(), elements={"Modality": "CT"}),
         png(film(700, 900)) + bytes(2**20),
         b"no film" * 2**18,
-        dicom(film(), elements={"SeriesDescription": "x" * HEAD, "Modality": "CT"}) + bytes(2**20),
+        dicom(film(), elements={"SeriesDescription": "x" * HEADER_FETCH_BYTES, "Modality": "CT"}) + bytes(2**20),
     ],
     ids=["small", "png", "no image", "header longer than a head"],
 )
@@ -142,7 +142,7 @@ def test_an_object_that_changed_is_changed_even_where_its_header_refuses_it(stor
     filesystem.pipe_file("/film", dicom(LARGE, elements={"ViewPosition": "LL"}))
     (ref,) = list_sources(["counting://film"])
     filesystem.pipe_file("/film", dicom(LARGE, elements={"ViewPosition": "LL"}) + b"more")
-    got = read_listed(ref, SETTINGS, RECIPE)
+    got = fetch_and_read(ref, SETTINGS, RECIPE)
     assert isinstance(got, FilmError)
     assert got.reason is Reason.CHANGED
 

@@ -24,7 +24,7 @@ from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.codecs.decode import SYNTAXES
 from cxrlib.reading.read import read_film, read_raw
 from cxrlib.settings import Settings
-from tests.support.film_maker import ABSENT, LOSSLESS, LOSSY, NATIVE, dicom, encode, film
+from tests.support.film_files import ABSENT, LOSSLESS, LOSSY, NATIVE, dicom, encode, film
 
 SETTINGS = Settings()
 NO_KEY = Pseudonymiser.of(SETTINGS.privacy)

@@ -12,16 +12,15 @@ from prefect.testing.utilities import prefect_test_harness
 
 from cxr_flows import backfill_flow as flow_module
 from cxr_pipelines.backfill import scheduler
-from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_schemas import CutBy, Manifest
 from cxrlib.backfills.stored import ask_to_pause
 from cxrlib.errors import RunError, UsageError
 from cxrlib.models.bundle import Bundle
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
-from tests.support.backfills import SETTINGS, plant_years
+from tests.support.backfills import SETTINGS, RejectInProcess, write_films_by_year
 from tests.support.fakes import fake_bundle
-from tests.support.plain_parts import PlainPart
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,13 +54,13 @@ class _Parts:
         if len(self.asked) == 1:
             raise RunError("the scoring process was ended by SIGKILL")
         if job.run_id == "archive-p0002" and len(self.asked) == 3:
-            ask_to_pause(Store.at(self.out), "archive")
+            ask_to_pause(ResultsRoot.at(self.out), "archive")
             stop.wait(30)
-        return PlainPart()(job, on_progress, stop)
+        return RejectInProcess()(job, on_progress, stop)
 
 
 def test_parts_are_retried_paused_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = str(plant_years(tmp_path / "in", [2020, 2021, 2022], 3))
+    archive = str(write_films_by_year(tmp_path / "in", [2020, 2021, 2022], 3))
     out = str(tmp_path / "out")
     runs = _Parts(out)
     monkeypatch.setattr(flow_module, "run_job", runs)
@@ -88,12 +87,12 @@ def test_parts_are_retried_paused_and_taken_up_again(tmp_path: Path, monkeypatch
 def test_part_that_falls_for_good_fails_the_flow_once_all_others_are_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = str(plant_years(tmp_path / "in", [2020, 2021], 2))
+    archive = str(write_films_by_year(tmp_path / "in", [2020, 2021], 2))
 
     def run(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
         if job.run_id.endswith("p0001"):
             raise UsageError("the inventory cannot be read")
-        return PlainPart()(job, on_progress, stop)
+        return RejectInProcess()(job, on_progress, stop)
 
     monkeypatch.setattr(flow_module, "run_job", run)
     with pytest.raises(RunError, match=r"1 of 2 parts are done.*1 parts fell"):

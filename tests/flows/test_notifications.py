@@ -51,7 +51,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("slug", ["heard/async", "heard/sync"])
 def test_failure_is_told_with_what_it_was_about(slug: str, told: list[tuple[str, str | None]]) -> None:
-    notifications.tell(_FLOW, _run(notify=[slug]), Failed())
+    notifications.send_notifications(_FLOW, _run(notify=[slug]), Failed())
     ((body, subject),) = told
     assert subject == "nightly calm-owl: Failed"
     assert "run:n1" in body
@@ -60,17 +60,17 @@ def test_failure_is_told_with_what_it_was_about(slug: str, told: list[tuple[str,
 def test_block_that_is_unknown_or_of_another_kind_keeps_no_other_from_its_word(
     told: list[tuple[str, str | None]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    notifications.tell(_FLOW, _run(notify=["heard/none", "secret/key", "heard/sync"]), Failed())
+    notifications.send_notifications(_FLOW, _run(notify=["heard/none", "secret/key", "heard/sync"]), Failed())
     assert len(told) == 1
 
 
 def test_success_is_told_only_where_that_was_asked_for(told: list[tuple[str, str | None]]) -> None:
-    notifications.tell(_FLOW, _run(notify=["heard/sync"]), Completed())
+    notifications.send_notifications(_FLOW, _run(notify=["heard/sync"]), Completed())
     assert not told
-    notifications.tell(_FLOW, _run(notify=["heard/sync"], notify_of_success=True), Completed())
+    notifications.send_notifications(_FLOW, _run(notify=["heard/sync"], notify_of_success=True), Completed())
     assert len(told) == 1
 
 
 def test_nobody_is_told_where_nobody_was_named(told: list[tuple[str, str | None]]) -> None:
-    notifications.tell(_FLOW, _run(), Failed())
+    notifications.send_notifications(_FLOW, _run(), Failed())
     assert not told

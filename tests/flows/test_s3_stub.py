@@ -7,13 +7,13 @@ import os
 import fsspec
 import pytest
 
-from cxr_flows.demo.s3_stub import stand_in_s3
+from cxr_flows.demo.s3_stub import s3_stub
 
 
 def test_bucket_is_reached_by_its_uri_alone_and_lists_content_etags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "the-users-own")
     before = dict(os.environ)
-    with stand_in_s3("films") as uri:
+    with s3_stub("films") as uri:
         assert uri == "s3://films"
         assert "AWS_PROFILE" not in os.environ, "a demo must not touch the user's own account"
         with fsspec.open(f"{uri}/a/film.dcm", "wb") as file:
@@ -26,7 +26,7 @@ def test_bucket_is_reached_by_its_uri_alone_and_lists_content_etags(monkeypatch:
 
 def test_a_second_stand_in_of_the_same_name_begins_empty() -> None:
     for _ in range(2):
-        with stand_in_s3("films") as uri:
+        with s3_stub("films") as uri:
             filesystem, root = fsspec.core.url_to_fs(uri)
             assert filesystem.find(root) == []
             filesystem.pipe_file(f"{root}/left-behind", b"abc")

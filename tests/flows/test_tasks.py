@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
 
 from cxr_flows import tasks
-from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_schemas import Manifest
 from cxrlib.errors import RunError, UsageError
 from cxrlib.settings import Settings

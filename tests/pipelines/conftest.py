@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.flink_stub import FlinkStandIn
+from tests.support.flink_stub import FlinkStub
 
 
 @pytest.fixture
-def cluster() -> Iterator[FlinkStandIn]:
-    server = FlinkStandIn()
+def cluster() -> Iterator[FlinkStub]:
+    server = FlinkStub()
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server
     server.shutdown()

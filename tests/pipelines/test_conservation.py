@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from cxrlib.results.verify import verify
 from tests.support.fakes import fake_settings, film_png
-from tests.support.trees import BAD, run
+from tests.support.small_archives import BAD_FILES, score_films
 
 #: A file is a good film (its seed), or bad (its reason); equal contents are copies.
-CONTENTS = st.one_of(st.integers(0, 5), st.sampled_from(sorted(BAD)), st.just("missing"))
+CONTENTS = st.one_of(st.integers(0, 5), st.sampled_from(sorted(BAD_FILES)), st.just("missing"))
 FILES = st.dictionaries(st.sampled_from([f"d{n % 3}/f{n}" for n in range(24)]), CONTENTS, min_size=1, max_size=24)
 
 
 def content(kind: int | str) -> bytes:
-    return film_png(kind) if isinstance(kind, int) else BAD[kind]
+    return film_png(kind) if isinstance(kind, int) else BAD_FILES[kind]
 
 
 def expected(kind: int | str) -> str:
@@ -69,7 +69,7 @@ def test_every_listed_object_ends_in_exactly_one_outcome_and_the_right_one(
         listed: dict[str, int | str] = {}
         for night, files in enumerate((first, second)):
             listed.update(files)
-            counts = run(write(root / "in", listed), root / "out", chosen, run_id=f"night{night}").counts
+            counts = score_films(write(root / "in", listed), root / "out", chosen, run_id=f"night{night}").counts
             assert counts.listed == len(listed)
             got = outcomes(root / "out")
             for row in pq.read_table(root / f"out/_runs/night{night}/plan.parquet").to_pylist():

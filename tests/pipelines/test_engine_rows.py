@@ -12,8 +12,8 @@ from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
 from cxrlib.settings import RunSettings, Settings
-from tests.support.tiny_bundle import tiny_bundle
-from tests.support.trees import objects
+from tests.support.results_roots import chunk_objects
+from tests.support.tiny_bundles import tiny_bundle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,7 +46,7 @@ def run(archive: Path, out: Path, *, batch_size: int, chunk_size: int = 6, rever
 def test_rows_of_the_real_engine_do_not_depend_on_the_batches_or_the_listing(archive: Path, tmp_path: Path) -> None:
     run(archive, tmp_path / "a", batch_size=32)
     run(archive, tmp_path / "b", batch_size=3, reverse=True)
-    assert objects(tmp_path / "a") == objects(tmp_path / "b")
+    assert chunk_objects(tmp_path / "a") == chunk_objects(tmp_path / "b")
     assert len(pd.read_parquet(tmp_path / "a/scores")) >= FILMS // 2, "scores must be compared, not rejects alone"
     run(archive, tmp_path / "c", batch_size=1, chunk_size=1)
     one, two = (

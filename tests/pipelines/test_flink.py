@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PortableOptions
 
-from cxr_pipelines.beam.runners import attended, make_runner
+from cxr_pipelines.beam.runners import make_runner, managed_job
 from cxr_pipelines.flink import FlinkCluster
 from cxr_pipelines.runner_choice import RunnerChoice
 from cxrlib.errors import UsageError
 from tests.cluster.servers.services import free_port
-from tests.support.flink_stub import FlinkStandIn
+from tests.support.flink_stub import FlinkStub
 
 
-def choice_of(cluster: FlinkStandIn) -> RunnerChoice:
+def choice_of(cluster: FlinkStub) -> RunnerChoice:
     return RunnerChoice.parse("flink", (f"--flink_master={cluster.master}",))
 
 
@@ -22,7 +22,7 @@ def job_name(choice: RunnerChoice) -> str:
 
 
 def test_the_job_server_is_of_the_clusters_version_and_the_workers_stand_beside_the_task_managers(
-    cluster: FlinkStandIn,
+    cluster: FlinkStub,
 ) -> None:
     _, options = make_runner(choice_of(cluster))
     assert options.view_as(FlinkRunnerOptions).flink_version == "1.19"
@@ -30,7 +30,7 @@ def test_the_job_server_is_of_the_clusters_version_and_the_workers_stand_beside_
     assert (portable.environment_type, portable.environment_config) == ("EXTERNAL", "localhost:50000")
 
 
-def test_a_version_that_beam_does_not_run_on_is_refused(cluster: FlinkStandIn) -> None:
+def test_a_version_that_beam_does_not_run_on_is_refused(cluster: FlinkStub) -> None:
     cluster.version = "1.4.2"
     with pytest.raises(UsageError, match=r"version that Beam runs on.*got 1\.4"):
         make_runner(choice_of(cluster))
@@ -43,38 +43,38 @@ def test_a_cluster_that_is_not_named_or_not_there_is_a_usage_error() -> None:
         FlinkCluster(f"127.0.0.1:{free_port()}").version()
 
 
-def test_what_a_killed_process_left_of_a_run_is_ended_before_the_run_goes_on(cluster: FlinkStandIn) -> None:
-    with attended(choice_of(cluster), "r1", "s3://out") as named:
+def test_what_a_killed_process_left_of_a_run_is_ended_before_the_run_goes_on(cluster: FlinkStub) -> None:
+    with managed_job(choice_of(cluster), "r1", "s3://out") as named:
         name = job_name(named)
     cluster.jobs = {"left": (name, "RUNNING"), "done": (name, "FINISHED"), "other": ("else", "RUNNING")}
-    with attended(choice_of(cluster), "r1", "s3://out"):
+    with managed_job(choice_of(cluster), "r1", "s3://out"):
         assert [cluster.state(job) for job in ("left", "done", "other")] == ["CANCELED", "FINISHED", "RUNNING"]
 
 
-def test_a_job_ends_with_the_block_that_ends_badly_and_goes_on_with_none_else(cluster: FlinkStandIn) -> None:
-    with pytest.raises(KeyboardInterrupt), attended(choice_of(cluster), "r1", "s3://out") as named:
+def test_a_job_ends_with_the_block_that_ends_badly_and_goes_on_with_none_else(cluster: FlinkStub) -> None:
+    with pytest.raises(KeyboardInterrupt), managed_job(choice_of(cluster), "r1", "s3://out") as named:
         cluster.jobs = {"ours": (job_name(named), "RUNNING"), "other": ("else", "RUNNING")}
         raise KeyboardInterrupt
     assert (cluster.state("ours"), cluster.state("other")) == ("CANCELED", "RUNNING")
 
 
-def test_one_run_id_in_two_results_roots_names_two_jobs(cluster: FlinkStandIn) -> None:
+def test_one_run_id_in_two_results_roots_names_two_jobs(cluster: FlinkStub) -> None:
     names = set()
     for out in ("s3://a", "s3://b"):
-        with attended(choice_of(cluster), "r1", out) as named:
+        with managed_job(choice_of(cluster), "r1", out) as named:
             names.add(job_name(named))
     assert len(names) == 2
 
 
 def test_other_runners_are_left_alone() -> None:
     choice = RunnerChoice.parse("local:2")
-    with attended(choice, "r1", "s3://out") as named:
+    with managed_job(choice, "r1", "s3://out") as named:
         assert named is choice
 
 
 @pytest.mark.parametrize(("given", "expected"), [((), "BATCH"), (("PIPELINED",), "PIPELINED")])
 def test_tasks_need_no_slots_beside_one_another_unless_that_is_asked_for(
-    cluster: FlinkStandIn, given: tuple[str, ...], expected: str
+    cluster: FlinkStub, given: tuple[str, ...], expected: str
 ) -> None:
     asked = tuple(f"--execution_mode_for_batch={mode}" for mode in given)
     _, options = make_runner(RunnerChoice.parse("flink", (f"--flink_master={cluster.master}", *asked)))

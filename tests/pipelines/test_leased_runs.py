@@ -14,7 +14,7 @@ import pytest
 from cxr_pipelines.score import score
 from cxr_schemas import Manifest
 from cxrlib.errors import BusyError, FilmError, LeaseLostError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
 from cxrlib.runs import lease
 from cxrlib.runs.lease import LeaseTerms
@@ -22,7 +22,7 @@ from cxrlib.runs.run import read_manifest
 from cxrlib.types import CxrImage, Prediction
 from tests.chaos.test_kill import start
 from tests.support.fakes import FakeEngine, FakeEngineFactory, fake_bundle, fake_settings
-from tests.support.trees import plant, run
+from tests.support.small_archives import score_films, write_films
 
 SETTINGS = fake_settings()
 
@@ -32,23 +32,23 @@ def scope(seed: int = 0) -> str:
 
 
 def test_run_leaves_where_another_holds_the_root_and_plans_nothing(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path / "out"))
-    held = lease.acquire(store, scope(), "backfill", LeaseTerms(ttl_s=60))
+    results = ResultsRoot.at(str(tmp_path / "out"))
+    held = lease.acquire(results, scope(), "backfill", LeaseTerms(ttl_s=60))
     with pytest.raises(BusyError, match="run backfill"):
-        run(plant(tmp_path / "in"), tmp_path / "out")
-    assert store.runs() == ()
+        score_films(write_films(tmp_path / "in"), tmp_path / "out")
+    assert results.runs() == ()
     other = fake_bundle(1 << 250)
-    assert score([str(tmp_path / "in")], store.root, SETTINGS, bundle=other, engine=FakeEngineFactory()).counts.scored
+    assert score([str(tmp_path / "in")], results.root, SETTINGS, bundle=other, engine=FakeEngineFactory()).counts.scored
     under = score(
-        [str(tmp_path / "in")], store.root, SETTINGS, bundle=fake_bundle(), engine=FakeEngineFactory(), under=held
+        [str(tmp_path / "in")], results.root, SETTINGS, bundle=fake_bundle(), engine=FakeEngineFactory(), held_lease=held
     )
     assert under.counts.scored == 6, "a part works under the lease of its backfill"
-    lease.release(store, held)
-    assert run(tmp_path / "in", tmp_path / "out").counts.settled_before == 10
+    lease.release(results, held)
+    assert score_films(tmp_path / "in", tmp_path / "out").counts.settled_before == 10
 
 
 def test_second_of_two_nights_waits_and_finds_all_settled(tmp_path: Path) -> None:
-    plant(tmp_path / "in", good=12)
+    write_films(tmp_path / "in", good=12)
     settings = SETTINGS.model_copy(
         update={"run": SETTINGS.run.model_copy(update={"lease_wait_s": 60.0, "lease_ttl_s": 2.0})}
     )
@@ -57,7 +57,9 @@ def test_second_of_two_nights_waits_and_finds_all_settled(tmp_path: Path) -> Non
 
     def night(number: int) -> None:
         engine = FakeEngineFactory(log, 0.02)
-        manifests.append(run(tmp_path / "in", tmp_path / "out", settings, run_id=f"night{number}", engine=engine))
+        manifests.append(
+            score_films(tmp_path / "in", tmp_path / "out", settings, run_id=f"night{number}", engine=engine)
+        )
 
     nights = [threading.Thread(target=night, args=(number,)) for number in range(2)]
     for thread in nights:
@@ -76,39 +78,39 @@ class _Thief:
     """An engine during whose work another run takes the results root over."""
 
     def __init__(self, out: Path) -> None:
-        self.store = Store.at(str(out))
+        self.results = ResultsRoot.at(str(out))
 
     def predict(self, images: Sequence[CxrImage]) -> list[Prediction | FilmError]:
-        (standing,) = lease.standing(self.store, scope())[-1:]
+        (standing,) = lease.standing(self.results, scope())[-1:]
         if standing.record.run_id != "thief":
-            lease.release(self.store, standing)
-            lease.acquire(self.store, scope(), "thief", LeaseTerms(ttl_s=60))
+            lease.release(self.results, standing)
+            lease.acquire(self.results, scope(), "thief", LeaseTerms(ttl_s=60))
         return FakeEngine().predict(images)
 
 
 def test_run_that_lost_the_root_keeps_its_rows_and_does_not_close(tmp_path: Path) -> None:
     with pytest.raises(LeaseLostError, match=r"run r lost the results root .* to run thief"):
-        run(plant(tmp_path / "in"), tmp_path / "out", run_id="r", engine=lambda: _Thief(tmp_path / "out"))
-    store = Store.at(str(tmp_path / "out"))
-    assert read_manifest(store, "r") is None
-    (thief,) = lease.standing(store, scope())
-    lease.release(store, thief)
-    taken_up = run(tmp_path / "in", tmp_path / "out", run_id="r", resume=True)
+        score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r", engine=lambda: _Thief(tmp_path / "out"))
+    results = ResultsRoot.at(str(tmp_path / "out"))
+    assert read_manifest(results, "r") is None
+    (thief,) = lease.standing(results, scope())
+    lease.release(results, thief)
+    taken_up = score_films(tmp_path / "in", tmp_path / "out", run_id="r", resume=True)
     assert (taken_up.counts.scored, taken_up.chunks_settled_here) == (6, 0)
 
 
 def test_run_killed_with_9_is_followed_at_once_on_the_same_machine(tmp_path: Path) -> None:
-    source, out, log = plant(tmp_path / "in", good=30), tmp_path / "out", tmp_path / "log"
+    source, out, log = write_films(tmp_path / "in", good=30), tmp_path / "out", tmp_path / "log"
     victim = start(source, out, log, 0.05)
     deadline = time.monotonic() + 60
     while not log.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     with pytest.raises(BusyError, match=r"run chaos on .*, process \d+"):
-        run(source, out)
+        score_films(source, out)
     os.killpg(victim.pid, signal.SIGKILL)
     victim.wait()
     began = time.monotonic()
-    counts = run(source, out).counts
+    counts = score_films(source, out).counts
     assert counts.scored + counts.rejected + counts.settled_before == 34
     assert time.monotonic() - began < SETTINGS.run.lease_ttl_s / 2, "its time to live was not waited for"
     assert verify(str(out)).ok

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 
-from cxr_flows.demo.s3_stub import stand_in_s3
+from cxr_flows.demo.s3_stub import s3_stub
 from cxr_schemas import Reason
 from cxrlib.archive.fetch import fetch
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
 from cxrlib.runs.plan import read_plan
 from tests.support.fakes import FakeEngineFactory, fake_settings, film_png
-from tests.support.trees import BAD, run
+from tests.support.small_archives import BAD_FILES, score_films
 
 s3fs = pytest.importorskip("s3fs", reason="the S3 stand-in comes with the demo extra")
 pytest.importorskip("moto", reason="the S3 stand-in comes with the demo extra")
@@ -24,12 +24,12 @@ pytest.importorskip("moto", reason="the S3 stand-in comes with the demo extra")
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    with stand_in_s3("archive") as uri:
+    with s3_stub("archive") as uri:
         store = s3fs.S3FileSystem()
         for number in range(5):
             store.pipe_file(f"archive/in/day {number % 2}/film{number}.png", film_png(number))
         store.pipe_file("archive/in/copy.png", film_png(0))
-        store.pipe_file("archive/in/bad.txt", BAD["not_an_image"])
+        store.pipe_file("archive/in/bad.txt", BAD_FILES["not_an_image"])
         store.pipe_file("archive/in/folder/", b"")
         yield uri
 
@@ -50,17 +50,17 @@ def test_a_bucket_prefix_is_listed_with_entity_tags_and_without_folder_markers(b
 
 def test_a_run_from_bucket_to_bucket_settles_and_reconciles(bucket: str) -> None:
     out = f"{bucket}/out"
-    manifest = run(f"{bucket}/in", out, run_id="r")
+    manifest = score_films(f"{bucket}/in", out, run_id="r")
     assert manifest.counts.model_dump() == {
         "listed": 7, "scored": 5, "rejected": 1, "duplicate": 1, "settled_before": 0,
     }  # fmt: skip
     assert len(pd.read_parquet(f"{out}/scores")) == 5
-    stored = read_plan(Store.at(out), "r")
+    stored = read_plan(ResultsRoot.at(out), "r")
     assert stored is not None
     (copy,) = [row for row in stored[0].to_pylist() if row["duplicate_of_uri"]]
     assert {copy["uri"], copy["duplicate_of_uri"]} == {f"{bucket}/in/copy.png", f"{bucket}/in/day 0/film0.png"}
     assert verify(out).ok
-    again = run(f"{bucket}/in", out, engine=FakeEngineFactory())
+    again = score_films(f"{bucket}/in", out, engine=FakeEngineFactory())
     assert again.counts.settled_before == 6
     assert again.counts.duplicate == 1
     assert verify(out).ok

@@ -7,28 +7,32 @@ from pathlib import Path
 import pytest
 
 from cxr_pipelines import read_ahead
-from cxr_pipelines.elements import Job
-from cxr_pipelines.read_ahead import ChunkReader, head_start
-from cxr_pipelines.score import job_of
-from cxrlib.results.objects import Store
+from cxr_pipelines.elements import RunContext
+from cxr_pipelines.read_ahead import ChunkReader, read_early
+from cxr_pipelines.score import run_context
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.plan import Chunk
 from cxrlib.runs.run import start_run
 from cxrlib.types import CxrImage
 from tests.support.fakes import fake_bundle, fake_settings
-from tests.support.trees import plant
+from tests.support.small_archives import write_films
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> tuple[Job, list[Chunk]]:
-    archive, settings, bundle = plant(tmp_path / "archive", good=8), fake_settings(decode_workers=1), fake_bundle()
-    planned = start_run([str(archive)], Store.at(str(tmp_path / "out")), settings, bundle, "r")
-    return job_of(planned, settings, bundle), planned.unsettled()
+def run(tmp_path: Path) -> tuple[RunContext, list[Chunk]]:
+    archive, settings, bundle = (
+        write_films(tmp_path / "archive", good=8),
+        fake_settings(decode_workers=1),
+        fake_bundle(),
+    )
+    planned = start_run([str(archive)], ResultsRoot.at(str(tmp_path / "out")), settings, bundle, "r")
+    return run_context(planned, settings, bundle), planned.unsettled()
 
 
-def test_head_start_is_taken_over_once_by_whoever_reads_that_chunk(run: tuple[Job, list[Chunk]]) -> None:
+def test_head_start_is_taken_over_once_by_whoever_reads_that_chunk(run: tuple[RunContext, list[Chunk]]) -> None:
     job, (chunk, other, *_) = run
     reader = ChunkReader(job)
-    with head_start(job, chunk):
+    with read_early(job, chunk):
         assert len(list(reader.begin(other))) == other.films
         begun = reader.begin(chunk)
         assert reader.begin(chunk) is not begun
@@ -37,9 +41,9 @@ def test_head_start_is_taken_over_once_by_whoever_reads_that_chunk(run: tuple[Jo
     assert any(isinstance(outcome, CxrImage) for _, outcome in films)
 
 
-def test_head_start_that_nobody_takes_is_called_off(run: tuple[Job, list[Chunk]]) -> None:
+def test_head_start_that_nobody_takes_is_called_off(run: tuple[RunContext, list[Chunk]]) -> None:
     job, (chunk, *_) = run
-    with head_start(job, chunk):
+    with read_early(job, chunk):
         (left,) = read_ahead._begun.values()
     assert not read_ahead._begun
     assert list(left) == []

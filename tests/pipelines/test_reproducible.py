@@ -8,19 +8,20 @@ import pytest
 
 from cxrlib.settings import RunSettings, Settings
 from tests.support.fakes import fake_settings
-from tests.support.trees import objects, plant, run
+from tests.support.results_roots import chunk_objects
+from tests.support.small_archives import score_films, write_films
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plant(tmp_path_factory.mktemp("archive"), good=21)
+    return write_films(tmp_path_factory.mktemp("archive"), good=21)
 
 
 @pytest.fixture(scope="module")
 def expected(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("expected")
-    run(archive, out, run_id="r")
-    return objects(out)
+    score_films(archive, out, run_id="r")
+    return chunk_objects(out)
 
 
 @pytest.mark.parametrize(
@@ -38,15 +39,15 @@ def expected(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def test_batches_and_threads_change_no_byte(
     archive: Path, expected: dict[str, bytes], tmp_path: Path, settings: Settings
 ) -> None:
-    run(archive, tmp_path, settings, run_id="r")
-    assert objects(tmp_path) == expected
+    score_films(archive, tmp_path, settings, run_id="r")
+    assert chunk_objects(tmp_path) == expected
 
 
 def test_worker_processes_change_no_byte(
     archive: Path, expected: dict[str, bytes], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run(archive, tmp_path, fake_settings(decode_workers=1), run_id="r", runner="local:2")
-    assert objects(tmp_path) == expected
+    score_films(archive, tmp_path, fake_settings(decode_workers=1), run_id="r", runner="local:2")
+    assert chunk_objects(tmp_path) == expected
     assert capfd.readouterr().err == ""
 
 
@@ -56,7 +57,7 @@ def test_chunks_of_another_size_hold_the_same_rows(archive: Path, tmp_path: Path
     tables = []
     for chunk_size in (4, 100):
         out = tmp_path / str(chunk_size)
-        run(archive, out, fake_settings(chunk_size=chunk_size), run_id="r")
+        score_films(archive, out, fake_settings(chunk_size=chunk_size), run_id="r")
         table = pd.read_parquet(out / "scores")
         tables.append(
             table.astype(dict.fromkeys(table.select_dtypes("category"), str)).sort_values("uri", ignore_index=True)

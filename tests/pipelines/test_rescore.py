@@ -11,16 +11,16 @@ import pytest
 
 from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.main import main
-from cxr_pipelines.jobs.job import ScoreJob
+from cxr_pipelines.jobs.messages import ScoreJob
 from cxr_pipelines.score import score
 from cxr_schemas import Manifest
 from cxrlib.models.bundle import Bundle
 from cxrlib.results import cohort, compact
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.status import RunState, status
 from cxrlib.results.verify import verify
 from tests.support.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png
-from tests.support.trees import plant, run
+from tests.support.small_archives import score_films, write_films
 
 NEW = fake_bundle(1 << 250)
 
@@ -44,8 +44,8 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_selection_is_scored_anew_compared_and_taken_up_in_a_compacted_root(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, out = plant(tmp_path / "in", good=8), tmp_path / "out"
-    run(source, out, run_id="old")
+    source, out = write_films(tmp_path / "in", good=8), tmp_path / "out"
+    score_films(source, out, run_id="old")
     infected = pd.read_parquet(out / "scores").query("percent_infected > 4")
     assert 1 < len(infected) < 8
     replaced = Path(infected["uri"].min().removeprefix("file://"))
@@ -100,7 +100,7 @@ def test_selection_is_scored_anew_compared_and_taken_up_in_a_compacted_root(
 
 def test_what_cannot_be_rescored_is_said_and_stores_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "out")
-    run(plant(tmp_path / "in", good=3, bad=()), out, run_id="old")
+    score_films(write_films(tmp_path / "in", good=3, bad=()), out, run_id="old")
     for arguments, said in (
         (["--bundle", "old"], "already"),
         (["--bundle", "new", "--run-id", "old"], "has a run old"),
@@ -112,5 +112,5 @@ def test_what_cannot_be_rescored_is_said_and_stores_nothing(tmp_path: Path, caps
     ):
         assert main(["rescore", out, *arguments]) == Exit.USAGE
         assert said in capsys.readouterr().err
-    assert Store.at(out).keys("_selections") == []
-    assert Store.at(out).runs() == ("old",)
+    assert ResultsRoot.at(out).keys("_selections") == []
+    assert ResultsRoot.at(out).runs() == ("old",)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cxr_pipelines import run_progress
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results.layout import Kind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.plan import Chunk
 
 CHUNKS = [Chunk("a", 0, 3), Chunk("b", 3, 2)]
@@ -30,58 +31,58 @@ def test_films_of_this_process_are_told_as_they_are_counted(tmp_path: Path) -> N
         if done == 2:
             seen.set()
 
-    with run_progress.reporting(callback, Store.at(str(tmp_path)), "b-1", "r", CHUNKS):
-        run_progress.count("r")
-        run_progress.count("r")
-        run_progress.count("another run")
+    with run_progress.reporting(callback, ResultsRoot.at(str(tmp_path)), "b-1", "r", CHUNKS):
+        run_progress.count_film("r")
+        run_progress.count_film("r")
+        run_progress.count_film("another run")
         assert seen.wait(5)
     assert told[-1] == (2, 5)
-    assert run_progress.counted("r") == 0
+    assert run_progress.films_counted("r") == 0
 
 
 def test_chunks_that_other_processes_settle_are_told(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
+    results = ResultsRoot.at(str(tmp_path))
     told: list[tuple[int, int]] = []
-    with run_progress.reporting(lambda *at: told.append(at), store, "b-1", "r", CHUNKS):
-        store.settle("b-1", "a", scores=b"", rejects=b"")
-        store.settle("b-1", "of another run", scores=b"", rejects=b"")
+    with run_progress.reporting(lambda *at: told.append(at), results, "b-1", "r", CHUNKS):
+        results.settle("b-1", "a", scores=b"", rejects=b"")
+        results.settle("b-1", "of another run", scores=b"", rejects=b"")
     assert told[-1] == (3, 5)
 
 
 def test_what_was_settled_before_counts_and_is_not_counted_twice(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    store.settle("b-1", "a", scores=b"", rejects=b"")
+    results = ResultsRoot.at(str(tmp_path))
+    results.settle("b-1", "a", scores=b"", rejects=b"")
     told: list[tuple[int, int]] = []
-    with run_progress.reporting(lambda *at: told.append(at), store, "b-1", "r", CHUNKS):
+    with run_progress.reporting(lambda *at: told.append(at), results, "b-1", "r", CHUNKS):
         for _ in range(2):
-            run_progress.count("r")
-        store.settle("b-1", "b", scores=b"", rejects=b"")
+            run_progress.count_film("r")
+        results.settle("b-1", "b", scores=b"", rejects=b"")
     assert told[-1] == (5, 5)
 
 
 def test_without_a_callback_nothing_is_started(tmp_path: Path) -> None:
     before = threading.active_count()
-    with run_progress.reporting(None, Store.at(str(tmp_path)), "b-1", "r", CHUNKS):
+    with run_progress.reporting(None, ResultsRoot.at(str(tmp_path)), "b-1", "r", CHUNKS):
         assert threading.active_count() == before
 
 
 def test_store_that_is_away_for_a_while_is_asked_again_and_nothing_is_said_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    store = Store.at(str(tmp_path))
-    listed = Store.chunks
+    results = ResultsRoot.at(str(tmp_path))
+    listed = ResultsRoot.chunks
     refused: list[str] = []
 
-    def away(self: Store, kind: Kind, partition: str) -> frozenset[str]:
+    def away(self: ResultsRoot, kind: Kind, partition: str) -> frozenset[str]:
         if len(refused) < 3:
             refused.append(partition)
             raise OSError("cannot connect to http://10.0.0.1:9000")
         return listed(self, kind, partition)
 
-    monkeypatch.setattr(Store, "chunks", away)
+    monkeypatch.setattr(ResultsRoot, "chunks", away)
     told: list[tuple[int, int]] = []
-    with run_progress.reporting(lambda *at: told.append(at), store, "b-1", "r", CHUNKS):
-        store.settle("b-1", "a", scores=b"", rejects=b"")
+    with run_progress.reporting(lambda *at: told.append(at), results, "b-1", "r", CHUNKS):
+        results.settle("b-1", "a", scores=b"", rejects=b"")
         deadline = time.monotonic() + 30
         while not (told and told[-1][0] == 3) and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -14,13 +14,15 @@ from cxr_pipelines.score import score
 from cxr_schemas import REJECTS, SCORES, Reason
 from cxrlib.archive.fetch import fetch as real_fetch
 from cxrlib.errors import FilmError, RunError, UsageError
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results.layout import Kind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
 from cxrlib.runs.run import read_manifest
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction
 from tests.support.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png
-from tests.support.trees import BAD, objects, plant, run
+from tests.support.results_roots import chunk_objects
+from tests.support.small_archives import BAD_FILES, score_films, write_films
 
 
 def logged(path: Path) -> list[str]:
@@ -28,16 +30,16 @@ def logged(path: Path) -> list[str]:
 
 
 def test_every_file_is_scored_or_rejected_with_its_reason(tmp_path: Path) -> None:
-    manifest = run(plant(tmp_path / "in"), tmp_path / "out")
+    manifest = score_films(write_films(tmp_path / "in"), tmp_path / "out")
     scores, rejects = (pd.read_parquet(tmp_path / "out" / kind) for kind in ("scores", "rejects"))
     assert manifest.counts.model_dump() == {
         "listed": 10, "scored": 6, "rejected": 4, "duplicate": 0, "settled_before": 0,
     }  # fmt: skip
     assert sorted(Path(uri).name for uri in scores["uri"]) == [f"film{number}.png" for number in range(6)]
     assert {Path(uri).stem: reason for uri, reason in zip(rejects["uri"], rejects["reason"], strict=True)} == {
-        reason: reason for reason in BAD
+        reason: reason for reason in BAD_FILES
     }
-    assert manifest.reasons == dict.fromkeys(sorted(BAD), 1)
+    assert manifest.reasons == dict.fromkeys(sorted(BAD_FILES), 1)
     assert set(scores["run_id"]) == set(rejects["run_id"]) == {manifest.run_id}
     assert verify(str(tmp_path / "out")).ok
 
@@ -45,36 +47,36 @@ def test_every_file_is_scored_or_rejected_with_its_reason(tmp_path: Path) -> Non
 def test_stored_objects_have_the_schemas_of_the_product(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    run(plant(tmp_path / "in"), tmp_path / "out")
+    score_films(write_films(tmp_path / "in"), tmp_path / "out")
     for kind, schema in ((Kind.SCORES, SCORES), (Kind.REJECTS, REJECTS)):
         for path in (tmp_path / "out" / kind.value).rglob("*.parquet"):
             assert pq.read_schema(path).equals(schema, check_metadata=True)
 
 
 def test_a_second_run_reads_nothing_and_says_all_is_settled(tmp_path: Path) -> None:
-    run(plant(tmp_path / "in"), tmp_path / "out")
-    before = objects(tmp_path / "out")
+    score_films(write_films(tmp_path / "in"), tmp_path / "out")
+    before = chunk_objects(tmp_path / "out")
     log = tmp_path / "log"
-    manifest = run(tmp_path / "in", tmp_path / "out", engine=FakeEngineFactory(log))
+    manifest = score_films(tmp_path / "in", tmp_path / "out", engine=FakeEngineFactory(log))
     assert manifest.counts.settled_before == manifest.counts.listed == 10
     assert manifest.chunks == 0
     assert logged(log) == []
-    assert objects(tmp_path / "out") == before
+    assert chunk_objects(tmp_path / "out") == before
     assert verify(str(tmp_path / "out")).ok
 
 
 def test_new_and_changed_files_are_scored_beside_the_old_rows(tmp_path: Path) -> None:
-    run(plant(tmp_path / "in", good=3, bad=()), tmp_path / "out")
+    score_films(write_films(tmp_path / "in", good=3, bad=()), tmp_path / "out")
     (tmp_path / "in" / "new.png").write_bytes(film_png(11))
     (tmp_path / "in" / "0" / "film0.png").write_bytes(film_png(12))
-    manifest = run(tmp_path / "in", tmp_path / "out")
+    manifest = score_films(tmp_path / "in", tmp_path / "out")
     assert (manifest.counts.scored, manifest.counts.settled_before) == (2, 2)
     assert len(pd.read_parquet(tmp_path / "out/scores")) == 5
     assert verify(str(tmp_path / "out")).ok
 
 
 def test_another_bundle_scores_all_anew(tmp_path: Path) -> None:
-    run(plant(tmp_path / "in", good=3, bad=()), tmp_path / "out")
+    score_films(write_films(tmp_path / "in", good=3, bad=()), tmp_path / "out")
     manifest = score(
         [str(tmp_path / "in")],
         str(tmp_path / "out"),
@@ -83,7 +85,7 @@ def test_another_bundle_scores_all_anew(tmp_path: Path) -> None:
         engine=FakeEngineFactory(),
     )
     assert manifest.counts.scored == 3
-    assert len(Store.at(str(tmp_path / "out")).partitions()) == 2
+    assert len(ResultsRoot.at(str(tmp_path / "out")).partitions()) == 2
 
 
 def test_copies_in_an_object_store_are_scored_once(tmp_path: Path) -> None:
@@ -93,21 +95,21 @@ def test_copies_in_an_object_store_are_scored_once(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(
         "uri,size,etag\n" + "".join(f"{name}.png,{size},{digest}\n" for name in ("a", "b", "c"))
     )
-    manifest = run(tmp_path / "list.csv", tmp_path / "out")
+    manifest = score_films(tmp_path / "list.csv", tmp_path / "out")
     assert (manifest.counts.scored, manifest.counts.duplicate) == (1, 2)
     assert verify(str(tmp_path / "out")).ok
 
 
 def test_a_reject_that_may_heal_is_tried_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant(tmp_path / "in", good=3, bad=("empty",))
+    write_films(tmp_path / "in", good=3, bad=("empty",))
 
     def fetch(ref: ImageRef, settings: Settings) -> bytes:
         if ref.uri.endswith("film1.png") and ref.attempt < 3:
             raise FilmError(Reason.FETCH_FAILED, expected="an object", got="a timeout")
         return real_fetch(ref, settings)
 
-    monkeypatch.setattr("cxrlib.scoring.fetch", fetch)
-    counts = [run(tmp_path / "in", tmp_path / "out").counts for _ in range(4)]
+    monkeypatch.setattr("cxrlib.film_steps.fetch", fetch)
+    counts = [score_films(tmp_path / "in", tmp_path / "out").counts for _ in range(4)]
     assert [(count.scored, count.rejected, count.settled_before) for count in counts] == [
         (2, 2, 0), (0, 1, 3), (1, 0, 3), (0, 0, 4),
     ]  # fmt: skip
@@ -119,34 +121,34 @@ def test_a_reject_that_may_heal_is_tried_by_the_next_run(tmp_path: Path, monkeyp
 
 
 def test_results_that_lie_in_the_archive_are_not_scored(tmp_path: Path) -> None:
-    plant(tmp_path / "in", good=2, bad=())
-    run(tmp_path / "in", tmp_path / "in" / "out")
-    assert run(tmp_path / "in", tmp_path / "in" / "out").counts.listed == 2
+    write_films(tmp_path / "in", good=2, bad=())
+    score_films(tmp_path / "in", tmp_path / "in" / "out")
+    assert score_films(tmp_path / "in", tmp_path / "in" / "out").counts.listed == 2
 
 
 def test_an_object_store_holds_the_same_rows_as_a_folder(tmp_path: Path) -> None:
-    run(plant(tmp_path / "in"), tmp_path / "out", run_id="same")
-    run(tmp_path / "in", "memory://score-test/out", run_id="same")
+    score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="same")
+    score_films(tmp_path / "in", "memory://score-test/out", run_id="same")
     memory = fsspec.filesystem("memory")
-    for name, data in objects(tmp_path / "out").items():
+    for name, data in chunk_objects(tmp_path / "out").items():
         assert memory.cat_file(f"/score-test/out/{name}") == data
 
 
 def test_a_run_that_is_cut_short_is_taken_up_by_its_id(tmp_path: Path) -> None:
-    plant(tmp_path / "in", good=14)
-    run(tmp_path / "in", tmp_path / "whole", run_id="r")
+    write_films(tmp_path / "in", good=14)
+    score_films(tmp_path / "in", tmp_path / "whole", run_id="r")
 
     out = tmp_path / "out"
     engine = _FailingEngineFactory(fail_after=9)
     with pytest.raises(Exception, match="the machine went away"):
-        run(tmp_path / "in", out, run_id="r", engine=engine)
-    settled = set(objects(out))
-    assert 0 < len(settled) < len(objects(tmp_path / "whole"))
-    assert read_manifest(Store.at(str(out)), "r") is None
+        score_films(tmp_path / "in", out, run_id="r", engine=engine)
+    settled = set(chunk_objects(out))
+    assert 0 < len(settled) < len(chunk_objects(tmp_path / "whole"))
+    assert read_manifest(ResultsRoot.at(str(out)), "r") is None
     assert verify(str(out)).open_runs == ("r",)
     log = tmp_path / "log"
-    manifest = run(tmp_path / "in", out, run_id="r", resume=True, engine=FakeEngineFactory(log))
-    assert objects(out) == objects(tmp_path / "whole")
+    manifest = score_films(tmp_path / "in", out, run_id="r", resume=True, engine=FakeEngineFactory(log))
+    assert chunk_objects(out) == chunk_objects(tmp_path / "whole")
     assert manifest.counts.listed == 18
     settled_chunks = len([name for name in settled if name.startswith("scores")])
     assert manifest.chunks_settled_here == manifest.chunks - settled_chunks
@@ -159,12 +161,12 @@ def test_what_an_end_costs_is_the_chunk_in_flight_and_what_shares_a_batch_with_i
     tmp_path: Path, batch_size: int, most: int
 ) -> None:
     settings, lost = fake_settings(chunk_size=4, batch_size=batch_size), []
-    plant(tmp_path / "in", good=9, bad=())
+    write_films(tmp_path / "in", good=9, bad=())
     for scored in range(1, 9):
         out = tmp_path / str(scored)
         with pytest.raises(Exception, match="the machine went away"):
-            run(tmp_path / "in", out, settings, engine=_FailingEngineFactory(fail_after=scored))
-        lost.append(scored - 4 * sum(name.startswith("scores") for name in objects(out)))
+            score_films(tmp_path / "in", out, settings, engine=_FailingEngineFactory(fail_after=scored))
+        lost.append(scored - 4 * sum(name.startswith("scores") for name in chunk_objects(out)))
     assert max(lost) == most, "a batch that holds films of two chunks has both in flight"
 
 
@@ -191,57 +193,57 @@ class _FailingEngineFactory:
 
 
 def test_a_closed_run_taken_up_again_gives_its_manifest(tmp_path: Path) -> None:
-    first = run(plant(tmp_path / "in"), tmp_path / "out", run_id="r")
-    assert run(tmp_path / "in", tmp_path / "out", run_id="r", resume=True) == first
+    first = score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r")
+    assert score_films(tmp_path / "in", tmp_path / "out", run_id="r", resume=True) == first
 
 
 def test_taking_up_a_run_that_was_never_planned_begins_it(tmp_path: Path) -> None:
-    assert run(plant(tmp_path / "in"), tmp_path / "out", run_id="r", resume=True).counts.scored == 6
+    assert score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r", resume=True).counts.scored == 6
 
 
 def test_a_run_is_not_taken_up_with_another_bundle_or_other_settings(tmp_path: Path) -> None:
-    run(plant(tmp_path / "in"), tmp_path / "out", run_id="r")
+    score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r")
     other = fake_settings().model_copy(update={"read": fake_settings().read.model_copy(update={"min_side": 33})})
     with pytest.raises(RunError, match=f"settings {fake_settings().digest()}; got {other.digest()}"):
-        run(tmp_path / "in", tmp_path / "out", other, run_id="r", resume=True)
+        score_films(tmp_path / "in", tmp_path / "out", other, run_id="r", resume=True)
     with pytest.raises(RunError, match=r"was planned with bundle 0{64}; got 0*400"):
         score([], str(tmp_path / "out"), fake_settings(), run_id="r", resume=True, bundle=fake_bundle(1024))
     with pytest.raises(RunError, match=r"with sources .*in; got .*elsewhere"):
-        run(tmp_path / "elsewhere", tmp_path / "out", run_id="r", resume=True)
+        score_films(tmp_path / "elsewhere", tmp_path / "out", run_id="r", resume=True)
 
 
 def test_a_run_that_another_overtook_is_not_taken_up(tmp_path: Path) -> None:
-    plant(tmp_path / "in", good=7, bad=())
+    write_films(tmp_path / "in", good=7, bad=())
     with pytest.raises(Exception, match="the machine went away"):
-        run(tmp_path / "in", tmp_path / "out", run_id="slow", engine=_FailingEngineFactory(fail_after=0))
-    run(tmp_path / "in", tmp_path / "out", fake_settings(chunk_size=3), run_id="fast")
+        score_films(tmp_path / "in", tmp_path / "out", run_id="slow", engine=_FailingEngineFactory(fail_after=0))
+    score_films(tmp_path / "in", tmp_path / "out", fake_settings(chunk_size=3), run_id="fast")
     with pytest.raises(RunError, match="run slow was overtaken: another run has settled 7 of its films"):
-        run(tmp_path / "in", tmp_path / "out", run_id="slow", resume=True)
+        score_films(tmp_path / "in", tmp_path / "out", run_id="slow", resume=True)
     assert verify(str(tmp_path / "out")).ok
 
 
 @pytest.mark.parametrize("run_id", ["", "a/b", "..", ".hidden", "x" * 81])
 def test_a_run_id_that_is_no_folder_name_is_a_usage_error(tmp_path: Path, run_id: str) -> None:
     with pytest.raises(UsageError, match="expected a run id"):
-        run(plant(tmp_path / "in"), tmp_path / "out", run_id=run_id)
+        score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id=run_id)
 
 
 def test_a_run_id_is_not_used_twice(tmp_path: Path) -> None:
-    run(plant(tmp_path / "in"), tmp_path / "out", run_id="r")
+    score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r")
     with pytest.raises(UsageError, match="planned already"):
-        run(tmp_path / "in", tmp_path / "out", run_id="r")
+        score_films(tmp_path / "in", tmp_path / "out", run_id="r")
 
 
 def test_a_run_leaves_no_warning_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        run(plant(tmp_path / "in"), tmp_path / "out")
+        score_films(write_films(tmp_path / "in"), tmp_path / "out")
     assert [record.getMessage() for record in caplog.records] == []
 
 
 def test_a_fault_of_ours_costs_one_film_and_quotes_no_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plant(tmp_path / "in", good=3, bad=())
+    write_films(tmp_path / "in", good=3, bad=())
     from cxrlib.reading.read import read_film
 
     def read(data: bytes, *rest: object) -> object:
@@ -249,11 +251,11 @@ def test_a_fault_of_ours_costs_one_film_and_quotes_no_header(
             raise KeyError("DOE^JOHN")
         return read_film(data, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("cxrlib.scoring.read_film", read)
-    manifest = run(tmp_path / "in", tmp_path / "out")
+    monkeypatch.setattr("cxrlib.film_steps.read_film", read)
+    manifest = score_films(tmp_path / "in", tmp_path / "out")
     assert (manifest.counts.scored, manifest.reasons) == (2, {"decoder_failed": 1})
     rejects = pd.read_parquet(tmp_path / "out/rejects")
-    assert "an unforeseen KeyError" in rejects["message"][0]
+    assert "an unexpected KeyError" in rejects["message"][0]
     assert "KeyError at" in caplog.text
     assert "DOE" not in caplog.text + rejects["message"][0]
 
@@ -261,7 +263,7 @@ def test_a_fault_of_ours_costs_one_film_and_quotes_no_header(
 def test_progress_is_told_up_to_the_last_film(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     score(
-        [str(plant(tmp_path / "in"))],
+        [str(write_films(tmp_path / "in"))],
         str(tmp_path / "out"),
         fake_settings(),
         bundle=fake_bundle(),
@@ -274,7 +276,7 @@ def test_progress_is_told_up_to_the_last_film(tmp_path: Path) -> None:
 
 
 def test_overlays_are_written_when_asked_for_and_named_by_content(tmp_path: Path) -> None:
-    run(plant(tmp_path / "in", good=3), tmp_path / "out", fake_settings(overlays=True))
+    score_films(write_films(tmp_path / "in", good=3), tmp_path / "out", fake_settings(overlays=True))
     scores = pd.read_parquet(tmp_path / "out/scores")
     overlays = list((tmp_path / "out/overlays").rglob("*.png"))
     assert {path.stem for path in overlays} == set(scores["content_digest"])

@@ -25,8 +25,8 @@ from cxrlib.phantom.archive import write_archive
 from cxrlib.results import cohort
 from cxrlib.results.verify import verify
 from cxrlib.settings import RunSettings, Settings
-from tests.support.tiny_systems import LAYER, tiny_network, tiny_system
-from tests.support.trees import objects
+from tests.support.results_roots import chunk_objects
+from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_system
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,7 +45,7 @@ def write(folder: Path, *networks: dict[str, Any], **rest: Any) -> str:
     tiny = [
         network for network in networks if network["architecture"] == "multitask-unet" and "seed" in network["weights"]
     ]
-    files = dict(tiny_system(tiny_network("any", "lung"), *tiny).files)
+    files = dict(tiny_system(card_network("any", "lung"), *tiny).files)
     classes = ("covid19", "pneumonia", "normal") if tiny else ()
     plain = {**shipped.card.model_dump(), "networks": networks, "classes": classes, "training": (), "metrics": ()}
     plain["input"] = {**plain["input"], "batch": 4}
@@ -70,8 +70,8 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> str:
         tmp_path_factory.mktemp("bundles") / "hybrid",
         lung_network("lung"),
         lung_network("lung-192", input={"rows": 192, "columns": 192}),
-        tiny_network("classifier", "classes", reads="lung_masked_film", input={"rows": 128, "columns": 128}),
-        localisation={"network": "classifier", "layer": LAYER},
+        card_network("classifier", "classes", reads="lung_masked_film", input={"rows": 128, "columns": 128}),
+        localisation={"network": "classifier", "layer": GRADCAM_LAYER},
     )
 
 
@@ -129,7 +129,7 @@ def test_rows_of_several_networks_do_not_depend_on_the_batches(
     archive: Path, hybrid: str, localised: tuple[Path, Manifest], tmp_path: Path
 ) -> None:
     run(archive, tmp_path, hybrid, batch_size=3)
-    assert objects(tmp_path) == objects(localised[0])
+    assert chunk_objects(tmp_path) == chunk_objects(localised[0])
 
 
 def test_a_person_is_told_of_a_run_without_infection(localised: tuple[Path, Manifest], archive: Path) -> None:

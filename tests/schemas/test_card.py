@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cxr_schemas import Card
 from cxrlib.models.bundle import load_bundle, parse_card, write_card
-from tests.support.tiny_bundle import tiny_card
+from tests.support.tiny_bundles import tiny_card
 
 
 def network(name: str, *outputs: str, **rest: Any) -> dict[str, Any]:

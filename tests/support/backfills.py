@@ -1,29 +1,36 @@
-"""Small backfills for tests: parts that are scored in this process by an engine without a network."""
+"""Small backfills whose parts run in the test's own process: scored by a fake engine, or rejected by a loop."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_pipelines.backfill.scheduler import PartsWork
-from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.backfill.scheduler import BackfillWork
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_pipelines.score import score
-from cxr_schemas import BackfillManifest, Cut, CutBy, Manifest
+from cxr_schemas import BackfillManifest, Cut, CutBy, Manifest, Reason
 from cxrlib.backfills.create import BackfillRequest, start_backfill
-from cxrlib.errors import FilmError, StoppedError
-from cxrlib.results.objects import Store
+from cxrlib.errors import FilmError, LeaseLostError, StoppedError
+from cxrlib.results import layout
+from cxrlib.results.objects import ResultsRoot
+from cxrlib.results.row_tables import RejectedFilm
+from cxrlib.runs import lease
+from cxrlib.runs.chunks import settle
+from cxrlib.runs.plan import open_chunk
+from cxrlib.runs.run import close_run, read_manifest, resume_run, start_run
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Prediction
 from tests.support.fakes import FakeEngine, fake_bundle, fake_settings, film_png
 
 SETTINGS = fake_settings(chunk_size=4)
-#: By run: Beam hands its workers copies of what it is given, and a copy of an event is never set.
+#: The stop event of each run. Engines look it up here, because Beam copies its arguments and nobody sets a copy.
 _stops: dict[str, threading.Event] = {}
 
 
-def plant_years(root: Path, years: Sequence[int], films: int) -> Path:
+def write_films_by_year(root: Path, years: Sequence[int], films: int) -> Path:
     """Write `films` different films into a folder for each year."""
     for year in years:
         for number in range(films):
@@ -33,27 +40,29 @@ def plant_years(root: Path, years: Sequence[int], films: int) -> Path:
     return root
 
 
-def start(archive: Path, out: Path, *, cut: Cut | None = None, settings: Settings = SETTINGS) -> BackfillManifest:
-    """Cut a backfill called ``b`` by year."""
+def new_backfill(
+    archive: Path, out: Path, *, cut: Cut | None = None, settings: Settings = SETTINGS
+) -> BackfillManifest:
+    """Create a backfill called ``b``, cut by year unless `cut` says otherwise."""
     request = BackfillRequest("b", (str(archive),), cut or Cut(by=CutBy.YEAR), settings)
-    return start_backfill(Store.at(str(out)), request, fake_bundle())
+    return start_backfill(ResultsRoot.at(str(out)), request, fake_bundle())
 
 
-def work_on(manifest: BackfillManifest, out: Path, **rest: object) -> PartsWork:
-    """Return the work on a backfill; a part that fell is tried again at once."""
-    options = {"settings": SETTINGS, "retry_delay_s": 0.0, **rest}
-    return PartsWork(Store.at(str(out)), manifest, **options)  # type: ignore[arg-type]
+def work_on(manifest: BackfillManifest, out: Path, **changes: object) -> BackfillWork:
+    """Return the work on a backfill; a failed part is retried without delay."""
+    options = {"settings": SETTINGS, "retry_delay_s": 0.0, **changes}
+    return BackfillWork(ResultsRoot.at(str(out)), manifest, **options)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class InProcess:
-    """Scores a part in this process; `seconds_per_film` is what the engine sleeps."""
+class ScoreInProcess:
+    """Scores a part through Beam with the fake engine, which sleeps `seconds_per_film` for each film."""
 
     seconds_per_film: float = 0.0
     log: Path | None = None
 
     def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
-        """Score, until `stop` is set."""
+        """Score the part; raise `StoppedError` when `stop` is set."""
         _stops[job.run_id] = stop
         try:
             return score(
@@ -64,29 +73,29 @@ class InProcess:
                 resume=job.resume,
                 runner=job.runner,
                 bundle=fake_bundle(),
-                engine=_Factory(job.run_id, self),
-                under=job.under,
+                engine=_EngineFactory(job.run_id, self),
+                held_lease=job.held_lease,
                 progress=lambda done, total: on_progress(Progress(done=done, total=total)),
             )
-        except RuntimeError as error:  # Beam tells what its workers raised as one
+        except RuntimeError as error:  # Beam wraps every error of its workers in a RuntimeError
             if stop.is_set():
                 raise StoppedError(f"run {job.run_id} was stopped") from error
             raise
 
 
 @dataclass(frozen=True)
-class _Factory:
+class _EngineFactory:
     run_id: str
-    part: InProcess
+    options: ScoreInProcess
 
-    def __call__(self) -> _Stoppable:
+    def __call__(self) -> _StoppableEngine:
         """Make the engine."""
-        return _Stoppable(_stops[self.run_id], FakeEngine(self.part.log, self.part.seconds_per_film))
+        return _StoppableEngine(_stops[self.run_id], FakeEngine(self.options.log, self.options.seconds_per_film))
 
 
 @dataclass
-class _Stoppable:
-    """The engine without a network, which gives up between two films when it is to stop."""
+class _StoppableEngine:
+    """The fake engine, which raises `StoppedError` before a film once its stop event is set."""
 
     stop: threading.Event
     engine: FakeEngine
@@ -96,6 +105,46 @@ class _Stoppable:
         outcomes: list[Prediction | FilmError] = []
         for image in images:
             if self.stop.is_set():
-                raise StoppedError("as asked")
+                raise StoppedError("the test set the stop event")
             outcomes += self.engine.predict([image])
         return outcomes
+
+
+@dataclass(frozen=True)
+class RejectInProcess:
+    """Plans, settles and closes a part without Beam: every film is rejected, and its URI is written to `log`.
+
+    For tests of a backfill's own steps: such a part takes a tenth of the time that a pipeline needs to start.
+    """
+
+    seconds_per_film: float = 0.0
+    log: Path | None = None
+
+    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+        """Reject every film of the part; raise `StoppedError` when `stop` is set."""
+        results, settings, bundle = ResultsRoot.at(job.out), Settings(**job.settings), fake_bundle()
+        if job.held_lease is None:
+            raise LeaseLostError(f"{job.run_id}: expected the lease of its backfill; got none")
+        lease.check(results, job.held_lease)
+        run = resume_run(job.sources, results, settings, bundle, job.run_id)
+        if run is None:
+            run = start_run(job.sources, results, settings, bundle, job.run_id)
+        elif closed := read_manifest(results, job.run_id):
+            return closed
+        total, unsettled = sum(chunk.films for chunk in run.chunks), run.unsettled()
+        done = total - sum(chunk.films for chunk in unsettled)
+        for chunk in unsettled:
+            rejects = []
+            for ref in open_chunk(results.uri(layout.plan_key(job.run_id)), chunk):
+                time.sleep(self.seconds_per_film)
+                if stop.is_set():
+                    raise StoppedError(f"run {job.run_id} was stopped")
+                if self.log is not None:
+                    with self.log.open("a") as file:
+                        file.write(f"{ref.uri}\n")
+                rejects.append(RejectedFilm(ref, Reason.TRUNCATED, "expected a film; got a test"))
+            settle(results, run.header.partition, chunk, rejects, run.provenance)
+            done += chunk.films
+            on_progress(Progress(done=done, total=total))
+        lease.check(results, job.held_lease)
+        return close_run(run, runner="loop", settled_here=len(unsettled), films_here=total, seconds=1.0)

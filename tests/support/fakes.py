@@ -50,7 +50,7 @@ def fake_bundle(seed: int = 0) -> Bundle:
 
 
 @cache
-def lungs() -> NDArray[np.float32]:
+def lung_probability() -> NDArray[np.float32]:
     """Return the lung probability of every fake prediction: two ellipses."""
     canvas = np.zeros((SIDE, SIDE), np.uint8)
     for x in (18, 46):
@@ -79,7 +79,7 @@ class FakeEngine:
         if corner > 0.9:
             return FilmError(Reason.MODEL_FAILED, expected="finite numbers", got="a poisoned film")
         infection = np.where(image.pixels > 0.6, np.float32(0.9), np.float32(0.05))
-        lung = lungs() if corner < 0.5 else np.full_like(lungs(), 0.1)
+        lung = lung_probability() if corner < 0.5 else np.full_like(lung_probability(), 0.1)
         third = 1.0 / 3.0
         classes = {FilmClass.COVID19: third, FilmClass.PNEUMONIA: third, FilmClass.NORMAL: third}
         return Prediction(lung=lung, infection=infection, classes=classes, precision="fp32")
@@ -121,11 +121,11 @@ def film_png(seed: int, *, corner: int = 20) -> bytes:
     return bytes(data.tobytes())
 
 
-def poisoned_png(seed: int) -> bytes:
+def model_failed_png(seed: int) -> bytes:
     """Return a film that the fake engine fails on."""
     return film_png(seed, corner=250)
 
 
-def void_png(seed: int) -> bytes:
+def no_lung_png(seed: int) -> bytes:
     """Return a film in which the fake engine finds no lung."""
     return film_png(seed, corner=170)

@@ -6,7 +6,7 @@ import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class FlinkStandIn(ThreadingHTTPServer):
+class FlinkStub(ThreadingHTTPServer):
     """A cluster of some version with some jobs; a cancelled job is over at the next look."""
 
     version = "1.19.3"
@@ -24,7 +24,7 @@ class FlinkStandIn(ThreadingHTTPServer):
 
 
 class _Answers(BaseHTTPRequestHandler):
-    server: FlinkStandIn
+    server: FlinkStub
 
     def do_GET(self) -> None:
         jobs = [{"jid": jid, "name": name, "state": state} for jid, (name, state) in self.server.jobs.items()]

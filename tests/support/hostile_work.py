@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrlib.parallel.work import Loss, Lost
+from cxrlib.parallel.worker_protocol import Loss, Lost
 
 
 @dataclass(frozen=True)

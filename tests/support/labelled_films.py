@@ -19,12 +19,12 @@ def phantom(seed: int) -> Phantom:
     return make_phantom(seed, rows=SIDE, columns=SIDE)
 
 
-def png(path: Path, value: int = 255, side: int = 8) -> None:
+def write_flat_png(path: Path, value: int = 255, side: int = 8) -> None:
     """Write a picture of one grey value."""
-    write(path, np.full((side, side), value, dtype=np.uint8))
+    write_png(path, np.full((side, side), value, dtype=np.uint8))
 
 
-def write(path: Path, pixels: np.ndarray) -> None:
+def write_png(path: Path, pixels: np.ndarray) -> None:
     """Write a picture of uint8 grey values."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), pixels)
@@ -32,12 +32,12 @@ def write(path: Path, pixels: np.ndarray) -> None:
 
 def write_film(path: Path, seed: int) -> None:
     """Write the film of a phantom."""
-    write(path, np.rint(phantom(seed).pixels * 255).astype(np.uint8))
+    write_png(path, np.rint(phantom(seed).pixels * 255).astype(np.uint8))
 
 
 def write_mask(path: Path, seed: int, part: str = "lung") -> None:
     """Write a mask of a phantom: lung, left, right or infection."""
-    write(path, np.asarray(getattr(phantom(seed), part), dtype=np.uint8) * 255)
+    write_png(path, np.asarray(getattr(phantom(seed), part), dtype=np.uint8) * 255)
 
 
 def write_pairs(folder: Path, names: list[str], masks: dict[str, str], images: str = "images") -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cxrlib.models.bundle import load_bundle
-from cxrlib.training.course import HISTORY_FILE
+from cxrlib.training.callback import HISTORY_FILE
 from cxrlib.training.recipe import load_recipe
 from tests.systems.command import DATA, cxr, cxr_killed, needs_data
 

@@ -19,7 +19,7 @@ import pytest
 
 import cxrlib.results.cohort
 from cxrlib.models.bundle import load_bundle
-from cxrlib.training.course import CURVE_FILE, HISTORY_FILE
+from cxrlib.training.callback import CURVE_FILE, HISTORY_FILE
 from cxrlib.training.history import read_csv
 from cxrlib.training.recipe import load_recipe
 from tests.systems.command import DATA, cxr, needs_data

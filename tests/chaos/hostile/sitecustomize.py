@@ -15,12 +15,12 @@ import os
 
 import numpy as np
 
-import cxrlib.scoring
+import cxrlib.film_steps
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage
 
 _DOES = json.loads(os.environ["CXR_TEST_HOSTILE"])
-_read_film = cxrlib.scoring.read_film
+_read_film = cxrlib.film_steps.read_film
 
 
 def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrImage:
@@ -35,4 +35,4 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
     return _read_film(data, settings, rows, columns)
 
 
-cxrlib.scoring.read_film = read_film
+cxrlib.film_steps.read_film = read_film

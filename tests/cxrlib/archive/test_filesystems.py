@@ -6,7 +6,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from cxrlib.archive.filesystems import is_of_this_process
+from cxrlib.archive.filesystems import is_process_local
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ from cxrlib.archive.filesystems import is_of_this_process
 def test_memory_and_what_was_registered_as_a_class_is_of_this_process(uri: str, expected: bool) -> None:
     fsspec.register_implementation("registered-here", MemoryFileSystem, clobber=True)
     fsspec.register_implementation("registered-by-name", "fsspec.implementations.memory.MemoryFileSystem", clobber=True)
-    assert is_of_this_process(uri) is expected
+    assert is_process_local(uri) is expected

@@ -11,41 +11,41 @@ from cxrlib.archive.listing import list_sources
 from cxrlib.backfills import stored
 from cxrlib.backfills.create import BackfillRequest, check_settings, start_backfill, stored_settings
 from cxrlib.errors import RunError, UsageError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.settings import PrivacySettings, ReadSettings, Settings
 from tests.support.fakes import fake_bundle, fake_settings
-from tests.support.trees import plant
+from tests.support.small_archives import write_films
 
 
 def test_parts_hold_what_the_sources_list_with_its_versions(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path / "out"))
-    archive = str(plant(tmp_path / "in", good=6))
+    results = ResultsRoot.at(str(tmp_path / "out"))
+    archive = str(write_films(tmp_path / "in", good=6))
     request = BackfillRequest("b1", (archive,), Cut(part_size=4), fake_settings(), runner="local:2")
-    manifest = start_backfill(store, request, fake_bundle())
-    assert stored.require_backfill(store, "b1") == manifest
+    manifest = start_backfill(results, request, fake_bundle())
+    assert stored.require_backfill(results, "b1") == manifest
     assert [entry.objects for entry in manifest.parts] == [4, 4, 2]
-    inventories = [store.uri(stored.inventory_key("b1", entry.part)) for entry in manifest.parts]
+    inventories = [results.uri(stored.inventory_key("b1", entry.part)) for entry in manifest.parts]
     held = list(list_sources(inventories))
     assert sorted(held) == sorted(list_sources([archive]))
     assert sum(ref.size or 0 for ref in held) == manifest.bytes
     with pytest.raises(UsageError, match="is cut already"):
-        start_backfill(store, request, fake_bundle())
+        start_backfill(results, request, fake_bundle())
 
 
 def test_backfill_whose_cutting_was_cut_short_is_cut_anew(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path / "out"))
-    store.put(stored.inventory_key("b1", "p0001"), b"half of it")
-    request = BackfillRequest("b1", (str(plant(tmp_path / "in", good=2)),), Cut(), fake_settings())
-    (part,) = start_backfill(store, request, fake_bundle()).parts
-    assert len(list(list_sources([store.uri(stored.inventory_key("b1", part.part))]))) == part.objects
+    results = ResultsRoot.at(str(tmp_path / "out"))
+    results.put(stored.inventory_key("b1", "p0001"), b"half of it")
+    request = BackfillRequest("b1", (str(write_films(tmp_path / "in", good=2)),), Cut(), fake_settings())
+    (part,) = start_backfill(results, request, fake_bundle()).parts
+    assert len(list(list_sources([results.uri(stored.inventory_key("b1", part.part))]))) == part.objects
 
 
 def test_manifest_holds_nothing_of_the_key_and_another_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("the site's secret")
     keyed = Settings(privacy=PrivacySettings(key_file=tmp_path / "key"))
-    store = Store.at(str(tmp_path / "out"))
+    results = ResultsRoot.at(str(tmp_path / "out"))
     manifest = start_backfill(
-        store, BackfillRequest("b1", (str(plant(tmp_path / "in", good=1)),), Cut(), keyed), fake_bundle()
+        results, BackfillRequest("b1", (str(write_films(tmp_path / "in", good=1)),), Cut(), keyed), fake_bundle()
     )
     said = manifest.model_dump_json()
     assert "secret" not in said

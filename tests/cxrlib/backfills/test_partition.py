@@ -16,10 +16,10 @@ from cxr_schemas.backfill_manifest import INVENTORY
 from cxrlib.backfills import partition
 from cxrlib.backfills.partition import Work, cut_archive
 from cxrlib.errors import UsageError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.ledger import LEDGER
 
-OUT = Store("s3://scores")
+OUT = ResultsRoot("s3://scores")
 
 
 def inventory(path: Path, *uris: str, etag: str = "", size: int = 10) -> str:

@@ -12,9 +12,10 @@ from cxr_schemas import BackfillManifest, Cut, PartEntry
 from cxrlib.backfills import stored
 from cxrlib.backfills.stored import PartRun, PartStage
 from cxrlib.errors import RunError, UsageError
-from cxrlib.results.objects import Store
+from cxrlib.results import layout
+from cxrlib.results.objects import ResultsRoot
 from tests.support.fakes import fake_bundle, fake_settings
-from tests.support.trees import plant, run
+from tests.support.small_archives import score_films, write_films
 
 
 def backfill_of(*labels: str, objects: int = 4, listed: int | None = None) -> BackfillManifest:
@@ -76,65 +77,65 @@ def test_id_that_is_no_name_for_runs_is_refused(name: str) -> None:
 
 
 def test_backfill_is_read_as_it_was_written_and_one_that_is_not_there_is_told(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
+    results = ResultsRoot.at(str(tmp_path))
     with pytest.raises(UsageError, match="none was ever started"):
-        stored.require_backfill(store, "ten-years")
+        stored.require_backfill(results, "ten-years")
     manifest = backfill_of("2024")
-    stored.write_backfill(store, manifest)
-    assert stored.require_backfill(store, "ten-years") == manifest
-    assert stored.list_backfills(store) == ("ten-years",)
+    stored.write_backfill(results, manifest)
+    assert stored.require_backfill(results, "ten-years") == manifest
+    assert stored.list_backfills(results) == ("ten-years",)
     with pytest.raises(UsageError, match="there are: ten-years"):
-        stored.require_backfill(store, "other")
-    store.put(stored.inventory_key("half", "p0001"), b"")
+        stored.require_backfill(results, "other")
+    results.put(stored.inventory_key("half", "p0001"), b"")
     with pytest.raises(UsageError, match="never cut to its end"):
-        stored.require_backfill(store, "half")
-    store.put("_backfills/half/backfill.json", b"{}")
+        stored.require_backfill(results, "half")
+    results.put("_backfills/half/backfill.json", b"{}")
     with pytest.raises(RunError, match="expected a BackfillManifest"):
-        stored.read_backfill(store, "half")
+        stored.read_backfill(results, "half")
 
 
 def test_pause_is_asked_for_and_taken_back(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    assert not stored.is_paused(store, "ten-years")
-    stored.ask_to_pause(store, "ten-years")
-    assert stored.is_paused(store, "ten-years")
-    stored.ask_to_go_on(store, "ten-years")
-    stored.ask_to_go_on(store, "ten-years")
-    assert not stored.is_paused(store, "ten-years")
+    results = ResultsRoot.at(str(tmp_path))
+    assert not stored.is_paused(results, "ten-years")
+    stored.ask_to_pause(results, "ten-years")
+    assert stored.is_paused(results, "ten-years")
+    stored.ask_to_go_on(results, "ten-years")
+    stored.ask_to_go_on(results, "ten-years")
+    assert not stored.is_paused(results, "ten-years")
 
 
 def test_state_of_a_part_is_that_of_its_newest_run(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path / "out"))
+    results = ResultsRoot.at(str(tmp_path / "out"))
     manifest = backfill_of("2023", "2024", "2025", objects=10)
-    archive = plant(tmp_path / "in")
-    run(archive, store.root, run_id="ten-years-p0001")
-    run(archive, store.root, run_id="ten-years-p0002")
-    store.delete(store.manifest_key("ten-years-p0001"))
-    one, two, three = stored.part_states(store, manifest)
+    archive = write_films(tmp_path / "in")
+    score_films(archive, results.root, run_id="ten-years-p0001")
+    score_films(archive, results.root, run_id="ten-years-p0002")
+    results.delete(layout.manifest_key("ten-years-p0001"))
+    one, two, three = stored.part_states(results, manifest)
     assert (one.stage, one.settled, one.to_score) == (PartStage.BEGUN, 10, 10)
     assert (two.stage, two.run_id, two.to_score) == (PartStage.DONE, "ten-years-p0002", 0)
     assert (three.stage, three.run_id, three.attempt) == (PartStage.WAITING, None, 0)
     assert stored.unfinished([one, two, three]) == [one, three]
 
-    run(archive, store.root, run_id="ten-years-p0001-2")
-    one = stored.part_states(store, manifest)[0]
+    score_films(archive, results.root, run_id="ten-years-p0001-2")
+    one = stored.part_states(results, manifest)[0]
     assert (one.stage, one.run_id, one.attempt) == (PartStage.DONE, "ten-years-p0001-2", 2)
 
 
 def test_part_whose_planner_died_before_its_plan_was_stored_waits(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    store.put("_runs/ten-years-p0001/.plan.parquet.1f2e.tmp", b"half a plan")
-    (part,) = stored.part_states(store, backfill_of("2024"))
+    results = ResultsRoot.at(str(tmp_path))
+    results.put("_runs/ten-years-p0001/.plan.parquet.1f2e.tmp", b"half a plan")
+    (part,) = stored.part_states(results, backfill_of("2024"))
     assert (part.stage, part.run_id, part.attempt) == (PartStage.WAITING, None, 1)
 
 
 def test_part_that_fell_says_why_until_it_is_tried_again(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
+    results = ResultsRoot.at(str(tmp_path))
     manifest = backfill_of("2024", "2025")
-    stored.note_failure(store, "ten-years", "p0002", "ten-years-p0002", "no space left")
-    (fell,) = stored.failed(stored.part_states(store, manifest))
+    stored.note_failure(results, "ten-years", "p0002", "ten-years-p0002", "no space left")
+    (fell,) = stored.failed(stored.part_states(results, manifest))
     assert (fell.entry.part, fell.stage) == ("p0002", PartStage.WAITING)
     assert fell.failure is not None
     assert fell.failure.message == "no space left"
-    stored.clear_failure(store, "ten-years", "p0002")
-    assert stored.failed(stored.part_states(store, manifest)) == []
+    stored.clear_failure(results, "ten-years", "p0002")
+    assert stored.failed(stored.part_states(results, manifest)) == []

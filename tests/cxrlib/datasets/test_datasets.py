@@ -13,7 +13,7 @@ from cxr_schemas import FilmClass
 from cxrlib.datasets import LAYOUTS, LungConvention, Sample, Split, load_dataset, read_dataset, read_mask
 from cxrlib.datasets.sample import Together
 from cxrlib.errors import UsageError
-from tests.support.labelled_films import png, write_covid_qu_ex, write_film, write_mask
+from tests.support.labelled_films import write_covid_qu_ex, write_film, write_flat_png, write_mask
 from tests.support.paths import REAL_FILMS as REAL
 
 needs_real_films = pytest.mark.skipif(not REAL.is_dir(), reason="the real films (../shared/data) are not here")
@@ -26,7 +26,7 @@ def listed(tmp_path: Path) -> Path:
     for folder, split in (("COVID-19", "train"), ("Non-COVID", "train"), ("Normal", "test")):
         base = tmp_path / "Infection Segmentation Data" / "Train" / folder
         for kind in ("images", "lung masks", "infection masks"):
-            png(base / kind / "a.png")
+            write_flat_png(base / kind / "a.png")
         lines.append(f"Infection Segmentation Data/Train/{folder}/images/a.png,Train,{folder},p,g_{folder},{split}")
     (tmp_path / "splits.csv").write_text("\n".join(lines))
     return tmp_path
@@ -106,7 +106,7 @@ def test_a_subject_with_test_films_is_not_trained_on(tmp_path: Path) -> None:
 def test_a_spare_mask_names_itself(tmp_path: Path) -> None:
     write_covid_qu_ex(tmp_path)
     spare = tmp_path / "Lung Segmentation Data" / "Test" / "Normal" / "lung masks" / "Normal (99).png"
-    png(spare)
+    write_flat_png(spare)
     with pytest.raises(UsageError, match=r"mask .*Normal \(99\)\.png is there, but no film of its name"):
         read_dataset(tmp_path)
 
@@ -142,13 +142,13 @@ def test_two_files_are_one_mask(tmp_path: Path) -> None:
         mask[:, columns] = 255
         cv2.imwrite(str(tmp_path / f"{name}.png"), mask)
     assert read_mask(Together((tmp_path / "l.png", tmp_path / "r.png"))).sum() == 32
-    png(tmp_path / "r.png", side=9)
+    write_flat_png(tmp_path / "r.png", side=9)
     with pytest.raises(UsageError, match="one size"):
         read_mask(Together((tmp_path / "l.png", tmp_path / "r.png")))
 
 
 def test_a_mask_of_zeros_and_ones_is_not_read_as_empty(tmp_path: Path) -> None:
-    png(tmp_path / "m.png", 1)
+    write_flat_png(tmp_path / "m.png", 1)
     with pytest.raises(UsageError, match="0 and 255"):
         read_mask(tmp_path / "m.png")
 

@@ -12,7 +12,7 @@ from cxr_schemas import FilmClass
 from cxrlib.datasets import LungConvention, Sample, Split, load_dataset, read_dataset, read_mask
 from cxrlib.errors import UsageError
 from cxrlib.phantom.archive import write_archive
-from tests.support.labelled_films import SIDE, phantom, png, write_film, write_mask, write_pairs
+from tests.support.labelled_films import SIDE, phantom, write_film, write_flat_png, write_mask, write_pairs
 
 
 def by_name(path: Path) -> dict[str, Sample]:
@@ -183,7 +183,7 @@ def test_labelme_file_whose_film_is_gone_names_both(labelme: Path) -> None:
 def test_a_plain_csv_needs_nothing_but_films(tmp_path: Path) -> None:
     names = [f"f{number}.png" for number in range(40)]
     for name in names:
-        png(tmp_path / name)
+        write_flat_png(tmp_path / name)
     table = tmp_path / "films.csv"
     table.write_text("\n".join(["image,label", *(f"{name},{'covid' if name < 'f2' else 'TB'}" for name in names)]))
     found = load_dataset(table)
@@ -207,8 +207,8 @@ def test_a_plain_csv_joins_the_two_lungs(tmp_path: Path) -> None:
 
 
 def test_an_index_tells_the_lung_convention(tmp_path: Path) -> None:
-    png(tmp_path / "i.png")
-    png(tmp_path / "m.png")
+    write_flat_png(tmp_path / "i.png")
+    write_flat_png(tmp_path / "m.png")
     (tmp_path / "index.csv").write_text(
         "id,image,mask,mask_convention,class_label,group,split,geographic_extent_0_8\n"
         "jsrt_1,i.png,m.png,lung field without heart,normal,a,train,\n"
@@ -229,14 +229,14 @@ def test_an_index_tells_the_lung_convention(tmp_path: Path) -> None:
     ("column", "value"), [("split", "holdout"), ("lung_convention", "heart"), ("percent_infected", "much")]
 )
 def test_a_csv_value_that_is_not_known_is_named(tmp_path: Path, column: str, value: str) -> None:
-    png(tmp_path / "i.png")
+    write_flat_png(tmp_path / "i.png")
     (tmp_path / "index.csv").write_text(f"image,mask,{column}\ni.png,i.png,{value}\n")
     with pytest.raises(UsageError, match=rf"expected .* of film i\.png; got '{value}'"):
         read_dataset(tmp_path)
 
 
 def test_a_csv_group_in_both_splits_is_refused(tmp_path: Path) -> None:
-    png(tmp_path / "i.png")
+    write_flat_png(tmp_path / "i.png")
     (tmp_path / "index.csv").write_text("image,group,split\ni.png,p7,train\ni.png,p7,test\n")
     with pytest.raises(UsageError, match="films of group p7 in both"):
         read_dataset(tmp_path)

@@ -12,11 +12,11 @@ from sklearn import metrics as sk
 
 from cxr_schemas import Card, FilmClass, LungsFound, Reason
 from cxrlib.datasets import Sample, Split
-from cxrlib.evaluation import FilmResult, Measured, card_metrics, measure
-from cxrlib.evaluation.figures.all_figures import figures_of, not_measured
-from cxrlib.evaluation.films import Truth
+from cxrlib.evaluation import FilmResult, Measured, card_metrics, measured_figures
+from cxrlib.evaluation.figures.catalog import figures_of, not_measured
+from cxrlib.evaluation.film_results import Truth
 from cxrlib.measuring.metrics import PixelCounts
-from tests.support.tiny_bundle import tiny_card
+from tests.support.tiny_bundles import tiny_card
 
 CLASSES = tuple(FilmClass)
 
@@ -51,7 +51,7 @@ def rejected(result: FilmResult) -> FilmResult:
 
 
 def by_name(results: Sequence[FilmResult], card: Card | None = None, resamples: int = 0) -> dict[str, Measured]:
-    return {item.figure.name: item for item in measure(results, card or tiny_card(), resamples=resamples)}
+    return {item.figure.name: item for item in measured_figures(results, card or tiny_card(), resamples=resamples)}
 
 
 def without(output: str) -> Card:
@@ -231,7 +231,7 @@ def test_one_group_gives_no_bootstrap() -> None:
 
 
 def test_the_card_takes_a_few_figures_with_their_closed_interval() -> None:
-    measured = measure(films(60), tiny_card(), resamples=0)
+    measured = measured_figures(films(60), tiny_card(), resamples=0)
     card = {metric.metric: metric for metric in card_metrics(measured)}
     assert len(card) < 20 < len(measured)
     assert "class calibration error" not in card

@@ -17,18 +17,18 @@ import pytest
 from cxr_schemas import FilmClass, Reason
 from cxrlib.datasets import read_dataset
 from cxrlib.errors import FilmError
-from cxrlib.evaluation import DataSet, Evaluation, FilmResult, SourceNote, evaluate, json_text, measure
-from cxrlib.evaluation.measure import by_source
+from cxrlib.evaluation import DataSet, Evaluation, FilmResult, SourceNote, evaluate, json_text, measured_figures
+from cxrlib.evaluation.measured_figures import by_source
 from cxrlib.evaluation.report import tables
-from cxrlib.evaluation.report.page import html, write_report
+from cxrlib.evaluation.report.html_report import html, write_report
 from cxrlib.evaluation.report.worst_films import OF_ONE_SOURCE, RANKINGS, draw_worst, worst_films
 from cxrlib.measuring.metrics import PixelCounts
-from cxrlib.phantom.archive import Picture, write_archive
+from cxrlib.phantom.archive import ImageFormat, write_archive
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Prediction
 from tests.cxrlib.evaluation.test_figures import films, rejected, without
 from tests.support.labelled_films import phantom
-from tests.support.tiny_bundle import tiny_bundle
+from tests.support.tiny_bundles import tiny_bundle
 
 
 def evaluation_of(results: Sequence[FilmResult], notes: tuple[str, ...] = ()) -> Evaluation:
@@ -41,7 +41,7 @@ def evaluation_of(results: Sequence[FilmResult], notes: tuple[str, ...] = ()) ->
         software_version="1.2.3",
         datasets=(DataSet("made-up", "CSV", len(results), 500, notes),),
         results=tuple(results),
-        measured=tuple(measure(results, bundle.card, resamples=50)),
+        measured=tuple(measured_figures(results, bundle.card, resamples=50)),
     )
 
 
@@ -117,7 +117,7 @@ def test_a_bundle_of_lungs_alone_has_a_page_that_says_so() -> None:
     evaluation = dataclasses.replace(
         evaluation_of(results),
         bundle=dataclasses.replace(tiny_bundle(), card=lungs),
-        measured=tuple(measure(results, lungs, resamples=20)),
+        measured=tuple(measured_figures(results, lungs, resamples=20)),
     )
     page = html(evaluation, {})
     assert "gives no infection masks" in page
@@ -164,7 +164,7 @@ def test_the_worst_come_first_and_no_source_fills_a_ranking() -> None:
 
 
 def test_worst_films_are_drawn_beside_their_truth(tmp_path: Path) -> None:
-    write_archive(str(tmp_path), 3, rows=128, masks=True, workers=1, styles=(Picture.PNG_8,))
+    write_archive(str(tmp_path), 3, rows=128, masks=True, workers=1, styles=(ImageFormat.PNG_8,))
     samples = read_dataset(tmp_path)
     card = tiny_bundle().card
 

@@ -17,8 +17,8 @@ from cxr_schemas import LungsFound
 from cxrlib.measuring import lungs
 from cxrlib.measuring.lungs import part
 from cxrlib.measuring.metrics import dice
-from tests.support.measured_films import ellipse, two_lungs
 from tests.support.paths import REAL_FILMS as _DATA
+from tests.support.scored_films import ellipse, two_lungs
 
 
 def touching_lungs(side: int = 128) -> NDArray[np.bool_]:

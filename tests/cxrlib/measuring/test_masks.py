@@ -15,8 +15,8 @@ from cxr_schemas.card import Postprocess
 from cxrlib.errors import FilmError
 from cxrlib.measuring.masks import clean, fill_holes, large_regions
 from cxrlib.measuring.regions import find_regions
-from tests.support import plain_masks
-from tests.support.measured_films import ellipse, prediction, two_lungs
+from tests.support import reference_masks
+from tests.support.scored_films import ellipse, prediction, two_lungs
 
 _LENIENT = Postprocess(min_lung_fraction=0.0, max_lung_fraction=1.0)
 
@@ -44,12 +44,12 @@ _constants = st.builds(
 
 @given(blobs(), _constants)
 def test_cleaning_equals_the_scipy_reference_on_blobs(mask: NDArray[np.bool_], constants: Postprocess) -> None:
-    np.testing.assert_array_equal(cleaned_lung(mask, constants), plain_masks.lung(mask, constants))
+    np.testing.assert_array_equal(cleaned_lung(mask, constants), reference_masks.lung(mask, constants))
 
 
 @given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))), _constants)
 def test_cleaning_equals_the_scipy_reference_on_any_small_mask(mask: NDArray[np.bool_], constants: Postprocess) -> None:
-    np.testing.assert_array_equal(cleaned_lung(mask, constants), plain_masks.lung(mask, constants))
+    np.testing.assert_array_equal(cleaned_lung(mask, constants), reference_masks.lung(mask, constants))
 
 
 @given(blobs(), _constants)

@@ -15,9 +15,9 @@ from cxrlib.errors import FilmError
 from cxrlib.measuring import rle
 from cxrlib.measuring.masks import clean, lung_regions
 from cxrlib.measuring.severity import measure
-from tests.support import plain_masks
-from tests.support.measured_films import prediction, two_lungs
+from tests.support import reference_masks
 from tests.support.paths import REAL_FILMS
+from tests.support.scored_films import prediction, two_lungs
 
 _FILMS = REAL_FILMS / "covid-qu-ex"
 _EACH = 1_000
@@ -61,23 +61,23 @@ def _check(pair: Pair) -> bool:
     """Compare one film; return whether it had lungs to measure."""
     thresholded, infected = pair
     predicted = prediction(thresholded, infected)
-    lung = plain_masks.lung(thresholded, _LENIENT)
+    lung = reference_masks.lung(thresholded, _LENIENT)
     np.testing.assert_array_equal(lung_regions(predicted.lung, _LENIENT).mask, lung)
-    assert rle.encode(lung) == plain_masks.run_lengths(lung)
+    assert rle.encode(lung) == reference_masks.run_lengths(lung)
     try:
         masks = clean(predicted, _LENIENT)
     except FilmError:
         return False
-    infection = plain_masks.infection(infected, lung, _LENIENT)
+    infection = reference_masks.infection(infected, lung, _LENIENT)
     np.testing.assert_array_equal(masks.lung, lung)
     np.testing.assert_array_equal(masks.infection, infection)
     assert not (masks.left & masks.right).any()
     severity = measure(masks, None, GradeCuts())
-    assert severity.whole.percent == plain_masks.percent(infection, lung)
-    assert severity.left.percent == plain_masks.percent(infection, masks.left)
-    assert severity.right.percent == plain_masks.percent(infection, masks.right)
-    assert severity.regions == plain_masks.region_count(infection)
-    assert rle.encode(infection) == plain_masks.run_lengths(infection)
+    assert severity.whole.percent == reference_masks.percent(infection, lung)
+    assert severity.left.percent == reference_masks.percent(infection, masks.left)
+    assert severity.right.percent == reference_masks.percent(infection, masks.right)
+    assert severity.regions == reference_masks.region_count(infection)
+    assert rle.encode(infection) == reference_masks.run_lengths(infection)
     return True
 
 

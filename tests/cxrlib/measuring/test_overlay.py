@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cxrlib.measuring.localisation import localisation_map
 from cxrlib.measuring.overlay import LONG_SIDE, Colour, draw
 from cxrlib.types import ScoredFilm
-from tests.support.measured_films import scored_film
+from tests.support.scored_films import scored_film
 
 
 def _picture(film: ScoredFilm) -> NDArray[np.uint8]:

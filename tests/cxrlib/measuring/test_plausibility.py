@@ -10,7 +10,7 @@ from cxr_schemas import Reason
 from cxr_schemas.card import Postprocess
 from cxrlib.errors import FilmError
 from cxrlib.measuring.masks import clean
-from tests.support.measured_films import ellipse, prediction, two_lungs
+from tests.support.scored_films import ellipse, prediction, two_lungs
 
 
 def _blank() -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrlib.parallel.prefetch import Ahead, Bounds
+from cxrlib.parallel.prefetch import PrefetchBounds, Prefetcher
 
 Result = TypeVar("Result")
 
@@ -24,7 +24,9 @@ def into(pool: ThreadPoolExecutor, work: Callable[[int], Result]) -> Callable[[i
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
     with ThreadPoolExecutor(4) as pool:
-        results = list(Ahead(into(pool, lambda n: time.sleep(0.001 * (n % 3)) or n * n), range(30), Bounds(8)))
+        results = list(
+            Prefetcher(into(pool, lambda n: time.sleep(0.001 * (n % 3)) or n * n), range(30), PrefetchBounds(8))
+        )
     assert results == [(n, n * n) for n in range(30)]
 
 
@@ -38,7 +40,7 @@ def test_no_more_than_the_depth_is_ever_begun_ahead() -> None:
             begun += 1
 
     with ThreadPoolExecutor(4) as pool:
-        for taken, _ in enumerate(Ahead(into(pool, work), range(50), Bounds(5)), start=1):
+        for taken, _ in enumerate(Prefetcher(into(pool, work), range(50), PrefetchBounds(5)), start=1):
             time.sleep(0.0005)
             assert begun <= taken + 5
 
@@ -46,7 +48,7 @@ def test_no_more_than_the_depth_is_ever_begun_ahead() -> None:
 def test_work_is_under_way_while_the_consumer_is_busy() -> None:
     done = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        results = Ahead(into(pool, lambda n: done.set() if n == 1 else None), range(3), Bounds(2))
+        results = Prefetcher(into(pool, lambda n: done.set() if n == 1 else None), range(3), PrefetchBounds(2))
         next(results)
         assert done.wait(5)
 
@@ -61,7 +63,7 @@ def test_what_has_not_begun_is_called_off_when_the_consumer_stops() -> None:
             gate.wait(5)
 
     with ThreadPoolExecutor(1) as pool:
-        results = Ahead(into(pool, work), range(10), Bounds(5))
+        results = Prefetcher(into(pool, work), range(10), PrefetchBounds(5))
         next(results)
         results.close()
         gate.set()
@@ -70,14 +72,14 @@ def test_what_has_not_begun_is_called_off_when_the_consumer_stops() -> None:
 
 def test_an_error_of_the_work_reaches_the_consumer() -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
-        list(Ahead(into(pool, lambda n: 1 // n), [1, 0], Bounds(2)))
+        list(Prefetcher(into(pool, lambda n: 1 // n), [1, 0], PrefetchBounds(2)))
 
 
 def test_bounds_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="got 0 items"):
-        Bounds(0)
+        PrefetchBounds(0)
     with pytest.raises(ValueError, match="size 0"):
-        Bounds(1, 0)
+        PrefetchBounds(1, 0)
 
 
 def test_work_begins_before_anything_is_asked_for_and_goes_on_by_itself() -> None:
@@ -91,7 +93,7 @@ def test_work_begins_before_anything_is_asked_for_and_goes_on_by_itself() -> Non
         return number
 
     with ThreadPoolExecutor(2) as pool:
-        results = Ahead(into(pool, work), range(9), Bounds(6, 1), lambda _: 1)
+        results = Prefetcher(into(pool, work), range(9), PrefetchBounds(6, 1), lambda _: 1)
         assert all_begun.wait(5), "each end of one should begin the next, up to six that nobody has taken"
         time.sleep(0.05)
         assert sorted(begun) == list(range(6))
@@ -105,7 +107,7 @@ def test_work_that_cannot_begin_is_told_to_the_consumer_whoever_meets_it() -> No
         return pool.submit(lambda: number)
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="closed"):
-        list(Ahead(submit, range(4), Bounds(1)))
+        list(Prefetcher(submit, range(4), PrefetchBounds(1)))
 
 
 @given(
@@ -128,7 +130,7 @@ def test_what_is_under_way_is_bounded_by_size_unless_it_is_one_item(
         assert sum(sizes[each] for each in under_way) <= size or len(under_way) == 1
         return under_way[number]
 
-    results = Ahead(submit, range(len(sizes)), Bounds(items, size), lambda item: sizes[item])
+    results = Prefetcher(submit, range(len(sizes)), PrefetchBounds(items, size), lambda item: sizes[item])
     for wanted in range(len(sizes)):
         while wanted in under_way:
             number = order.choice(sorted(under_way))
@@ -141,5 +143,5 @@ def test_what_is_under_way_is_bounded_by_size_unless_it_is_one_item(
 def test_threads_that_end_work_at_once_lose_and_double_nothing() -> None:
     with ThreadPoolExecutor(8) as pool:
         for items, size in ((1, 1), (3, 2), (8, None)):
-            results = Ahead(into(pool, lambda n: n), range(2000), Bounds(items, size), lambda _: 1)
+            results = Prefetcher(into(pool, lambda n: n), range(2000), PrefetchBounds(items, size), lambda _: 1)
             assert [item for item, _ in results] == list(range(2000))

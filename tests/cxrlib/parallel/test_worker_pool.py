@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from cxrlib.errors import RunError
-from cxrlib.parallel.work import Loss, Terms
-from cxrlib.parallel.worker_pool import Workers, shared
+from cxrlib.parallel.worker_pool import WorkerPool, shared_pool
+from cxrlib.parallel.worker_protocol import Loss, WorkerLimits
 from tests.support.hostile_work import Hostile
 from tests.support.paths import ROOT
 
-TERMS = Terms(processes=2, fetches=3, memory_mb=1024, seconds=2.0)
+TERMS = WorkerLimits(processes=2, fetches=3, memory_mb=1024, seconds=2.0)
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    workers = Workers(TERMS)
+def workers() -> Iterator[WorkerPool]:
+    workers = WorkerPool(TERMS)
     yield workers
     workers.close()
     assert workers.pids == []
@@ -57,7 +57,7 @@ def gone(pid: int, seconds: float = 5.0) -> bool:
     ],
 )
 def test_an_item_that_ends_its_process_costs_itself_alone(
-    workers: Workers, item: str, expected: tuple[Loss, str]
+    workers: WorkerPool, item: str, expected: tuple[Loss, str]
 ) -> None:
     items = [f"{number}" for number in range(12)]
     items.insert(5, item)
@@ -67,7 +67,7 @@ def test_an_item_that_ends_its_process_costs_itself_alone(
     assert results == [expected if each == item else each for each in items]
 
 
-def test_a_suspect_is_tried_again_alone_in_a_new_process(workers: Workers, tmp_path: Path) -> None:
+def test_a_suspect_is_tried_again_alone_in_a_new_process(workers: WorkerPool, tmp_path: Path) -> None:
     work = Hostile(tmp_path)
     futures = [workers.submit(work, item) for item in ("a", "segfault", "b", "c", "d")]
     assert futures[1].result(60) == (Loss.DIED, "SIGSEGV")
@@ -79,7 +79,7 @@ def test_a_suspect_is_tried_again_alone_in_a_new_process(workers: Workers, tmp_p
     assert last not in others
 
 
-def test_many_hostile_items_at_once_leave_the_others_whole(workers: Workers) -> None:
+def test_many_hostile_items_at_once_leave_the_others_whole(workers: WorkerPool) -> None:
     items = [f"{number}" if number % 6 else "segfault" for number in range(30)]
     work = Hostile()
     futures = [workers.submit(work, item) for item in items]
@@ -88,13 +88,13 @@ def test_many_hostile_items_at_once_leave_the_others_whole(workers: Workers) -> 
     ]
 
 
-def test_an_error_of_the_work_is_raised_without_its_text(workers: Workers) -> None:
+def test_an_error_of_the_work_is_raised_without_its_text(workers: WorkerPool) -> None:
     with pytest.raises(RunError, match="KeyError") as raised:
         workers.submit(Hostile(), "err").result(30)
     assert "DOE" not in str(raised.value)
 
 
-def test_what_is_logged_in_a_process_is_logged_here(workers: Workers, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_logged_in_a_process_is_logged_here(workers: WorkerPool, caplog: pytest.LogCaptureFixture) -> None:
     workers.submit(Hostile(), "log").result(30)
     deadline = time.monotonic() + 5
     while not caplog.records and time.monotonic() < deadline:
@@ -104,16 +104,16 @@ def test_what_is_logged_in_a_process_is_logged_here(workers: Workers, caplog: py
     ]
 
 
-def test_processes_are_bounded_and_import_no_more_than_reading_takes(workers: Workers) -> None:
+def test_processes_are_bounded_and_import_no_more_than_reading_takes(workers: WorkerPool) -> None:
     assert workers.submit(Hostile(), "modules").result(30) == []
     assert workers.submit(Hostile(), "limits").result(30) == (1024 * 2**20, 0)
 
 
-def test_an_item_of_this_process_is_done_here(workers: Workers) -> None:
+def test_an_item_of_this_process_is_done_here(workers: WorkerPool) -> None:
     assert workers.submit(Hostile(), "stays").result(30) == "stays"
 
 
-def test_what_was_called_off_is_not_done(workers: Workers, tmp_path: Path) -> None:
+def test_what_was_called_off_is_not_done(workers: WorkerPool, tmp_path: Path) -> None:
     work = Hostile(tmp_path)
     futures = [workers.submit(work, "slow") for _ in range(20)]
     called_off = [future.cancel() for future in futures]
@@ -126,7 +126,7 @@ def test_what_was_called_off_is_not_done(workers: Workers, tmp_path: Path) -> No
 
 
 def test_idle_processes_are_ended_and_started_again() -> None:
-    workers = Workers(TERMS, idle_s=0.2)
+    workers = WorkerPool(TERMS, idle_s=0.2)
     pid = workers.submit(Hostile(), "pid").result(30)
     assert isinstance(pid, int)
     assert gone(pid)
@@ -135,7 +135,7 @@ def test_idle_processes_are_ended_and_started_again() -> None:
 
 
 def test_closing_ends_the_processes_and_what_they_did() -> None:
-    workers = Workers(TERMS)
+    workers = WorkerPool(TERMS)
     pid = workers.submit(Hostile(), "pid").result(30)
     assert isinstance(pid, int)
     future = workers.submit(Hostile(), "hang")
@@ -149,7 +149,7 @@ def test_closing_ends_the_processes_and_what_they_did() -> None:
 
 def test_processes_that_cannot_start_are_told_and_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxrlib.parallel.worker_process.COMMAND", (sys.executable, "-c", "raise SystemExit(9)"))
-    workers = Workers(TERMS)
+    workers = WorkerPool(TERMS)
     futures = [workers.submit(Hostile(), f"{number}") for number in range(4)]
     for future in futures:
         with pytest.raises(RunError, match="that starts; got 3 that ended: exit code 9"):
@@ -158,15 +158,15 @@ def test_processes_that_cannot_start_are_told_and_not_tried_for_ever(monkeypatch
 
 
 def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = shared(TERMS)
-    assert shared(TERMS) is first
+    first = shared_pool(TERMS)
+    assert shared_pool(TERMS) is first
     monkeypatch.setenv("HOSTILE", "1")
-    second = shared(TERMS)
+    second = shared_pool(TERMS)
     assert second is not first
     assert second.submit(Hostile(), "environment").result(30) == "1"
     first.close()
     second.close()
-    assert shared(TERMS) is not second
+    assert shared_pool(TERMS) is not second
 
 
 def test_imports_of_a_run_do_not_make_another_environment() -> None:
@@ -174,7 +174,7 @@ def test_imports_of_a_run_do_not_make_another_environment() -> None:
     program = (
         "import sys; from cxrlib.settings import RunSettings; from cxr_pipelines.reader_processes import reader_processes\n"
         "run = RunSettings(decode_workers=1); first = reader_processes(run)\n"
-        "assert not {'torch', 'apache_beam', 'cxrlib.scoring'} & set(sys.modules)\n"
+        "assert not {'torch', 'apache_beam', 'cxrlib.film_steps'} & set(sys.modules)\n"
         "import cxr_pipelines.score, cxr_pipelines.beam.run_graph, cxrlib.models.inference.engine, cxrlib.reading.read\n"
         "assert reader_processes(run) is first"
     )
@@ -225,7 +225,7 @@ def test_processes_end_with_their_parent_even_those_that_hang(end: str) -> None:
 
 
 def test_processes_that_are_prepared_are_there_before_there_is_work() -> None:
-    workers = Workers(TERMS)
+    workers = WorkerPool(TERMS)
     try:
         workers.prepare(Hostile.__module__)
         deadline = time.monotonic() + 30

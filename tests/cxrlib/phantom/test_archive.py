@@ -14,10 +14,10 @@ import pytest
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError, UsageError
 from cxrlib.phantom import make_phantom
-from cxrlib.phantom.archive import DEFAULT_STYLES, SCORED, Picture, write_archive
+from cxrlib.phantom.archive import DEFAULT_STYLES, SCORED, ImageFormat, write_archive
 from cxrlib.phantom.bad_films import BadKind
-from cxrlib.phantom.style import DicomStyle
-from cxrlib.phantom.syntax import TransferSyntax
+from cxrlib.phantom.dicom_style import DicomStyle
+from cxrlib.phantom.transfer_syntax import TransferSyntax
 from cxrlib.reading.read import read_film
 from cxrlib.settings import Settings
 
@@ -70,7 +70,7 @@ def test_archives_of_other_seeds_share_no_film(tmp_path: Path) -> None:
 
 
 def test_truth_and_masks_are_those_of_the_film(tmp_path: Path) -> None:
-    write_archive(str(tmp_path), 2, seed=3, rows=SIDE, workers=1, styles=[Picture.PNG_8], masks=True)
+    write_archive(str(tmp_path), 2, seed=3, rows=SIDE, workers=1, styles=[ImageFormat.PNG_8], masks=True)
     for row in pd.read_parquet(tmp_path / "truth.parquet").itertuples():
         phantom = make_phantom(int(str(row.seed)), rows=SIDE, columns=SIDE)
         assert row.percent == phantom.percent
@@ -82,14 +82,14 @@ def test_truth_and_masks_are_those_of_the_film(tmp_path: Path) -> None:
 
 
 def test_sizes_are_mixed_where_none_is_given(tmp_path: Path) -> None:
-    write_archive(str(tmp_path), 4, workers=1, styles=[Picture.JPEG])
+    write_archive(str(tmp_path), 4, workers=1, styles=[ImageFormat.JPEG])
     truth = pd.read_parquet(tmp_path / "truth.parquet")
     assert len(set(zip(truth["rows"], truth["columns"], strict=True))) == 4
 
 
 def test_an_archive_can_be_written_to_memory() -> None:
     uri = "memory://phantom-archive-test"
-    write_archive(uri, 10, rows=128, workers=2, styles=[Picture.PNG_8])
+    write_archive(uri, 10, rows=128, workers=2, styles=[ImageFormat.PNG_8])
     filesystem = fsspec.filesystem("memory")
     try:
         assert len(filesystem.find("/phantom-archive-test/films")) == 10

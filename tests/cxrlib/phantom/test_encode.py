@@ -15,18 +15,18 @@ from pydicom.encaps import generate_frames
 
 from cxrlib.errors import FilmError
 from cxrlib.phantom import Phantom, make_phantom
-from cxrlib.phantom.bad_films import BadKind, make_bad
-from cxrlib.phantom.encode import encode_dicom, encode_jpeg, encode_mask, encode_png, made_uid
-from cxrlib.phantom.style import MIXED, DicomStyle, ModalityMap, Photometric, Position, Voi
-from cxrlib.phantom.syntax import TransferSyntax, compress
-from cxrlib.phantom.values import store
+from cxrlib.phantom.bad_films import BadKind, make_bad_film
+from cxrlib.phantom.dicom_style import MIXED_STYLES, DicomStyle, ModalityMap, Photometric, Position, Voi
+from cxrlib.phantom.encode import derived_uid, encode_dicom, encode_jpeg, encode_mask, encode_png
+from cxrlib.phantom.stored_values import to_stored_values
+from cxrlib.phantom.transfer_syntax import TransferSyntax, compress
 from cxrlib.reading.read import read_film
 from cxrlib.settings import Settings
 
 ROWS, COLUMNS = 320, 288
 SIGNED = {"signed": True, "modality_map": ModalityMap.RESCALE}
 STYLES = (
-    *MIXED,
+    *MIXED_STYLES,
     DicomStyle(TransferSyntax.JPEG_BASELINE, Photometric.YBR_FULL_422, 8, voi=Voi.NONE),
     DicomStyle(TransferSyntax.JPEG_2000_LOSSLESS, bits_stored=12, **SIGNED),
     DicomStyle(TransferSyntax.JPEG_LOSSLESS_SV1, bits_stored=12, **SIGNED),
@@ -88,7 +88,7 @@ def test_stored_values_come_back(phantom: Phantom, style: DicomStyle) -> None:
     elif style.photometric.colour:
         wanted, frame = np.rint(film * 255), frame[..., 0]
     else:
-        wanted = store(film, style).stored
+        wanted = to_stored_values(film, style).stored
     off = np.abs(frame.astype(np.int64) - wanted.astype(np.int64))
     assert dataset.BitsStored == style.bits_stored
     if style.syntax.lossless:
@@ -120,16 +120,16 @@ def test_a_film_without_window_is_shown_alike(phantom: Phantom, style: DicomStyl
 
 def test_same_phantom_and_style_give_the_same_bytes(phantom: Phantom) -> None:
     again = make_phantom(123456, rows=ROWS, columns=COLUMNS, percent=30.0)
-    for style in MIXED[:6]:
+    for style in MIXED_STYLES[:6]:
         assert encode_dicom(phantom, style) == encode_dicom(again, style)
 
 
 def test_default_mix_is_that_of_an_archive() -> None:
-    assert {style.syntax for style in MIXED} == set(TransferSyntax)
-    assert set(range(8, 17)) == {style.bits_stored for style in MIXED}
-    assert set(Photometric) - {Photometric.YBR_FULL_422} == {style.photometric for style in MIXED}
-    assert set(Voi) == {style.voi for style in MIXED}
-    assert set(ModalityMap) == {style.modality_map for style in MIXED}
+    assert {style.syntax for style in MIXED_STYLES} == set(TransferSyntax)
+    assert set(range(8, 17)) == {style.bits_stored for style in MIXED_STYLES}
+    assert set(Photometric) - {Photometric.YBR_FULL_422} == {style.photometric for style in MIXED_STYLES}
+    assert set(Voi) == {style.voi for style in MIXED_STYLES}
+    assert set(ModalityMap) == {style.modality_map for style in MIXED_STYLES}
 
 
 def test_header_is_that_of_a_fictitious_patient(phantom: Phantom) -> None:
@@ -140,7 +140,7 @@ def test_header_is_that_of_a_fictitious_patient(phantom: Phantom) -> None:
         assert uid.startswith("2.25.")
     assert dataset.SOPInstanceUID == dataset.file_meta.MediaStorageSOPInstanceUID
     assert len({dataset.SOPInstanceUID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID}) == 3
-    assert made_uid("a", 1) == made_uid("a", 1) != made_uid("a", 2)
+    assert derived_uid("a", 1) == derived_uid("a", 1) != derived_uid("a", 2)
 
 
 def test_frames_view_and_missing_parts_are_written_as_asked(phantom: Phantom) -> None:
@@ -156,7 +156,7 @@ def test_frames_view_and_missing_parts_are_written_as_asked(phantom: Phantom) ->
 
 
 def test_padding_is_at_the_sides_and_hides_no_lung(phantom: Phantom) -> None:
-    grey = store(phantom.pixels, DicomStyle(TransferSyntax.DEFLATED, padding=True))
+    grey = to_stored_values(phantom.pixels, DicomStyle(TransferSyntax.DEFLATED, padding=True))
     padded = grey.stored == grey.padding
     assert padded[:, 0].all()
     assert padded[:, -1].all()
@@ -187,7 +187,7 @@ def test_a_style_that_cannot_be_is_refused(options: dict[str, object]) -> None:
 
 def test_a_native_syntax_does_not_compress(phantom: Phantom) -> None:
     with pytest.raises(ValueError, match="does not compress"):
-        compress(store(phantom.pixels, DicomStyle()).stored, TransferSyntax.EXPLICIT_LE, 12)
+        compress(to_stored_values(phantom.pixels, DicomStyle()).stored, TransferSyntax.EXPLICIT_LE, 12)
 
 
 def test_pictures_come_back(phantom: Phantom) -> None:
@@ -206,8 +206,8 @@ def test_pictures_come_back(phantom: Phantom) -> None:
 
 @pytest.mark.parametrize("kind", BadKind)
 def test_bad_object_is_refused_for_the_reason_it_names(kind: BadKind) -> None:
-    data = make_bad(kind, 77, rows=ROWS, columns=COLUMNS)
-    assert data == make_bad(kind, 77, rows=ROWS, columns=COLUMNS)
+    data = make_bad_film(kind, 77, rows=ROWS, columns=COLUMNS)
+    assert data == make_bad_film(kind, 77, rows=ROWS, columns=COLUMNS)
     with pytest.raises(FilmError) as got:
         read_film(data, Settings(), 256, 256)
     assert got.value.reason is kind.reason

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from cxr_schemas import FilmClass
 from cxrlib.phantom import Phantom, make_phantom
 from cxrlib.phantom.body.anatomy import sample_anatomy
-from cxrlib.phantom.body.geometry import lung_fields, make_frame, smooth_noise
-from cxrlib.phantom.body.infection import infect
+from cxrlib.phantom.body.geometry import lung_fields, make_grid, smooth_noise
+from cxrlib.phantom.body.infection import sample_infection
 
 SIDE = 256
 
@@ -117,9 +117,9 @@ def test_infection_brightens_the_lung_where_the_mask_says_and_nowhere_far_from_i
 def test_the_border_of_the_mask_is_where_opacity_is_half_its_plateau() -> None:
     rng = np.random.default_rng(4)
     anatomy = sample_anatomy(rng)
-    frame = make_frame(rng, anatomy, 512, 512)
+    frame = make_grid(rng, anatomy, 512, 512)
     lungs = lung_fields(frame, anatomy.right), lung_fields(frame, anatomy.left)
-    sick = infect(
+    sick = sample_infection(
         rng, frame, lungs, np.full(frame.shape, 10.0, np.float32), film_class=FilmClass.PNEUMONIA, percent=30.0
     )
     clear = np.abs(sick.inside) > 1e-5

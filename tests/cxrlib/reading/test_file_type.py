@@ -10,7 +10,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.reading.file_type import sniff
-from tests.support.film_maker import dicom, film, jpeg, png
+from tests.support.film_files import dicom, film, jpeg, png
 
 
 def test_each_format_is_known_by_its_first_bytes() -> None:

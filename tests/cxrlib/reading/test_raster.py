@@ -14,7 +14,7 @@ from cxrlib.reading.lattice import Grid
 from cxrlib.reading.orientation import upright
 from cxrlib.reading.raster import read_jpeg, read_png
 from cxrlib.settings import ReadSettings
-from tests.support.film_maker import crc_chunk, film, jpeg, png
+from tests.support.film_files import film, jpeg, png, png_chunk
 
 FILM = film(bits=8).astype(np.uint8)
 SETTINGS = ReadSettings()
@@ -39,9 +39,9 @@ def interlaced(pixels: np.ndarray) -> bytes:
     size = pixels.shape[1].to_bytes(4, "big") + pixels.shape[0].to_bytes(4, "big")
     return (
         b"\x89PNG\r\n\x1a\n"
-        + crc_chunk(b"IHDR", size + bytes([8, 0, 0, 0, 1]))
-        + crc_chunk(b"IDAT", zlib.compress(rows))
-        + crc_chunk(b"IEND", b"")
+        + png_chunk(b"IHDR", size + bytes([8, 0, 0, 0, 1]))
+        + png_chunk(b"IDAT", zlib.compress(rows))
+        + png_chunk(b"IEND", b"")
     )
 
 

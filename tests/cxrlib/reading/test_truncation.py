@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.truncation import check_tail
-from tests.support.film_maker import film
+from tests.support.film_files import film
 
 FILM = film(200, 180)
 

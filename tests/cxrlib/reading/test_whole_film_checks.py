@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cxrlib.errors import FilmError
 from cxrlib.reading.truncation import check_tail
 from cxrlib.reading.whole_film_checks import WholeFilmNeededError, check_foot
-from tests.support.film_maker import film
+from tests.support.film_files import film
 
 FILM = film(1200, 640)
 

@@ -16,29 +16,30 @@ import pytest
 from cxr_schemas import PLAN, SCORES, Counts, FilmClass, Manifest
 from cxr_schemas.scores import score_columns
 from cxrlib.errors import RunError, UsageError
-from cxrlib.results import cohort
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results import cohort, layout
+from cxrlib.results.layout import Kind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance, parquet_bytes, rejects_table, scores_table
 from cxrlib.runs.plan import PlanHeader, write_plan
 from cxrlib.types import ScoredFilm
-from tests.support.measured_films import provenance, scored_film
+from tests.support.scored_films import provenance, scored_film
 
 _SURE = {FilmClass.COVID19: 0.9, FilmClass.PNEUMONIA: 0.1, FilmClass.NORMAL: 0.0}
 _OLD, _NEW = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def memory() -> Iterator[Store]:
+def memory() -> Iterator[ResultsRoot]:
     """A results root in memory."""
     filesystem = fsspec.filesystem("memory")
-    yield Store.at("memory://cohort/results")
+    yield ResultsRoot.at("memory://cohort/results")
     if filesystem.exists("/cohort"):
         filesystem.rm("/cohort", recursive=True)
 
 
-def settle(store: Store, films: list[ScoredFilm], by: Provenance | None = None, chunk_id: str = "0001") -> None:
+def settle(results: ResultsRoot, films: list[ScoredFilm], by: Provenance | None = None, chunk_id: str = "0001") -> None:
     by = by or provenance()
-    store.settle(
+    results.settle(
         f"{by.bundle_name}-{by.bundle_digest[:8]}",
         chunk_id,
         scores=parquet_bytes(scores_table(films, by)),
@@ -46,7 +47,7 @@ def settle(store: Store, films: list[ScoredFilm], by: Provenance | None = None, 
     )
 
 
-def close(store: Store, run_id: str, planned_at: datetime) -> None:
+def close(results: ResultsRoot, run_id: str, planned_at: datetime) -> None:
     manifest = Manifest(
         run_id=run_id,
         sources=(),
@@ -68,10 +69,10 @@ def close(store: Store, run_id: str, planned_at: datetime) -> None:
         seconds_scoring=1.0,
         films_per_second=1.0,
     )
-    store.put(store.manifest_key(run_id), manifest.model_dump_json().encode())
+    results.put(layout.manifest_key(run_id), manifest.model_dump_json().encode())
 
 
-def plan(store: Store, run_id: str, planned_at: datetime) -> None:
+def plan(results: ResultsRoot, run_id: str, planned_at: datetime) -> None:
     """Store a plan alone, as of a run that is under way."""
     header = PlanHeader(
         run_id,
@@ -86,16 +87,16 @@ def plan(store: Store, run_id: str, planned_at: datetime) -> None:
         256,
         "0.1.0",
     )
-    write_plan(store, [PLAN.empty_table()], header)
+    write_plan(results, [PLAN.empty_table()], header)
 
 
 @pytest.mark.parametrize("scheme", ["memory", "file", "path"])
-def test_committed_rows_come_back_from_any_store(scheme: str, memory: Store, tmp_path: Path) -> None:
+def test_committed_rows_come_back_from_any_store(scheme: str, memory: ResultsRoot, tmp_path: Path) -> None:
     root = {"memory": memory.root, "file": tmp_path.as_uri(), "path": str(tmp_path)}[scheme]
-    store = Store.at(root)
-    settle(store, [scored_film("s3://b/c"), scored_film("s3://b/a")], chunk_id="0001")
-    settle(store, [scored_film("s3://b/b")], chunk_id="0002")
-    settle(store, [], chunk_id="0003")
+    results = ResultsRoot.at(root)
+    settle(results, [scored_film("s3://b/c"), scored_film("s3://b/a")], chunk_id="0001")
+    settle(results, [scored_film("s3://b/b")], chunk_id="0002")
+    settle(results, [], chunk_id="0003")
     films = cohort.load(root)
     assert films["uri"].tolist() == ["s3://b/a", "s3://b/b", "s3://b/c"]
     assert list(films.columns) == SCORES.names
@@ -104,16 +105,16 @@ def test_committed_rows_come_back_from_any_store(scheme: str, memory: Store, tmp
 
 def test_committed_rows_come_back_from_a_bucket() -> None:
     pytest.importorskip("moto", reason="needs the stand-in S3 server of the demo extra")
-    from cxr_flows.demo.s3_stub import stand_in_s3
+    from cxr_flows.demo.s3_stub import s3_stub
 
-    with stand_in_s3("archive") as bucket:
-        settle(Store.at(f"{bucket}/results"), [scored_film("s3://b/b"), scored_film("s3://b/a")])
+    with s3_stub("archive") as bucket:
+        settle(ResultsRoot.at(f"{bucket}/results"), [scored_film("s3://b/b"), scored_film("s3://b/a")])
         assert cohort.load(f"{bucket}/results")["uri"].tolist() == ["s3://b/a", "s3://b/b"]
         with pytest.raises(UsageError, match="no results"):
             cohort.load(f"{bucket}/elsewhere")
 
 
-def test_columns_have_types_that_do_not_hang_on_the_values(memory: Store) -> None:
+def test_columns_have_types_that_do_not_hang_on_the_values(memory: ResultsRoot) -> None:
     settle(memory, [scored_film(classes=_SURE)])
     settle(memory, [scored_film("s3://z", with_infection=False, spacing_mm=None)], chunk_id="0002")
     films = cohort.load(memory.root)
@@ -131,16 +132,16 @@ def test_columns_have_types_that_do_not_hang_on_the_values(memory: Store) -> Non
 
 
 def test_rows_of_the_schema_before_are_read_together_with_those_of_the_present(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
+    results = ResultsRoot.at(str(tmp_path))
     cells = np.array([[0, 255], [0, 0]], np.uint8)
-    settle(store, [scored_film("s3://b/new", cells=cells)], chunk_id="0002")
+    settle(results, [scored_film("s3://b/new", cells=cells)], chunk_id="0002")
     old = scores_table([scored_film("s3://b/old")], provenance()).select(score_columns(1))
     old = old.replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": b"1"})
     rejects = parquet_bytes(rejects_table([], provenance()))
     for chunk_id in ("0001", "0003"):
         of_chunk = old.set_column(0, old.schema.field("uri"), pa.array([f"s3://b/old-{chunk_id}"]))
         of_chunk = of_chunk.set_column(2, old.schema.field("content_digest"), pa.array([chunk_id]))
-        store.settle("default-abababab", chunk_id, scores=parquet_bytes(of_chunk), rejects=rejects)
+        results.settle("default-abababab", chunk_id, scores=parquet_bytes(of_chunk), rejects=rejects)
     films = cohort.load(str(tmp_path))
     assert films["uri"].tolist() == ["s3://b/new", "s3://b/old-0001", "s3://b/old-0003"]
     assert list(films.columns) == SCORES.names
@@ -151,14 +152,14 @@ def test_rows_of_the_schema_before_are_read_together_with_those_of_the_present(t
     assert len(pd.read_parquet(tmp_path / "scores")) == 3
 
 
-def test_columns_are_those_asked_for_in_that_order(memory: Store) -> None:
+def test_columns_are_those_asked_for_in_that_order(memory: ResultsRoot) -> None:
     settle(memory, [scored_film()])
     assert list(cohort.load(memory.root, columns=["percent_infected", "uri"]).columns) == ["percent_infected", "uri"]
     with pytest.raises(UsageError, match="severity_score"):
         cohort.load(memory.root, columns=["uri", "severity_score"])
 
 
-def test_copy_of_a_film_is_dropped_and_counted(memory: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_copy_of_a_film_is_dropped_and_counted(memory: ResultsRoot, caplog: pytest.LogCaptureFixture) -> None:
     films = [scored_film(f"s3://b/{name}", content="same") for name in "cab"]
     settle(memory, [*films, scored_film("s3://b/other")])
     with caplog.at_level(logging.INFO, logger="cxrlib.results.cohort"):
@@ -168,7 +169,7 @@ def test_copy_of_a_film_is_dropped_and_counted(memory: Store, caplog: pytest.Log
     assert "2 copies" in caplog.text
 
 
-def test_each_bundle_keeps_a_row_of_a_film(memory: Store) -> None:
+def test_each_bundle_keeps_a_row_of_a_film(memory: ResultsRoot) -> None:
     settle(memory, [scored_film()])
     settle(memory, [scored_film()], provenance(bundle_digest="11" * 32))
     settle(memory, [scored_film()], provenance(bundle="other", bundle_digest="22" * 32))
@@ -181,7 +182,7 @@ def test_each_bundle_keeps_a_row_of_a_film(memory: Store) -> None:
 
 
 @pytest.mark.parametrize("newest", ["run-1", "run-2"])
-def test_settings_of_the_newest_run_count(memory: Store, newest: str) -> None:
+def test_settings_of_the_newest_run_count(memory: ResultsRoot, newest: str) -> None:
     settle(memory, [scored_film(), scored_film("s3://b/z")], provenance(config="11" * 32, run_id="run-1"))
     settle(memory, [scored_film()], provenance(config="22" * 32, run_id="run-2"), chunk_id="0002")
     for run_id in ("run-1", "run-2"):
@@ -191,7 +192,7 @@ def test_settings_of_the_newest_run_count(memory: Store, newest: str) -> None:
     assert films.attrs["dropped_configs"] == (1 if newest == "run-1" else 2)
 
 
-def test_run_under_way_is_dated_by_its_plan(memory: Store) -> None:
+def test_run_under_way_is_dated_by_its_plan(memory: ResultsRoot) -> None:
     settle(memory, [scored_film()], provenance(config="11" * 32, run_id="a-run"))
     settle(memory, [scored_film()], provenance(config="22" * 32, run_id="z-run"), chunk_id="0002")
     plan(memory, "a-run", _NEW)
@@ -199,7 +200,7 @@ def test_run_under_way_is_dated_by_its_plan(memory: Store) -> None:
     assert cohort.load(memory.root)["run_id"].tolist() == ["a-run"]
 
 
-def test_replaced_object_has_the_row_of_its_newest_version(memory: Store) -> None:
+def test_replaced_object_has_the_row_of_its_newest_version(memory: ResultsRoot) -> None:
     settle(memory, [scored_film(version="etag:z", content="before")], provenance(run_id="run-1"))
     settle(memory, [scored_film(version="etag:a", content="after")], provenance(run_id="run-2"), chunk_id="0002")
     close(memory, "run-1", _OLD)
@@ -214,21 +215,21 @@ def test_root_without_results_is_an_error_that_says_what_was_expected(tmp_path: 
         cohort.load(str(tmp_path / "absent"))
 
 
-def test_results_without_a_scored_film_are_an_empty_table(memory: Store) -> None:
+def test_results_without_a_scored_film_are_an_empty_table(memory: ResultsRoot) -> None:
     settle(memory, [])
     films = cohort.load(memory.root)
     assert len(films) == 0
     assert list(films.columns) == SCORES.names
 
 
-def test_score_object_that_is_no_parquet_is_an_error(memory: Store) -> None:
-    memory.put(memory.chunk_key(Kind.SCORES, "default-abababab", "0001"), b"not parquet")
+def test_score_object_that_is_no_parquet_is_an_error(memory: ResultsRoot) -> None:
+    memory.put(layout.chunk_key(Kind.SCORES, "default-abababab", "0001"), b"not parquet")
     with pytest.raises(RunError, match="expected readable score objects"):
         cohort.load(memory.root)
 
 
 def test_rows_agree_with_pandas_alone(tmp_path: Path) -> None:
-    settle(Store.at(str(tmp_path)), [scored_film("s3://b/a", classes=_SURE), scored_film("s3://b/b")])
+    settle(ResultsRoot.at(str(tmp_path)), [scored_film("s3://b/a", classes=_SURE), scored_film("s3://b/b")])
     plain = pd.read_parquet(tmp_path / "scores")
     films = cohort.load(str(tmp_path))
     for name in ("uri", "percent_infected", "lung_px", "p_covid19", "lung_rle"):

@@ -24,7 +24,8 @@ from cxrlib.errors import BusyError, RunError, UsageError
 from cxrlib.models.bundle import Bundle
 from cxrlib.results import cohort, compact
 from cxrlib.results.compact import Compaction
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results.layout import Kind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import parquet_bytes, rejects_table, scores_table
 from cxrlib.results.verify import verify
 from cxrlib.runs import lease
@@ -33,8 +34,8 @@ from cxrlib.runs.lease import Clock, LeaseTerms
 from cxrlib.runs.plan import chunks_of, read_plan
 from cxrlib.runs.run import read_manifest
 from cxrlib.types import ImageRef
-from tests.support.measured_films import provenance, scored_film
-from tests.support.settled_roots import NEW, OLD, Content, judge, objects, score
+from tests.support.results_roots import NEW_BUNDLE, OLD_BUNDLE, Content, chunk_objects, fake_outcome, write_run
+from tests.support.scored_films import provenance, scored_film
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -65,24 +66,27 @@ ARCHIVES = st.dictionaries(st.sampled_from([f"f{n}" for n in range(16)]), CONTEN
 def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root of two nights over an archive with copies and changed films, in chunks of four."""
     root = tmp_path_factory.mktemp("compact")
-    score(root / "out", FIRST, run_id="night1")
-    score(root / "out", SECOND, run_id="night2")
-    score(root / "out", FILMS, run_id="other", bundle=NEW)
+    write_run(root / "out", FIRST, run_id="night1")
+    write_run(root / "out", SECOND, run_id="night2")
+    write_run(root / "out", FILMS, run_id="other", bundle=NEW_BUNDLE)
     return root
 
 
 def test_copy_has_the_same_rows_in_one_pair_of_files_for_each_bundle(nights: Path, tmp_path: Path) -> None:
     made = compact.compact(str(nights / "out"), str(tmp_path / "copy"))
     assert_same_rows(nights / "out", tmp_path / "copy")
-    assert sorted(path.rsplit("/", 1)[1] for path in objects(tmp_path / "copy")) == ["part-compact-00000.parquet"] * 4
+    assert (
+        sorted(path.rsplit("/", 1)[1] for path in chunk_objects(tmp_path / "copy"))
+        == ["part-compact-00000.parquet"] * 4
+    )
     scores, rejects = (len(pd.read_parquet(nights / "out" / kind)) for kind in ("scores", "rejects"))
     assert made == Compaction(
         root=f"file://{tmp_path}/copy",
         score_rows=scores,
         reject_rows=rejects,
-        objects_before=len(objects(nights / "out")),
+        objects_before=len(chunk_objects(nights / "out")),
         objects_after=4,
-        bytes_after=sum(map(len, objects(tmp_path / "copy").values())),
+        bytes_after=sum(map(len, chunk_objects(tmp_path / "copy").values())),
         open_runs=(),
         overlays_left_out=0,
     )
@@ -97,7 +101,7 @@ def test_what_reads_the_source_reads_the_copy_alike(nights: Path, tmp_path: Path
     before, after = cohort.load(old), cohort.load(new)
     pd.testing.assert_frame_equal(after, before, check_categorical=False)
     assert after.attrs == before.attrs
-    again = score(new, SECOND, run_id="night3", outcome=_never)
+    again = write_run(new, SECOND, run_id="night3", outcome=_never)
     assert again is not None
     assert (again.counts.scored, again.counts.rejected) == (0, 1), "only what may heal is tried again"
     assert verify(new).ok
@@ -105,7 +109,7 @@ def test_what_reads_the_source_reads_the_copy_alike(nights: Path, tmp_path: Path
 
 def _never(content: Content, ref: ImageRef, bundle: Bundle) -> Outcome:
     if content is Reason.FETCH_FAILED:
-        return judge(content, ref, bundle)
+        return fake_outcome(content, ref, bundle)
     raise AssertionError(f"{ref.uri} was settled before")
 
 
@@ -116,12 +120,12 @@ def test_any_root_and_its_copy_agree_and_so_do_further_nights(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out, copy, again = (Path(folder, name) for name in ("out", "copy", "again"))
-        score(out, first, run_id="night1", chunk_size=chunk_size)
-        score(out, second, run_id="fallen", chunk_size=chunk_size, fall_after=fall_after)
+        write_run(out, first, run_id="night1", chunk_size=chunk_size)
+        write_run(out, second, run_id="fallen", chunk_size=chunk_size, fall_after=fall_after)
         compact.compact(str(out), str(copy), part_bytes=1)
         assert_same_rows(out, copy)
         assert verify(str(copy)) == verify(str(out))
-        counts = [score(root, {**first, **second}, run_id="night2", chunk_size=chunk_size) for root in (out, copy)]
+        counts = [write_run(root, {**first, **second}, run_id="night2", chunk_size=chunk_size) for root in (out, copy)]
         assert counts[0] is not None and counts[1] is not None
         assert counts[0].counts == counts[1].counts
         assert verify(str(copy)) == verify(str(out))
@@ -133,27 +137,27 @@ def test_any_root_and_its_copy_agree_and_so_do_further_nights(
 
 def test_run_that_is_not_closed_is_taken_up_in_the_copy_by_its_id(tmp_path: Path) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy"
-    score(out, {f"f{n}": n for n in range(6)}, run_id="closed")
-    score(out, {f"f{n}": n for n in range(14)}, run_id="fallen", fall_after=1)
+    write_run(out, {f"f{n}": n for n in range(6)}, run_id="closed")
+    write_run(out, {f"f{n}": n for n in range(14)}, run_id="fallen", fall_after=1)
     made = compact.compact(str(out), str(copy))
     assert made.open_runs == ("fallen",)
     assert made.objects_after == 2 + 2, "a sorted pair, and the settled chunk of the open run as it was"
-    run = read_plan(Store.at(str(copy)), "fallen")
+    run = read_plan(ResultsRoot.at(str(copy)), "fallen")
     assert run is not None
     left = [chunk.chunk_id for chunk in chunks_of(run[0])]
-    assert len(set(left) - Store.at(str(copy)).chunks(Kind.SCORES, OLD.partition)) == len(left) - 1
+    assert len(set(left) - ResultsRoot.at(str(copy)).chunks(Kind.SCORES, OLD_BUNDLE.partition)) == len(left) - 1
     assert part_bytes_of(out) & part_bytes_of(copy), "its bytes too"
 
 
 def part_bytes_of(out: Path) -> set[bytes]:
-    return set(objects(out).values())
+    return set(chunk_objects(out).values())
 
 
 def test_same_source_gives_the_same_bytes_in_however_many_objects_it_lies(nights: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         compact.compact(str(nights / "out"), str(tmp_path / name))
     compact.compact(str(tmp_path / "one"), str(tmp_path / "three"))
-    assert objects(tmp_path / "one") == objects(tmp_path / "two") == objects(tmp_path / "three")
+    assert chunk_objects(tmp_path / "one") == chunk_objects(tmp_path / "two") == chunk_objects(tmp_path / "three")
 
 
 def dated(number: int) -> pa.Table:
@@ -164,14 +168,14 @@ def dated(number: int) -> pa.Table:
     return scores_table([dataclasses.replace(film, image=image)], provenance(run_id="r"))
 
 
-def root_of(out: Path, tables: list[pa.Table]) -> Store:
+def root_of(out: Path, tables: list[pa.Table]) -> ResultsRoot:
     """Return a root of a run without a plan, one object for each table."""
-    store = Store.at(str(out))
-    store.put("_runs/r/note", b"a run was here")
+    results = ResultsRoot.at(str(out))
+    results.put("_runs/r/note", b"a run was here")
     nothing = parquet_bytes(rejects_table([], provenance()))
     for number, table in enumerate(tables):
-        store.settle("default-abababab", f"{number:032x}", scores=parquet_bytes(table), rejects=nothing)
-    return store
+        results.settle("default-abababab", f"{number:032x}", scores=parquet_bytes(table), rejects=nothing)
+    return results
 
 
 def test_files_are_sorted_by_study_date_and_cut_at_the_size_asked_for(
@@ -207,13 +211,13 @@ def test_statistics_let_a_scan_for_a_month_pass_groups_over(tmp_path: Path, monk
 
 
 def test_rows_of_an_older_schema_are_taken_with_nulls(tmp_path: Path) -> None:
-    store = root_of(tmp_path / "out", [dated(1)])
+    results = root_of(tmp_path / "out", [dated(1)])
     old = dated(2).select(score_columns(1)).replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": b"1"})
-    store.settle(
+    results.settle(
         "default-abababab", "f" * 32, scores=parquet_bytes(old), rejects=parquet_bytes(rejects_table([], provenance()))
     )
-    compact.compact(store.root, str(tmp_path / "copy"))
-    pd.testing.assert_frame_equal(cohort.load(str(tmp_path / "copy")), cohort.load(store.root))
+    compact.compact(results.root, str(tmp_path / "copy"))
+    pd.testing.assert_frame_equal(cohort.load(str(tmp_path / "copy")), cohort.load(results.root))
 
 
 class _Killed(BaseException):
@@ -235,8 +239,8 @@ def _dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         monkeypatch.setattr(of, name, dying)
 
-    counted(Store, "put")
-    counted(Store, "delete")
+    counted(ResultsRoot, "put")
+    counted(ResultsRoot, "delete")
     counted(type(Path()), "rename")
     return count
 
@@ -247,7 +251,7 @@ def test_compaction_killed_at_any_step_leaves_nothing_that_reads_as_a_result(nig
         compact.compact(str(nights / "out"), str(tmp_path / "counted"))
         steps = count[0]
     assert steps > 6
-    before = objects(nights / "out")
+    before = chunk_objects(nights / "out")
     for step in range(1, steps + 1):
         copy = tmp_path / f"killed{step}"
         with pytest.MonkeyPatch.context() as patch, pytest.raises(_Killed):
@@ -257,22 +261,22 @@ def test_compaction_killed_at_any_step_leaves_nothing_that_reads_as_a_result(nig
             with pytest.raises(RunError, match="unfinished copy"):
                 read(str(copy))
         with pytest.raises(RunError, match="unfinished copy"):
-            score(copy, FIRST, run_id="later")
+            write_run(copy, FIRST, run_id="later")
         with pytest.raises(UsageError, match="expected nothing at"):
             compact.compact(str(nights / "out"), str(copy))
         if (copy / "scores").exists():
             assert_same_rows(nights / "out", copy)  # they come to their place in one step, and last
-    assert objects(nights / "out") == before
+    assert chunk_objects(nights / "out") == before
 
 
 def test_copy_is_made_into_a_bucket(nights: Path) -> None:
     pytest.importorskip("moto", reason="needs the stand-in S3 server of the demo extra")
-    from cxr_flows.demo.s3_stub import stand_in_s3
+    from cxr_flows.demo.s3_stub import s3_stub
 
-    with stand_in_s3("copies") as bucket:
+    with s3_stub("copies") as bucket:
         compact.compact(str(nights / "out"), f"{bucket}/a copy")
         assert verify(f"{bucket}/a copy") == verify(str(nights / "out"))
-        assert not Store.at(f"{bucket}/a copy").keys("_compact")
+        assert not ResultsRoot.at(f"{bucket}/a copy").keys("_compact")
         compact.compact(f"{bucket}/a copy", f"{bucket}/again")
         pd.testing.assert_frame_equal(cohort.load(f"{bucket}/again"), cohort.load(f"{bucket}/a copy"))
 
@@ -288,38 +292,38 @@ def memory() -> Iterator[str]:
 def test_copy_is_made_on_a_store_without_rename(nights: Path, memory: str) -> None:
     compact.compact(str(nights / "out"), memory)
     assert verify(memory) == verify(str(nights / "out"))
-    assert Store.at(memory).names("_compact") == []
+    assert ResultsRoot.at(memory).names("_compact") == []
 
 
 def test_source_into_which_a_run_is_under_way_is_left(tmp_path: Path) -> None:
     source = tmp_path / "out"
-    score(source, FILMS, run_id="r")
-    held = lease.acquire(Store.at(str(source)), "any-scope", "tonight", LeaseTerms(ttl_s=60))
+    write_run(source, FILMS, run_id="r")
+    held = lease.acquire(ResultsRoot.at(str(source)), "any-scope", "tonight", LeaseTerms(ttl_s=60))
     with pytest.raises(BusyError, match="run tonight"):
         compact.compact(str(source), str(tmp_path / "copy"))
     assert not (tmp_path / "copy").exists()
-    lease.release(Store.at(str(source)), held)
+    lease.release(ResultsRoot.at(str(source)), held)
     assert compact.compact(str(source), str(tmp_path / "copy")).score_rows > 0
 
 
 def test_lease_of_a_machine_that_is_gone_is_watched_for_its_time_to_live_and_no_longer(tmp_path: Path) -> None:
-    score(tmp_path / "out", FILMS, run_id="r")
-    store = Store.at(str(tmp_path / "out"))
-    held = lease.acquire(store, "any-scope", "elsewhere", LeaseTerms(ttl_s=60))
+    write_run(tmp_path / "out", FILMS, run_id="r")
+    results = ResultsRoot.at(str(tmp_path / "out"))
+    held = lease.acquire(results, "any-scope", "elsewhere", LeaseTerms(ttl_s=60))
     gone = held.record.model_copy(update={"process": held.record.process.model_copy(update={"machine": "another"})})
-    store.put(held.key, gone.model_dump_json().encode())
+    results.put(held.key, gone.model_dump_json().encode())
     now = [0.0]
 
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    compact.compact(store.root, str(tmp_path / "copy"), clock=Clock(lambda: now[0], sleep))
+    compact.compact(results.root, str(tmp_path / "copy"), clock=Clock(lambda: now[0], sleep))
     assert 60 <= now[0] <= 75
 
 
 @pytest.mark.parametrize("target", ["out", "out/copy", "full"])
 def test_target_that_is_not_empty_or_lies_in_the_source_is_refused(tmp_path: Path, target: str) -> None:
-    score(tmp_path / "out", FILMS, run_id="r")
+    write_run(tmp_path / "out", FILMS, run_id="r")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").write_text("mine")
     with pytest.raises(UsageError):
@@ -334,5 +338,5 @@ def test_folder_without_runs_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_manifests_stand_in_the_copy(nights: Path, tmp_path: Path) -> None:
     compact.compact(str(nights / "out"), str(tmp_path / "copy"))
-    old, new = Store.at(str(nights / "out")), Store.at(str(tmp_path / "copy"))
+    old, new = ResultsRoot.at(str(nights / "out")), ResultsRoot.at(str(tmp_path / "copy"))
     assert [read_manifest(new, name) for name in new.runs()] == [read_manifest(old, name) for name in old.runs()]

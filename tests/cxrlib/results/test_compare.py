@@ -18,10 +18,10 @@ from cxrlib.archive.listing import list_sources
 from cxrlib.errors import UsageError
 from cxrlib.results import cohort
 from cxrlib.results.compare import COMPARISON, Comparison, Outcome, Side, compared
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.selection import Criteria, read_selection, select, the_bundle, write_selection
 from cxrlib.types import ImageRef
-from tests.support.settled_roots import NEW, OLD, Content, etag, score
+from tests.support.results_roots import NEW_BUNDLE, OLD_BUNDLE, Content, etag, write_run
 
 FILMS: dict[str, Content] = {f"f{n:02d}": n for n in range(24)}
 
@@ -29,21 +29,21 @@ pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def root(tmp_path_factory: pytest.TempPathFactory) -> ResultsRoot:
     """Films under an old and a new bundle: most alike, some replaced, some that one of them rejected or never met."""
     out = tmp_path_factory.mktemp("compare") / "out"
-    score(out, FILMS | {"old_only": 40, "bad_old": Reason.NO_LUNG, "bad_new": 41, "moved": 42}, run_id="a-old")
+    write_run(out, FILMS | {"old_only": 40, "bad_old": Reason.NO_LUNG, "bad_new": 41, "moved": 42}, run_id="a-old")
     later = FILMS | {"f03": 90, "new_only": 43, "bad_old": 44, "bad_new": Reason.IMPLAUSIBLE_LUNG}
-    score(out, later | {"moved": Reason.CHANGED}, run_id="b-new", bundle=NEW)
-    return Store.at(str(out))
+    write_run(out, later | {"moved": Reason.CHANGED}, run_id="b-new", bundle=NEW_BUNDLE)
+    return ResultsRoot.at(str(out))
 
 
-def compare(root: Store, **options: object) -> tuple[Comparison, pd.DataFrame]:
-    with compared(Side(root, OLD.partition), Side(root, NEW.partition), **options) as (got, films):  # type: ignore[arg-type]
+def compare(root: ResultsRoot, **options: object) -> tuple[Comparison, pd.DataFrame]:
+    with compared(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition), **options) as (got, films):  # type: ignore[arg-type]
         return got, pq.read_table(io.BytesIO(films.parquet())).to_pandas()
 
 
-def test_each_film_has_one_outcome_and_a_replaced_object_is_named(root: Store) -> None:
+def test_each_film_has_one_outcome_and_a_replaced_object_is_named(root: ResultsRoot) -> None:
     got, films = compare(root)
     by_name = {
         uri.removeprefix("s3://b/"): outcome for uri, outcome in zip(films["uri"], films["outcome"], strict=True)
@@ -61,9 +61,9 @@ def test_each_film_has_one_outcome_and_a_replaced_object_is_named(root: Store) -
     assert got.same_settings
 
 
-def test_figures_are_those_of_pandas_on_the_two_cohorts(root: Store) -> None:
+def test_figures_are_those_of_pandas_on_the_two_cohorts(root: ResultsRoot) -> None:
     got, _ = compare(root)
-    old, new = (cohort.load(root.root, bundle=bundle.partition).set_index("uri") for bundle in (OLD, NEW))
+    old, new = (cohort.load(root.root, bundle=bundle.partition).set_index("uri") for bundle in (OLD_BUNDLE, NEW_BUNDLE))
     both = old.merge(new, left_index=True, right_index=True, suffixes=("_old", "_new"))
     both = both[both["content_digest_old"] == both["content_digest_new"]]
     difference = both["percent_infected_new"].astype(float) - both["percent_infected_old"].astype(float)
@@ -82,36 +82,36 @@ def test_figures_are_those_of_pandas_on_the_two_cohorts(root: Store) -> None:
     assert all(change.new - change.old == pytest.approx(change.difference, abs=1e-3) for change in got.most_changed)
 
 
-def test_films_are_written_with_the_schema_and_alike_each_time(root: Store) -> None:
-    with compared(Side(root, OLD.partition), Side(root, NEW.partition)) as (_, films):
+def test_films_are_written_with_the_schema_and_alike_each_time(root: ResultsRoot) -> None:
+    with compared(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition)) as (_, films):
         data = films.parquet()
     assert pq.read_schema(io.BytesIO(data)).equals(COMPARISON, check_metadata=True)
-    with compared(Side(root, OLD.partition), Side(root, NEW.partition)) as (_, films):
+    with compared(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition)) as (_, films):
         assert films.parquet() == data
     uris = pq.read_table(io.BytesIO(data))["uri"].to_pylist()
     assert uris == sorted(uris)
 
 
-def test_comparison_of_a_selection_leaves_the_rest_out(root: Store) -> None:
-    chosen = select(root, OLD.partition, Criteria(limit=5))
-    selection = write_selection(chosen, of=root, bundle=OLD.partition, out=root, run_id="some")
+def test_comparison_of_a_selection_leaves_the_rest_out(root: ResultsRoot) -> None:
+    chosen = select(root, OLD_BUNDLE.partition, Criteria(limit=5))
+    selection = write_selection(chosen, of=root, bundle=OLD_BUNDLE.partition, out=root, run_id="some")
     got, films = compare(root, only=selection.uri)
     assert len(films) == sum(count for _, count in got.outcomes) == 5
     assert set(films["uri"]) == set(chosen["uri"].to_pylist())
 
 
-def test_two_equal_sides_are_refused(root: Store) -> None:
-    side = Side(root, OLD.partition)
+def test_two_equal_sides_are_refused(root: ResultsRoot) -> None:
+    side = Side(root, OLD_BUNDLE.partition)
     with pytest.raises(UsageError, match="twice"), compared(side, side):
         pass
 
 
-def uris(root: Store, **criteria: object) -> set[str]:
-    return set(select(root, OLD.partition, Criteria(**criteria))["uri"].to_pylist())  # type: ignore[arg-type]
+def uris(root: ResultsRoot, **criteria: object) -> set[str]:
+    return set(select(root, OLD_BUNDLE.partition, Criteria(**criteria))["uri"].to_pylist())  # type: ignore[arg-type]
 
 
-def test_films_are_chosen_by_class_grade_month_and_condition(root: Store) -> None:
-    films = cohort.load(root.root, bundle=OLD.partition)
+def test_films_are_chosen_by_class_grade_month_and_condition(root: ResultsRoot) -> None:
+    films = cohort.load(root.root, bundle=OLD_BUNDLE.partition)
 
     def those(mask: pd.Series) -> set[str]:  # type: ignore[type-arg]
         return set(films[mask]["uri"])
@@ -141,14 +141,14 @@ def test_films_are_chosen_by_class_grade_month_and_condition(root: Store) -> Non
         (Criteria(months=("2020-13",)), "2020-13"),
     ],
 )
-def test_criteria_that_choose_nothing_or_are_not_valid_are_said(root: Store, criteria: Criteria, said: str) -> None:
+def test_criteria_that_choose_nothing_or_are_not_valid_are_said(root: ResultsRoot, criteria: Criteria, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        select(root, OLD.partition, criteria)
+        select(root, OLD_BUNDLE.partition, criteria)
 
 
-def test_selection_is_a_source_that_names_the_version_each_row_was_made_of(root: Store) -> None:
-    chosen = select(root, OLD.partition, Criteria())
-    selection = write_selection(chosen, of=root, bundle=OLD.partition, out=root, run_id="again")
+def test_selection_is_a_source_that_names_the_version_each_row_was_made_of(root: ResultsRoot) -> None:
+    chosen = select(root, OLD_BUNDLE.partition, Criteria())
+    selection = write_selection(chosen, of=root, bundle=OLD_BUNDLE.partition, out=root, run_id="again")
     listed = list(list_sources([selection.source]))
     assert ImageRef("s3://b/f03", f"etag:{etag(3)}", None) in listed
     assert len(listed) == selection.films == chosen.num_rows
@@ -158,23 +158,23 @@ def test_selection_is_a_source_that_names_the_version_each_row_was_made_of(root:
 
 
 def test_replaced_object_is_chosen_in_its_newest_version_alone(tmp_path: Path) -> None:
-    score(tmp_path, {"a": 1, "b": 2}, run_id="a")
-    score(tmp_path, {"a": 3, "b": 2}, run_id="b")
-    chosen = select(Store.at(str(tmp_path)), OLD.partition, Criteria()).to_pylist()
+    write_run(tmp_path, {"a": 1, "b": 2}, run_id="a")
+    write_run(tmp_path, {"a": 3, "b": 2}, run_id="b")
+    chosen = select(ResultsRoot.at(str(tmp_path)), OLD_BUNDLE.partition, Criteria()).to_pylist()
     assert [(row["uri"], row["version_token"]) for row in chosen] == [
         ("s3://b/a", f"etag:{etag(3)}"),
         ("s3://b/b", f"etag:{etag(2)}"),
     ]
 
 
-def test_bundle_must_be_named_where_there_are_several(root: Store) -> None:
+def test_bundle_must_be_named_where_there_are_several(root: ResultsRoot) -> None:
     with pytest.raises(UsageError, match="several bundles"):
         the_bundle(root, None)
-    assert the_bundle(root, NEW.partition) == NEW.partition
+    assert the_bundle(root, NEW_BUNDLE.partition) == NEW_BUNDLE.partition
 
 
-def test_study_dates_without_a_month_are_chosen_by_no_month(root: Store) -> None:
-    dated = [row for row in cohort.load(root.root, bundle=OLD.partition)["study_date"] if not pd.isna(row)]
+def test_study_dates_without_a_month_are_chosen_by_no_month(root: ResultsRoot) -> None:
+    dated = [row for row in cohort.load(root.root, bundle=OLD_BUNDLE.partition)["study_date"] if not pd.isna(row)]
     years = tuple(sorted({str(date.year) for date in dated}))
     assert len(uris(root, months=years)) == len(dated)
     assert dt.date(int(years[0]), 1, 1) <= min(dated).date()

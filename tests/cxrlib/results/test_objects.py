@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from cxrlib.errors import UsageError
+from cxrlib.results import layout
 from cxrlib.results import objects as store_module
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results.layout import Kind
+from cxrlib.results.objects import ResultsRoot
 
 
 @pytest.fixture(params=["file", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return Store.at(str(tmp_path / "out") if request.param == "file" else f"memory://{uuid.uuid4()}/out")
+def results(request: pytest.FixtureRequest, tmp_path: Path) -> ResultsRoot:
+    return ResultsRoot.at(str(tmp_path / "out") if request.param == "file" else f"memory://{uuid.uuid4()}/out")
 
 
 def parquet(value: int) -> bytes:
@@ -28,78 +30,78 @@ def parquet(value: int) -> bytes:
     return sink.getvalue()
 
 
-def test_an_object_that_is_put_is_got_and_a_missing_one_is_none(store: Store) -> None:
-    assert store.get("_runs/a/plan.parquet") is None
-    store.put("_runs/a/plan.parquet", b"one")
-    store.put("_runs/a/plan.parquet", b"two")
-    assert store.get("_runs/a/plan.parquet") == b"two"
-    assert store.runs() == ("a",)
+def test_an_object_that_is_put_is_got_and_a_missing_one_is_none(results: ResultsRoot) -> None:
+    assert results.get("_runs/a/plan.parquet") is None
+    results.put("_runs/a/plan.parquet", b"one")
+    results.put("_runs/a/plan.parquet", b"two")
+    assert results.get("_runs/a/plan.parquet") == b"two"
+    assert results.runs() == ("a",)
 
 
-def test_a_settled_chunk_has_both_objects_where_the_layout_says(store: Store) -> None:
-    assert not store.is_settled("b-12345678", "c1")
-    store.settle("b-12345678", "c1", scores=b"s", rejects=b"r")
-    assert store.is_settled("b-12345678", "c1")
-    assert store.get("scores/bundle=b-12345678/part-c1.parquet") == b"s"
-    assert store.get("rejects/bundle=b-12345678/part-c1.parquet") == b"r"
-    assert store.chunks(Kind.SCORES, "b-12345678") == {"c1"}
-    assert store.partitions() == ("b-12345678",)
+def test_a_settled_chunk_has_both_objects_where_the_layout_says(results: ResultsRoot) -> None:
+    assert not results.is_settled("b-12345678", "c1")
+    results.settle("b-12345678", "c1", scores=b"s", rejects=b"r")
+    assert results.is_settled("b-12345678", "c1")
+    assert results.get("scores/bundle=b-12345678/part-c1.parquet") == b"s"
+    assert results.get("rejects/bundle=b-12345678/part-c1.parquet") == b"r"
+    assert results.chunks(Kind.SCORES, "b-12345678") == {"c1"}
+    assert results.partitions() == ("b-12345678",)
 
 
-def test_a_chunk_whose_scores_are_missing_is_not_settled(store: Store) -> None:
-    store.put(store.chunk_key(Kind.REJECTS, "b", "c1"), b"r")
-    assert not store.is_settled("b", "c1")
-    assert store.chunks(Kind.SCORES, "b") == frozenset()
+def test_a_chunk_whose_scores_are_missing_is_not_settled(results: ResultsRoot) -> None:
+    results.put(layout.chunk_key(Kind.REJECTS, "b", "c1"), b"r")
+    assert not results.is_settled("b", "c1")
+    assert results.chunks(Kind.SCORES, "b") == frozenset()
 
 
 def test_rejects_are_put_before_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    put = Store.put
-    monkeypatch.setattr(Store, "put", lambda self, key, data: (order.append(key.split("/")[0]), put(self, key, data)))
-    Store.at(str(tmp_path)).settle("b", "c1", scores=b"s", rejects=b"r")
+    put = ResultsRoot.put
+    monkeypatch.setattr(ResultsRoot, "put", lambda self, key, data: (order.append(key.split("/")[0]), put(self, key, data)))
+    ResultsRoot.at(str(tmp_path)).settle("b", "c1", scores=b"s", rejects=b"r")
     assert order == ["rejects", "scores"]
 
 
-def test_an_empty_root_has_no_runs_and_no_chunks(store: Store) -> None:
-    assert store.runs() == store.partitions() == ()
-    assert store.chunks(Kind.SCORES, "b") == frozenset()
+def test_an_empty_root_has_no_runs_and_no_chunks(results: ResultsRoot) -> None:
+    assert results.runs() == results.partitions() == ()
+    assert results.chunks(Kind.SCORES, "b") == frozenset()
 
 
 def test_a_put_that_dies_leaves_the_old_object_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store.at(str(tmp_path))
-    store.put("scores/x", b"old")
+    results = ResultsRoot.at(str(tmp_path))
+    results.put("scores/x", b"old")
 
     def fail(descriptor: int) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(store_module.os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        store.put("scores/x", b"new")
-    assert store.get("scores/x") == b"old"
+        results.put("scores/x", b"new")
+    assert results.get("scores/x") == b"old"
     assert os.listdir(tmp_path / "scores") == ["x"]
 
 
 def test_readers_pass_over_what_a_killed_put_left(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    store.put(store.chunk_key(Kind.SCORES, "b", "c1"), parquet(1))
+    results = ResultsRoot.at(str(tmp_path))
+    results.put(layout.chunk_key(Kind.SCORES, "b", "c1"), parquet(1))
     (tmp_path / "scores/bundle=b/.part-c2.parquet.0a1b2c3d.tmp").write_bytes(b"PAR1 torn")
     assert pd.read_parquet(tmp_path / "scores")["n"].tolist() == [1]
-    assert store.chunks(Kind.SCORES, "b") == {"c1"}
+    assert results.chunks(Kind.SCORES, "b") == {"c1"}
 
 
 def test_what_another_process_settled_is_seen_at_once(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    assert not store.is_settled("b", "c1")
-    Store.at(str(tmp_path)).settle("b", "c1", scores=b"s", rejects=b"r")
-    assert store.is_settled("b", "c1")
+    results = ResultsRoot.at(str(tmp_path))
+    assert not results.is_settled("b", "c1")
+    ResultsRoot.at(str(tmp_path)).settle("b", "c1", scores=b"s", rejects=b"r")
+    assert results.is_settled("b", "c1")
 
 
 @pytest.mark.parametrize("uri", ["zip://out::a.zip", "nowhere://bucket/out"])
 def test_a_root_that_cannot_be_written_is_a_usage_error(uri: str) -> None:
     with pytest.raises(UsageError, match="out"):
-        Store.at(uri)
+        ResultsRoot.at(uri)
 
 
 def test_a_relative_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Store.at("out/").root == f"file://{tmp_path}/out"
+    assert ResultsRoot.at("out/").root == f"file://{tmp_path}/out"

@@ -23,8 +23,8 @@ from cxrlib.measuring.masks import clean
 from cxrlib.measuring.severity import measure
 from cxrlib.results.row_tables import RejectedFilm, parquet_bytes, rejects_table, scores_table
 from cxrlib.types import ImageRef, Prediction, ScoredFilm
-from tests.support.measured_films import SIDE, provenance, scored_film
 from tests.support.paths import REAL_FILMS
+from tests.support.scored_films import SIDE, provenance, scored_film
 
 _QUEX = REAL_FILMS / "covid-qu-ex" / "Infection Segmentation Data"
 

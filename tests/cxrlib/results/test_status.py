@@ -19,12 +19,12 @@ from cxr_flows.cli.main import main
 from cxr_schemas import Reason
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import compact
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.status import RootStatus, RunState, status
 from cxrlib.results.verify import verify
 from cxrlib.runs import lease
 from cxrlib.runs.lease import LeaseTerms
-from tests.support.settled_roots import NEW, OLD, Content, score
+from tests.support.results_roots import NEW_BUNDLE, OLD_BUNDLE, Content, write_run
 
 FILMS: dict[str, Content] = {f"f{n}": n for n in range(10)}
 BAD: dict[str, Content] = {"empty": Reason.EMPTY, "slow": Reason.FETCH_FAILED, "denied": Reason.DENIED}
@@ -36,9 +36,9 @@ pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root of two closed runs under two bundles, and one that fell after a chunk."""
     out = tmp_path_factory.mktemp("status") / "out"
-    score(out, FILMS | BAD, run_id="night1")
-    score(out, FILMS, run_id="other", bundle=NEW)
-    score(out, FILMS | BAD | {"slow": 11} | {f"g{n}": 20 + n for n in range(6)}, run_id="fallen", fall_after=1)
+    write_run(out, FILMS | BAD, run_id="night1")
+    write_run(out, FILMS, run_id="other", bundle=NEW_BUNDLE)
+    write_run(out, FILMS | BAD | {"slow": 11} | {f"g{n}": 20 + n for n in range(6)}, run_id="fallen", fall_after=1)
     return out
 
 
@@ -66,7 +66,7 @@ def test_closed_and_fallen_runs_are_told_apart_and_counted(root: Path) -> None:
         3,
         2,
     )
-    assert (other.bundle, night.bundle) == (NEW.partition, OLD.partition)
+    assert (other.bundle, night.bundle) == (NEW_BUNDLE.partition, OLD_BUNDLE.partition)
     assert night.films_per_second == 13 / 2
     assert (fallen.state, fallen.closed_at) == (RunState.OPEN, None)
     assert fallen.scored + fallen.rejected + fallen.left == 8, "two to be tried again and six new ones"
@@ -79,7 +79,7 @@ def test_coverage_is_by_study_month_and_bundle_and_unknown_dates_are_said(root: 
         (None if pd.isna(date) else date.replace(day=1), digest)
         for date, digest in zip(rows["study_date"], rows["bundle_digest"], strict=True)
     )
-    digests = {OLD.partition: OLD.digest, NEW.partition: NEW.digest}
+    digests = {OLD_BUNDLE.partition: OLD_BUNDLE.digest, NEW_BUNDLE.partition: NEW_BUNDLE.digest}
     got = status(str(root)).coverage
     assert {(of.month, digests[of.bundle]): of.films for of in got} == expected
     assert got[-1].month is None
@@ -92,48 +92,48 @@ def test_rejects_that_wait_are_those_whose_newest_outcome_may_heal(tmp_path: Pat
     def waiting() -> dict[str, tuple[int, int]]:
         return {of.reason: (of.rows, of.waiting) for of in status(str(tmp_path)).rejects}
 
-    score(tmp_path, FILMS | BAD, run_id="a")
+    write_run(tmp_path, FILMS | BAD, run_id="a")
     assert waiting() == {"denied": (1, 1), "empty": (1, 0), "fetch_failed": (1, 1)}
-    score(tmp_path, FILMS | BAD, run_id="b")
+    write_run(tmp_path, FILMS | BAD, run_id="b")
     assert waiting() == {"denied": (2, 1), "empty": (1, 0), "fetch_failed": (2, 1)}
 
     def heal(content: Content, *rest: object) -> object:
-        from tests.support.settled_roots import judge
+        from tests.support.results_roots import fake_outcome
 
         ref, bundle = rest
         healed: Content = (
             5 if content is Reason.DENIED else Reason.NO_LUNG if content is Reason.FETCH_FAILED else content
         )
-        return judge(healed, ref, bundle)  # type: ignore[arg-type]
+        return fake_outcome(healed, ref, bundle)  # type: ignore[arg-type]
 
-    score(tmp_path, FILMS | BAD, run_id="c", outcome=heal)  # type: ignore[arg-type]
+    write_run(tmp_path, FILMS | BAD, run_id="c", outcome=heal)  # type: ignore[arg-type]
     assert waiting() == {"denied": (2, 0), "fetch_failed": (2, 0), "empty": (1, 0), "no_lung": (1, 0)}
     assert status(str(tmp_path)).waiting == 0
 
 
 def test_run_whose_lease_is_held_is_held_and_so_are_parts_of_a_backfill(root: Path) -> None:
-    store = Store.at(str(root))
-    held = lease.acquire(store, "scope", "fallen", LeaseTerms(ttl_s=60))
+    results = ResultsRoot.at(str(root))
+    held = lease.acquire(results, "scope", "fallen", LeaseTerms(ttl_s=60))
     got = status(str(root))
     assert [run.state for run in got.runs if run.run_id == "fallen"] == [RunState.HELD]
     assert [(of.run_id, of.alive) for of in got.holders] == [("fallen", True)]
-    lease.release(store, held)
+    lease.release(results, held)
     assert status(str(root)).holders == ()
 
 
 def test_part_of_a_backfill_names_it(tmp_path: Path) -> None:
-    score(tmp_path, FILMS, run_id="archive-p0001")
-    score(tmp_path, FILMS | {"new": 30}, run_id="archive-p0002", fall_after=0)
-    store = Store.at(str(tmp_path))
-    held = lease.acquire(store, "scope", "archive", LeaseTerms(ttl_s=60))
-    first, second = status(store.root).runs
+    write_run(tmp_path, FILMS, run_id="archive-p0001")
+    write_run(tmp_path, FILMS | {"new": 30}, run_id="archive-p0002", fall_after=0)
+    results = ResultsRoot.at(str(tmp_path))
+    held = lease.acquire(results, "scope", "archive", LeaseTerms(ttl_s=60))
+    first, second = status(results.root).runs
     assert (first.backfill, first.part, first.state) == ("archive", "p0001", RunState.SETTLED)
     assert (second.part, second.state, second.left) == ("p0002", RunState.HELD, 1)
-    lease.release(store, held)
+    lease.release(results, held)
 
 
 def test_manifest_that_states_other_counts_is_named(tmp_path: Path) -> None:
-    score(tmp_path, FILMS, run_id="r")
+    write_run(tmp_path, FILMS, run_id="r")
     path = tmp_path / "_runs/r/manifest.json"
     manifest = json.loads(path.read_text())
     manifest["counts"]["scored"] -= 1
@@ -157,8 +157,8 @@ def test_any_root_counts_as_verify_does_before_and_after_it_is_compacted(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out, copy = Path(folder, "out"), Path(folder, "copy")
-        score(out, contents, run_id="first", chunk_size=chunk_size)
-        score(out, contents | {"late": 11}, run_id="fallen", chunk_size=chunk_size, fall_after=fall_after)
+        write_run(out, contents, run_id="first", chunk_size=chunk_size)
+        write_run(out, contents | {"late": 11}, run_id="fallen", chunk_size=chunk_size, fall_after=fall_after)
         before = status(str(out))
         assert_agrees_with_verify(before, out)
         compact.compact(str(out), str(copy))
@@ -169,7 +169,7 @@ def test_any_root_counts_as_verify_does_before_and_after_it_is_compacted(
 def test_command_prints_tables_and_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(root)]) == Exit.SETTLED
     text = capsys.readouterr().out
-    for part in ("night1", "fallen", OLD.partition, "unknown", "fetch_failed", "wait for another try"):
+    for part in ("night1", "fallen", OLD_BUNDLE.partition, "unknown", "fetch_failed", "wait for another try"):
         assert part in text
     assert main(["status", str(root), "--json"]) == Exit.SETTLED
     document = json.loads(capsys.readouterr().out)
@@ -180,6 +180,6 @@ def test_command_prints_tables_and_json(root: Path, capsys: pytest.CaptureFixtur
 def test_folder_without_runs_and_half_a_copy_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a results root"):
         status(str(tmp_path))
-    Store.at(str(tmp_path)).begin_copy(b"{}")
+    ResultsRoot.at(str(tmp_path)).begin_copy(b"{}")
     with pytest.raises(RunError, match="unfinished copy"):
         status(str(tmp_path))

@@ -13,15 +13,15 @@ import pytest
 from cxr_schemas import SCORES
 from cxr_schemas.scores import score_columns
 from cxrlib.errors import UsageError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import ProblemKind, verify
-from tests.support.trees import plant, run
+from tests.support.small_archives import score_films, write_films
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("verify")
-    run(plant(root / "in", good=6, bad=("empty", "not_an_image")), root / "out", run_id="r")
+    score_films(write_films(root / "in", good=6, bad=("empty", "not_an_image")), root / "out", run_id="r")
     return root / "out"
 
 
@@ -140,7 +140,7 @@ def test_a_duplicate_of_nothing_is_found(out: Path) -> None:
     )  # fmt: skip
     sink = io.BytesIO()
     pq.write_table(type(plan).from_pylist(rows, schema=plan.schema), sink)
-    Store.at(str(out)).put("_runs/r/plan.parquet", sink.getvalue())
+    ResultsRoot.at(str(out)).put("_runs/r/plan.parquet", sink.getvalue())
     got = kinds(out)
     assert got[ProblemKind.NO_ORIGINAL] == 1
     assert ProblemKind.COUNTS_DIFFER in got

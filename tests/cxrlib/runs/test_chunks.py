@@ -8,13 +8,15 @@ import pytest
 
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError, RunError
-from cxrlib.results.objects import Kind, Store
+from cxrlib.film_steps import rejected, without_pixels
+from cxrlib.results import layout
+from cxrlib.results.layout import Kind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance, RejectedFilm
 from cxrlib.runs.chunks import OpenChunks, Outcome, Tally, settle, tally
 from cxrlib.runs.plan import Chunk
-from cxrlib.scoring import rejected, without_pixels
 from cxrlib.types import ImageRef
-from tests.support.stored_films import scored_film
+from tests.support.scored_films import minimal_scored_film
 
 BY = Provenance("b", "1.0.0", "bd", "cd", "0.1", "run-1")
 CHUNK = Chunk("c1", 0, 3)
@@ -22,7 +24,7 @@ CHUNK = Chunk("c1", 0, 3)
 
 def outcomes() -> list[Outcome]:
     return [
-        scored_film(ImageRef("a", "mtime:1", 5)),
+        minimal_scored_film(ImageRef("a", "mtime:1", 5)),
         RejectedFilm(ImageRef("b", "mtime:1", 5), Reason.TRUNCATED, "expected more; got less"),
         RejectedFilm(ImageRef("c", "mtime:1", 5), Reason.FETCH_FAILED, "expected bytes; got none"),
     ]
@@ -46,39 +48,39 @@ def test_a_chunk_still_open_at_the_end_is_an_error_that_names_it() -> None:
 
 
 def test_a_settled_chunk_is_counted_alike_in_memory_and_from_its_objects(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    counted = settle(store, "b-1", CHUNK, outcomes(), BY)
+    results = ResultsRoot.at(str(tmp_path))
+    counted = settle(results, "b-1", CHUNK, outcomes(), BY)
     assert counted == Tally(scored=1, rejected=2, retryable=1, reasons={"fetch_failed": 1, "truncated": 1})
-    assert tally(store, "b-1", [CHUNK]) == counted
+    assert tally(results, "b-1", [CHUNK]) == counted
 
 
 def test_the_bytes_of_a_chunk_do_not_depend_on_the_order_of_its_films(tmp_path: Path) -> None:
-    one, two = Store.at(str(tmp_path / "one")), Store.at(str(tmp_path / "two"))
+    one, two = ResultsRoot.at(str(tmp_path / "one")), ResultsRoot.at(str(tmp_path / "two"))
     settle(one, "b-1", CHUNK, outcomes(), BY)
     settle(two, "b-1", CHUNK, outcomes()[::-1], BY)
     for kind in Kind:
-        key = Store.chunk_key(kind, "b-1", "c1")
+        key = layout.chunk_key(kind, "b-1", "c1")
         assert one.get(key) == two.get(key)
 
 
 def test_a_film_twice_in_a_chunk_is_an_error_and_nothing_is_stored(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
+    results = ResultsRoot.at(str(tmp_path))
     twice = [*outcomes()[:2], outcomes()[0]]
     with pytest.raises(RunError, match="got 3 outcomes for 2 films"):
-        settle(store, "b-1", CHUNK, twice, BY)
-    assert store.chunks(Kind.SCORES, "b-1") == frozenset()
+        settle(results, "b-1", CHUNK, twice, BY)
+    assert results.chunks(Kind.SCORES, "b-1") == frozenset()
 
 
 def test_a_chunk_that_holds_another_number_of_films_than_planned_does_not_reconcile(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    settle(store, "b-1", CHUNK, outcomes(), BY)
+    results = ResultsRoot.at(str(tmp_path))
+    settle(results, "b-1", CHUNK, outcomes(), BY)
     with pytest.raises(RunError, match="expected 4 films as planned; got 1 scored and 2 rejected"):
-        tally(store, "b-1", [Chunk("c1", 0, 4)])
+        tally(results, "b-1", [Chunk("c1", 0, 4)])
 
 
 def test_a_chunk_that_is_not_there_does_not_reconcile(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="expected a Parquet object"):
-        tally(Store.at(str(tmp_path)), "b-1", [CHUNK])
+        tally(ResultsRoot.at(str(tmp_path)), "b-1", [CHUNK])
 
 
 def test_tallies_of_chunks_add_up() -> None:
@@ -87,16 +89,16 @@ def test_tallies_of_chunks_add_up() -> None:
 
 
 def test_a_film_without_pixels_gives_the_same_row(tmp_path: Path) -> None:
-    film = scored_film(ImageRef("a", "mtime:1", 5))
+    film = minimal_scored_film(ImageRef("a", "mtime:1", 5))
     light = without_pixels(film)
     assert light.image.pixels.shape == film.image.pixels.shape
     assert light.prediction.lung.strides == (0, 0)
-    store, chunk = Store.at(str(tmp_path)), Chunk("c", 0, 1)
-    key = Store.chunk_key(Kind.SCORES, "b-1", "c")
-    settle(store, "b-1", chunk, [film], BY)
-    heavy = store.get(key)
-    settle(store, "b-1", chunk, [light], BY)
-    assert store.get(key) == heavy
+    results, chunk = ResultsRoot.at(str(tmp_path)), Chunk("c", 0, 1)
+    key = layout.chunk_key(Kind.SCORES, "b-1", "c")
+    settle(results, "b-1", chunk, [film], BY)
+    heavy = results.get(key)
+    settle(results, "b-1", chunk, [light], BY)
+    assert results.get(key) == heavy
 
 
 def test_an_error_becomes_a_reject_that_says_what_was_expected() -> None:

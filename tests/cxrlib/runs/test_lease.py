@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cxrlib.errors import BusyError, LeaseLostError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs import lease
 from cxrlib.runs.lease import Clock, Held, LeaseState, LeaseTerms
 from cxrlib.runs.lease_context import holding
@@ -45,16 +45,16 @@ class Hours:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store.at(f"memory://{uuid.uuid4()}/out")
+def results() -> ResultsRoot:
+    return ResultsRoot.at(f"memory://{uuid.uuid4()}/out")
 
 
 @pytest.fixture(params=["conditional", "timed"])
-def any_store(request: pytest.FixtureRequest, store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+def any_store(request: pytest.FixtureRequest, results: ResultsRoot, monkeypatch: pytest.MonkeyPatch) -> ResultsRoot:
     """A store with conditional puts, and one without."""
     if request.param == "timed":
-        monkeypatch.setattr(Store, "can_create", lambda self: False)
-    return store
+        monkeypatch.setattr(ResultsRoot, "can_create", lambda self: False)
+    return results
 
 
 @pytest.fixture
@@ -63,11 +63,11 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "this_process", lambda: ProcessMark(machine="another", pid=1, started=1))
 
 
-def take(store: Store, run_id: str, hours: Hours, terms: LeaseTerms = TERMS) -> Held:
-    return lease.acquire(store, SCOPE, run_id, terms, hours.clock())
+def take(results: ResultsRoot, run_id: str, hours: Hours, terms: LeaseTerms = TERMS) -> Held:
+    return lease.acquire(results, SCOPE, run_id, terms, hours.clock())
 
 
-def test_second_leaves_at_once_where_the_first_is_a_live_process_of_this_machine(any_store: Store) -> None:
+def test_second_leaves_at_once_where_the_first_is_a_live_process_of_this_machine(any_store: ResultsRoot) -> None:
     hours = Hours()
     take(any_store, "one", hours)
     began = hours.now
@@ -76,7 +76,7 @@ def test_second_leaves_at_once_where_the_first_is_a_live_process_of_this_machine
     assert hours.now == began, "nothing had to be waited for"
 
 
-def test_released_lease_is_taken_at_once(any_store: Store) -> None:
+def test_released_lease_is_taken_at_once(any_store: ResultsRoot) -> None:
     hours = Hours()
     first = take(any_store, "one", hours)
     lease.release(any_store, first)
@@ -89,7 +89,7 @@ def test_released_lease_is_taken_at_once(any_store: Store) -> None:
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_holder_of_another_machine_shows_that_it_lives_by_renewing(any_store: Store) -> None:
+def test_holder_of_another_machine_shows_that_it_lives_by_renewing(any_store: ResultsRoot) -> None:
     hours = Hours()
     first = take(any_store, "one", hours)
     hours.on_sleep = lambda: None if hours.now < 20 else (lease.renew(any_store, first), None)[1]
@@ -99,7 +99,7 @@ def test_holder_of_another_machine_shows_that_it_lives_by_renewing(any_store: St
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_holder_that_shows_no_life_is_followed_after_its_time_to_live_and_not_before(any_store: Store) -> None:
+def test_holder_that_shows_no_life_is_followed_after_its_time_to_live_and_not_before(any_store: ResultsRoot) -> None:
     hours = Hours()
     first = take(any_store, "one", hours)
     began = hours.now
@@ -111,7 +111,7 @@ def test_holder_that_shows_no_life_is_followed_after_its_time_to_live_and_not_be
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_waiting_ends_when_the_holder_is_done_or_the_wait_is_over(any_store: Store) -> None:
+def test_waiting_ends_when_the_holder_is_done_or_the_wait_is_over(any_store: ResultsRoot) -> None:
     hours = Hours()
     first = take(any_store, "one", hours)
     began = hours.now
@@ -131,54 +131,54 @@ def test_waiting_ends_when_the_holder_is_done_or_the_wait_is_over(any_store: Sto
     assert hours.now - began < 320
 
 
-def test_lease_removed_by_hand_is_lost(any_store: Store) -> None:
+def test_lease_removed_by_hand_is_lost(any_store: ResultsRoot) -> None:
     held = take(any_store, "one", Hours())
     any_store.delete(held.key)
     with pytest.raises(LeaseLostError, match="to nobody: its lease was removed"):
         lease.check(any_store, held)
 
 
-def test_leases_of_other_scopes_do_not_meet(any_store: Store) -> None:
+def test_leases_of_other_scopes_do_not_meet(any_store: ResultsRoot) -> None:
     hours = Hours()
     take(any_store, "one", hours)
     lease.acquire(any_store, "another", "two", TERMS, hours.clock())
     assert lease.scopes(any_store) == ("another", SCOPE)
 
 
-def test_a_record_that_is_still_being_written_is_waited_for(store: Store) -> None:
+def test_a_record_that_is_still_being_written_is_waited_for(results: ResultsRoot) -> None:
     hours = Hours()
-    store.put(f"_leases/{SCOPE}/0000000001.json", b"")
-    assert take(store, "two", hours).epoch == 2
+    results.put(f"_leases/{SCOPE}/0000000001.json", b"")
+    assert take(results, "two", hours).epoch == 2
     assert hours.now > TERMS.ttl_s
 
 
-def test_who_claims_by_an_old_view_sees_the_newer_epoch_and_leaves_nothing(store: Store) -> None:
+def test_who_claims_by_an_old_view_sees_the_newer_epoch_and_leaves_nothing(results: ResultsRoot) -> None:
     hours = Hours()
-    first = take(store, "one", hours)
-    lease.release(store, first)
-    second = take(store, "two", hours)
+    first = take(results, "one", hours)
+    lease.release(results, first)
+    second = take(results, "two", hours)
     stale = Held(SCOPE, first.name, first.record.model_copy(update={"token": "late"}))
-    assert lease._create(store, stale) is None
-    lease.check(store, second)
-    assert [claim.name for claim in lease.standing(store, SCOPE)] == [second.name]
+    assert lease._create(results, stale) is None
+    lease.check(results, second)
+    assert [claim.name for claim in lease.standing(results, SCOPE)] == [second.name]
 
 
-def test_claimant_that_was_slow_to_say_that_it_holds_steps_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Store, "can_create", lambda self: False)
+def test_claimant_that_was_slow_to_say_that_it_holds_steps_back(results: ResultsRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResultsRoot, "can_create", lambda self: False)
     hours = Hours()
-    put, slow = Store.put, [True]
+    put, slow = ResultsRoot.put, [True]
 
-    def slow_put(self: Store, key: str, data: bytes) -> None:
+    def slow_put(self: ResultsRoot, key: str, data: bytes) -> None:
         if slow and b'"held"' in data:
             slow.pop()
             hours.now += TERMS.settle_s
         put(self, key, data)
 
-    monkeypatch.setattr(Store, "put", slow_put)
-    held = take(store, "one", hours)
+    monkeypatch.setattr(ResultsRoot, "put", slow_put)
+    held = take(results, "one", hours)
     assert held.record.state is LeaseState.HELD
     assert not slow, "its first claim was given up, and a later one won"
-    assert len(lease.standing(store, SCOPE)) == 1
+    assert len(lease.standing(results, SCOPE)) == 1
 
 
 class Nights(RuleBasedStateMachine):
@@ -186,7 +186,7 @@ class Nights(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = Store.at(f"memory://{uuid.uuid4()}/out")
+        self.results = ResultsRoot.at(f"memory://{uuid.uuid4()}/out")
         self.hours = Hours()
         self.hours.on_sleep = self.renew_the_living
         self.living: dict[str, Held] = {}
@@ -195,7 +195,7 @@ class Nights(RuleBasedStateMachine):
 
     def renew_the_living(self) -> None:
         for run_id, held in self.living.items():
-            self.living[run_id] = lease.renew(self.store, held)
+            self.living[run_id] = lease.renew(self.results, held)
 
     @rule(wait_s=st.sampled_from([0.0, 30.0]))
     def begin(self, wait_s: float) -> None:
@@ -204,7 +204,7 @@ class Nights(RuleBasedStateMachine):
         terms = LeaseTerms(ttl_s=60, wait_s=wait_s)
         real, lease.this_process = lease.this_process, lambda: ProcessMark(machine="another", pid=1, started=1)
         try:
-            held = lease.acquire(self.store, SCOPE, run_id, terms, self.hours.clock())
+            held = lease.acquire(self.results, SCOPE, run_id, terms, self.hours.clock())
         except BusyError:
             assert self.living, "nobody who lives holds it, and yet it was said to be busy"
             return
@@ -224,21 +224,21 @@ class Nights(RuleBasedStateMachine):
         while self.asleep:
             run_id, held = self.asleep.popitem()
             try:
-                self.living[run_id] = lease.renew(self.store, held)
+                self.living[run_id] = lease.renew(self.results, held)
             except LeaseLostError:
                 continue
 
     @rule()
     def end(self) -> None:
         while self.living:
-            lease.release(self.store, self.living.popitem()[1])
+            lease.release(self.results, self.living.popitem()[1])
 
     @invariant()
     def at_most_one_may_commit(self) -> None:
         able = 0
         for held in [*self.living.values(), *self.asleep.values()]:
             try:
-                lease.check(self.store, held)
+                lease.check(self.results, held)
             except LeaseLostError:
                 continue
             able += 1
@@ -250,7 +250,7 @@ TestNights = Nights.TestCase
 TestNights.settings = hypothesis_settings(max_examples=25, stateful_step_count=12, deadline=None)
 
 
-def _contend(store: Store, terms: LeaseTerms, *, claimants: int, rounds: int) -> tuple[int, int]:
+def _contend(results: ResultsRoot, terms: LeaseTerms, *, claimants: int, rounds: int) -> tuple[int, int]:
     """Have threads take turns at a lease; return how often it was held, and by how many at once at most."""
     lock = threading.Lock()
     holders: list[str] = []
@@ -259,16 +259,16 @@ def _contend(store: Store, terms: LeaseTerms, *, claimants: int, rounds: int) ->
     def claimant(number: int) -> None:
         nonlocal most, held_times
         for turn in range(rounds):
-            held = lease.acquire(store, SCOPE, f"{number}-{turn}", terms)
+            held = lease.acquire(results, SCOPE, f"{number}-{turn}", terms)
             with lock:
                 holders.append(held.name)
                 held_times += 1
                 most = max(most, len(holders))
-            lease.check(store, held)
+            lease.check(results, held)
             time.sleep(0.002)
             with lock:
                 holders.remove(held.name)
-            lease.release(store, held)
+            lease.release(results, held)
 
     with ThreadPoolExecutor(claimants) as pool:
         list(pool.map(claimant, range(claimants)))
@@ -277,41 +277,41 @@ def _contend(store: Store, terms: LeaseTerms, *, claimants: int, rounds: int) ->
 
 def test_threads_that_contend_on_a_local_disk_hold_it_one_after_the_other(tmp_path: Path) -> None:
     terms = LeaseTerms(ttl_s=0.4, wait_s=60)
-    assert _contend(Store.at(str(tmp_path)), terms, claimants=4, rounds=3) == (12, 1)
+    assert _contend(ResultsRoot.at(str(tmp_path)), terms, claimants=4, rounds=3) == (12, 1)
 
 
-def test_threads_that_contend_in_memory_hold_it_one_after_the_other(store: Store) -> None:
-    assert _contend(store, LeaseTerms(ttl_s=0.4, wait_s=60), claimants=4, rounds=3) == (12, 1)
+def test_threads_that_contend_in_memory_hold_it_one_after_the_other(results: ResultsRoot) -> None:
+    assert _contend(results, LeaseTerms(ttl_s=0.4, wait_s=60), claimants=4, rounds=3) == (12, 1)
 
 
 def test_threads_that_contend_without_conditional_puts_hold_it_one_after_the_other(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    results: ResultsRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Store, "can_create", lambda self: False)
+    monkeypatch.setattr(ResultsRoot, "can_create", lambda self: False)
     terms = LeaseTerms(ttl_s=2.0, wait_s=60, settle_s=0.3)
-    assert _contend(store, terms, claimants=3, rounds=2) == (6, 1)
+    assert _contend(results, terms, claimants=3, rounds=2) == (6, 1)
 
 
 def test_bucket_with_conditional_puts_is_known_for_one_and_contended_for_by_them() -> None:
     pytest.importorskip("moto", reason="the S3 stand-in comes with the demo extra")
-    from cxr_flows.demo.s3_stub import stand_in_s3
+    from cxr_flows.demo.s3_stub import s3_stub
 
-    with stand_in_s3("leases") as bucket:
-        store = Store.at(f"{bucket}/out")
-        assert store.can_create()
-        assert store.create("x", b"1")
-        assert not store.create("x", b"2")
-        assert store.create("x", b"1"), "a put that was repeated is known for our own"
-        assert _contend(store, LeaseTerms(ttl_s=0.8, wait_s=60), claimants=3, rounds=2) == (6, 1)
+    with s3_stub("leases") as bucket:
+        results = ResultsRoot.at(f"{bucket}/out")
+        assert results.can_create()
+        assert results.create("x", b"1")
+        assert not results.create("x", b"2")
+        assert results.create("x", b"1"), "a put that was repeated is known for our own"
+        assert _contend(results, LeaseTerms(ttl_s=0.8, wait_s=60), claimants=3, rounds=2) == (6, 1)
 
 
 def test_server_that_does_not_know_conditional_puts_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("moto", reason="the S3 stand-in comes with the demo extra")
     import s3fs
 
-    from cxr_flows.demo.s3_stub import stand_in_s3
+    from cxr_flows.demo.s3_stub import s3_stub
 
-    with stand_in_s3("leases") as bucket:
+    with s3_stub("leases") as bucket:
         pipe = s3fs.S3FileSystem._pipe_file
 
         async def heedless(self: Any, path: str, data: bytes, mode: str = "overwrite", **rest: Any) -> None:
@@ -319,18 +319,18 @@ def test_server_that_does_not_know_conditional_puts_is_found_out(monkeypatch: py
 
         monkeypatch.setattr(s3fs.S3FileSystem, "_pipe_file", heedless)
         s3fs.S3FileSystem.clear_instance_cache()  # an instance keeps the methods it was made with
-        store = Store.at(f"{bucket}/out")
-        assert not store.can_create()
-        held = lease.acquire(store, SCOPE, "one", LeaseTerms(ttl_s=60, settle_s=0.2))
+        results = ResultsRoot.at(f"{bucket}/out")
+        assert not results.can_create()
+        held = lease.acquire(results, SCOPE, "one", LeaseTerms(ttl_s=60, settle_s=0.2))
         with pytest.raises(BusyError):
-            lease.acquire(store, SCOPE, "two", LeaseTerms(ttl_s=60, settle_s=0.2))
-        lease.check(store, held)
+            lease.acquire(results, SCOPE, "two", LeaseTerms(ttl_s=60, settle_s=0.2))
+        lease.check(results, held)
 
 
 def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_time_on_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store.at(str(tmp_path))
+    results = ResultsRoot.at(str(tmp_path))
     code = (
         "import sys, time; from cxrlib.runs.lease_context import holding; from cxrlib.runs.lease import LeaseTerms;"
         "from cxrlib.results.objects import Store\n"
@@ -347,42 +347,42 @@ def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_
             if not here:
                 monkeypatch.setattr(lease, "is_alive", lambda mark: None)
             with pytest.raises(BusyError, match="run killed"):
-                lease.acquire(store, SCOPE, "next", terms)
+                lease.acquire(results, SCOPE, "next", terms)
             holder.kill()
             holder.wait()  # the signal is only sent by then
             began = time.monotonic()
-            held = lease.acquire(store, SCOPE, "next", terms)
+            held = lease.acquire(results, SCOPE, "next", terms)
             took = time.monotonic() - began
             assert took < terms.ttl_s / 2 if here else took > terms.ttl_s
-            lease.release(store, held)
+            lease.release(results, held)
 
 
-def test_holding_renews_tells_of_a_loss_and_gives_back(store: Store) -> None:
+def test_holding_renews_tells_of_a_loss_and_gives_back(results: ResultsRoot) -> None:
     lost = threading.Event()
     terms = LeaseTerms(ttl_s=0.2)
-    with holding(store, SCOPE, "one", terms, on_lost=lambda error: lost.set()) as first:
+    with holding(results, SCOPE, "one", terms, on_lost=lambda error: lost.set()) as first:
         taken_at = first.held.record.renewed_at
         time.sleep(0.3)
         first.check()
         assert first.held.record.renewed_at > taken_at
-        store.delete(first.held.key)
+        results.delete(first.held.key)
         assert lost.wait(10)
         with pytest.raises(LeaseLostError):
             first.check()
-    with holding(store, SCOPE, "two", terms) as second:
+    with holding(results, SCOPE, "two", terms) as second:
         pass
-    (claim,) = lease.standing(store, SCOPE)
+    (claim,) = lease.standing(results, SCOPE)
     assert (claim.name, claim.record.state) == (second.held.name, LeaseState.RELEASED)
 
 
-def test_store_that_does_not_answer_for_a_while_costs_no_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    with holding(store, SCOPE, "one", LeaseTerms(ttl_s=0.2)) as held:
+def test_store_that_does_not_answer_for_a_while_costs_no_lease(results: ResultsRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    with holding(results, SCOPE, "one", LeaseTerms(ttl_s=0.2)) as held:
         with monkeypatch.context() as patch:
 
-            def down(self: Store, folder: str) -> list[str]:
+            def down(self: ResultsRoot, folder: str) -> list[str]:
                 raise ConnectionError("the store is down")
 
-            patch.setattr(Store, "names", down)
+            patch.setattr(ResultsRoot, "names", down)
             time.sleep(0.4)
         before = held.held.record.renewed_at
         time.sleep(0.3)

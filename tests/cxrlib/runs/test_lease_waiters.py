@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cxrlib.errors import BusyError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs import lease
 from cxrlib.runs.lease import LeaseTerms
 from cxrlib.runs.lease_context import holding
@@ -22,54 +22,54 @@ TERMS = LeaseTerms(ttl_s=2.0)
 
 
 def test_note_is_there_while_the_block_runs_and_no_part_of_the_chain(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    held = lease.acquire(store, "scope", "backfill", TERMS)
-    with announced(store, "scope", "nightly"):
-        (waiter,) = waiters(store, "scope")
+    results = ResultsRoot.at(str(tmp_path))
+    held = lease.acquire(results, "scope", "backfill", TERMS)
+    with announced(results, "scope", "nightly"):
+        (waiter,) = waiters(results, "scope")
         assert (waiter.run_id, waiter.process) == ("nightly", this_process())
-        assert [claim.record.run_id for claim in lease.standing(store, "scope")] == ["backfill"]
-        lease.check(store, held)
-    assert waiters(store, "scope") == []
+        assert [claim.record.run_id for claim in lease.standing(results, "scope")] == ["backfill"]
+        lease.check(results, held)
+    assert waiters(results, "scope") == []
 
 
 def test_run_that_waits_leaves_a_note_until_it_holds_the_lease(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    held = lease.acquire(store, "scope", "backfill", TERMS)
+    results = ResultsRoot.at(str(tmp_path))
+    held = lease.acquire(results, "scope", "backfill", TERMS)
     got: list[int] = []
 
     def wait() -> None:
-        with holding(store, "scope", "nightly", LeaseTerms(ttl_s=2.0, wait_s=60.0)):
-            got.append(len(waiters(store, "scope")))
+        with holding(results, "scope", "nightly", LeaseTerms(ttl_s=2.0, wait_s=60.0)):
+            got.append(len(waiters(results, "scope")))
 
     thread = threading.Thread(target=wait)
     thread.start()
     deadline = time.monotonic() + 30
-    while not waiters(store, "scope") and time.monotonic() < deadline:
+    while not waiters(results, "scope") and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert [waiter.run_id for waiter in waiters(store, "scope")] == ["nightly"]
-    lease.release(store, held)
+    assert [waiter.run_id for waiter in waiters(results, "scope")] == ["nightly"]
+    lease.release(results, held)
     thread.join(30)
     assert got == [0]
 
 
 def test_run_that_does_not_wait_leaves_no_note(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    lease.acquire(store, "scope", "backfill", TERMS)
-    with pytest.raises(BusyError), holding(store, "scope", "nightly", TERMS):
+    results = ResultsRoot.at(str(tmp_path))
+    lease.acquire(results, "scope", "backfill", TERMS)
+    with pytest.raises(BusyError), holding(results, "scope", "nightly", TERMS):
         pass
-    assert store.names("_leases/scope/waiting") == []
+    assert results.names("_leases/scope/waiting") == []
 
 
 def test_note_of_a_process_that_is_gone_is_removed(tmp_path: Path) -> None:
     if not this_process().machine:
         pytest.skip("this system does not tell which processes run")
-    store = Store.at(str(tmp_path))
+    results = ResultsRoot.at(str(tmp_path))
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     mark = ProcessMark(machine=this_process().machine, pid=int(gone.stdout), started=1)
     elsewhere = ProcessMark(machine="another", pid=1, started=1)
     for token, process in (("a", mark), ("b", elsewhere)):
         waiter = Waiter(token=token, run_id="r", host="h", process=process, since="2026-01-01T00:00:00Z")  # type: ignore[arg-type]
-        store.put(f"_leases/scope/waiting/{token}.json", waiter.model_dump_json().encode())
-    store.put("_leases/scope/waiting/c.json", b"half a no")
-    assert [waiter.token for waiter in waiters(store, "scope")] == ["b"]
-    assert sorted(store.names("_leases/scope/waiting")) == ["b.json", "c.json"]
+        results.put(f"_leases/scope/waiting/{token}.json", waiter.model_dump_json().encode())
+    results.put("_leases/scope/waiting/c.json", b"half a no")
+    assert [waiter.token for waiter in waiters(results, "scope")] == ["b"]
+    assert sorted(results.names("_leases/scope/waiting")) == ["b.json", "c.json"]

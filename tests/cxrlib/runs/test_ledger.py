@@ -8,18 +8,20 @@ import pytest
 
 from cxr_schemas import Reason
 from cxrlib.errors import RunError
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results import layout
+from cxrlib.results.layout import Kind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
 from cxrlib.runs.ledger import LEDGER, read_columns, read_ledger
 from cxrlib.types import ImageRef
-from tests.support.stored_films import scored_film
+from tests.support.scored_films import minimal_scored_film
 
 PARTITION = "b-12345678"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.at(str(tmp_path))
+def results(tmp_path: Path) -> ResultsRoot:
+    return ResultsRoot.at(str(tmp_path))
 
 
 def provenance(bundle: str = "bd", config: str = "cd") -> Provenance:
@@ -27,23 +29,23 @@ def provenance(bundle: str = "bd", config: str = "cd") -> Provenance:
 
 
 def settle(
-    store: Store,
+    results: ResultsRoot,
     chunk_id: str,
     scored: list[ImageRef],
     rejects: list[tuple[ImageRef, Reason]],
     by: Provenance | None = None,
 ) -> None:
     by = by or provenance()
-    store.settle(
+    results.settle(
         PARTITION,
         chunk_id,
-        scores=parquet_bytes(scores_table([scored_film(ref) for ref in scored], by)),
+        scores=parquet_bytes(scores_table([minimal_scored_film(ref) for ref in scored], by)),
         rejects=parquet_bytes(rejects_table([RejectedFilm(ref, reason, "got") for ref, reason in rejects], by)),
     )
 
 
-def ledger(store: Store, bundle: str = "bd", config: str = "cd") -> dict[str, tuple[bool, bool, int]]:
-    table = read_ledger(store, partition=PARTITION, bundle_digest=bundle, config_digest=config)
+def ledger(results: ResultsRoot, bundle: str = "bd", config: str = "cd") -> dict[str, tuple[bool, bool, int]]:
+    table = read_ledger(results, partition=PARTITION, bundle_digest=bundle, config_digest=config)
     assert table.schema.equals(LEDGER)
     return {row["uri"]: (row["settled"], row["stands"], row["attempts"]) for row in table.to_pylist()}
 
@@ -52,18 +54,18 @@ def ref(uri: str, attempt: int = 1) -> ImageRef:
     return ImageRef(uri, "mtime:1", 5, attempt)
 
 
-def test_an_empty_root_has_an_empty_ledger(store: Store) -> None:
-    assert ledger(store) == {}
+def test_an_empty_root_has_an_empty_ledger(results: ResultsRoot) -> None:
+    assert ledger(results) == {}
 
 
-def test_scores_and_final_rejects_are_settled_and_retryable_ones_are_tries(store: Store) -> None:
+def test_scores_and_final_rejects_are_settled_and_retryable_ones_are_tries(results: ResultsRoot) -> None:
     settle(
-        store,
+        results,
         "c1",
         [ref("scored")],
         [(ref("truncated"), Reason.TRUNCATED), (ref("gone"), Reason.NOT_FOUND), (ref("net", 2), Reason.FETCH_FAILED)],
     )
-    assert ledger(store) == {
+    assert ledger(results) == {
         "scored": (True, True, 1),
         "truncated": (True, True, 1),
         "gone": (True, False, 1),
@@ -71,41 +73,41 @@ def test_scores_and_final_rejects_are_settled_and_retryable_ones_are_tries(store
     }
 
 
-def test_a_score_wins_over_the_retryable_rejects_before_it(store: Store) -> None:
-    settle(store, "c1", [], [(ref("a"), Reason.FETCH_FAILED)])
-    settle(store, "c2", [], [(ref("a", 2), Reason.CHANGED)])
-    assert ledger(store) == {"a": (False, False, 2)}
-    settle(store, "c3", [ref("a", 3)], [])
-    assert ledger(store)["a"][:2] == (True, True)
+def test_a_score_wins_over_the_retryable_rejects_before_it(results: ResultsRoot) -> None:
+    settle(results, "c1", [], [(ref("a"), Reason.FETCH_FAILED)])
+    settle(results, "c2", [], [(ref("a", 2), Reason.CHANGED)])
+    assert ledger(results) == {"a": (False, False, 2)}
+    settle(results, "c3", [ref("a", 3)], [])
+    assert ledger(results)["a"][:2] == (True, True)
 
 
-def test_rejects_of_a_chunk_that_was_cut_short_do_not_count(store: Store) -> None:
-    settle(store, "c1", [], [(ref("a"), Reason.TRUNCATED)])
-    (Path(store.root.removeprefix("file://")) / store.chunk_key(Kind.SCORES, PARTITION, "c1")).unlink()
-    assert ledger(store) == {}
+def test_rejects_of_a_chunk_that_was_cut_short_do_not_count(results: ResultsRoot) -> None:
+    settle(results, "c1", [], [(ref("a"), Reason.TRUNCATED)])
+    (Path(results.root.removeprefix("file://")) / layout.chunk_key(Kind.SCORES, PARTITION, "c1")).unlink()
+    assert ledger(results) == {}
 
 
-def test_another_bundle_or_configuration_has_a_ledger_of_its_own(store: Store) -> None:
-    settle(store, "c1", [ref("a")], [])
-    settle(store, "c2", [ref("b")], [], provenance(config="other"))
-    assert set(ledger(store)) == {"a"}
-    assert set(ledger(store, config="other")) == {"b"}
-    assert ledger(store, bundle="other") == {}
+def test_another_bundle_or_configuration_has_a_ledger_of_its_own(results: ResultsRoot) -> None:
+    settle(results, "c1", [ref("a")], [])
+    settle(results, "c2", [ref("b")], [], provenance(config="other"))
+    assert set(ledger(results)) == {"a"}
+    assert set(ledger(results, config="other")) == {"b"}
+    assert ledger(results, bundle="other") == {}
 
 
-def test_another_version_of_an_object_is_another_entry(store: Store) -> None:
-    settle(store, "c1", [ref("a"), ImageRef("a", "mtime:2", 5)], [])
-    table = read_ledger(store, partition=PARTITION, bundle_digest="bd", config_digest="cd")
+def test_another_version_of_an_object_is_another_entry(results: ResultsRoot) -> None:
+    settle(results, "c1", [ref("a"), ImageRef("a", "mtime:2", 5)], [])
+    table = read_ledger(results, partition=PARTITION, bundle_digest="bd", config_digest="cd")
     assert sorted(table["version"].to_pylist()) == ["mtime:1", "mtime:2"]
 
 
-def test_an_object_that_is_not_parquet_is_named(store: Store) -> None:
-    store.settle(PARTITION, "c1", scores=b"torn", rejects=b"torn")
+def test_an_object_that_is_not_parquet_is_named(results: ResultsRoot) -> None:
+    results.settle(PARTITION, "c1", scores=b"torn", rejects=b"torn")
     with pytest.raises(RunError, match=r"part-c1\.parquet: expected a Parquet object of scores"):
-        ledger(store)
+        ledger(results)
 
 
-def test_a_missing_column_is_named(store: Store) -> None:
-    settle(store, "c1", [ref("a")], [])
+def test_a_missing_column_is_named(results: ResultsRoot) -> None:
+    settle(results, "c1", [ref("a")], [])
     with pytest.raises(RunError, match="missing nothing_such"):
-        read_columns(store, Kind.SCORES, PARTITION, "c1", ["uri", "nothing_such"])
+        read_columns(results, Kind.SCORES, PARTITION, "c1", ["uri", "nothing_such"])

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from cxr_schemas import PLAN, Disposition
 from cxrlib.errors import RunError
-from cxrlib.results.objects import Store
+from cxrlib.results import layout
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.ledger import LEDGER
 from cxrlib.runs.plan import (
     PlanHeader,
@@ -26,8 +27,7 @@ from cxrlib.runs.plan import (
     write_plan,
 )
 from cxrlib.types import ImageRef
-from tests.support import plain_plan
-from tests.support.made_plans import NO_LEDGER, draft_of, make_plan
+from tests.support.plans import NO_LEDGER, draft_of, make_plan, plan_bytes, reference_plan
 
 MD5 = "etag:" + "0" * 31
 
@@ -187,18 +187,18 @@ def test_a_plan_equals_the_plain_one_and_is_stored_as_the_same_bytes(
     row_group: int,
 ) -> None:
     settled = ledger(*[(*key, *value) for key, value in known.items()])
-    expected = plain_plan.make_plan(refs, settled, chunk_size=chunk_size, bundle_digest="b", config_digest="c")
+    expected = reference_plan(refs, settled, chunk_size=chunk_size, bundle_digest="b", config_digest="c")
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr("cxrlib.runs.plan.ROW_GROUP", row_group)
         patch.setattr("cxrlib.runs.planning.ROW_GROUP", row_group)
-        store = Store.at(folder)
+        results = ResultsRoot.at(folder)
         with draft_of(refs, settled, chunk_size=chunk_size, batch=batch) as draft:
-            write_plan(store, draft.tables(), HEADER)
+            write_plan(results, draft.tables(), HEADER)
             summary = draft.summary
-        assert store.get(store.plan_key(HEADER.run_id)) == plain_plan.plan_bytes(expected, HEADER, row_group)
-        assert read_summary(store, HEADER.run_id) == (summary, HEADER)
+        assert results.get(layout.plan_key(HEADER.run_id)) == plan_bytes(expected, HEADER, row_group)
+        assert read_summary(results, HEADER.run_id) == (summary, HEADER)
         assert list(summary.chunks) == chunks_of(expected)
-        uri = store.uri(store.plan_key(HEADER.run_id))
+        uri = results.uri(layout.plan_key(HEADER.run_id))
         some = {chunk.chunk_id for chunk in summary.chunks[1:3]}
         wanted = [row["uri"] for row in expected.to_pylist() if row["chunk_id"] in some]
         assert [uri for table in films_of(uri, some) for uri in table["uri"].to_pylist()] == wanted
@@ -209,23 +209,23 @@ HEADER = PlanHeader("run-1", "2026-08-01T00:00:00+00:00", ("s",), "b", "1.0.0", 
 
 def test_a_stored_plan_is_read_back_whole_and_chunk_by_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxrlib.runs.plan.ROW_GROUP", 4)
-    store = Store.at(str(tmp_path))
+    results = ResultsRoot.at(str(tmp_path))
     refs = [ImageRef(f"u{n:02}", "mtime:1", n, 1) for n in range(23)]
     made = plan(refs, chunk_size=5)
-    write_plan(store, [made], HEADER)
-    stored = read_plan(store, "run-1")
+    write_plan(results, [made], HEADER)
+    stored = read_plan(results, "run-1")
     assert stored is not None
     assert stored[0].equals(made)
     assert stored[1] == HEADER
-    uri = store.uri(store.plan_key("run-1"))
+    uri = results.uri(layout.plan_key("run-1"))
     assert read_chunks(uri) == chunks_of(made)
     assert [ref for chunk in chunks_of(made) for ref in open_chunk(uri, chunk)] == refs
     assert [ref.size for ref in open_chunk(uri, chunks_of(made)[-1])] == [20, 21, 22]
 
 
 def test_a_run_without_a_plan_is_none_and_a_strange_object_is_an_error(tmp_path: Path) -> None:
-    store = Store.at(str(tmp_path))
-    assert read_plan(store, "run-1") is None
-    store.put(store.plan_key("run-1"), b"not a plan")
+    results = ResultsRoot.at(str(tmp_path))
+    assert read_plan(results, "run-1") is None
+    results.put(layout.plan_key("run-1"), b"not a plan")
     with pytest.raises(RunError, match="expected a plan"):
-        read_plan(store, "run-1")
+        read_plan(results, "run-1")

@@ -10,9 +10,9 @@ import torch
 
 from cxrlib.errors import UsageError
 from cxrlib.training.history import Ending, best_epoch, check_finite, draw, ending, read_csv, write_csv
-from cxrlib.training.method import Adam, AdamW, Monitor, OneCycle, Plateau, Sgd
+from cxrlib.training.hyperparameters import Adam, AdamW, Monitor, OneCycle, Plateau, Sgd
 from cxrlib.training.optimisers import build_optimiser, one_cycle, plateau
-from tests.support.tiny_recipe import tiny_network, tiny_recipe
+from tests.support.tiny_recipes import recipe_network, tiny_recipe
 
 
 def rows(*losses: float) -> list[dict[str, float]]:
@@ -49,7 +49,7 @@ def test_what_was_not_measured_cannot_be_watched() -> None:
 def test_a_training_ends_without_gain_for_as_many_epochs_as_its_patience(
     losses: tuple[float, ...], ended: Ending | None
 ) -> None:
-    plan = tiny_recipe(tiny_network(epochs=6, early_stop={"patience": 2})).networks[0]
+    plan = tiny_recipe(recipe_network(epochs=6, early_stop={"patience": 2})).networks[0]
     assert ending(rows(*losses), plan) is ended
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cxrlib.training.hyperparameters import ClassLoss, ClassLossKind, MaskLossKind
 from cxrlib.training.losses import class_loss, mask_loss
-from cxrlib.training.method import ClassLoss, ClassLossKind, MaskLossKind
 
 CATEGORICAL = ClassLoss(kind=ClassLossKind.CATEGORICAL_CROSS_ENTROPY)
 BINARY = ClassLoss(kind=ClassLossKind.BINARY_CROSS_ENTROPY)

@@ -11,7 +11,7 @@ import torch
 from cxrlib.errors import UsageError
 from cxrlib.models.architectures.multitask import MultitaskUnet
 from cxrlib.training.pretrained import encoder_weights, load_encoder
-from tests.support.tiny_bundle import ARGUMENTS
+from tests.support.tiny_bundles import ARGUMENTS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from cxrlib.errors import UsageError
-from cxrlib.models.architectures.catalog import CATALOG
-from cxrlib.training.method import Adam, AffineAugmentation, EarlyStop, Fill, Monitor, Plateau
+from cxrlib.models.architectures.catalog import load_catalog
+from cxrlib.training.hyperparameters import Adam, AffineAugmentation, EarlyStop, Fill, Monitor, Plateau
 from cxrlib.training.recipe import NetworkPlan, Recipe, load_recipe, recipe_names
-from tests.support.tiny_recipe import tiny_network, tiny_recipe
+from tests.support.tiny_recipes import recipe_network, tiny_recipe
 
 
 def plan(recipe: str, network: str) -> NetworkPlan:
@@ -31,11 +31,11 @@ def test_every_recipe_that_ships_is_valid_and_its_bundle_could_be_scored(name: s
     assert recipe.bundle.name == name
     assert any("lung" in network.outputs for network in recipe.networks)
     for network in recipe.networks:
-        assert set(network.outputs) <= set(CATALOG[network.architecture].outputs)
+        assert set(network.outputs) <= set(load_catalog()[network.architecture].outputs)
 
 
 def test_the_recipe_that_a_variant_of_an_architecture_names_trains_that_variant() -> None:
-    for entry in CATALOG.values():
+    for entry in load_catalog().values():
         for variant in entry.variants:
             if variant.recipe is not None:
                 networks = load_recipe(variant.recipe).networks
@@ -91,13 +91,13 @@ def written(tmp_path: Path, **changes: Any) -> str:
     ("changes", "said"),
     [
         ({"sead": 1}, "sead is not a key"),
-        ({"networks": [tiny_network(optimiser={"kind": "adam", "rat": 1})]}, r"optimiser\.adam\.rat is not a key"),
-        ({"networks": [tiny_network(optimiser={"kind": "adam"})]}, r"optimiser\.adam\.rate is missing"),
-        ({"networks": [tiny_network(loss={})]}, "expected a loss for each of its outputs"),
-        ({"networks": [tiny_network(data=["circles"])]}, "expected data sets among squares; got circles"),
-        ({"networks": [tiny_network(stages=[{"side": 64, "epochs": 1}])]}, "either epochs or stages"),
-        ({"networks": [tiny_network(), tiny_network()]}, "a name of its own"),
-        ({"networks": [tiny_network(batch=0)]}, r"batch: .*, got 0"),
+        ({"networks": [recipe_network(optimiser={"kind": "adam", "rat": 1})]}, r"optimiser\.adam\.rat is not a key"),
+        ({"networks": [recipe_network(optimiser={"kind": "adam"})]}, r"optimiser\.adam\.rate is missing"),
+        ({"networks": [recipe_network(loss={})]}, "expected a loss for each of its outputs"),
+        ({"networks": [recipe_network(data=["circles"])]}, "expected data sets among squares; got circles"),
+        ({"networks": [recipe_network(stages=[{"side": 64, "epochs": 1}])]}, "either epochs or stages"),
+        ({"networks": [recipe_network(), recipe_network()]}, "a name of its own"),
+        ({"networks": [recipe_network(batch=0)]}, r"batch: .*, got 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -108,13 +108,15 @@ def test_a_key_at_fault_is_named(changes: dict[str, Any], said: str, tmp_path: P
 
 def test_watching_what_a_network_does_not_give_is_refused(tmp_path: Path) -> None:
     loss = {"lung": {"kind": "dice"}}
-    network = tiny_network(outputs=["lung"], loss=loss, early_stop={"patience": 2, "monitor": "val_accuracy"})
+    network = recipe_network(outputs=["lung"], loss=loss, early_stop={"patience": 2, "monitor": "val_accuracy"})
     with pytest.raises(UsageError, match="its outputs do not measure val_accuracy"):
         load_recipe(written(tmp_path, networks=[network]))
 
 
 def test_what_is_common_holds_for_every_network_that_does_not_say_otherwise() -> None:
-    plain = tiny_recipe(tiny_network("one"), tiny_network("two", batch=2)).model_dump(mode="json", exclude_none=True)
+    plain = tiny_recipe(recipe_network("one"), recipe_network("two", batch=2)).model_dump(
+        mode="json", exclude_none=True
+    )
     for network in plain["networks"]:
         del network["optimiser"]
     plain["networks"][1]["optimiser"] = {"kind": "sgd", "rate": 0.5}

@@ -11,13 +11,13 @@ from lightning.pytorch import Trainer
 
 from cxrlib.errors import UsageError
 from cxrlib.models.bundle import Bundle, load_bundle
-from cxrlib.training.course import LAST_FILE
+from cxrlib.training.callback import LAST_FILE
 from cxrlib.training.history import read_csv
-from cxrlib.training.module import NetworkModule
+from cxrlib.training.lightning_module import NetworkModule
 from cxrlib.training.recipe import Recipe
 from cxrlib.training.train import train
-from tests.support.tiny_bundle import ARGUMENTS
-from tests.support.tiny_recipe import FILMS, cascade, square_films, tiny_network, tiny_recipe
+from tests.support.tiny_bundles import ARGUMENTS
+from tests.support.tiny_recipes import SQUARE_FILMS, recipe_network, square_films, tiny_recipe, two_network_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,7 +31,7 @@ def data(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
     """The cascade, trained in one go: its bundle and its work folder."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return train(cascade(), data, folder / "work", str(folder / "bundle")), folder / "work"
+    return train(two_network_recipe(), data, folder / "work", str(folder / "bundle")), folder / "work"
 
 
 def histories(work: Path) -> dict[str, bytes]:
@@ -90,11 +90,11 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_bytes_and_history(
     whole, whole_work = undisturbed
     kill(monkeypatch)
     with pytest.raises(_Killed):
-        train(cascade(), data, tmp_path / "work", str(tmp_path / "bundle"))
+        train(two_network_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"))
     monkeypatch.undo()
     # Another machine has it elsewhere.
     (tmp_path / "work").rename(tmp_path / "moved")
-    resumed = train(cascade(), data, tmp_path / "moved", str(tmp_path / "bundle"))
+    resumed = train(two_network_recipe(), data, tmp_path / "moved", str(tmp_path / "bundle"))
     assert dict(resumed.files) == dict(whole.files)
     assert resumed.digest == whole.digest == load_bundle(str(tmp_path / "bundle")).digest
     assert histories(tmp_path / "moved") == histories(whole_work)
@@ -113,7 +113,7 @@ def test_a_finished_training_is_exported_again_and_not_trained_again(
     whole, work = undisturbed
     monkeypatch.setattr(Trainer, "fit", None)
     said: list[str] = []
-    again = train(cascade(), data, work, str(tmp_path / "bundle"), report=said.append)
+    again = train(two_network_recipe(), data, work, str(tmp_path / "bundle"), report=said.append)
     assert again.digest == whole.digest
     assert len(said) == 2
     assert all("nothing to do" in line for line in said)
@@ -123,15 +123,15 @@ def test_out_of_time_the_bundle_says_so_and_a_later_start_ends_as_one_without_li
     data: Path, undisturbed: tuple[Bundle, Path], tmp_path: Path
 ) -> None:
     whole, _ = undisturbed
-    short = train(cascade(), data, tmp_path / "work", str(tmp_path / "bundle"), minutes=1e-6)
+    short = train(two_network_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"), minutes=1e-6)
     assert "Training was shortened: lung 1 of 3 epochs (out of time), classes 1 of 5" in short.card.bundle.limits
-    later = train(cascade(), data, tmp_path / "work", str(tmp_path / "bundle"))
+    later = train(two_network_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"))
     assert later.digest == whole.digest
 
 
 def test_the_card_names_networks_data_and_what_was_left_out(data: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(
-        tiny_network("first", data=["absent"], instead=["squares"], pretrained="imagenet"),
+        recipe_network("first", data=["absent"], instead=["squares"], pretrained="imagenet"),
         data={
             "absent": {"folder": "absent", "licence": "none"},
             "squares": {"folder": "squares", "licence": "none needed", "note": "drawn"},
@@ -144,7 +144,7 @@ def test_the_card_names_networks_data_and_what_was_left_out(data: Path, tmp_path
     assert card.postprocess.lung_threshold == 0.6
     (source,) = card.training
     assert (source.dataset, source.licence, source.note) == ("squares", "none needed", "drawn")
-    assert 5 < source.films < FILMS, "training films and those held out"
+    assert 5 < source.films < SQUARE_FILMS, "training films and those held out"
     assert card.bundle.limits == (
         "Says nothing about films. Training was shortened: first 1 of 3 epochs. Each network was trained on at most 5 "
         "films. Network first was trained on squares in place of absent. The encoder of first started from random "
@@ -170,11 +170,11 @@ def test_networks_of_a_cascade_keep_their_own_reading(undisturbed: tuple[Bundle,
 def test_another_training_in_the_work_folder_is_refused(
     data: Path, undisturbed: tuple[Bundle, Path], tmp_path: Path
 ) -> None:
-    other = Recipe.model_validate({**cascade().model_dump(), "seed": 12})
+    other = Recipe.model_validate({**two_network_recipe().model_dump(), "seed": 12})
     with pytest.raises(UsageError, match="holds a training that differs in seed"):
         train(other, data, undisturbed[1], str(tmp_path / "bundle"))
     with pytest.raises(UsageError, match="differs in films"):
-        train(cascade(), data, undisturbed[1], str(tmp_path / "bundle"), films=4)
+        train(two_network_recipe(), data, undisturbed[1], str(tmp_path / "bundle"), films=4)
 
 
 def test_more_epochs_prolong_a_training_whose_rate_does_not_depend_on_them(data: Path, tmp_path: Path) -> None:
@@ -185,13 +185,13 @@ def test_more_epochs_prolong_a_training_whose_rate_does_not_depend_on_them(data:
 
 
 def test_watching_held_out_films_needs_some(data: Path, tmp_path: Path) -> None:
-    recipe = tiny_recipe(tiny_network(validation=0.0, best="val_loss"))
+    recipe = tiny_recipe(recipe_network(validation=0.0, best="val_loss"))
     with pytest.raises(UsageError, match="expected held-out films"):
         train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"))
 
 
 def test_a_loss_that_is_no_number_ends_the_training(data: Path, tmp_path: Path) -> None:
-    recipe = tiny_recipe(tiny_network(optimiser={"kind": "sgd", "rate": 1e30}))
+    recipe = tiny_recipe(recipe_network(optimiser={"kind": "sgd", "rate": 1e30}))
     with pytest.raises(UsageError, match="network tiny: expected a finite loss"):
         train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"))
 
@@ -204,15 +204,15 @@ def test_weights_for_an_unknown_network_are_refused(data: Path, tmp_path: Path) 
 def test_an_encoder_starts_from_the_weights_it_is_given(data: Path, tmp_path: Path) -> None:
     import safetensors.torch
 
-    from cxrlib.models.architectures.catalog import architecture
+    from cxrlib.models.architectures.catalog import find_architecture
 
     torch.manual_seed(5)
-    donor = architecture("multitask-unet").build(ARGUMENTS)
+    donor = find_architecture("multitask-unet").build(ARGUMENTS)
     state = {name.removeprefix("unet.encoder."): tensor for name, tensor in donor.state_dict().items()}
     encoder = {name: tensor for name, tensor in state.items() if not name.startswith("unet.")}
     file = tmp_path / "encoder.safetensors"
     file.write_bytes(safetensors.torch.save(encoder))
-    frozen = tiny_recipe(tiny_network(pretrained="imagenet", optimiser={"kind": "sgd", "rate": 1e-12}, epochs=1))
+    frozen = tiny_recipe(recipe_network(pretrained="imagenet", optimiser={"kind": "sgd", "rate": 1e-12}, epochs=1))
     bundle = train(frozen, data, tmp_path / "work", str(tmp_path / "bundle"), pretrained={"tiny": str(file)})
     weights = safetensors.torch.load(bundle.files["weights.safetensors"])
     stem = next(name for name, tensor in encoder.items() if tensor.ndim == 4)

@@ -12,17 +12,17 @@ import pytest
 from cxr_flows.reports.backfill import forecast_lines
 from cxr_pipelines.backfill import dry_run as dry_run_module
 from cxr_pipelines.backfill.dry_run import Forecast, dry_run
-from cxr_pipelines.backfill.progress import Board
-from cxr_pipelines.backfill.scheduler import work_off
-from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.backfill.progress import ProgressBoard
+from cxr_pipelines.backfill.scheduler import run_parts
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_schemas import Cut, CutBy, Manifest
 from cxrlib.backfills.create import BackfillRequest
 from cxrlib.backfills.stored import list_backfills, part_states
 from cxrlib.errors import RunError
-from cxrlib.results.objects import Store
-from tests.support.backfills import SETTINGS, InProcess, plant_years, start, work_on
+from cxrlib.results.objects import ResultsRoot
+from tests.support.backfills import SETTINGS, ScoreInProcess, new_backfill, work_on, write_films_by_year
 from tests.support.fakes import fake_bundle
-from tests.support.trees import run
+from tests.support.small_archives import score_films
 
 YEARS, FILMS = range(2020, 2024), 25
 SECONDS_PER_FILM = 0.05
@@ -31,8 +31,10 @@ SECONDS_PER_FILM = 0.05
 def forecast(tmp_path: Path, *, parallel: int = 1, most: int = 1000) -> Forecast:
     """Return what a backfill by year would be."""
     request = BackfillRequest("b", (str(tmp_path / "in"),), Cut(by=CutBy.YEAR), SETTINGS)
-    store = Store.at(str(tmp_path / "out"))
-    return dry_run(store, request, fake_bundle(), parallel=parallel, most=most, run_part=InProcess(SECONDS_PER_FILM))
+    results = ResultsRoot.at(str(tmp_path / "out"))
+    return dry_run(
+        results, request, fake_bundle(), parallel=parallel, most=most, run_part=ScoreInProcess(SECONDS_PER_FILM)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -42,19 +44,19 @@ def _short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_estimate_is_close_to_what_the_backfill_takes_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    archive = plant_years(tmp_path / "in", YEARS, FILMS)
+    archive = write_films_by_year(tmp_path / "in", YEARS, FILMS)
     got = forecast(tmp_path)
     assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
-    assert list_backfills(Store.at(str(tmp_path / "out"))) == ()
+    assert list_backfills(ResultsRoot.at(str(tmp_path / "out"))) == ()
     assert [(part.entry.label, part.to_score) for part in got.parts] == [(str(year), FILMS) for year in YEARS][::-1]
     assert (got.listed, got.objects, got.to_score) == (100, 100, 100)
     assert got.bytes == got.bytes_to_score == sum(path.stat().st_size for path in archive.rglob("*.png"))
     assert got.pace.seconds_per_film == pytest.approx(SECONDS_PER_FILM, rel=0.6)
 
     began = time.monotonic()
-    manifest = start(archive, tmp_path / "out")
+    manifest = new_backfill(archive, tmp_path / "out")
     work = work_on(manifest, tmp_path / "out")
-    work_off(work, Board(part_states(work.store, manifest)), InProcess(SECONDS_PER_FILM))
+    run_parts(work, ProgressBoard(part_states(work.results, manifest)), ScoreInProcess(SECONDS_PER_FILM))
     # The engine sleeps for 5 s of it; the rest is this machine's, which others may use at the same time.
     assert got.seconds == pytest.approx(time.monotonic() - began, rel=0.6)
     said = forecast_lines(got)
@@ -63,23 +65,23 @@ def test_estimate_is_close_to_what_the_backfill_takes_and_leaves_nothing_behind(
 
 
 def test_what_is_settled_already_takes_no_time(tmp_path: Path) -> None:
-    archive = plant_years(tmp_path / "in", [2020, 2021], 6)
-    run(archive / "2021", tmp_path / "out", SETTINGS)
+    archive = write_films_by_year(tmp_path / "in", [2020, 2021], 6)
+    score_films(archive / "2021", tmp_path / "out", SETTINGS)
     got = forecast(tmp_path, parallel=2)
     assert [part.to_score for part in got.parts] == [0, 6]
-    run(archive / "2020", tmp_path / "out", SETTINGS)
+    score_films(archive / "2020", tmp_path / "out", SETTINGS)
     got = forecast(tmp_path)
     assert (got.to_score, got.sampled, got.bytes_to_score) == (0, 0, 0)
     assert forecast_lines(got)[-1] == "nothing is left to be scored"
 
 
 def test_sample_that_cannot_be_scored_is_told_and_removed(tmp_path: Path) -> None:
-    plant_years(tmp_path / "in", [2020], 3)
+    write_films_by_year(tmp_path / "in", [2020], 3)
 
     def fall(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
         raise RunError("no space left")
 
     request = BackfillRequest("b", (str(tmp_path / "in"),), Cut(), SETTINGS)
     with pytest.raises(RunError, match="no space left"):
-        dry_run(Store.at(str(tmp_path / "out")), request, fake_bundle(), parallel=1, most=10, run_part=fall)
+        dry_run(ResultsRoot.at(str(tmp_path / "out")), request, fake_bundle(), parallel=1, most=10, run_part=fall)
     assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))

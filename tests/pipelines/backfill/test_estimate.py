@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_pipelines.backfill.estimate import Mark, Pace, Trace, duration, pace_of
+from cxr_pipelines.backfill.estimate import Pace, ProgressMark, RunTrace, duration, pace_of
 
 
-def trace(start_s: float, per_film: float, films: int, batch: int = 8, end_s: float = 1.0) -> Trace:
+def trace(start_s: float, per_film: float, films: int, batch: int = 8, end_s: float = 1.0) -> RunTrace:
     """Return the trace of a run that shows its progress by batches."""
-    marks = [Mark(start_s + per_film * done, done) for done in range(batch, films + 1, batch)]
-    return Trace((Mark(start_s / 2, 0), *marks), start_s + per_film * films + end_s, films)
+    marks = [ProgressMark(start_s + per_film * done, done) for done in range(batch, films + 1, batch)]
+    return RunTrace((ProgressMark(start_s / 2, 0), *marks), start_s + per_film * films + end_s, films)
 
 
 def test_pace_parts_the_start_from_the_films() -> None:
@@ -28,13 +28,15 @@ def test_pace_of_runs_at_once_is_their_mean() -> None:
 
 def test_last_mark_that_is_told_twice_does_not_slow_the_pace() -> None:
     run = trace(9.0, 0.02, 64)
-    again = Trace((*run.marks, Mark(run.seconds, 64)), run.seconds, 64)
+    again = RunTrace((*run.marks, ProgressMark(run.seconds, 64)), run.seconds, 64)
     assert pace_of([again]).seconds_per_film == pytest.approx(0.02)
 
 
-@pytest.mark.parametrize("marks", [(), (Mark(1.0, 0),), (Mark(5.0, 10),), (Mark(1.0, 0), Mark(5.0, 10))])
-def test_trace_too_short_to_tell_errs_on_the_long_side(marks: tuple[Mark, ...]) -> None:
-    short = Trace(marks, 6.0, 10)
+@pytest.mark.parametrize(
+    "marks", [(), (ProgressMark(1.0, 0),), (ProgressMark(5.0, 10),), (ProgressMark(1.0, 0), ProgressMark(5.0, 10))]
+)
+def test_trace_too_short_to_tell_errs_on_the_long_side(marks: tuple[ProgressMark, ...]) -> None:
+    short = RunTrace(marks, 6.0, 10)
     assert short.window_s == 0.0
     assert pace_of([short]) == Pace(0.0, 0.6)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_pipelines.backfill.progress import Board, Look
+from cxr_pipelines.backfill.progress import PartStatus, ProgressBoard
 from cxr_schemas import PartEntry, PartFailure
 from cxrlib.backfills.stored import PartStage, PartState
 from tests.flows.test_reports import manifest_of_a_run
@@ -24,7 +24,7 @@ class _Clock:
 
 def test_speed_and_time_left_are_of_what_was_worked_on_since_the_start() -> None:
     clock = _Clock()
-    board = Board(
+    board = ProgressBoard(
         [
             PartState(entry(1), PartStage.DONE, 1, "b-p0001", manifest_of_a_run(), 100, 100),
             PartState(entry(2), PartStage.BEGUN, 1, "b-p0002", None, 60, 100),
@@ -33,7 +33,7 @@ def test_speed_and_time_left_are_of_what_was_worked_on_since_the_start() -> None
         clock,
     )
     view = board.view()
-    assert [line.look for line in view.lines] == [Look.DONE, Look.OPEN, Look.WAITING]
+    assert [line.look for line in view.lines] == [PartStatus.DONE, PartStatus.OPEN, PartStatus.WAITING]
     assert (view.left, view.objects, view.seconds_left) == (140, 300, None)
     board.begin("p0002", settled=60)
     board.begin("p0003")
@@ -50,7 +50,7 @@ def test_speed_and_time_left_are_of_what_was_worked_on_since_the_start() -> None
 
 def test_time_in_which_no_part_runs_does_not_slow_it_down() -> None:
     clock = _Clock()
-    board = Board([PartState(entry(1), PartStage.WAITING)], clock)
+    board = ProgressBoard([PartState(entry(1), PartStage.WAITING)], clock)
     clock.seconds = 100.0
     board.notice("waits for run night")
     assert board.view().notice == "waits for run night"
@@ -60,7 +60,7 @@ def test_time_in_which_no_part_runs_does_not_slow_it_down() -> None:
     board.stop("p0001")
     clock.seconds = 200.0
     view = board.view()
-    assert (view.lines[0].look, view.seconds, view.films_per_second) == (Look.OPEN, 10.0, 4.0)
+    assert (view.lines[0].look, view.seconds, view.films_per_second) == (PartStatus.OPEN, 10.0, 4.0)
     board.begin("p0001", settled=40)
     clock.seconds = 205.0
     board.progress("p0001", 100, 100)
@@ -71,9 +71,9 @@ def test_time_in_which_no_part_runs_does_not_slow_it_down() -> None:
 
 def test_part_that_fell_says_why_until_it_runs_again() -> None:
     failure = PartFailure(run_id="b-p0001", message="no space left", failed_at="2026-01-01T00:00:00Z")  # type: ignore[arg-type]
-    board = Board([PartState(entry(1), PartStage.WAITING, failure=failure)])
-    assert (board.view().lines[0].look, board.view().lines[0].note) == (Look.FAILED, "no space left")
+    board = ProgressBoard([PartState(entry(1), PartStage.WAITING, failure=failure)])
+    assert (board.view().lines[0].look, board.view().lines[0].note) == (PartStatus.FAILED, "no space left")
     board.begin("p0001")
-    assert (board.view().count(Look.RUNNING), board.view().lines[0].note) == (1, "")
+    assert (board.view().count(PartStatus.RUNNING), board.view().lines[0].note) == (1, "")
     board.fall("p0001", "again")
-    assert (board.view().count(Look.FAILED), board.view().lines[0].note) == (1, "again")
+    assert (board.view().count(PartStatus.FAILED), board.view().lines[0].note) == (1, "again")

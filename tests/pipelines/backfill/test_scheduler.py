@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from cxr_pipelines.backfill import scheduler
-from cxr_pipelines.backfill.progress import Board, Look
-from cxr_pipelines.backfill.scheduler import Ending, PartsWork, RunPart, work_off
-from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.backfill.progress import PartStatus, ProgressBoard
+from cxr_pipelines.backfill.scheduler import BackfillWork, Ending, RunPart, run_parts
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_schemas import Manifest
 from cxrlib.backfills import stored
 from cxrlib.errors import BusyError, RunError, UsageError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
 from cxrlib.runs import lease
 from cxrlib.runs.lease import LeaseTerms
 from cxrlib.runs.lease_context import holding
-from tests.support.backfills import SETTINGS, InProcess, plant_years, start, work_on
+from tests.support.backfills import SETTINGS, ScoreInProcess, new_backfill, work_on, write_films_by_year
 from tests.support.fakes import FakeEngineFactory
-from tests.support.trees import run
+from tests.support.small_archives import score_films
 
 pytestmark = pytest.mark.usefixtures("_brisk")
 
@@ -35,15 +35,15 @@ def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(scheduler, name, seconds)
 
 
-def begin(tmp_path: Path, years: int = 3, films: int = 6, **rest: object) -> tuple[PartsWork, Board]:
+def begin(tmp_path: Path, years: int = 3, films: int = 6, **rest: object) -> tuple[BackfillWork, ProgressBoard]:
     """Cut an archive of a few years, and return the work on it and its board."""
-    archive = plant_years(tmp_path / "in", range(2020, 2020 + years), films)
-    work = work_on(start(archive, tmp_path / "out"), tmp_path / "out", **rest)
+    archive = write_films_by_year(tmp_path / "in", range(2020, 2020 + years), films)
+    work = work_on(new_backfill(archive, tmp_path / "out"), tmp_path / "out", **rest)
     return work, board_of(work)
 
 
-def board_of(work: PartsWork) -> Board:
-    return Board(stored.part_states(work.store, work.manifest))
+def board_of(work: BackfillWork) -> ProgressBoard:
+    return ProgressBoard(stored.part_states(work.results, work.manifest))
 
 
 class _Faulty:
@@ -53,7 +53,7 @@ class _Faulty:
         self.error = error
         self.falls = Counter(falls)
         self.asked: list[str] = []
-        self._score = InProcess()
+        self._score = ScoreInProcess()
 
     def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
         part = stored.part_run(job.run_id)
@@ -68,15 +68,15 @@ class _Faulty:
 def test_every_part_is_a_run_of_its_own_and_all_is_accounted_for(tmp_path: Path) -> None:
     work, board = begin(tmp_path)
     ticks: list[float] = []
-    assert work_off(work, board, InProcess(), lambda got: ticks.append(got.view().percent)) is Ending.FINISHED
-    assert work.store.runs() == ("b-p0001", "b-p0002", "b-p0003")
+    assert run_parts(work, board, ScoreInProcess(), lambda got: ticks.append(got.view().percent)) is Ending.FINISHED
+    assert work.results.runs() == ("b-p0001", "b-p0002", "b-p0003")
     view = board.view()
-    assert (view.count(Look.DONE), view.left, view.percent, ticks[0]) == (3, 0, 100.0, 0.0)
+    assert (view.count(PartStatus.DONE), view.left, view.percent, ticks[0]) == (3, 0, 100.0, 0.0)
     assert sum(line.worked for line in view.lines) == 18
-    report = verify(work.store.root)
+    report = verify(work.results.root)
     assert (report.ok, report.runs, report.score_rows) == (True, 3, 18)
-    assert not any(lease.is_held(claim) for claim in lease.standing(work.store, work.scope))
-    assert work_off(work, board_of(work), _Faulty(RunError("must not be asked"), p0001=9)) is Ending.FINISHED
+    assert not any(lease.is_held(claim) for claim in lease.standing(work.results, work.scope))
+    assert run_parts(work, board_of(work), _Faulty(RunError("must not be asked"), p0001=9)) is Ending.FINISHED
 
 
 def test_no_more_parts_than_the_limit_run_at_once(tmp_path: Path) -> None:
@@ -87,37 +87,39 @@ def test_no_more_parts_than_the_limit_run_at_once(tmp_path: Path) -> None:
     def both(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
         if job.run_id in ("b-p0001", "b-p0002"):
             meet.wait(30)  # only two that run at once get past it
-        at_once.append(board.view().count(Look.RUNNING))
-        return InProcess()(job, on_progress, stop)
+        at_once.append(board.view().count(PartStatus.RUNNING))
+        return ScoreInProcess()(job, on_progress, stop)
 
-    assert work_off(work, board, both) is Ending.FINISHED
+    assert run_parts(work, board, both) is Ending.FINISHED
     assert max(at_once) == 2
 
 
 def test_part_that_fell_is_tried_again_after_the_others(tmp_path: Path) -> None:
     work, board = begin(tmp_path, films=2, retries=1)
     faulty = _Faulty(RunError("the scoring process was ended by SIGKILL"), p0001=1)
-    assert work_off(work, board, faulty) is Ending.FINISHED
+    assert run_parts(work, board, faulty) is Ending.FINISHED
     assert faulty.asked == ["b-p0001", "b-p0002", "b-p0003", "b-p0001"]
-    assert stored.failed(stored.part_states(work.store, work.manifest)) == []
-    assert board.view().count(Look.DONE) == 3
+    assert stored.failed(stored.part_states(work.results, work.manifest)) == []
+    assert board.view().count(PartStatus.DONE) == 3
 
 
 def test_part_that_falls_for_good_is_told_and_can_be_retried_alone(tmp_path: Path) -> None:
     work, board = begin(tmp_path, films=2)
     faulty = _Faulty(UsageError("the inventory cannot be read"), p0002=9)
-    assert work_off(work, board, faulty) is Ending.FINISHED
+    assert run_parts(work, board, faulty) is Ending.FINISHED
     assert faulty.asked == ["b-p0001", "b-p0002", "b-p0003"], "what was asked for wrongly stays wrong"
-    assert [line.note for line in board.view().lines if line.look is Look.FAILED] == ["the inventory cannot be read"]
-    (fell,) = stored.failed(stored.part_states(work.store, work.manifest))
+    assert [line.note for line in board.view().lines if line.look is PartStatus.FAILED] == [
+        "the inventory cannot be read"
+    ]
+    (fell,) = stored.failed(stored.part_states(work.results, work.manifest))
     assert (fell.entry.part, fell.failure and fell.failure.run_id) == ("p0002", "b-p0002")
 
     alone = _Faulty(RunError("unused"))
     assert (
-        work_off(work_on(work.manifest, tmp_path / "out", only_failed=True), board_of(work), alone) is Ending.FINISHED
+        run_parts(work_on(work.manifest, tmp_path / "out", only_failed=True), board_of(work), alone) is Ending.FINISHED
     )
     assert alone.asked == ["b-p0002"]
-    assert verify(work.store.root).score_rows == 6
+    assert verify(work.results.root).score_rows == 6
 
 
 def test_part_with_rejects_that_may_heal_is_retried_by_a_run_that_follows_it(tmp_path: Path) -> None:
@@ -126,15 +128,15 @@ def test_part_with_rejects_that_may_heal_is_retried_by_a_run_that_follows_it(tmp
     data = lost.read_bytes()
     lost.unlink()
     lost.mkdir()  # it can be listed, and not be read
-    assert work_off(work, board, InProcess()) is Ending.FINISHED
-    (part,) = stored.failed(stored.part_states(work.store, work.manifest))
+    assert run_parts(work, board, ScoreInProcess()) is Ending.FINISHED
+    (part,) = stored.failed(stored.part_states(work.results, work.manifest))
     assert (part.entry.label, part.retryable) == ("2021", 1)
     lost.rmdir()
     lost.write_bytes(data)
     again = work_on(work.manifest, tmp_path / "out", only_failed=True)
-    work_off(again, board_of(again), InProcess())
-    assert work.store.runs() == ("b-p0001", "b-p0001-2", "b-p0002")
-    report = verify(work.store.root)
+    run_parts(again, board_of(again), ScoreInProcess())
+    assert work.results.runs() == ("b-p0001", "b-p0001-2", "b-p0002")
+    report = verify(work.results.root)
     assert report.ok
 
 
@@ -142,9 +144,9 @@ def test_cause_that_is_not_the_parts_own_ends_the_backfill(tmp_path: Path) -> No
     work, board = begin(tmp_path, years=5, films=1)
     faulty = _Faulty(RunError("no space left"), **{f"p000{n}": 9 for n in range(1, 6)})
     with pytest.raises(RunError, match=r"p0001, p0002, p0003 fell one after another.*no space left"):
-        work_off(work, board, faulty)
+        run_parts(work, board, faulty)
     assert len(faulty.asked) == 3
-    assert board.view().count(Look.WAITING) == 2
+    assert board.view().count(PartStatus.WAITING) == 2
 
 
 def _when(condition: Callable[[], bool], action: Callable[[], None]) -> threading.Thread:
@@ -165,26 +167,26 @@ def test_pause_stops_the_parts_lets_the_lease_go_and_loses_nothing_that_was_sett
     work, board = begin(tmp_path, years=2, films=40, parallel=2)
     pause = _when(
         lambda: sum(line.worked for line in board.view().lines) >= 8,
-        lambda: stored.ask_to_pause(work.store, "b"),
+        lambda: stored.ask_to_pause(work.results, "b"),
     )
     log = tmp_path / "log"
-    assert work_off(work, board, InProcess(0.05, log)) is Ending.PAUSED
+    assert run_parts(work, board, ScoreInProcess(0.05, log)) is Ending.PAUSED
     pause.join()
-    assert not any(lease.is_held(claim) for claim in lease.standing(work.store, work.scope))
-    states = stored.part_states(work.store, work.manifest)
+    assert not any(lease.is_held(claim) for claim in lease.standing(work.results, work.scope))
+    states = stored.part_states(work.results, work.manifest)
     settled = sum(state.settled or 0 for state in states)
     assert 0 < settled < 80
-    assert board.view().count(Look.OPEN) >= 1
-    assert work_off(work, board_of(work), InProcess()) is Ending.PAUSED, "it stays paused until it is to go on"
+    assert board.view().count(PartStatus.OPEN) >= 1
+    assert run_parts(work, board_of(work), ScoreInProcess()) is Ending.PAUSED, "it stays paused until it is to go on"
 
-    stored.ask_to_go_on(work.store, "b")
+    stored.ask_to_go_on(work.results, "b")
     resumed = board_of(work)
-    assert work_off(work, resumed, InProcess(0.0, log)) is Ending.FINISHED
+    assert run_parts(work, resumed, ScoreInProcess(0.0, log)) is Ending.FINISHED
     assert sum(line.worked for line in resumed.view().lines) == 80 - settled
     films = Counter(line.split()[1] for line in log.read_text().splitlines())
     assert len(films) == 80
     assert sum(films.values()) - 80 <= 2 * SETTINGS.run.chunk_size, "what a pause costs is the chunks in flight"
-    assert verify(work.store.root).score_rows == 80
+    assert verify(work.results.root).score_rows == 80
 
 
 def test_nightly_that_waits_has_its_turn_and_no_film_is_scored_twice(tmp_path: Path) -> None:
@@ -199,18 +201,18 @@ def test_nightly_that_waits_has_its_turn_and_no_film_is_scored_twice(tmp_path: P
     def nightly() -> None:
         # Every second film, so that no chunk of the night is one of the part: the part's plan goes stale.
         odd, engine = tmp_path / "in" / "2021" / "*[13579].png", FakeEngineFactory(log)
-        nights.append(run(odd, work.store.root, patient, run_id="night", engine=engine))
+        nights.append(score_films(odd, work.results.root, patient, run_id="night", engine=engine))
 
     night = _when(lambda: sum(line.worked for line in board.view().lines) >= 6, nightly)
     notices: set[str] = set()
-    ending = work_off(work, board, InProcess(0.05, log), lambda got: notices.add(got.view().notice))
+    ending = run_parts(work, board, ScoreInProcess(0.05, log), lambda got: notices.add(got.view().notice))
     night.join()
     assert ending is Ending.FINISHED
     (manifest,) = nights
     assert 0 < manifest.counts.scored < 15, "the night scored what the part had not settled"
     assert "stands aside for run night" in notices
-    assert "b-p0001-2" in work.store.runs(), "a plan that was overtaken is followed by another"
-    report = verify(work.store.root)
+    assert "b-p0001-2" in work.results.runs(), "a plan that was overtaken is followed by another"
+    report = verify(work.results.root)
     assert (report.ok, report.score_rows) == (True, 60)
     films = Counter(line.split()[1] for line in log.read_text().splitlines())
     assert sum(films.values()) - 60 <= SETTINGS.run.chunk_size, "what standing aside costs is the chunk in flight"
@@ -218,37 +220,37 @@ def test_nightly_that_waits_has_its_turn_and_no_film_is_scored_twice(tmp_path: P
 
 def test_second_worker_on_one_backfill_leaves_and_one_behind_another_run_waits(tmp_path: Path) -> None:
     work, board = begin(tmp_path, years=1, films=2)
-    with holding(work.store, work.scope, "b", LeaseTerms(ttl_s=60)), pytest.raises(BusyError, match="run b "):
-        work_off(work, board, InProcess())
-    held = lease.acquire(work.store, work.scope, "night", LeaseTerms(ttl_s=60))
+    with holding(work.results, work.scope, "b", LeaseTerms(ttl_s=60)), pytest.raises(BusyError, match="run b "):
+        run_parts(work, board, ScoreInProcess())
+    held = lease.acquire(work.results, work.scope, "night", LeaseTerms(ttl_s=60))
     free = _when(
-        lambda: "waits for run night" in board.view().notice, lambda: lease.release(Store.at(work.store.root), held)
+        lambda: "waits for run night" in board.view().notice, lambda: lease.release(ResultsRoot.at(work.results.root), held)
     )
-    assert work_off(work, board, InProcess()) is Ending.FINISHED
+    assert run_parts(work, board, ScoreInProcess()) is Ending.FINISHED
     free.join()
 
 
 def test_backfill_whose_lease_is_taken_over_stops_and_comes_back(tmp_path: Path) -> None:
     quick = SETTINGS.model_copy(update={"run": SETTINGS.run.model_copy(update={"lease_ttl_s": 1.0})})
-    archive = plant_years(tmp_path / "in", [2020], 30)
-    manifest = start(archive, tmp_path / "out", settings=quick)
+    archive = write_films_by_year(tmp_path / "in", [2020], 30)
+    manifest = new_backfill(archive, tmp_path / "out", settings=quick)
     work = work_on(manifest, tmp_path / "out", settings=quick)
     board = board_of(work)
     stolen: list[str] = []
 
     def steal() -> None:
-        (standing,) = lease.standing(work.store, work.scope)[-1:]
-        lease.release(work.store, standing)
-        taken = lease.acquire(work.store, work.scope, "thief", LeaseTerms(ttl_s=60))
+        (standing,) = lease.standing(work.results, work.scope)[-1:]
+        lease.release(work.results, standing)
+        taken = lease.acquire(work.results, work.scope, "thief", LeaseTerms(ttl_s=60))
         time.sleep(0.5)
-        lease.release(work.store, taken)
+        lease.release(work.results, taken)
         stolen.append(taken.name)
 
     theft = _when(lambda: board.view().left < 30, steal)
-    assert work_off(work, board, InProcess(0.05)) is Ending.FINISHED
+    assert run_parts(work, board, ScoreInProcess(0.05)) is Ending.FINISHED
     theft.join()
     assert stolen
-    assert verify(work.store.root).score_rows == 30
+    assert verify(work.results.root).score_rows == 30
 
 
 def test_cluster_waits_for_the_parts_that_run_when_it_is_to_pause(tmp_path: Path) -> None:
@@ -257,12 +259,12 @@ def test_cluster_waits_for_the_parts_that_run_when_it_is_to_pause(tmp_path: Path
 
     def submit(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
         assert job.runner == "flink"
-        stored.ask_to_pause(work.store, "b")
+        stored.ask_to_pause(work.results, "b")
         time.sleep(0.5)
         stops.append(stop.is_set())
-        return InProcess()(job.model_copy(update={"runner": "local"}), on_progress, stop)
+        return ScoreInProcess()(job.model_copy(update={"runner": "local"}), on_progress, stop)
 
     runs: RunPart = submit
-    assert work_off(work, board, runs) is Ending.PAUSED
+    assert run_parts(work, board, runs) is Ending.PAUSED
     assert stops == [False]
-    assert board.view().count(Look.DONE) == 1
+    assert board.view().count(PartStatus.DONE) == 1

@@ -7,7 +7,7 @@ import traceback
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from cxr_pipelines import inference
+from cxr_pipelines import engine_factory
 from cxrlib.errors import RunError, StalePlanError, hide_store_errors
 from cxrlib.models.bundle import Bundle
 from cxrlib.settings import Settings
@@ -36,7 +36,7 @@ def test_a_worker_that_cannot_reach_the_bundle_says_so_without_the_endpoint(monk
     def load(_: str) -> Bundle:
         raise EndpointConnectionError(endpoint_url=ENDPOINT)
 
-    monkeypatch.setattr(inference, "load_bundle", load)
+    monkeypatch.setattr(engine_factory, "load_bundle", load)
     with pytest.raises(RunError, match="bundle could not be read: the store answered Endpoint") as got:
-        inference.BundleEngine(Settings(), "0")()
+        engine_factory.BundleEngineFactory(Settings(), "0")()
     assert ENDPOINT not in "".join(traceback.format_exception(got.value))

@@ -9,7 +9,7 @@ import pytest
 
 from cxr_pipelines.beam.handler import CxrModelHandler
 from cxr_pipelines.elements import Inferred, ReadFilm
-from cxr_pipelines.inference import BundleEngine
+from cxr_pipelines.engine_factory import BundleEngineFactory
 from cxr_schemas import Reason, SourceFormat, Windowing
 from cxrlib.errors import BundleError, FilmError, RunError
 from cxrlib.runs import software_versions
@@ -59,12 +59,12 @@ def test_batches_have_one_size_and_their_bytes_are_not_found_by_pickling() -> No
 
 
 def test_a_bundle_that_changed_since_the_plan_is_refused_in_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cxr_pipelines.inference.load_bundle", lambda uri: fake_bundle(7))
+    monkeypatch.setattr("cxr_pipelines.engine_factory.load_bundle", lambda uri: fake_bundle(7))
     with pytest.raises(BundleError, match="as planned; got"):
-        BundleEngine(fake_settings(), "0" * 64)()
+        BundleEngineFactory(fake_settings(), "0" * 64)()
 
 
 def test_a_worker_with_other_versions_than_the_planner_is_refused_and_both_are_named() -> None:
     planned = {**software_versions.environment(), "torch": "0.1"}
     with pytest.raises(RunError, match=rf"torch 0\.1 here {re.escape(software_versions.installed()['torch'])}$"):
-        BundleEngine(fake_settings(), "0" * 64, planned)()
+        BundleEngineFactory(fake_settings(), "0" * 64, planned)()

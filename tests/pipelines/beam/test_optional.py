@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cxr_pipelines.beam.optional import OPTIONAL, left_out
+from cxr_pipelines.beam.optional import OPTIONAL, without_modules
 
 #: What the optional parts import, each longer than 50 ms.
 CLIENTS = ("azure.storage.blob", "boto3", "google.cloud.storage", "scipy.optimize")
@@ -61,11 +61,11 @@ print(json.dumps([logging.root.level, logging.root.handlers]))
 
 def test_what_is_left_out_can_be_imported_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    with left_out(["colorsys"]), pytest.raises(ModuleNotFoundError):
+    with without_modules(["colorsys"]), pytest.raises(ModuleNotFoundError):
         importlib.import_module("colorsys")
     assert importlib.import_module("colorsys").rgb_to_hsv(0.0, 0.0, 1.0)
 
 
 def test_what_is_imported_already_stays() -> None:
-    with left_out(["json"]):
+    with without_modules(["json"]):
         assert importlib.import_module("json") is json

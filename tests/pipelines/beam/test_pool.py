@@ -22,10 +22,10 @@ from apache_beam.portability.api import (
     endpoints_pb2,
 )
 
-from cxr_pipelines.beam.pool import WorkerPool, serve
+from cxr_pipelines.beam.pool import SdkWorkerPool, serve
 from cxrlib.errors import UsageError
 from tests.cluster.servers.services import free_port
-from tests.support.flink_stub import FlinkStandIn
+from tests.support.flink_stub import FlinkStub
 
 #: Stands for an SDK worker: it writes down what it was told, then waits to be ended.
 WORKER = (
@@ -51,8 +51,8 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def pool() -> Iterator[WorkerPool]:
-    workers = WorkerPool((sys.executable, "-c", WORKER))
+def pool() -> Iterator[SdkWorkerPool]:
+    workers = SdkWorkerPool((sys.executable, "-c", WORKER))
     yield workers
     workers.close()
 
@@ -63,7 +63,7 @@ def start(name: str) -> beam_fn_api_pb2.StartWorkerRequest:
 
 
 def test_workers_are_started_and_stopped_over_the_wire(
-    pool: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: SdkWorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOLD", str(tmp_path))
     address = f"127.0.0.1:{free_port()}"
@@ -84,13 +84,13 @@ def test_workers_are_started_and_stopped_over_the_wire(
 
 
 def test_a_worker_that_cannot_start_is_an_answer_and_not_a_silence() -> None:
-    pool = WorkerPool(("/no/such/program",))
+    pool = SdkWorkerPool(("/no/such/program",))
     answer = pool.StartWorker(start("one"), None)
     assert "the worker one did not start" in answer.error
     assert pool.workers == {}
 
 
-def test_an_address_that_is_taken_is_a_usage_error(pool: WorkerPool) -> None:
+def test_an_address_that_is_taken_is_a_usage_error(pool: SdkWorkerPool) -> None:
     address = f"127.0.0.1:{free_port()}"
     server = serve(address, pool)
     with pytest.raises(UsageError, match="expected a free address"):
@@ -138,7 +138,7 @@ def provision(master: str, job: str) -> Iterator[str]:
 
 
 def test_workers_that_the_runner_forgot_end_with_their_job_and_no_other_does(
-    pool: WorkerPool, cluster: FlinkStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: SdkWorkerPool, cluster: FlinkStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOLD", str(tmp_path))
     cluster.jobs = {"a1": ("cxr-gone", "RUNNING"), "b1": ("cxr-on", "RUNNING")}
@@ -158,7 +158,7 @@ def test_workers_that_the_runner_forgot_end_with_their_job_and_no_other_does(
 
 
 def test_workers_stay_where_the_cluster_cannot_be_asked(
-    pool: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: SdkWorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOLD", str(tmp_path))
     with provision(f"127.0.0.1:{free_port()}", "cxr-on") as address:

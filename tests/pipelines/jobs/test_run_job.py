@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from cxr_pipelines.jobs import child_process, run_job
-from cxr_pipelines.jobs.job import Failure, Message, Progress, ScoreJob
+from cxr_pipelines.jobs.messages import Failure, Message, Progress, ScoreJob
 from cxr_schemas import Reason
 from cxrlib.errors import CxrError, FilmError, RunError, StalePlanError, StoppedError, UsageError
 from cxrlib.settings import Settings
@@ -122,7 +122,7 @@ def test_child_that_was_started_ahead_is_heard_and_ends_with_its_block(
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     with child_process.scoring_process() as ahead:
         with pytest.raises(UsageError, match="no"):
-            run_job.run_job(JOB, lambda progress: None, ahead=ahead)
+            run_job.run_job(JOB, lambda progress: None, child=ahead)
         assert _alive(ahead.pid)
     assert not _alive(ahead.pid)
 
@@ -159,21 +159,21 @@ def test_child_and_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None
     script = tmp_path / "child.py"
     script.write_text(
         "import subprocess, sys\n"
-        "from cxr_pipelines.jobs.job import _die_with\n"
+        "from cxr_pipelines.jobs.child_main import _end_with_parent\n"
         "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdin=subprocess.DEVNULL)\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(worker.pid))\n"
         "sys.stdin.readline()\n"
         'print(\'{"progress": {"done": 0, "total": 1}}\', flush=True)\n'
-        "_die_with(sys.stdin.buffer)\n"
+        "_end_with_parent(sys.stdin.buffer)\n"
     )
     parent = tmp_path / "parent.py"
     parent.write_text(
         "import sys\n"
-        "from cxr_flows import child, process\n"
-        "from cxr_pipelines.jobs.job import ScoreJob\n"
-        f"child.COMMAND = (sys.executable, {str(script)!r})\n"
+        "from cxr_pipelines.jobs import child_process, run_job\n"
+        "from cxr_pipelines.jobs.messages import ScoreJob\n"
+        f"child_process.COMMAND = (sys.executable, {str(script)!r})\n"
         "job = ScoreJob(sources=('x',), out='y', settings={}, run_id='r')\n"
-        "process.run_job(job, lambda progress: print('going', flush=True))\n"
+        "run_job.run_job(job, lambda progress: print('going', flush=True))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, str(parent)], stdout=subprocess.PIPE, env=environment) as running:

@@ -1,4 +1,4 @@
-"""The catalog answers without torch, and every entry builds and gives what it says."""
+"""The catalog is read without torch, and an architecture builds a network with the outputs that its entry names."""
 
 from __future__ import annotations
 
@@ -6,32 +6,44 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 from cxrlib.errors import BundleError
-from cxrlib.models.architectures.catalog import CATALOG, architecture
+from cxrlib.models.architectures.catalog import Architecture, find_architecture, load_catalog
 from tests.support.tiny_bundles import ARGUMENTS
 
 
-def test_the_catalog_imports_no_torch() -> None:
-    code = "import sys, cxrlib.models.architectures.catalog; print('torch' in sys.modules)"
+def test_reading_the_catalog_imports_no_torch() -> None:
+    code = "import sys; from cxrlib.models import load_catalog; load_catalog(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
-def test_an_unknown_architecture_lists_what_there_is() -> None:
-    with pytest.raises(BundleError, match="multitask-unet"):
-        architecture("resnet-9000")
+def test_the_catalog_is_read_once_and_cannot_be_changed() -> None:
+    assert load_catalog() is load_catalog()
+    with pytest.raises(TypeError):
+        load_catalog()["other"] = find_architecture("amalgam")  # type: ignore[index]
 
 
-def test_arguments_that_do_not_fit_are_named() -> None:
+def test_an_unknown_field_of_an_entry_is_rejected() -> None:
+    with pytest.raises(ValidationError, match="sides"):
+        Architecture.model_validate({**find_architecture("amalgam").model_dump(), "sides": 256})
+
+
+def test_the_error_for_an_unknown_architecture_lists_the_catalog() -> None:
+    with pytest.raises(BundleError, match="multitask-unet.*got 'resnet-9000'"):
+        find_architecture("resnet-9000")
+
+
+def test_the_error_for_an_unknown_argument_names_it() -> None:
     with pytest.raises(BundleError, match="encodr"):
-        architecture("multitask-unet").build({"encodr": "tu-mobilenetv3_small_050"})
+        find_architecture("multitask-unet").build({"encodr": "tu-mobilenetv3_small_050"})
 
 
-def test_an_entry_gives_the_outputs_it_names() -> None:
+def test_a_network_gives_the_outputs_of_its_entry() -> None:
     import torch
 
-    entry = CATALOG["multitask-unet"]
+    entry = find_architecture("multitask-unet")
     network = entry.build(ARGUMENTS).eval()
     logits = network(torch.zeros(2, 1, 64, 96))
     assert set(logits) == set(entry.outputs)

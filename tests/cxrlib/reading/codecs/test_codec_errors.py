@@ -19,7 +19,7 @@ from cxrlib.reading.codecs import decode
 from cxrlib.reading.codecs.codec_errors import nothing_ignored
 from cxrlib.reading.codecs.frame_header import frame_header
 from cxrlib.reading.codecs.reduced import decode_reduced
-from tests.support.film_maker import encode, film
+from tests.support.film_files import encode, film
 
 
 class Other:

@@ -13,7 +13,7 @@ from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.codecs import decode
 from cxrlib.reading.codecs.frame_header import FrameHeader, Stream, frame_header
-from tests.support.film_maker import encode, film
+from tests.support.film_files import encode, film
 
 
 def broken(*_args: object, **_options: object) -> np.ndarray:

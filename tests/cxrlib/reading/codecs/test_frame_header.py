@@ -17,7 +17,7 @@ from cxrlib.reading.codecs.frame_header import (
     is_lossless_jpeg,
     without_trailing_segments,
 )
-from tests.support.film_maker import encode, film
+from tests.support.film_files import encode, film
 
 STREAMS = {
     JPEGBaseline8Bit: (Stream.JPEG, 8),

@@ -21,7 +21,7 @@ from cxrlib.reading.codecs.frame_header import frame_header
 from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
-from tests.support.film_maker import dicom, encode, film
+from tests.support.film_files import dicom, encode, film
 
 FILM = film(301, 262, bits=8).astype(np.uint8)
 WAYS: dict[str, dict[str, Any]] = {

@@ -18,7 +18,7 @@ from cxrlib.reading.codecs.reduced import Reduced, decode_reduced
 from cxrlib.reading.jpeg2000.markers import Progression, coding_style
 from cxrlib.reading.jpeg2000.resolution import at_lower_resolution
 from cxrlib.reading.lattice import Kernel
-from tests.support.film_maker import film
+from tests.support.film_files import film
 
 FILM = film(301, 262)
 

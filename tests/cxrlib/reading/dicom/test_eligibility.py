@@ -9,7 +9,7 @@ from cxrlib.errors import FilmError
 from cxrlib.reading.dicom.eligibility import refuse
 from cxrlib.reading.dicom.file import open_dicom
 from cxrlib.settings import ReadSettings
-from tests.support.film_maker import ABSENT, dicom, film
+from tests.support.film_files import ABSENT, dicom, film
 
 
 def check(settings: ReadSettings | None = None, **elements: object) -> None:

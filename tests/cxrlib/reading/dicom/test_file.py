@@ -16,7 +16,7 @@ from pydicom.uid import (
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.dicom.file import open_dicom
-from tests.support.film_maker import dataset, dicom, film, serialise
+from tests.support.film_files import dataset, dicom, film, serialise
 
 LIMIT = 2**24
 

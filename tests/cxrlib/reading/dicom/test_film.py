@@ -14,7 +14,7 @@ from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.dicom.film import read_dicom
 from cxrlib.reading.raw_image import RawImage, Window, WindowFunction
 from cxrlib.settings import PrivacySettings, ReadSettings
-from tests.support.film_maker import ABSENT, dicom, film
+from tests.support.film_files import ABSENT, dicom, film
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
 

@@ -18,7 +18,7 @@ from cxrlib.reading.lattice import Kernel, Lattice
 from cxrlib.reading.raw_image import Display, LookupTable, Placement, RawImage, Window, WindowFunction
 from cxrlib.reading.whole_film_checks import WholeFilmNeededError
 from cxrlib.types import FilmFacts
-from tests.support.film_maker import film
+from tests.support.film_files import film
 
 PERCENTILES = (0.5, 99.5)
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)

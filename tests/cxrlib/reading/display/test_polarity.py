@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cxrlib.reading.display.polarity import THRESHOLD, _medians, correlation, is_negative
-from tests.support.film_maker import film
+from tests.support.film_files import film
 
 
 def chest(rows: int = 160, columns: int = 144) -> np.ndarray:

@@ -19,8 +19,8 @@ from cxrlib.reading.dicom.film import read_dicom
 from cxrlib.reading.lattice import Grid
 from cxrlib.settings import PrivacySettings, ReadSettings
 from tests.cxrlib.reading.dicom.test_film import lut
-from tests.support.coded_films import FILM, LEVEL, Pixels, decoded, fewer_planes, j2k, means, samples
-from tests.support.film_maker import dicom, film
+from tests.support.film_files import dicom, film
+from tests.support.jpeg2000_films import FILM, LEVEL, Pixels, decoded, fewer_planes, j2k, means, samples
 
 #: What rounding samples to whole values adds to the noise of their means, at most.
 ROUNDING = 0.3

@@ -12,8 +12,8 @@ import pytest
 from cxrlib.reading.codecs.frame_header import frame_header
 from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.jpeg2000 import lossless_bit_planes
-from tests.support.coded_films import FILM, LEVEL, by_pillow, decoded, fewer_planes, j2k, means, samples, style_of
-from tests.support.film_maker import film
+from tests.support.film_files import film
+from tests.support.jpeg2000_films import FILM, LEVEL, by_pillow, decoded, fewer_planes, j2k, means, samples, style_of
 
 SIZES = [(603, 522), (64, 64), (65, 129), (1, 700), (300, 2)]
 

@@ -9,7 +9,7 @@ import pytest
 from cxrlib.reading.jpeg2000 import lossy_bit_planes
 from cxrlib.reading.jpeg2000.bit_planes import without_lowest_planes
 from cxrlib.reading.jpeg2000.markers import Quantisation, Steps
-from tests.support.coded_films import FILM, LEVEL, j2k, style_of
+from tests.support.jpeg2000_films import FILM, LEVEL, j2k, style_of
 
 
 def quantised(data: bytes) -> Quantisation:

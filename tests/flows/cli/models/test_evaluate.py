@@ -13,8 +13,8 @@ import pytest
 from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.main import main
 from cxrlib.models.bundle import Bundle, load_bundle, locate, write_bundle
-from cxrlib.phantom.archive import Picture, write_archive
-from tests.support.tiny_bundle import tiny_bundle
+from cxrlib.phantom.archive import ImageFormat, write_archive
+from tests.support.tiny_bundles import tiny_bundle
 
 FILMS = 4
 
@@ -39,7 +39,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     bundle, phantoms = folder / "bundle", folder / "phantoms"
     shutil.copytree(locate("default"), bundle)
     before = load_bundle(str(bundle))
-    write_archive(str(phantoms), FILMS, rows=256, masks=True, workers=1, styles=(Picture.PNG_8,))
+    write_archive(str(phantoms), FILMS, rows=256, masks=True, workers=1, styles=(ImageFormat.PNG_8,))
     films = folder / "clinic"  # the same pictures as films of somebody's, without a word of phantoms
     films.mkdir()
     pictures = sorted(path for path in (phantoms / "films").rglob("*") if path.is_file())

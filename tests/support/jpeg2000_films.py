@@ -14,7 +14,7 @@ from cxrlib.reading.codecs.reduced import Reduced, decode_reduced
 from cxrlib.reading.jpeg2000.bit_planes import without_lowest_planes
 from cxrlib.reading.jpeg2000.markers import CodingStyle, coding_style
 from cxrlib.reading.jpeg2000.resolution import at_lower_resolution
-from tests.support.film_maker import film
+from tests.support.film_files import film
 
 Pixels = NDArray[np.integer]
 

@@ -1,4 +1,4 @@
-"""Films that were measured, made up for the tests of rows, cohort and overlay."""
+"""Scored films for tests: masks of two lungs, a full film with every header field, and a minimal film."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass, SourceFormat, View, Windowing
 from cxr_schemas.card import GradeCuts, Postprocess
+from cxrlib.film_steps import ScoringParameters, clean_and_measure
+from cxrlib.measuring.masks import clean
+from cxrlib.measuring.severity import measure
 from cxrlib.results.row_tables import Provenance
-from cxrlib.scoring import ScoringParameters, assess
 from cxrlib.types import CxrImage, FilmFacts, ImageRef, Prediction, ScoredFilm
 
 SIDE = 64
 
 
 def ellipse(side: int, row: float, column: float, height: float, width: float) -> NDArray[np.bool_]:
-    """Return a filled ellipse on a square grid; centre and half axes are shares of the side."""
+    """Return a filled ellipse on a square grid; centre and half axes are fractions of the side."""
     rows, columns = np.mgrid[:side, :side] + 0.5
     inside: NDArray[np.bool_] = ((rows / side - row) / height) ** 2 + ((columns / side - column) / width) ** 2 <= 1
     return inside
 
 
 def two_lungs(side: int = SIDE) -> NDArray[np.bool_]:
-    """Return a plain pair of lungs; the one at low columns, the patient's right, is the larger."""
+    """Return masks of two ellipses; the lung at low columns, the patient's right, is the larger."""
     return ellipse(side, 0.5, 0.28, 0.34, 0.16) | ellipse(side, 0.5, 0.72, 0.32, 0.14)
 
 
 def prediction(
     lung: NDArray[np.bool_], infection: NDArray[np.bool_] | None = None, classes: dict[FilmClass, float] | None = None
 ) -> Prediction:
-    """Return a sure prediction of the given masks."""
-    sure = np.float32(0.9)
-    return Prediction(lung * sure, None if infection is None else infection * sure, classes, "fp32")
+    """Return a prediction with probability 0.9 inside the given masks and 0 outside."""
+    inside = np.float32(0.9)
+    return Prediction(lung * inside, None if infection is None else infection * inside, classes, "fp32")
 
 
 def scored_film(
@@ -49,9 +51,9 @@ def scored_film(
     spacing_mm: tuple[float, float] | None = (0.2, 0.1),
     cells: NDArray[np.uint8] | None = None,
 ) -> ScoredFilm:
-    """Return a whole scored film; `content` stands for its bytes (by default, the URI does).
+    """Return a scored film with every header field set; equal `content` (the URI by default) gives equal bytes.
 
-    `cells` are those of its localisation, which counts above 0.5.
+    `cells` are the cells of its localisation map; those above 0.5 count.
     """
     lung = two_lungs()
     infection = ellipse(SIDE, 0.6, 0.28, 0.1, 0.08) & infected
@@ -78,8 +80,8 @@ def scored_film(
     )
     predicted = prediction(lung, infection if with_infection else None, classes)
     predicted = dataclasses.replace(predicted, localisation_cells=cells)
-    recipe = ScoringParameters(SIDE, SIDE, Postprocess(), GradeCuts(), None if cells is None else 0.5)
-    film = assess(ImageRef(uri, version, 1000), image, predicted, recipe)
+    parameters = ScoringParameters(SIDE, SIDE, Postprocess(), GradeCuts(), None if cells is None else 0.5)
+    film = clean_and_measure(ImageRef(uri, version, 1000), image, predicted, parameters)
     assert isinstance(film, ScoredFilm)
     return film
 
@@ -87,5 +89,19 @@ def scored_film(
 def provenance(
     *, bundle: str = "default", bundle_digest: str = "ab" * 32, config: str = "cd" * 32, run_id: str = "run-1"
 ) -> Provenance:
-    """Return what stands in every row."""
+    """Return the provenance columns of a row."""
     return Provenance(bundle, "1.0.0", bundle_digest, config, "0.1.0", run_id)
+
+
+def minimal_scored_film(ref: ImageRef) -> ScoredFilm:
+    """Return a film with two lungs, no infection and a header of size alone."""
+    predicted = prediction(two_lungs(), np.zeros((SIDE, SIDE), np.bool_), dict.fromkeys(FilmClass, 1 / 3))
+    image = CxrImage(
+        pixels=np.zeros((SIDE, SIDE), np.float32),
+        facts=FilmFacts(source_format=SourceFormat.PNG, rows=80, columns=80),
+        content_digest="0" * 64,
+        windowing=Windowing.PERCENTILE,
+        clipped_fraction=0.0,
+    )
+    masks = clean(predicted, Postprocess())
+    return ScoredFilm(ref, image, predicted, masks, measure(masks, None, GradeCuts()))

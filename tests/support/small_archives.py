@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cxr_pipelines.inference import EngineFactory
+from cxr_pipelines.engine_factory import EngineFactory
 from cxr_pipelines.score import score
 from cxr_schemas import Manifest
 from cxrlib.settings import Settings
-from tests.support.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png, poisoned_png, void_png
+from tests.support.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png, model_failed_png, no_lung_png
 
 #: Content of a bad file, by the reason it is rejected for.
-BAD = {
+BAD_FILES = {
     "empty": b"",
     "not_an_image": b"this is no film",
-    "model_failed": poisoned_png(1),
-    "no_lung": void_png(1),
+    "model_failed": model_failed_png(1),
+    "no_lung": no_lung_png(1),
 }
 
 
-def plant(root: Path, *, good: int = 6, bad: tuple[str, ...] = tuple(BAD)) -> Path:
+def write_films(root: Path, *, good: int = 6, bad: tuple[str, ...] = tuple(BAD_FILES)) -> Path:
     """Write `good` different films and one file of each bad kind below `root`, in two folders."""
     for number in range(good):
         path = root / f"{number % 2}" / f"film{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(film_png(number))
     for reason in bad:
-        (root / f"{reason}.png").write_bytes(BAD[reason])
+        (root / f"{reason}.png").write_bytes(BAD_FILES[reason])
     return root
 
 
-def run(
+def score_films(
     source: Path | str,
     out: Path | str,
     settings: Settings | None = None,
@@ -53,7 +53,7 @@ def run(
     )
 
 
-def objects(out: Path) -> dict[str, bytes]:
+def chunk_objects(out: Path) -> dict[str, bytes]:
     """Return the chunk objects below a local results root, by relative path."""
     return {
         str(path.relative_to(out)): path.read_bytes()

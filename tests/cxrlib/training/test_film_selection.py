@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cxrlib.errors import UsageError
+from cxrlib.training.film_selection import choose, held_out
 from cxrlib.training.recipe import Recipe
-from cxrlib.training.selection import choose, held_out
-from tests.support.tiny_recipe import FILMS, square_films, tiny_network, tiny_recipe
+from tests.support.tiny_recipes import SQUARE_FILMS, recipe_network, square_films, tiny_recipe
 
 LOSS = {
     "lung": {"lung": {"kind": "binary-cross-entropy"}},
@@ -20,7 +20,7 @@ LOSS = {
 
 
 def of(output: str, **changes: object) -> Recipe:
-    return tiny_recipe(tiny_network(outputs=[output], loss=LOSS[output], **changes))
+    return tiny_recipe(recipe_network(outputs=[output], loss=LOSS[output], **changes))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_groups_are_held_out_by_name_alone_and_in_the_share_asked() -> None:
 
 def test_a_missing_data_set_names_what_was_expected_and_what_was_met(data: Path) -> None:
     recipe = tiny_recipe(
-        tiny_network(data=["own", "squares"], instead=["other"]),
+        recipe_network(data=["own", "squares"], instead=["other"]),
         data={
             "own": {"folder": "COVID-Own", "licence": "x"},
             "squares": {"folder": "squares", "licence": "x"},
@@ -52,7 +52,7 @@ def test_a_missing_data_set_names_what_was_expected_and_what_was_met(data: Path)
 def test_the_data_sets_of_the_paper_come_before_those_that_serve_instead(data: Path) -> None:
     square_films(data, "own")
     recipe = tiny_recipe(
-        tiny_network(data=["own"], instead=["squares"]),
+        recipe_network(data=["own"], instead=["squares"]),
         data={name: {"folder": name, "licence": "x"} for name in ("own", "squares")},
     )
     assert {film.dataset for film in choose(recipe, recipe.networks[0], data)} == {"own"}
@@ -101,7 +101,7 @@ def test_few_films_are_drawn_from_each_class_and_always_the_same(data: Path) -> 
     assert len(training) == 3
     assert sum(film.held_out for film in few) == 1
     assert few == [film for film in whole if film in few], "their order is that of all films"
-    assert choose(recipe, plan, data, FILMS) == whole
+    assert choose(recipe, plan, data, SQUARE_FILMS) == whole
 
 
 def test_folders_that_a_recipe_leaves_out_are_left_out(data: Path) -> None:

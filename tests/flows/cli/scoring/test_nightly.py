@@ -15,7 +15,7 @@ import pytest
 from cxrlib.models.bundle import write_bundle
 from cxrlib.phantom.archive import write_archive
 from tests.support.paths import ROOT
-from tests.support.tiny_bundle import tiny_bundle
+from tests.support.tiny_bundles import tiny_bundle
 
 FILMS, BAD = 3, 2
 

@@ -1,4 +1,4 @@
-"""A plan as its definition reads, whole in memory, with Arrow's own joins: the reference of the tests."""
+"""Plans of a few references: made as a run makes them, and by a simple reference implementation."""
 
 from __future__ import annotations
 
@@ -6,18 +6,55 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from duckdb import DuckDBPyConnection
 
 from cxr_schemas import PLAN, Disposition
 from cxrlib.archive.filesystems import CONTENT_VERSION
-from cxrlib.archive.reference_tables import LISTED
+from cxrlib.archive.reference_tables import REFERENCE_SCHEMA, reference_batches
+from cxrlib.runs.ledger import LEDGER
 from cxrlib.runs.plan import PlanHeader
+from cxrlib.runs.planning import KEY, Draft, drafted
 from cxrlib.types import ImageRef
+
+NO_LEDGER = LEDGER.empty_table()
+
+
+@contextmanager
+def draft_of(
+    refs: Iterable[ImageRef],
+    ledger: pa.Table = NO_LEDGER,
+    *,
+    chunk_size: int = 2,
+    bundle_digest: str = "b",
+    config_digest: str = "c",
+    batch: int = 3,
+) -> Iterator[Draft]:
+    """Give the draft of a plan of `refs`, listed `batch` at a time, against a ledger of `cxrlib.runs.ledger.LEDGER`."""
+
+    def fill(database: DuckDBPyConnection) -> None:
+        database.register("given", ledger)
+        database.execute(f"create table ledger as select {KEY} as key, settled, stands, attempts from given")  # noqa: S608
+
+    listed = reference_batches(refs, batch)
+    with drafted(
+        listed, fill, chunk_size=chunk_size, bundle_digest=bundle_digest, config_digest=config_digest
+    ) as draft:
+        yield draft
+
+
+def make_plan(refs: Iterable[ImageRef], ledger: pa.Table = NO_LEDGER, **settings: Any) -> pa.Table:
+    """Return the plan that `draft_of` gives as one table."""
+    with draft_of(refs, ledger, **settings) as draft:
+        return pa.concat_tables(draft.tables()).combine_chunks()
+
 
 _BATCH = 7
 
@@ -30,7 +67,7 @@ def plan_bytes(plan: pa.Table, header: PlanHeader, row_group: int) -> bytes:
     return sink.getvalue()
 
 
-def make_plan(
+def reference_plan(
     refs: Iterable[ImageRef], ledger: pa.Table, *, chunk_size: int, bundle_digest: str, config_digest: str
 ) -> pa.Table:
     """Return the plan of a run, of schema `cxr_schemas.PLAN`.
@@ -86,7 +123,7 @@ def make_plan(
 
 
 def _tabulate(refs: Iterable[ImageRef]) -> pa.Table:
-    return pa.Table.from_batches(_batches(refs), schema=LISTED)
+    return pa.Table.from_batches(_batches(refs), schema=REFERENCE_SCHEMA)
 
 
 def _batches(refs: Iterable[ImageRef]) -> Iterator[pa.RecordBatch]:
@@ -98,10 +135,13 @@ def _batches(refs: Iterable[ImageRef]) -> Iterator[pa.RecordBatch]:
         versions.append(ref.version)
         sizes.append(ref.size)
         if len(uris) == _BATCH:
-            yield pa.record_batch([pa.array(uris), pa.array(versions), pa.array(sizes, pa.int64())], schema=LISTED)
+            yield pa.record_batch(
+                [pa.array(uris), pa.array(versions), pa.array(sizes, pa.int64())], schema=REFERENCE_SCHEMA
+            )
             uris, versions, sizes = [], [], []
     yield pa.record_batch(
-        [pa.array(uris, pa.string()), pa.array(versions, pa.string()), pa.array(sizes, pa.int64())], schema=LISTED
+        [pa.array(uris, pa.string()), pa.array(versions, pa.string()), pa.array(sizes, pa.int64())],
+        schema=REFERENCE_SCHEMA,
     )
 
 

@@ -11,11 +11,11 @@ import torch
 from cxrlib.datasets import Sample, Split
 from cxrlib.errors import UsageError
 from cxrlib.training.augment import random_affine, random_exposure, random_plain_affine, random_quality, warp
-from cxrlib.training.films import LabelledFilm, TrainingFilms, load_sample, read_films
-from cxrlib.training.method import AffineAugmentation, Fill, FilmAugmentation
+from cxrlib.training.film_selection import choose
+from cxrlib.training.hyperparameters import AffineAugmentation, Fill, FilmAugmentation
 from cxrlib.training.recipe import CLASSES
-from cxrlib.training.selection import choose
-from tests.support.tiny_recipe import square_films, tiny_network, tiny_recipe
+from cxrlib.training.training_films import LabelledFilm, TrainingFilms, load_sample, read_films
+from tests.support.tiny_recipes import recipe_network, square_films, tiny_recipe
 
 FILM = FilmAugmentation(kind="film")
 HYBRID = AffineAugmentation(kind="affine", rotate_degrees=20, shift=0.2, shear=0.2, zoom=0.2, fill=Fill.NEAREST)
@@ -83,7 +83,7 @@ def test_no_augmentation_leaves_the_film_as_it_is() -> None:
 def test_films_are_repeated_in_training_and_once_in_validation(tmp_path: Path) -> None:
     data = square_films(tmp_path)
     plain = {"folder": "squares", "licence": "none needed", "repeat_class": {"normal": 3}}
-    recipe = tiny_recipe(tiny_network(phantoms={"count": 2, "seed": 1}), data={"squares": plain})
+    recipe = tiny_recipe(recipe_network(phantoms={"count": 2, "seed": 1}), data={"squares": plain})
     plan = recipe.networks[0]
     chosen = choose(recipe, plan, data)
     training, held_out = read_films(plan, chosen, 64, 64)

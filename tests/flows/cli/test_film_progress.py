@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_flows.cli.scoring import progress
+from cxr_flows.cli import film_progress
 
 
 def test_log_has_a_line_now_and_then_and_one_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    with progress.film_progress() as show:
+    monkeypatch.setattr(film_progress.time, "monotonic", lambda: now)
+    with film_progress.film_progress() as show:
         for done in range(100, 201):
             show(done, 200)
             now += 1.0
@@ -23,6 +23,6 @@ def test_log_has_a_line_now_and_then_and_one_at_the_end(
 
 
 def test_quiet_progress_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.film_progress(quiet=True) as show:
+    with film_progress.film_progress(quiet=True) as show:
         show(1, 1)
     assert capsys.readouterr().err == ""

@@ -196,7 +196,7 @@ def jpeg(pixels: NDArray[np.integer], quality: int = 95) -> bytes:
     return bytes(imagecodecs.jpeg8_encode(pixels.astype(np.uint8), quality))
 
 
-def crc_chunk(kind: bytes, body: bytes) -> bytes:
+def png_chunk(kind: bytes, body: bytes) -> bytes:
     """Return one PNG chunk."""
     return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
 

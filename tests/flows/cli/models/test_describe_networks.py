@@ -8,18 +8,18 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from cxr_flows.cli.models.describe_networks import localisation, network_table, scheme
 from cxr_flows.cli.models.models import models
-from cxr_flows.cli.models.system import localisation, network_table, scheme
 from cxr_schemas import Card
 from cxrlib.models.bundle import load_bundle, write_bundle
-from tests.support.tiny_systems import LAYER, tiny_network, tiny_system
+from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_system
 
 HYBRID = (
-    tiny_network("one", "lung"),
-    tiny_network("two", "lung", input={"rows": 128, "columns": 128, "std": 0.25}),
-    tiny_network("classifier", "classes", reads="lung_masked_film"),
+    card_network("one", "lung"),
+    card_network("two", "lung", input={"rows": 128, "columns": 128, "std": 0.25}),
+    card_network("classifier", "classes", reads="lung_masked_film"),
 )
-EXPLAINED = {"network": "classifier", "layer": LAYER}
+EXPLAINED = {"network": "classifier", "layer": GRADCAM_LAYER}
 
 
 def printed(card: Card) -> str:
@@ -37,7 +37,7 @@ def test_the_default_bundle_is_one_network_without_localisation() -> None:
 
 
 def test_networks_that_all_read_the_film_are_parallel() -> None:
-    card = tiny_system(tiny_network("lung", "lung"), tiny_network("infection", "infection")).card
+    card = tiny_system(card_network("lung", "lung"), card_network("infection", "infection")).card
     assert scheme(card) == "parallel: every network reads the film"
 
 
@@ -46,7 +46,10 @@ def test_a_cascade_after_an_ensemble_is_told_with_its_localisation() -> None:
     assert (
         scheme(card) == "cascade: classifier reads the lung that one, two found; ensemble: lung is the mean of one, two"
     )
-    assert localisation(card) == f"Grad-CAM of the predicted class, at layer {LAYER} of classifier; counts above 0.5"
+    assert (
+        localisation(card)
+        == f"Grad-CAM of the predicted class, at layer {GRADCAM_LAYER} of classifier; counts above 0.5"
+    )
     table = printed(card)
     assert "film, 128 x 128, mean 0.5, std 0.25" in table
     assert "lung-masked film, 64 x 64, mean 0.5, std 0.5" in table
@@ -58,5 +61,5 @@ def test_the_command_shows_every_network(tmp_path: Path, arguments: list[str]) -
     write_bundle(str(tmp_path), bundle.card, bundle.files)
     result = CliRunner().invoke(models, ["show", str(tmp_path), *arguments])
     assert result.exit_code == 0, result.output
-    for said in ("classifier", "two", "lung", LAYER):
+    for said in ("classifier", "two", "lung", GRADCAM_LAYER):
         assert said in result.output.replace("\n", "").replace(" ", "")

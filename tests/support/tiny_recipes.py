@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from cxrlib.training.recipe import Recipe
-from tests.support.tiny_bundle import ARGUMENTS
+from tests.support.tiny_bundles import ARGUMENTS
 
 #: Films of the data set below.
-FILMS = 12
+SQUARE_FILMS = 12
 
 
 def square_films(root: Path, name: str = "squares") -> Path:
@@ -21,7 +21,7 @@ def square_films(root: Path, name: str = "squares") -> Path:
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
     lines = ["id,image,mask,infection_mask,class_label,mask_convention,group,split"]
-    for number in range(FILMS):
+    for number in range(SQUARE_FILMS):
         generator = np.random.default_rng(number)
         film = generator.integers(0, 60, (128, 128)).astype(np.uint8)
         mask = np.zeros((128, 128), dtype=np.uint8)
@@ -36,7 +36,7 @@ def square_films(root: Path, name: str = "squares") -> Path:
     return root
 
 
-def tiny_network(name: str = "tiny", **changes: Any) -> dict[str, Any]:
+def recipe_network(name: str = "tiny", **changes: Any) -> dict[str, Any]:
     """Return the plan of one network of all three outputs, with what is to be otherwise."""
     plan: dict[str, Any] = {
         "name": name,
@@ -71,14 +71,14 @@ def tiny_recipe(*networks: dict[str, Any], **changes: Any) -> Recipe:
         },
         "input": {"rows": 64, "columns": 64, "batch": 4},
         "data": {"squares": {"folder": "squares", "licence": "none needed"}},
-        "networks": list(networks) or [tiny_network()],
+        "networks": list(networks) or [recipe_network()],
     }
     return Recipe.model_validate({**plain, **changes})
 
 
-def cascade() -> Recipe:
+def two_network_recipe() -> Recipe:
     """Return a recipe of two networks, the second on the lung alone, that use every part of a training between them."""
-    lung = tiny_network(
+    lung = recipe_network(
         "lung",
         arguments={**ARGUMENTS, "classes": 0, "masks": ["lung"]},
         outputs=["lung"],
@@ -91,7 +91,7 @@ def cascade() -> Recipe:
         augmentation={"kind": "film"},
     )
     del lung["epochs"]
-    classes = tiny_network(
+    classes = recipe_network(
         "classes",
         arguments={**ARGUMENTS, "masks": ["lung"]},
         outputs=["classes"],

@@ -12,21 +12,22 @@ from pathlib import Path
 
 from cxr_schemas import FilmClass, Manifest, Reason
 from cxrlib.models.bundle import Bundle
-from cxrlib.results.objects import Store
+from cxrlib.results import layout
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import RejectedFilm
 from cxrlib.runs.chunks import Outcome, settle
 from cxrlib.runs.plan import open_chunk
 from cxrlib.runs.run import close_run, start_run
 from cxrlib.types import ImageRef
 from tests.support.fakes import fake_bundle, fake_settings
-from tests.support.measured_films import scored_film
+from tests.support.scored_films import scored_film
 
 #: What an object holds: a film by its number, or what is wrong with it. Equal contents are copies.
 Content = int | Reason
 
-OLD = fake_bundle()
+OLD_BUNDLE = fake_bundle()
 #: Another model: another digest, and another folder of rows.
-NEW = fake_bundle(1 << 250)
+NEW_BUNDLE = fake_bundle(1 << 250)
 
 
 def etag(content: Content) -> str:
@@ -34,7 +35,7 @@ def etag(content: Content) -> str:
     return hashlib.md5(str(content).encode(), usedforsecurity=False).hexdigest()
 
 
-def judge(content: Content, ref: ImageRef, bundle: Bundle = OLD) -> Outcome:
+def fake_outcome(content: Content, ref: ImageRef, bundle: Bundle = OLD_BUNDLE) -> Outcome:
     """Return a film's outcome: its date, class and infection hang on its number, and the latter two on the bundle."""
     if isinstance(content, Reason):
         return RejectedFilm(ref, content, "expected a film; got none")
@@ -52,37 +53,37 @@ def judge(content: Content, ref: ImageRef, bundle: Bundle = OLD) -> Outcome:
     return dataclasses.replace(film, ref=ref, image=image)
 
 
-def score(
+def write_run(
     out: Path | str,
     contents: Mapping[str, Content],
     *,
     run_id: str,
-    bundle: Bundle = OLD,
+    bundle: Bundle = OLD_BUNDLE,
     chunk_size: int = 4,
     fall_after: int | None = None,
-    outcome: Callable[[Content, ImageRef, Bundle], Outcome] = judge,
+    outcome: Callable[[Content, ImageRef, Bundle], Outcome] = fake_outcome,
 ) -> Manifest | None:
     """Run over an inventory of ``s3://b/<name>`` with `contents`; None where it fell after so many chunks."""
-    store = Store.at(str(out))
+    results = ResultsRoot.at(str(out))
     by_uri = {f"s3://b/{name}": content for name, content in contents.items()}
     lines = ["uri,size,etag", *(f"{uri},1000,{etag(content)}" for uri, content in by_uri.items())]
     with tempfile.NamedTemporaryFile("w", suffix=".csv") as inventory:
         inventory.write("\n".join(lines) + "\n")
         inventory.flush()
         settings = fake_settings(chunk_size=chunk_size)
-        run = start_run([inventory.name], store, settings, bundle, run_id)
+        run = start_run([inventory.name], results, settings, bundle, run_id)
     chunks = run.unsettled()
     for chunk in chunks[:fall_after]:
-        refs = open_chunk(store.uri(store.plan_key(run_id)), chunk)
+        refs = open_chunk(results.uri(layout.plan_key(run_id)), chunk)
         outcomes = [outcome(by_uri[ref.uri], ref, bundle) for ref in refs]
-        settle(store, bundle.partition, chunk, outcomes, run.provenance)
+        settle(results, bundle.partition, chunk, outcomes, run.provenance)
     if fall_after is not None:
         return None
     films = sum(chunk.films for chunk in chunks)
     return close_run(run, runner="none", settled_here=len(chunks), films_here=films, seconds=2.0)
 
 
-def objects(out: Path) -> dict[str, bytes]:
+def chunk_objects(out: Path) -> dict[str, bytes]:
     """Return the objects of rows below a local results root, by relative path."""
     return {
         str(path.relative_to(out)): path.read_bytes()

@@ -14,17 +14,17 @@ from rich.console import Console
 
 from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.main import main
-from cxr_flows.cli.scoring.parts_table import parts_table
+from cxr_flows.cli.scoring.backfill_progress import parts_table
 from cxr_flows.reports.backfill import board_line, part_line, size, spoken
 from cxr_pipelines.backfill import scheduler
-from cxr_pipelines.backfill.progress import Board, BoardView, Look, PartLine
-from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.backfill.progress import BoardSnapshot, PartLine, PartStatus, ProgressBoard
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_schemas import Manifest, PartEntry
 from cxrlib.backfills.stored import ask_to_pause, part_states, require_backfill
 from cxrlib.errors import UsageError
 from cxrlib.models.bundle import Bundle
-from cxrlib.results.objects import Store
-from tests.support.backfills import InProcess, plant_years
+from cxrlib.results.objects import ResultsRoot
+from tests.support.backfills import ScoreInProcess, write_films_by_year
 from tests.support.fakes import fake_bundle
 
 Score = Callable[[ScoreJob, Callable[[Progress], None], threading.Event], Manifest]
@@ -36,7 +36,7 @@ def _without_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return fake_bundle()
 
     monkeypatch.setattr("cxrlib.models.bundle.load_bundle", load)
-    monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", InProcess())
+    monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", ScoreInProcess())
     monkeypatch.setenv("CXR_READ__MIN_SIDE", "32")
     monkeypatch.setenv("CXR_READ__FIX_POLARITY", "false")
     monkeypatch.setattr(scheduler, "LOOK_EVERY_S", 0.1)
@@ -51,12 +51,12 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_backfill_is_started_paused_shown_and_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive, out = str(plant_years(tmp_path / "in", [2020, 2021, 2022], 2)), str(tmp_path / "out")
-    scores = InProcess()
+    archive, out = str(write_films_by_year(tmp_path / "in", [2020, 2021, 2022], 2)), str(tmp_path / "out")
+    scores = ScoreInProcess()
 
     def pause_in_the_second(job: ScoreJob, note: Callable[[Progress], None], stop: threading.Event) -> Manifest:
         if job.run_id == "old-p0002":
-            ask_to_pause(Store.at(out), "old")
+            ask_to_pause(ResultsRoot.at(out), "old")
             stop.wait(30)
         return scores(job, note, stop)
 
@@ -84,8 +84,8 @@ def test_backfill_is_started_paused_shown_and_resumed(
 def test_part_that_fell_ends_with_one_and_is_retried_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive, out = str(plant_years(tmp_path / "in", [2020, 2021], 2)), str(tmp_path / "out")
-    scores = InProcess()
+    archive, out = str(write_films_by_year(tmp_path / "in", [2020, 2021], 2)), str(tmp_path / "out")
+    scores = ScoreInProcess()
 
     def fall(job: ScoreJob, note: Callable[[Progress], None], stop: threading.Event) -> Manifest:
         if job.run_id == "old-p0002":
@@ -103,8 +103,8 @@ def test_part_that_fell_ends_with_one_and_is_retried_alone(
 
     monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", scores)
     assert main(["backfill", "resume", "old", "--out", out, "--retry-failed", "--quiet"]) == Exit.SETTLED
-    store = Store.at(out)
-    states = part_states(store, require_backfill(store, "old"))
+    results = ResultsRoot.at(out)
+    states = part_states(results, require_backfill(results, "old"))
     assert [state.run_id for state in states] == ["old-p0001", "old-p0002"]
 
 
@@ -121,7 +121,7 @@ def test_part_that_fell_ends_with_one_and_is_retried_alone(
 def test_what_is_asked_for_wrongly_ends_with_two_and_stores_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
-    archive = str(plant_years(tmp_path / "in", [2020], 1))
+    archive = str(write_films_by_year(tmp_path / "in", [2020], 1))
     assert main(["backfill", archive, "--out", str(tmp_path / "out"), *arguments]) == Exit.USAGE
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -133,16 +133,16 @@ def test_backfill_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.Captu
         assert "none was ever started there" in capsys.readouterr().err
 
 
-def line(number: int, look: Look, **rest: Any) -> PartLine:
+def line(number: int, look: PartStatus, **rest: Any) -> PartLine:
     entry = PartEntry(part=f"p{number:04d}", label=f"[2020]-{number:02d}", objects=100, bytes=2**20)
-    return PartLine(entry, look, **{"left": 0 if look is Look.DONE else 60, **rest})
+    return PartLine(entry, look, **{"left": 0 if look is PartStatus.DONE else 60, **rest})
 
 
 def test_table_shows_first_what_something_happens_to() -> None:
-    looks = [*[Look.DONE] * 20, Look.FAILED, Look.RUNNING, *[Look.WAITING] * 20]
+    looks = [*[PartStatus.DONE] * 20, PartStatus.FAILED, PartStatus.RUNNING, *[PartStatus.WAITING] * 20]
     lines = tuple(line(number, look, worked=40, seconds=20.0) for number, look in enumerate(looks, 1))
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(parts_table(BoardView(lines, 60.0), 6))
+    console.print(parts_table(BoardSnapshot(lines, 60.0), 6))
     said = console.export_text()
     assert "parts: 20 done, 1 running, 1 failed, 20 left" in said
     assert "[2020]-22" in said, "a label in brackets is no markup"
@@ -153,10 +153,10 @@ def test_table_shows_first_what_something_happens_to() -> None:
 
 
 def test_log_has_a_line_for_each_change() -> None:
-    assert part_line(line(3, Look.FAILED, note="no space left")) == "p0003 [2020]-03: failed: no space left"
-    assert part_line(line(3, Look.DONE, worked=100, seconds=4.0)) == "p0003 [2020]-03: done, 25.0 films/s"
-    assert board_line(BoardView((), 0.0, "waits for run night")) == "waits for run night"
-    board = Board([])
+    assert part_line(line(3, PartStatus.FAILED, note="no space left")) == "p0003 [2020]-03: failed: no space left"
+    assert part_line(line(3, PartStatus.DONE, worked=100, seconds=4.0)) == "p0003 [2020]-03: done, 25.0 films/s"
+    assert board_line(BoardSnapshot((), 0.0, "waits for run night")) == "waits for run night"
+    board = ProgressBoard([])
     assert board_line(board.view()).startswith("parts: 0 done, 0 running, 0 failed, 0 left; 0 of 0 films")
 
 
