@@ -1,10 +1,10 @@
 """Labelled films on disk: what each layout holds and what its labels are worth."""
 
 from cxrlib.datasets.folders import LabelledSet as LabelledSet
-from cxrlib.datasets.layouts import LAYOUTS as LAYOUTS
-from cxrlib.datasets.layouts import DatasetLayout as DatasetLayout
-from cxrlib.datasets.layouts import load_dataset as load_dataset
-from cxrlib.datasets.layouts import read_dataset as read_dataset
+from cxrlib.datasets.load import LAYOUTS as LAYOUTS
+from cxrlib.datasets.load import DatasetLayout as DatasetLayout
+from cxrlib.datasets.load import load_dataset as load_dataset
+from cxrlib.datasets.load import read_dataset as read_dataset
 from cxrlib.datasets.sample import LungConvention as LungConvention
 from cxrlib.datasets.sample import Sample as Sample
 from cxrlib.datasets.sample import Split as Split

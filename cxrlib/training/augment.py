@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.training.method import AffineAugmentation, Augmentation, Fill, FilmAugmentation
+from cxrlib.training.hyperparameters import AffineAugmentation, Augmentation, Fill, FilmAugmentation
 
 
 def augment(

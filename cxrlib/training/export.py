@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from cxr_schemas import Card
 from cxr_schemas.card import Network, TrainingData
 from cxrlib.models.bundle import Bundle, write_bundle
+from cxrlib.training.film_selection import Chosen
 from cxrlib.training.history import Ending
 from cxrlib.training.recipe import CLASSES, IMAGENET, NetworkPlan, Recipe
-from cxrlib.training.selection import Chosen
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, Sampler
 from cxr_schemas.card import Input
 from cxrlib.errors import UsageError
 from cxrlib.models.inference.hardware import Precision, choose_device, choose_precision
-from cxrlib.training.course import BEST_FILE, LAST_FILE, Course
-from cxrlib.training.films import TrainingFilms
+from cxrlib.training.callback import BEST_FILE, LAST_FILE, Course
 from cxrlib.training.history import Ending, Row
-from cxrlib.training.module import NetworkModule
+from cxrlib.training.lightning_module import NetworkModule
 from cxrlib.training.recipe import NetworkPlan
+from cxrlib.training.training_films import TrainingFilms
 
 
 class _EpochOrder(Sampler[int]):

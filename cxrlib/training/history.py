@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from cxrlib.errors import UsageError
-from cxrlib.training.method import Monitor
+from cxrlib.training.hyperparameters import Monitor
 from cxrlib.training.recipe import NetworkPlan
 
 #: Figures of one epoch by name: ``epoch`` (from 0), ``rate``, then ``train_...`` and ``val_...``.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from cxrlib.training.method import ClassLoss, ClassLossKind, MaskLossKind
+from cxrlib.training.hyperparameters import ClassLoss, ClassLossKind, MaskLossKind
 
 _DICE: Final = smp.losses.DiceLoss(mode="binary", from_logits=True)
 _JACCARD: Final = smp.losses.JaccardLoss(mode="binary", from_logits=True)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from cxrlib.training.method import Adam, AdamW, OneCycle, Optimiser, Plateau
+from cxrlib.training.hyperparameters import Adam, AdamW, OneCycle, Optimiser, Plateau
 
 
 def build_optimiser(plan: Optimiser, network: nn.Module) -> torch.optim.Optimizer:

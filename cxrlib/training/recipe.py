@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from cxr_schemas import FilmClass
 from cxr_schemas.card import Identity, Input, Localisation, NetworkInput, Postprocess
 from cxrlib.errors import UsageError
-from cxrlib.training.method import (
+from cxrlib.training.hyperparameters import (
     Augmentation,
     Constant,
     EarlyStop,

@@ -18,15 +18,15 @@ from torch import nn
 from cxrlib.errors import UsageError
 from cxrlib.models.architectures.catalog import find_architecture
 from cxrlib.models.bundle import Bundle
-from cxrlib.training.course import LAST_FILE
+from cxrlib.training.callback import LAST_FILE
 from cxrlib.training.export import Trained, export_bundle, network_weights
-from cxrlib.training.films import TrainingFilms, read_films
+from cxrlib.training.film_selection import Chosen, choose
 from cxrlib.training.fit import fit, kept_rows, kept_state
 from cxrlib.training.history import Ending, ending
-from cxrlib.training.method import OneCycle
+from cxrlib.training.hyperparameters import OneCycle
 from cxrlib.training.pretrained import encoder_weights, load_encoder
 from cxrlib.training.recipe import IMAGENET, NetworkPlan, Recipe
-from cxrlib.training.selection import Chosen, choose
+from cxrlib.training.training_films import TrainingFilms, read_films
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
-from cxrlib.evaluation.figures.columns import CLASSES, Columns
 from cxrlib.evaluation.figures.figure import CLASS_NAMES, Figure, Section, any_of, where
+from cxrlib.evaluation.figures.film_columns import CLASSES, Columns
 from cxrlib.evaluation.figures.statistics import PerFilm, Values, Weights, calibration_error, mean, ratio, roc_auc
 
 _NUMBERS: Final = {2: "two", 3: "three"}

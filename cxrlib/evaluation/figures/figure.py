@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
 from cxrlib.evaluation.figures import intervals
-from cxrlib.evaluation.figures.columns import CLASSES, Columns
+from cxrlib.evaluation.figures.film_columns import CLASSES, Columns
 from cxrlib.evaluation.figures.intervals import ClosedForm
 from cxrlib.evaluation.figures.statistics import PerFilm, Values
 

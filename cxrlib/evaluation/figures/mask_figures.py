@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from cxr_schemas import FilmClass
-from cxrlib.evaluation.figures.columns import Columns, MaskColumns
 from cxrlib.evaluation.figures.figure import CLASS_NAMES, Figure, Section, any_of, where
+from cxrlib.evaluation.figures.film_columns import Columns, MaskColumns
 from cxrlib.evaluation.figures.statistics import PerFilm, Values, Weights, mean, ratio
 from cxrlib.measuring.metrics import PixelMetric
 

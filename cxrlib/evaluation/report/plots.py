@@ -12,9 +12,9 @@ from sklearn.metrics import confusion_matrix, roc_curve
 
 from cxr_schemas import FilmClass
 from cxrlib.evaluation.figures.class_figures import confidence
-from cxrlib.evaluation.figures.columns import CLASSES, Columns
 from cxrlib.evaluation.figures.figure import CLASS_NAMES
-from cxrlib.evaluation.figures.percent_figures import AGREEMENT_POINTS
+from cxrlib.evaluation.figures.film_columns import CLASSES, Columns
+from cxrlib.evaluation.figures.infection_figures import AGREEMENT_POINTS
 from cxrlib.evaluation.figures.statistics import (
     CALIBRATION_BINS,
     PerFilm,
@@ -24,7 +24,7 @@ from cxrlib.evaluation.figures.statistics import (
     mean,
     roc_auc,
 )
-from cxrlib.evaluation.report.canvas import CLASS_COLOURS, FAINT, INK, panels
+from cxrlib.evaluation.report.plot_panels import CLASS_COLOURS, FAINT, INK, panels
 from cxrlib.measuring.metrics import PixelMetric
 
 #: Fewer films than this make no panel.

@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from cxrlib.evaluation.figures.columns import Columns
 from cxrlib.evaluation.figures.figure import CLASS_NAMES, Figure, Section, Unit
+from cxrlib.evaluation.figures.film_columns import Columns
 from cxrlib.evaluation.figures.intervals import Interval
-from cxrlib.evaluation.measure import Measured
+from cxrlib.evaluation.measured_figures import Measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cxr_schemas import Card, LungsFound
 from cxrlib.datasets import Sample, read_mask
 from cxrlib.datasets.sample import Mask
-from cxrlib.evaluation.films import FilmResult, Predict, score_films
+from cxrlib.evaluation.film_results import FilmResult, Predict, score_films
 from cxrlib.measuring import lungs
 from cxrlib.measuring.overlay import draw
 from cxrlib.settings import Settings

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from cxr_schemas import Card
-from cxrlib.evaluation.figures import class_figures, mask_figures, percent_figures
+from cxrlib.evaluation.figures import class_figures, infection_figures, mask_figures
 from cxrlib.evaluation.figures.figure import Figure, Section
 from cxrlib.evaluation.figures.statistics import mean
 
@@ -31,9 +31,9 @@ def figures_of(card: Card) -> tuple[Figure, ...]:
         *mask_figures.lung(),
         *(mask_figures.infection() if infection else ()),
         *((class_figures.accuracy(card.classes),) if classes else ()),
-        *((percent_figures.FALSE_ALARMS,) if infection else ()),
+        *((infection_figures.FALSE_ALARMS,) if infection else ()),
         *_CONDUCT,
-        *((*percent_figures.percent(), *percent_figures.detection()) if infection else ()),
+        *((*infection_figures.percent(), *infection_figures.detection()) if infection else ()),
         *(class_figures.by_class(card.classes) if classes else ()),
     )
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cxrlib.datasets import covid_qu_ex, indexed, kermany, labelme, montgomery, phantoms, radiography
 from cxrlib.datasets.folders import LabelledSet
+from cxrlib.datasets.layouts import covid_qu_ex, csv_index, kermany, labelme, montgomery, phantoms, radiography
 from cxrlib.datasets.sample import Sample, Split
 from cxrlib.datasets.splits import straddling
 from cxrlib.errors import UsageError
@@ -48,12 +48,12 @@ LAYOUTS: Final = (
         covid_qu_ex.read,
     ),
     DatasetLayout(
-        indexed.LAYOUT,
+        csv_index.LAYOUT,
         "`index.csv`, or any CSV file: `image`, `lung_mask`, `infection_mask`, `label`, `group`, `split`, ...",
         "what its columns hold",
         "column `split`, else a fifth of the groups",
-        indexed.recognises,
-        indexed.read,
+        csv_index.recognises,
+        csv_index.read,
     ),
     DatasetLayout(
         phantoms.LAYOUT,

@@ -30,8 +30,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from cxrlib.datasets.class_labels import class_of
 from cxrlib.datasets.folders import LabelledSet, counted
-from cxrlib.datasets.labels import class_of
 from cxrlib.datasets.sample import LungConvention, Mask, Sample, Split, Together
 from cxrlib.datasets.splits import split_of
 from cxrlib.errors import UsageError

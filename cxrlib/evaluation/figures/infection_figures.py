@@ -10,8 +10,8 @@ import numpy as np
 
 from cxr_schemas import FilmClass
 from cxrlib.evaluation.figures import intervals
-from cxrlib.evaluation.figures.columns import Columns
 from cxrlib.evaluation.figures.figure import Figure, Section, Unit, where
+from cxrlib.evaluation.figures.film_columns import Columns
 from cxrlib.evaluation.figures.statistics import PerFilm, Values, limit_of_agreement, mean, rank_correlation, ratio
 
 #: Percent of the lung above which a film without infection is counted as falsely called infected.

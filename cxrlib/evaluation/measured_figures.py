@@ -11,12 +11,12 @@ import numpy as np
 
 from cxr_schemas import Card
 from cxr_schemas.card import Metric
-from cxrlib.evaluation.figures.all_figures import figures_of
-from cxrlib.evaluation.figures.columns import Columns, columns_of
+from cxrlib.evaluation.figures.catalog import figures_of
 from cxrlib.evaluation.figures.figure import Figure
+from cxrlib.evaluation.figures.film_columns import Columns, columns_of
 from cxrlib.evaluation.figures.intervals import Interval, of_resamples
 from cxrlib.evaluation.figures.statistics import Weights, group_weights
-from cxrlib.evaluation.films import FilmResult
+from cxrlib.evaluation.film_results import FilmResult
 
 #: Resamples of a bootstrap; the ends of the interval then move by about a twentieth of its width.
 RESAMPLES: Final = 1000

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cxrlib.training.history import Ending, Row, best_epoch, check_finite, draw, ending, write_csv
-from cxrlib.training.method import Plateau
+from cxrlib.training.hyperparameters import Plateau
 from cxrlib.training.optimisers import plateau
 from cxrlib.training.recipe import NetworkPlan
 

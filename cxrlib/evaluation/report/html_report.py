@@ -12,12 +12,12 @@ import jinja2
 
 from cxr_schemas import Card, Reason
 from cxrlib.datasets.sample import Mask
-from cxrlib.evaluation.document import Evaluation, film_table, json_text, rejects
-from cxrlib.evaluation.figures.all_figures import figures_of, gives, not_measured
-from cxrlib.evaluation.figures.columns import Columns
+from cxrlib.evaluation.data_files import Evaluation, film_table, json_text, rejects
+from cxrlib.evaluation.figures.catalog import figures_of, gives, not_measured
 from cxrlib.evaluation.figures.figure import CLASS_NAMES, Section
-from cxrlib.evaluation.figures.percent_figures import AGREEMENT_POINTS
-from cxrlib.evaluation.measure import RESAMPLES, by_source
+from cxrlib.evaluation.figures.film_columns import Columns
+from cxrlib.evaluation.figures.infection_figures import AGREEMENT_POINTS
+from cxrlib.evaluation.measured_figures import RESAMPLES, by_source
 from cxrlib.evaluation.report import plots, tables
 from cxrlib.evaluation.report.worst_films import Picture, Shown, rejected_films
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from cxrlib.evaluation.figures.all_figures import not_measured
-from cxrlib.evaluation.figures.columns import CLASSES
+from cxrlib.evaluation.figures.catalog import not_measured
+from cxrlib.evaluation.figures.film_columns import CLASSES
 from cxrlib.evaluation.figures.intervals import Interval
-from cxrlib.evaluation.films import FilmResult
-from cxrlib.evaluation.measure import RESAMPLES, Measured
-from cxrlib.evaluation.sources import SourceNote
+from cxrlib.evaluation.film_results import FilmResult
+from cxrlib.evaluation.measured_figures import RESAMPLES, Measured
+from cxrlib.evaluation.source_notes import SourceNote
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric
 from cxrlib.models.bundle import Bundle
 

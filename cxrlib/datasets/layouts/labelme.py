@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from cxr_schemas import FilmClass
+from cxrlib.datasets.class_labels import class_of
 from cxrlib.datasets.folders import LabelledSet, counted
-from cxrlib.datasets.kermany import patient_of
-from cxrlib.datasets.labels import class_of
+from cxrlib.datasets.layouts.kermany import patient_of
 from cxrlib.datasets.polygons import Annotation, Polygons, Region, read_annotation
 from cxrlib.datasets.sample import LungConvention, Mask, Sample
 from cxrlib.datasets.splits import split_of

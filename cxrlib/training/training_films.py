@@ -20,9 +20,9 @@ from cxrlib.phantom.film import make_phantom
 from cxrlib.reading.read import read_film
 from cxrlib.settings import Settings
 from cxrlib.training.augment import augment
-from cxrlib.training.method import Augmentation
+from cxrlib.training.film_selection import Chosen, has_lung
+from cxrlib.training.hyperparameters import Augmentation
 from cxrlib.training.recipe import CLASSES, NetworkPlan, PhantomPlan
-from cxrlib.training.selection import Chosen, has_lung
 
 #: Class index of a film whose class is unknown; torch's cross entropy leaves it out.
 UNKNOWN_CLASS = -100

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from cxr_schemas import Card, FilmClass, LungsFound, Reason
 from cxrlib.datasets import LungConvention, Sample, read_mask
 from cxrlib.errors import FilmError
+from cxrlib.film_steps import ScoringParameters, clean_and_measure, fetch_and_read
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric, count_pixels
-from cxrlib.parallel.prefetch import Ahead, Bounds
-from cxrlib.scoring import ScoringParameters, assess, read_listed
+from cxrlib.parallel.prefetch import PrefetchBounds, Prefetcher
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 
@@ -152,28 +152,31 @@ def score_films(
 ) -> Iterator[tuple[Sample, ScoredFilm | FilmError]]:
     """Yield each film with what the pipeline makes of it; `pool` reads ahead of the networks."""
     settings = settings or Settings()
-    recipe = ScoringParameters.of(card)
+    parameters = ScoringParameters.of(card)
 
     def read(sample: Sample) -> tuple[ImageRef, CxrImage | FilmError]:
         ref = _reference(sample.image)
-        return ref, read_listed(ref, settings, recipe)
+        return ref, fetch_and_read(ref, settings, parameters)
 
-    bounds = Bounds(settings.run.films_ahead)
-    with closing(Ahead(lambda sample: pool.submit(read, sample), samples, bounds)) as results:
+    bounds = PrefetchBounds(settings.run.films_ahead)
+    with closing(Prefetcher(lambda sample: pool.submit(read, sample), samples, bounds)) as results:
         for part in _parts(results):
             images = [image for _, (_, image) in part if isinstance(image, CxrImage)]
             predicted = iter(predict(images) if images else ())
             for sample, (ref, image) in part:
-                yield sample, _assessed(ref, image, predicted, recipe)
+                yield sample, _assessed(ref, image, predicted, parameters)
 
 
 def _assessed(
-    ref: ImageRef, image: CxrImage | FilmError, predicted: Iterator[Prediction | FilmError], recipe: ScoringParameters
+    ref: ImageRef,
+    image: CxrImage | FilmError,
+    predicted: Iterator[Prediction | FilmError],
+    parameters: ScoringParameters,
 ) -> ScoredFilm | FilmError:
     if isinstance(image, FilmError):
         return image
     prediction = next(predicted)
-    return prediction if isinstance(prediction, FilmError) else assess(ref, image, prediction, recipe)
+    return prediction if isinstance(prediction, FilmError) else clean_and_measure(ref, image, prediction, parameters)
 
 
 def _reference(path: Path) -> ImageRef:

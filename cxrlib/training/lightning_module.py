@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cxr_schemas.card import Input
-from cxrlib.training.films import Batch
+from cxrlib.training.hyperparameters import OneCycle
 from cxrlib.training.losses import class_loss, mask_loss
-from cxrlib.training.method import OneCycle
 from cxrlib.training.optimisers import build_optimiser, one_cycle
 from cxrlib.training.recipe import NetworkPlan
+from cxrlib.training.training_films import Batch
 
 _MASKS: Final = ("lung", "infection")
 

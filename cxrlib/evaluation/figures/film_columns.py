@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass, LungsFound
 from cxrlib.evaluation.figures.statistics import PerFilm
-from cxrlib.evaluation.films import FilmResult
+from cxrlib.evaluation.film_results import FilmResult
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric
 
 #: Order of the classes in every array.

@@ -1,0 +1,1 @@
+"""Published and plain layouts of labelled data sets: one module reads each."""
