@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cxr_flows.cli.console import debug_option, people
+from cxr_flows.cli.film_progress import film_progress
 from cxr_flows.cli.options import settings_from
-from cxr_flows.cli.scoring.progress import film_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +139,7 @@ def evaluate(
             with click.open_file(str(json_file), "w", encoding="utf-8") as file:
                 file.write(evaluation.json_text(whole))
         if report is not None:
-            from cxrlib.evaluation.report.page import write_report
+            from cxrlib.evaluation.report.html_report import write_report
             from cxrlib.evaluation.report.worst_films import draw_worst
 
             shown = evaluation.Shown(worst)
@@ -163,7 +163,7 @@ def _films_of(read: Mapping[str, LabelledSet], split: str) -> list[Sample]:
 
 def _showable(results: Sequence[FilmResult], read: Mapping[str, LabelledSet], shown: Shown) -> list[FilmResult]:
     """Return the results whose films a report may show."""
-    from cxrlib.datasets import phantoms
+    from cxrlib.datasets.layouts import phantoms
     from cxrlib.evaluation import Shown
 
     if shown is Shown.ALL:
