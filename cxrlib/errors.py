@@ -1,8 +1,7 @@
-"""The one tree of errors.
+"""All errors of this product.
 
-`FilmError` is about one film and becomes a reject row; everything else under `CxrError` stops the command with exit
-code 1 (or 2 for `UsageError`). No message ever holds header text of a film: values are checked against closed lists
-or numbers before they are put into one.
+A `FilmError` is about one film and becomes a reject row. Any other `CxrError` stops the command with the exit code of
+its class. Messages never contain free text of a DICOM header: only numbers, and values from closed lists.
 """
 
 from __future__ import annotations
@@ -15,41 +14,41 @@ from cxr_schemas import Reason
 
 
 class CxrError(Exception):
-    """Base of all errors of this product."""
+    """Base class of all errors of this product."""
 
     exit_code = 1
 
 
 class UsageError(CxrError):
-    """The caller asked for something that cannot be: a bad option, an unreadable source list."""
+    """A usage error: an invalid option, setting or source."""
 
     exit_code = 2
 
 
 class BundleError(CxrError):
-    """A model bundle is missing, does not match its digest, or its card is not valid."""
+    """A model bundle is missing, does not match its digest, or has an invalid card."""
 
 
 class RunError(CxrError):
-    """A run cannot be planned, resumed or closed: a plan that is not this run's, counts that do not reconcile."""
+    """A run cannot be planned, resumed or closed: for example its counts do not reconcile."""
 
 
 class BusyError(CxrError):
-    """Another run holds the lease of the results root for the same bundle and settings; nothing was done."""
+    """Another run holds the lease of the results root for the same bundle and settings; this run did nothing."""
 
     exit_code = 4
 
 
 class StalePlanError(RunError):
-    """A stored plan cannot be taken up any more; a new run scores what is left of it."""
+    """A stored plan can no longer be resumed; a new run scores its remaining films."""
 
 
 class StoppedError(RunError):
-    """The run was stopped as it was asked to be; what it settled is kept."""
+    """The run was stopped on request; the films it settled stay settled."""
 
 
 class LeaseLostError(RunError):
-    """This run showed no sign of life for so long that another took the results root over."""
+    """This run did not renew its lease in time, and another run took over the results root."""
 
 
 class FilmError(CxrError):
@@ -58,11 +57,11 @@ class FilmError(CxrError):
     Parameters
     ----------
     reason : Reason
-        Why, as stored in the reject row; it also says whether trying again may help.
+        Reason code that is stored in the reject row.
     expected : str
-        What a scorable film has there.
+        What a film must have to be scored.
     got : str
-        What this one has.
+        What this film has instead.
     """
 
     def __init__(self, reason: Reason, *, expected: str, got: str) -> None:
@@ -75,51 +74,56 @@ class FilmError(CxrError):
         return f"expected {self.expected}; got {self.got}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _film_error, (self.reason, self.expected, self.got)
+        return _unpickle_film_error, (self.reason, self.expected, self.got)
 
     @property
     def retryable(self) -> bool:
-        """Whether a later run may succeed on the same bytes."""
+        """Whether a later run may score the same bytes."""
         return self.reason.retryable
 
 
-def _film_error(reason: Reason, expected: str, got: str) -> FilmError:
+def _unpickle_film_error(reason: Reason, expected: str, got: str) -> FilmError:
     return FilmError(reason, expected=expected, got=got)
 
 
-#: Libraries whose errors say what a person needs and never how a store is reached.
-_QUOTED: Final = frozenset({"cxrlib", "builtins", "torch", "duckdb", "pyarrow", "pydantic", "apache_beam"})
+#: Libraries whose error messages never contain the endpoint of a store.
+_SAFE_LIBRARIES: Final = frozenset({"cxrlib", "builtins", "torch", "duckdb", "pyarrow", "pydantic", "apache_beam"})
 
 
 def safe_message(error: BaseException) -> str:
-    """Return what may be told of an error where it is logged or stored: its type, and its text where that is safe.
+    """Return the text of an error that is safe to log and store: its type, and its message if the library is known.
 
-    The text of a client of S3 or Azure holds the endpoint, and that of any store there is may.
+    Clients of S3 and Azure put the endpoint into their messages; those of other stores may do so.
     """
     name = type(error).__name__
-    return f"{name}: {error}" if _library_of(error) in _QUOTED else name
+    return f"{name}: {error}" if _library_of(error) in _SAFE_LIBRARIES else name
 
 
-def is_foreign(error: BaseException) -> bool:
-    """Whether neither this product nor Python itself defines an error: botocore, aiohttp and others raise their own."""
+def is_third_party(error: BaseException) -> bool:
+    """Return whether another library defines the error, such as botocore or aiohttp: not this product, nor Python."""
     return _library_of(error) not in ("cxrlib", "builtins")
 
 
 @contextmanager
 def hide_store_errors(what: str) -> Iterator[None]:
-    """Raise what a store's own library raises as a RunError that names its type alone.
+    """Replace an error of a store's library by a RunError that names only its type.
 
-    A runner logs and stores what a worker raises, and the words of a client of S3 or Azure hold the endpoint.
+    Runners log and store the errors of their workers, and the messages of S3 and Azure clients contain the endpoint.
+
+    Parameters
+    ----------
+    what : str
+        What failed; the message begins with it.
 
     Raises
     ------
     RunError
-        In place of an error that is neither ours nor of Python itself.
+        In place of any third-party error.
     """
     try:
         yield
     except Exception as error:
-        if not is_foreign(error):
+        if not is_third_party(error):
             raise
         raise RunError(f"{what}: the store answered {type(error).__name__}") from None
 

@@ -1,8 +1,8 @@
-"""What of a patient may stand in a row: a keyed patient id, a date, UIDs, each as the settings allow.
+"""Pseudonymise patient ids, study dates and UIDs as the privacy settings require.
 
-Everything is derived by HMAC-SHA-256 (FIPS 198-1) under the site's key, so that the same patient has the same value in
-every run of the site and in no run of another, and nobody without the key can try out names or dates. Shifting dates
-by a fixed number of days per patient keeps intervals, as DICOM PS3.15 E.3.6 asks.
+Values are derived by HMAC-SHA-256 (FIPS 198-1) with the site's key. The same patient therefore has the same value in
+all runs of a site and a different one at other sites, and nobody can test names or dates without the key. All dates of
+a patient are shifted by the same number of days, which preserves intervals (DICOM PS3.15 E.3.6).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST_UID: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Pseudonymiser:
-    """The policies with the key read once, so that a run opens the key file one time and not once a film."""
+    """The policies and the key, so that a run reads the key file once and not once per film."""
 
     key: bytes | None
     dates: DatePolicy
@@ -32,26 +32,26 @@ class Pseudonymiser:
 
     @classmethod
     def of(cls, settings: PrivacySettings) -> Pseudonymiser:
-        """Read the key.
+        """Read the key that `settings` name.
 
         Raises
         ------
         UsageError
-            Where the key file cannot be read or is empty.
+            The key file cannot be read or is empty.
         """
         return cls(settings.key_bytes(), settings.dates, settings.uids, settings.max_shift_days)
 
     def patient_key(self, patient_id: str | None) -> str | None:
-        """Return the HMAC of the patient id, hexadecimal; None without a key or an id."""
+        """Return the HMAC of the patient id as hexadecimal text, or None without a key or an id."""
         if self.key is None or not patient_id:
             return None
         return self._digest("patient", patient_id).hex()
 
     def study_date(self, text: str | None, patient_id: str | None) -> dt.date | None:
-        """Return the date of a DA value (DICOM PS3.5 6.2, with the dots of older files), kept or shifted, or None.
+        """Return the date of a DA value (DICOM PS3.5 6.2; dots as in older files are accepted), kept, shifted or None.
 
         A shift is 1 to `max_shift_days` days into the past, the same for all films of a patient. Without a patient id
-        there is nothing to shift by, and the date is dropped.
+        no shift can be derived, so the date is dropped.
         """
         date = _parse_date(text)
         if date is None or self.dates is DatePolicy.DROP:
@@ -67,10 +67,10 @@ class Pseudonymiser:
             return None
 
     def uid(self, text: str | None) -> str | None:
-        """Return a UID, kept, hashed or dropped; None where it is missing or not one (it might then be free text).
+        """Return a UID, kept or hashed, or None if it is dropped, missing or invalid (it could then be free text).
 
-        A hashed UID is a UID again, under the root for those made of 128 bits (DICOM PS3.5 B.2), so that studies and
-        series still group.
+        The hash of a UID is itself a valid UID under the root 2.25 (DICOM PS3.5 B.2), so films still group by study
+        and series.
         """
         if not text or len(text) > _LONGEST_UID or _UID.match(text) is None or self.uids is UidPolicy.DROP:
             return None
@@ -79,7 +79,7 @@ class Pseudonymiser:
         return f"2.25.{int.from_bytes(self._digest('uid', text)[:16], 'big')}" if self.key is not None else None
 
     def _digest(self, purpose: str, text: str) -> bytes:
-        """Return the HMAC of `text`; the purpose keeps a shift from being told from a patient key."""
+        """Return the HMAC of `text`; the purpose prevents deriving a date shift from a patient key."""
         return hmac.new(self.key or b"", f"{purpose}\0{text}".encode(), hashlib.sha256).digest()
 
 

@@ -1,1 +1,1 @@
-"""Where films lie: listings, inventories and fetching, through fsspec."""
+"""List and fetch the objects of an archive through fsspec."""

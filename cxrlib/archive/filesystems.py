@@ -1,4 +1,4 @@
-"""Where objects are: fsspec file systems kept per process, and version tokens that tell two contents apart."""
+"""Open fsspec file systems, cached per process, and derive version tokens that detect changed objects."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations, registry
 
-#: Version tokens whose equality, with equal sizes, says that two objects hold the same bytes: an MD5, as S3 and
-#: Google Cloud Storage give it, or the MD5 of the parts' MD5s of a multi-part upload. The entity tags of Azure, of
-#: web servers and of Google's own ``etag`` field are made from a time or a generation and say nothing of the bytes.
+#: Version tokens that identify content: two objects with the same token and size have the same bytes. These are MD5s
+#: from S3 and Google Cloud Storage, and the MD5 of the parts' MD5s of a multi-part upload. The entity tags of Azure,
+#: web servers and Google's own ``etag`` field depend on a time or a generation, not on the bytes.
 CONTENT_VERSION: Final = r"^etag:[0-9a-f]{32}(-[0-9]+)?$"
 
-#: Keys under which fsspec back ends give the time of the last change, best first.
+#: Keys of fsspec back ends for the time of the last change, most precise first.
 _TIMES: Final = ("mtime", "LastModified", "Last-Modified", "last_modified", "updated", "modified", "created")
-_ARCHIVES_KEPT: Final = 16
+_MAX_OPEN_ARCHIVES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file system and the lock under which it is read.
+    """A file system and the lock that serialises reads from it.
 
     Attributes
     ----------
     filesystem : AbstractFileSystem
     lock : RLock or None
-        Set for chains (``zip::``, ``tar::``): their members share one file position.
+        Set for archives (``zip::``, ``tar::``), whose members share one file position; None elsewhere.
     """
 
     filesystem: AbstractFileSystem
@@ -44,7 +44,7 @@ class Mount:
 
     @contextmanager
     def reading(self) -> Iterator[AbstractFileSystem]:
-        """Give the file system, alone where it cannot be read by two threads at once."""
+        """Yield the file system; hold the lock if two threads must not read from it at the same time."""
         if self.lock is None:
             yield self.filesystem
             return
@@ -52,8 +52,8 @@ class Mount:
             yield self.filesystem
 
 
-class _Archives:
-    """The last few archives opened by this process; opening one means reading its directory."""
+class _ArchiveCache:
+    """The archives that this process opened last. They are cached because opening one reads its whole directory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,14 +64,14 @@ class _Archives:
         protocol, _, member = link.partition("://")
         key = (os.getpid(), f"{protocol}://::{rest}")
         with self._lock:
-            got = self._mounts.get(key)
-            if got is None:
-                got = Mount(url_to_fs(key[1])[0], threading.RLock())
-                self._mounts[key] = got
-                while len(self._mounts) > _ARCHIVES_KEPT:
+            mounted = self._mounts.get(key)
+            if mounted is None:
+                mounted = Mount(url_to_fs(key[1])[0], threading.RLock())
+                self._mounts[key] = mounted
+                while len(self._mounts) > _MAX_OPEN_ARCHIVES:
                     self._mounts.popitem(last=False)
             self._mounts.move_to_end(key)
-        return got, str(got.filesystem._strip_protocol(f"{protocol}://{member}"))
+        return mounted, str(mounted.filesystem._strip_protocol(f"{protocol}://{member}"))
 
     def forget(self, uri: str) -> None:
         link, rest = uri.split("::", 1)
@@ -80,32 +80,33 @@ class _Archives:
 
 
 _ARCHIVE_PROTOCOLS: Final = ("zip://", "tar://", "libarchive://")
-_archives = _Archives()
+_archives = _ArchiveCache()
 
 
 def is_archive_member(uri: str) -> bool:
-    """Whether `uri` names a member of an archive, as in ``zip://a.dcm::s3://bucket/x.zip``."""
+    """Return whether `uri` names a member of an archive, as in ``zip://a.dcm::s3://bucket/x.zip``."""
     return "::" in uri and uri.startswith(_ARCHIVE_PROTOCOLS)
 
 
-def is_of_this_process(uri: str) -> bool:
-    """Whether `uri` leads into the memory of this process, or through a file system that only this process knows.
+def is_process_local(uri: str) -> bool:
+    """Return whether only this process can open `uri`.
 
-    That is ``memory://``, and what was registered here as a class; other processes know what is registered by name.
+    That holds for ``memory://`` and for file systems that this process registered as a class. Other processes can open
+    those that fsspec knows by name.
     """
     protocols = {link.partition("://")[0] for link in uri.split("::") if "://" in link}
     return "memory" in protocols or any(each in registry and each not in known_implementations for each in protocols)
 
 
 def mount(uri: str) -> tuple[Mount, str]:
-    """Return the file system that holds `uri` and the path of `uri` in it. Instances are kept and shared.
+    """Return the file system of `uri` and the path of `uri` in it. File systems are cached and shared.
 
     Raises
     ------
     ValueError, ImportError
-        No file system is known, or installed, for the scheme.
+        No file system is known or installed for the scheme.
     OSError
-        The archive that a chain names cannot be opened.
+        The archive that contains `uri` cannot be opened.
     """
     if is_archive_member(uri):
         return _archives.mount(uri)
@@ -114,13 +115,13 @@ def mount(uri: str) -> tuple[Mount, str]:
 
 
 def unmount(uri: str) -> None:
-    """Forget what is kept of the archive behind `uri`, so that it is opened anew."""
+    """Drop the cached archive that contains `uri`, so that it is opened again."""
     if is_archive_member(uri):
         _archives.forget(uri)
 
 
 def uri_of(filesystem: AbstractFileSystem, path: str, source: str) -> str:
-    """Return the URI by which `path`, met while listing `source`, is opened again."""
+    """Return the URI of `path`, which was found while listing `source`."""
     if "::" not in source:
         return str(filesystem.unstrip_protocol(path))
     link, rest = source.split("::", 1)
@@ -128,10 +129,10 @@ def uri_of(filesystem: AbstractFileSystem, path: str, source: str) -> str:
 
 
 def version_tokens(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return every version token that fsspec's `info` of an object supports, best first.
+    """Return all version tokens that fsspec's `info` of an object allows, most reliable first.
 
-    ``etag:`` (a content MD5 where the store gives one), ``crc32:`` (members of a zip), ``mtime:`` (seconds since 1970,
-    UTC, to the microsecond), and ``size:`` last, which is always there.
+    ``etag:`` (the MD5 of the content if the store has it), ``crc32:`` (members of a zip), ``mtime:`` (seconds since
+    1970, UTC, to the microsecond), and always ``size:`` as the last.
     """
     tokens: list[str] = []
     if md5 := _md5_hex(info.get("md5Hash")):
@@ -150,12 +151,12 @@ def version_tokens(info: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def etag_token(etag: str) -> str:
-    """Return the token of an entity tag; quotes are dropped, so that a listing and an inventory agree."""
+    """Return the token of an entity tag, without quotes, so that listings and inventories agree."""
     return "etag:" + re.sub(r'^"|"$', "", etag.strip())
 
 
 def mtime_token(moment: object) -> str:
-    """Return the token of a time of change: seconds since 1970 (number), a datetime (naive is UTC) or its ISO form."""
+    """Return the token of a modification time: seconds since 1970, a datetime (naive means UTC) or ISO 8601 text."""
     if isinstance(moment, str):
         text = moment.strip()
         try:
@@ -168,15 +169,15 @@ def mtime_token(moment: object) -> str:
 
 
 def same_version(listed: str, info: Mapping[str, Any]) -> bool:
-    """Whether the object that `info` describes may still be the one that was listed as version `listed`.
+    """Return whether the object that `info` describes may still be the version `listed`.
 
-    Tokens are compared with those of their own kind. Where the store gives none of that kind (an inventory named an
-    etag, the store has none), nothing speaks against it.
+    Only tokens of the same kind are compared. If the store has no token of that kind (an inventory listed an etag, the
+    store has none), the object counts as unchanged.
     """
     kind = listed.partition(":")[0]
     tokens = version_tokens(info)
-    alike = [token for token in tokens if token.partition(":")[0] == kind]
-    return not alike or listed in alike
+    same_kind = [token for token in tokens if token.partition(":")[0] == kind]
+    return not same_kind or listed in same_kind
 
 
 def _md5_hex(encoded: object) -> str | None:

@@ -1,7 +1,7 @@
-"""Go through the folders of a store, several at a time, in an order that does not hang on which answers first.
+"""Walk the folders of a store, several at a time, in a fixed order: a folder's files, then its folders by name.
 
-A bucket by year, month and day has ten thousand folders, and each takes a request of tens of milliseconds: one after
-another they are minutes. The order is that of a walk from the top: a folder's files, then its folders by name.
+A bucket with a folder per day has ten thousand folders. Each needs a request of tens of milliseconds, so that listing
+them one after another would take minutes.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ from typing import Any, Final
 
 from fsspec import AbstractFileSystem
 
-#: Folders that are asked for at a time.
-AHEAD: Final = 16
+#: Folders that are listed at the same time.
+CONCURRENT_FOLDERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What a folder holds, besides hidden names (that begin with a dot) and markers of itself.
+    """The content of a folder, without hidden names (they begin with a dot) and directory markers.
 
     Attributes
     ----------
     files : tuple of dict
-        fsspec's details of each, by name.
+        fsspec's details of each file, sorted by name.
     folders : tuple of str
-        Their paths, by name.
+        Paths of the folders, sorted by name.
     """
 
     files: tuple[dict[str, Any], ...]
     folders: tuple[str, ...]
 
 
-def walk(filesystem: AbstractFileSystem, root: str, *, ahead: int = AHEAD) -> Iterator[Folder]:
-    """Yield `root` and every folder below it; nothing where `root` is not there.
+def walk(filesystem: AbstractFileSystem, root: str, *, concurrency: int = CONCURRENT_FOLDERS) -> Iterator[Folder]:
+    """Yield `root` and every folder below it. A folder that does not exist is empty.
 
     Parameters
     ----------
-    ahead : int
-        Folders that are asked for at a time; 1 where `filesystem` cannot be read by two threads at once.
+    concurrency : int
+        Folders to list at the same time; 1 if two threads must not use `filesystem` at the same time.
 
     Raises
     ------
     OSError
-        A folder could not be listed: what it holds must not be missing without a word. One that went away is empty.
+        A folder could not be listed. Its films must not be missing silently.
     """
     waiting = deque([str(filesystem._strip_protocol(root))])
-    asked: dict[str, Future[Folder]] = {}
-    with ThreadPoolExecutor(ahead, thread_name_prefix="list") as pool:
+    requests: dict[str, Future[Folder]] = {}
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="list") as pool:
         try:
             while waiting:
-                for path in islice(waiting, ahead):
-                    if path not in asked:
-                        asked[path] = pool.submit(_list, filesystem, path)
-                folder = asked.pop(waiting.popleft()).result()
+                for path in islice(waiting, concurrency):
+                    if path not in requests:
+                        requests[path] = pool.submit(_list, filesystem, path)
+                folder = requests.pop(waiting.popleft()).result()
                 yield folder
                 waiting.extendleft(reversed(folder.folders))
         finally:
-            for future in asked.values():
+            for future in requests.values():
                 future.cancel()
 
 
@@ -69,13 +69,13 @@ def _list(filesystem: AbstractFileSystem, path: str) -> Folder:
         entries = filesystem.ls(path, detail=True)
     except FileNotFoundError:
         return Folder((), ())
-    # What is kept of a bucket of ten million objects is gigabytes, and stale by the next night.
+    # The cached listing of ten million objects takes gigabytes, and is outdated the next night.
     filesystem.invalidate_cache(path)
     files, folders = {}, {}
     for entry in entries:
         plain = entry["name"].rstrip("/")
         name = plain.rpartition("/")[2]
-        # A key that ends in a slash, or is the prefix itself, stands for a directory on an object store.
+        # In an object store, a key that ends in a slash or equals the prefix marks a directory.
         if not name or name.startswith(".") or plain == path.rstrip("/"):
             continue
         if entry["type"] == "directory":

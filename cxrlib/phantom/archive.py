@@ -18,13 +18,13 @@ import pandas as pd
 from fsspec.core import url_to_fs
 
 from cxrlib.errors import UsageError
-from cxrlib.phantom.bad_films import BadKind, make_bad
+from cxrlib.phantom.bad_films import BadKind, make_bad_film
+from cxrlib.phantom.dicom_style import MIXED_STYLES, DicomStyle
 from cxrlib.phantom.encode import encode_dicom, encode_jpeg, encode_mask, encode_png, study_date
 from cxrlib.phantom.film import make_phantom
-from cxrlib.phantom.style import MIXED, DicomStyle
 
 
-class Picture(StrEnum):
+class ImageFormat(StrEnum):
     """Films that are no DICOM."""
 
     PNG_8 = "png8"
@@ -32,17 +32,17 @@ class Picture(StrEnum):
     JPEG = "jpeg"
 
 
-Style = DicomStyle | Picture
+Style = DicomStyle | ImageFormat
 
-#: Every DICOM style of `MIXED`, and the three kinds of picture.
-DEFAULT_STYLES: Final[tuple[Style, ...]] = (*MIXED, *Picture)
+#: Every DICOM style of `MIXED_STYLES`, and the three kinds of picture.
+DEFAULT_STYLES: Final[tuple[Style, ...]] = (*MIXED_STYLES, *ImageFormat)
 
 #: What `expected` says of a film that can be scored; any other object has its reason code there.
 SCORED: Final = "scored"
 
 #: Rows and columns of films where the caller fixes neither.
 _SIZES: Final = ((1024, 1024), (1024, 840), (1260, 1024), (768, 768), (1500, 1240), (640, 800))
-_SUFFIXES: Final = {Picture.PNG_8: ".png", Picture.PNG_16: ".png", Picture.JPEG: ".jpg"}
+_SUFFIXES: Final = {ImageFormat.PNG_8: ".png", ImageFormat.PNG_16: ".png", ImageFormat.JPEG: ".jpg"}
 _AT_A_TIME: Final = 8
 
 
@@ -219,7 +219,9 @@ def _write_film(plan: _Plan, number: int) -> Truth:
         data, suffix, syntax = encode_dicom(phantom, style), ".dcm", str(style.syntax.value)
     else:
         data = (
-            encode_jpeg(phantom) if style is Picture.JPEG else encode_png(phantom, 8 if style is Picture.PNG_8 else 16)
+            encode_jpeg(phantom)
+            if style is ImageFormat.JPEG
+            else encode_png(phantom, 8 if style is ImageFormat.PNG_8 else 16)
         )
         suffix, syntax = _SUFFIXES[style], None
     stem = f"{study_date(film_seed):%Y}/PHANTOM-{film_seed:06d}/film-{number:06d}"
@@ -248,7 +250,7 @@ def _write_bad(plan: _Plan, number: int, kind: BadKind) -> Truth:
     # Far from the seeds of the films, so that no bad object shares a patient with a good one.
     film_seed = _film_seed(plan.seed, 10**8 + number)
     rows, columns = _size(plan, number)
-    data = make_bad(kind, film_seed, rows=rows, columns=columns)
+    data = make_bad_film(kind, film_seed, rows=rows, columns=columns)
     path = f"films/{study_date(film_seed):%Y}/PHANTOM-{film_seed:06d}/{kind.value}-{number:06d}{kind.suffix}"
     return Truth(
         uri=_put(plan.root, path, data),

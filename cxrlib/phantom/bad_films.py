@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 
 from cxr_schemas import Reason
+from cxrlib.phantom.dicom_style import BodyPart, DicomStyle, Modality, Position, Voi
 from cxrlib.phantom.encode import encode_dicom
 from cxrlib.phantom.film import Phantom, make_phantom
-from cxrlib.phantom.style import BodyPart, DicomStyle, Modality, Position, Voi
-from cxrlib.phantom.syntax import TransferSyntax
+from cxrlib.phantom.transfer_syntax import TransferSyntax
 
 
 class BadKind(StrEnum):
@@ -62,7 +62,7 @@ _STYLES: Final = {
 }
 
 
-def make_bad(kind: BadKind, seed: int, *, rows: int = 512, columns: int = 512) -> bytes:
+def make_bad_film(kind: BadKind, seed: int, *, rows: int = 512, columns: int = 512) -> bytes:
     """Return an object of the kind, the same bytes each time.
 
     Parameters

@@ -16,10 +16,10 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
+from cxrlib.phantom.dicom_style import DicomStyle, Modality, Photometric, Position, Voi
 from cxrlib.phantom.film import PHANTOM_VERSION, Phantom
-from cxrlib.phantom.style import DicomStyle, Modality, Photometric, Position, Voi
-from cxrlib.phantom.syntax import TransferSyntax, pixel_data
-from cxrlib.phantom.values import GreyScale, store
+from cxrlib.phantom.stored_values import GreyScale, to_stored_values
+from cxrlib.phantom.transfer_syntax import TransferSyntax, pixel_data
 
 _SOP_CLASSES: Final = {
     Modality.CR: "1.2.840.10008.5.1.4.1.1.1",
@@ -31,7 +31,7 @@ _FIRST_STUDY: Final = dt.date(2015, 1, 1)
 _STUDY_DAYS: Final = 3650
 
 
-def made_uid(*parts: object) -> UID:
+def derived_uid(*parts: object) -> UID:
     """Return a UID that is a function of `parts`, under the root for UUIDs (DICOM PS3.5 B.2)."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
@@ -58,7 +58,7 @@ def encode_dicom(phantom: Phantom, style: DicomStyle) -> bytes:
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = made_uid("implementation", PHANTOM_VERSION)
+    meta.ImplementationClassUID = derived_uid("implementation", PHANTOM_VERSION)
     whole = style.preamble and style.file_meta
     out = io.BytesIO()
     if not style.file_meta:
@@ -102,9 +102,9 @@ def _describe(dataset: Dataset, phantom: Phantom, style: DicomStyle) -> None:
     seed, day = phantom.seed, study_date(phantom.seed)
     secondary = style.photometric.colour or style.photometric is Photometric.PALETTE
     dataset.SOPClassUID = UID(_SECONDARY_CAPTURE if secondary else _SOP_CLASSES[style.modality])
-    dataset.StudyInstanceUID = made_uid("study", seed)
-    dataset.SeriesInstanceUID = made_uid("series", seed)
-    dataset.SOPInstanceUID = made_uid("instance", seed, *phantom.pixels.shape, style)
+    dataset.StudyInstanceUID = derived_uid("study", seed)
+    dataset.SeriesInstanceUID = derived_uid("series", seed)
+    dataset.SOPInstanceUID = derived_uid("instance", seed, *phantom.pixels.shape, style)
     dataset.StudyDate = dataset.ContentDate = f"{day:%Y%m%d}"
     dataset.StudyTime = dataset.ContentTime = "120000"
     dataset.Modality = style.modality.value
@@ -147,7 +147,7 @@ def _add_pixels(dataset: Dataset, phantom: Phantom, style: DicomStyle) -> None:
         stored = np.uint8(255) - _quantise(film, 8)
         _add_palette(dataset, style)
     else:
-        grey = store(np.ascontiguousarray(film), style)
+        grey = to_stored_values(np.ascontiguousarray(film), style)
         stored = grey.stored
         _add_grey_scale(dataset, grey, style)
     stored = np.ascontiguousarray(stored)

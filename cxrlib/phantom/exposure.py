@@ -97,7 +97,7 @@ def add_noise(rng: np.random.Generator, film: Field, exposure: Exposure) -> Fiel
     return np.asarray(np.clip(noise, 0.0, 1.0, out=noise), dtype=np.float32)
 
 
-def write_on(rng: np.random.Generator, film: Field, view: View, lung: NDArray[np.bool_]) -> Field:
+def add_annotations(rng: np.random.Generator, film: Field, view: View, lung: NDArray[np.bool_]) -> Field:
     """Return the film with collimator shadow, side marker and annotations, none of which covers any lung."""
     canvas = film.copy()
     rows, columns = (int(side) for side in film.shape)

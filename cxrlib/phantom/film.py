@@ -13,7 +13,7 @@ from cxr_schemas import FilmClass, View
 from cxrlib.phantom import exposure
 from cxrlib.phantom.body import bones, devices, infection, tissue
 from cxrlib.phantom.body.anatomy import sample_anatomy
-from cxrlib.phantom.body.geometry import Field, lung_fields, make_frame, smooth_noise
+from cxrlib.phantom.body.geometry import Field, lung_fields, make_grid, smooth_noise
 from cxrlib.phantom.body.vessels import vessels_cm
 
 #: Raised whenever the same seed gives another film.
@@ -95,13 +95,13 @@ def make_phantom(
     who, ill, worn, how, grain = (np.random.default_rng((seed, stream)) for stream in range(5))
     film_class, percent = _class_and_percent(ill, film_class, percent)
     anatomy = sample_anatomy(who)
-    frame = make_frame(who, anatomy, rows, columns)
+    frame = make_grid(who, anatomy, rows, columns)
     right, left = lung_fields(frame, anatomy.right), lung_fields(frame, anatomy.left)
     right_mask, left_mask = right.inside > 0, left.inside > 0
     lung = right_mask | left_mask
 
     lung_cm = tissue.aeration(who, frame, anatomy, (right, left))
-    sick = infection.infect(ill, frame, (right, left), lung_cm, film_class=film_class, percent=percent)
+    sick = infection.sample_infection(ill, frame, (right, left), lung_cm, film_class=film_class, percent=percent)
     vessels = vessels_cm(who, frame, anatomy)
     # Lung is no even foam: its fine structure adds up along the ray.
     lung_cm *= 1.0 + np.float32(0.02) * (smooth_noise(who, frame.shape, 64) + smooth_noise(who, frame.shape, 128))
@@ -123,7 +123,7 @@ def make_phantom(
 
     shot = exposure.sample_exposure(how)
     film = exposure.develop(cm, clean, lung, shot)
-    film = exposure.write_on(how, film, anatomy.view, lung)
+    film = exposure.add_annotations(how, film, anatomy.view, lung)
     infected = (sick.inside > 0) & lung
     return Phantom(
         pixels=exposure.add_noise(grain, _resize(film, rows, columns), shot),
@@ -151,7 +151,7 @@ def _class_and_percent(
     drawn = classes[int(rng.choice(len(classes), p=shares / shares.sum()))]
     film_class = drawn if film_class is None else film_class
     if percent is None:
-        return film_class, infection.draw_percent(rng, film_class)
+        return film_class, infection.sample_percent(rng, film_class)
     if not 0.0 <= percent <= 100.0 or (percent == 0.0) != (film_class is FilmClass.NORMAL):
         raise ValueError(
             f"a normal film has 0 percent infected, any other more than 0 up to 100: got {film_class} with {percent}"

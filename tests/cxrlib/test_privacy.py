@@ -1,4 +1,4 @@
-"""Nothing that names a person gets through, and what is derived is stable under one key alone."""
+"""Pseudonymisation: no identifying text passes, and derived values depend only on the key."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_without_a_key_there_is_no_patient_key() -> None:
 
 
 @pytest.mark.parametrize("text", ["20200301", "2020.03.01"])
-def test_date_is_kept_in_either_way_of_writing_it(text: str) -> None:
+def test_date_is_parsed_with_and_without_dots(text: str) -> None:
     assert policies().study_date(text, "patient-7") == dt.date(2020, 3, 1)
 
 
@@ -52,7 +52,7 @@ def test_dropped_date_is_none() -> None:
 
 @settings(deadline=None)
 @given(DATES, DATES, st.text(min_size=1, max_size=20), st.integers(1, 5000))
-def test_shift_keeps_intervals_within_a_patient_and_stays_in_bounds(
+def test_date_shift_preserves_intervals_and_stays_in_bounds(
     first: dt.date, second: dt.date, patient: str, bound: int
 ) -> None:
     shifting = policies(dates=DatePolicy.SHIFT, max_shift_days=bound)
@@ -81,5 +81,5 @@ def test_uid_is_kept_hashed_or_dropped() -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "John Doe", "1.2.3 John", "1." * 40 + "1", "1..2"])
-def test_text_that_is_no_uid_never_gets_through(text: str | None) -> None:
+def test_text_that_is_no_uid_is_dropped(text: str | None) -> None:
     assert policies().uid(text) is None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlib.phantom.body.anatomy import Anatomy
-from cxrlib.phantom.body.geometry import Field, Frame, LungFields, smoothstep
+from cxrlib.phantom.body.geometry import BodyGrid, Field, LungFields, smoothstep
 
 #: Fixed-point bits of the coordinates that OpenCV draws with.
 _SHIFT: Final = 5
@@ -25,7 +25,7 @@ def _rib_profile(width: float, cortex: float) -> NDArray[np.float32]:
     return np.asarray((0.62 * body + wall) * (u < 1.3), dtype=np.float32)
 
 
-def ribs_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, lungs: tuple[LungFields, LungFields]) -> Field:
+def ribs_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy, lungs: tuple[LungFields, LungFields]) -> Field:
     """Return both rib cages: posterior arcs that fall away from the spine, anterior arcs that fall back to the front.
 
     All ribs of a side are drawn at once: a phase rises by 1 from each rib to the next, and a table of its fraction is
@@ -81,7 +81,7 @@ def _lookup(profile: NDArray[np.float32], phase: Field) -> Field:
     return np.take(profile, index)
 
 
-def spine_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
+def spine_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
     """Return vertebral bodies, discs, pedicles and spinous processes along the midline."""
     half = 0.062 + 0.012 * (1.0 - anatomy.child)
     curve = np.float32(rng.normal(0.0, 0.010)) * np.sin(np.float32(3.0) * frame.y + np.float32(rng.uniform(0, 6)))
@@ -97,7 +97,7 @@ def spine_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
     return np.asarray(total * np.float32(anatomy.bone * rng.uniform(0.35, 1.2)), dtype=np.float32)
 
 
-def clavicles_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
+def clavicles_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
     """Return both clavicles: S-shaped tubes from the sternum to the shoulder."""
     inner = float(rng.normal(0.135, 0.03) - 0.03 * (anatomy.view.value == "AP"))
     outer = float(rng.normal(0.0, 0.03))
@@ -115,7 +115,7 @@ def clavicles_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Fi
     return np.asarray(total * np.float32(1.25 * anatomy.bone), dtype=np.float32)
 
 
-def shoulders_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
+def shoulders_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
     """Return scapulae (over the lung's edge where the arms hang) and the heads and shafts of the upper arms."""
     canvas = np.zeros(frame.shape, dtype=np.uint8)
     wall = max(anatomy.right.widest, anatomy.left.widest)

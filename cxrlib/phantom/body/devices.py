@@ -11,14 +11,14 @@ from scipy.interpolate import CubicSpline
 
 from cxr_schemas import View
 from cxrlib.phantom.body.anatomy import Anatomy
-from cxrlib.phantom.body.geometry import Field, Frame
+from cxrlib.phantom.body.geometry import BodyGrid, Field
 
 _SHIFT: Final = 5
 #: Water-equivalent cm that the drawing's full white stands for.
 _FULL_CM: Final = 6.0
 
 
-def devices_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, *, ill: bool) -> Field | None:
+def devices_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy, *, ill: bool) -> Field | None:
     """Return devices as water-equivalent cm, or None on a film without any; ill and AP films have more of them."""
     likely = 0.10 + 0.22 * ill + 0.22 * (anatomy.view is View.AP)
     if rng.random() > likely:
@@ -41,7 +41,7 @@ def devices_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, *, ill:
     return np.asarray(soft, dtype=np.float32) * np.float32(_FULL_CM / 255.0)
 
 
-def _electrodes(rng: np.random.Generator, canvas: NDArray[np.uint8], frame: Frame) -> None:
+def _electrodes(rng: np.random.Generator, canvas: NDArray[np.uint8], frame: BodyGrid) -> None:
     for _ in range(int(rng.integers(2, 5))):
         at = np.array([float(rng.choice([-1.0, 1.0]) * rng.uniform(0.15, 0.55)), float(rng.uniform(0.0, 1.0))])
         column, row = (int(v) for v in np.round(frame.to_grid(at[None])[0] * 2**_SHIFT))
@@ -53,7 +53,7 @@ def _electrodes(rng: np.random.Generator, canvas: NDArray[np.uint8], frame: Fram
         _line(canvas, frame, np.array([at, middle, end]), 0.005, 80)
 
 
-def _pacemaker(rng: np.random.Generator, canvas: NDArray[np.uint8], frame: Frame) -> None:
+def _pacemaker(rng: np.random.Generator, canvas: NDArray[np.uint8], frame: BodyGrid) -> None:
     centre = np.array([0.38, 0.16]) + rng.normal(0.0, 0.02, 2)
     angles = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
     outline = centre + np.stack([0.075 * np.cos(angles), 0.06 * np.sin(angles)], axis=1)
@@ -62,7 +62,7 @@ def _pacemaker(rng: np.random.Generator, canvas: NDArray[np.uint8], frame: Frame
     _line(canvas, frame, np.array([centre, [0.2, 0.12], [0.0, 0.25], [-0.06, 0.6], [0.12, 0.76]]), 0.007, 150)
 
 
-def _line(canvas: NDArray[np.uint8], frame: Frame, points: NDArray[np.float64], width: float, value: int) -> None:
+def _line(canvas: NDArray[np.uint8], frame: BodyGrid, points: NDArray[np.float64], width: float, value: int) -> None:
     knots = np.arange(len(points), dtype=np.float64)
     path = CubicSpline(knots, points)(np.linspace(0.0, knots[-1], 16 * len(points)))
     fixed = np.round(frame.to_grid(path) * 2**_SHIFT).astype(np.int32)

@@ -25,7 +25,7 @@ _MARGIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class BodyGrid:
     """The grid in body coordinates.
 
     Attributes
@@ -82,7 +82,7 @@ def smoothstep(field: Field, low: float, high: float) -> Field:
     return cubic
 
 
-def make_frame(rng: np.random.Generator, anatomy: Anatomy, rows: int, columns: int) -> Frame:
+def make_grid(rng: np.random.Generator, anatomy: Anatomy, rows: int, columns: int) -> BodyGrid:
     """Return the grid for a film of `rows` x `columns`, whose sides differ by a factor of `MAX_ASPECT` at most."""
     short = min(rows, columns)
     if short < 1 or max(rows, columns) > MAX_ASPECT * short:
@@ -105,7 +105,7 @@ def make_frame(rng: np.random.Generator, anatomy: Anatomy, rows: int, columns: i
     x += np.float32(0.005) * smooth_noise(rng, (grid_rows, grid_columns), 8)
     y += np.float32(0.005) * smooth_noise(rng, (grid_rows, grid_columns), 8)
     x -= np.float32(anatomy.bend) * (y - np.float32(0.5)) ** 2
-    return Frame(x=x, y=y, per_unit=per_unit, _to_grid=to_grid, bend=anatomy.bend)
+    return BodyGrid(x=x, y=y, per_unit=per_unit, _to_grid=to_grid, bend=anatomy.bend)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +134,7 @@ def _steepness(curve: Curve) -> Curve:
     return Curve((1.0 / np.sqrt(1.0 + np.minimum(slope**2, 36.0))).astype(np.float32))
 
 
-def lung_fields(frame: Frame, lung: Lung) -> LungFields:
+def lung_fields(frame: BodyGrid, lung: Lung) -> LungFields:
     """Return the signed fields of one lung, from its borders."""
     out = frame.x if lung.side > 0 else -frame.x
     lateral = lung.lateral(frame.y)

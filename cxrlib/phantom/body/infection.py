@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
-from cxrlib.phantom.body.geometry import Field, Frame, LungFields, smooth_noise, smoothstep
+from cxrlib.phantom.body.geometry import BodyGrid, Field, LungFields, smooth_noise, smoothstep
 from cxrlib.phantom.body.tissue import AIR, LUNG_CM
 
 
@@ -37,7 +37,7 @@ class Infection:
     cm: Field
 
 
-def draw_percent(rng: np.random.Generator, film_class: FilmClass) -> float:
+def sample_percent(rng: np.random.Generator, film_class: FilmClass) -> float:
     """Return a percent infected as films of the class have it; 0 for a normal film."""
     if film_class is FilmClass.NORMAL:
         return 0.0
@@ -45,9 +45,9 @@ def draw_percent(rng: np.random.Generator, film_class: FilmClass) -> float:
     return float(np.clip(95.0 * rng.beta(*shape), 0.5, 95.0))
 
 
-def infect(
+def sample_infection(
     rng: np.random.Generator,
-    frame: Frame,
+    frame: BodyGrid,
     lungs: tuple[LungFields, LungFields],
     lung_cm: Field,
     *,
@@ -92,7 +92,7 @@ def _signed_distance(rank: Field, threshold: float, per_unit: float) -> Field:
     return np.asarray((rank - np.float32(threshold)) / slope, dtype=np.float32)
 
 
-def _covid_rank(rng: np.random.Generator, frame: Frame, lungs: tuple[LungFields, LungFields]) -> Field:
+def _covid_rank(rng: np.random.Generator, frame: BodyGrid, lungs: tuple[LungFields, LungFields]) -> Field:
     y = frame.y
     rank = np.float32(rng.uniform(0.3, 1.1)) * smoothstep(y, 0.05, 0.95)
     peripheral = np.float32(rng.uniform(0.4, 1.2))
@@ -112,7 +112,7 @@ def _covid_rank(rng: np.random.Generator, frame: Frame, lungs: tuple[LungFields,
     return np.asarray(rank, dtype=np.float32)
 
 
-def _lobar_rank(rng: np.random.Generator, frame: Frame, lungs: tuple[LungFields, LungFields]) -> Field:
+def _lobar_rank(rng: np.random.Generator, frame: BodyGrid, lungs: tuple[LungFields, LungFields]) -> Field:
     side = 0 if rng.random() < 0.58 else 1
     centre_y, high = [(0.22, 0.17), (0.6, 0.15), (0.78, 0.18)][int(rng.choice(3, p=[0.27, 0.25, 0.48]))]
     centre_y += float(rng.normal(0.0, 0.05))
@@ -131,7 +131,7 @@ def _lobar_rank(rng: np.random.Generator, frame: Frame, lungs: tuple[LungFields,
     return np.asarray(rank, dtype=np.float32)
 
 
-def _cloud(rng: np.random.Generator, frame: Frame, height: float) -> Field:
+def _cloud(rng: np.random.Generator, frame: BodyGrid, height: float) -> Field:
     """Return ragged noise in three octaves, of `height` at the coarsest."""
     total = np.zeros(frame.shape, dtype=np.float32)
     for cells, share in ((8, 1.0), (16, 0.55), (32, 0.25)):
@@ -139,7 +139,7 @@ def _cloud(rng: np.random.Generator, frame: Frame, height: float) -> Field:
     return total
 
 
-def _density(rng: np.random.Generator, frame: Frame, film_class: FilmClass) -> Field:
+def _density(rng: np.random.Generator, frame: BodyGrid, film_class: FilmClass) -> Field:
     """Return the plateau: the share of air replaced, a third or so in ground glass, nearly all in consolidation."""
     covid = film_class is FilmClass.COVID19
     glass = float(rng.uniform(0.30, 0.46))

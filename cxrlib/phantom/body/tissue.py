@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from cxrlib.phantom.body.anatomy import Anatomy
-from cxrlib.phantom.body.geometry import Field, Frame, LungFields, smooth_noise, smoothstep
+from cxrlib.phantom.body.geometry import BodyGrid, Field, LungFields, smooth_noise, smoothstep
 
 #: Depth of an adult's lungs along the ray, in cm, and the share of it that is air.
 LUNG_CM: Final = 15.0
@@ -24,7 +24,7 @@ def round_profile(distance: Field, reach: float) -> Field:
     return np.asarray(np.sqrt(t * (2.0 - t)), dtype=np.float32)
 
 
-def body_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
+def body_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
     """Return the water-equivalent depth of trunk, shoulders, neck and arms, lungs not yet taken out, in cm."""
     x, y = frame.x, frame.y
     out = np.abs(x)
@@ -54,7 +54,7 @@ def body_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
     return np.asarray(total, dtype=np.float32)
 
 
-def _breasts(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
+def _breasts(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
     size = float(rng.uniform(0.2, 0.34) * (0.8 + anatomy.build))
     low = float(rng.uniform(0.66, 0.86))
     thick = float(rng.uniform(0.8, 3.2))
@@ -68,7 +68,9 @@ def _breasts(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
     )
 
 
-def aeration(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, lungs: tuple[LungFields, LungFields]) -> Field:
+def aeration(
+    rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy, lungs: tuple[LungFields, LungFields]
+) -> Field:
     """Return the depth of aerated lung along each ray, in cm, both lungs together.
 
     Lung behind the heart and in the recess behind the diaphragm is in it, as it is on a film, though no mask counts it.
@@ -96,7 +98,7 @@ def aeration(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, lungs: tu
     return np.asarray(total, dtype=np.float32)
 
 
-def airway_and_stomach_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy, left: LungFields) -> Field:
+def airway_and_stomach_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy, left: LungFields) -> Field:
     """Return centimetres of air outside the lungs: trachea, main bronchi, gastric bubble and bowel gas."""
     x, y = frame.x, frame.y
     shift = float(rng.normal(-0.008, 0.008))
@@ -123,7 +125,7 @@ def airway_and_stomach_cm(rng: np.random.Generator, frame: Frame, anatomy: Anato
     return np.asarray(total, dtype=np.float32)
 
 
-def mediastinum_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
+def mediastinum_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
     """Return what heart and great vessels add to the muscle that the body outline counts already, in cm."""
     x, y = frame.x, frame.y
     cx, cy = 0.06 * anatomy.heart, 0.66

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from cxrlib.phantom.body.anatomy import Anatomy, Lung
-from cxrlib.phantom.body.geometry import Field, Frame, smoothstep
+from cxrlib.phantom.body.geometry import BodyGrid, Field, smoothstep
 
 #: Calibre, in body units, that is drawn as full white; 0.04 of a 26 cm lung is one centimetre.
 _FULL: Final = 0.045
@@ -53,7 +53,7 @@ def _tree(rng: np.random.Generator, lung: Lung, calibre: float) -> list[tuple[fl
     return segments
 
 
-def vessels_cm(rng: np.random.Generator, frame: Frame, anatomy: Anatomy) -> Field:
+def vessels_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
     """Return vessels and hila as centimetres of blood; over the heart and outside the lungs they count too."""
     canvas = np.zeros(frame.shape, dtype=np.uint8)
     calibre = float(rng.uniform(0.016, 0.026))

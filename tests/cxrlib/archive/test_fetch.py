@@ -1,4 +1,4 @@
-"""Fetching one listed object."""
+"""Fetching one listed object: limits, retries and change detection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def reason_of(ref: ImageRef) -> Reason:
 
 
 class FlakyFileSystem(MemoryFileSystem):  # type: ignore[misc]
-    """A memory file system that fails a number of times before it gives an object."""
+    """A memory file system whose first reads fail."""
 
     protocol = "flaky"
     store: dict[str, Any] = {}  # noqa: RUF012 - as the base class has it
@@ -75,7 +75,7 @@ def test_an_empty_object_is_fetched_as_no_bytes(tmp_path: Path) -> None:
     assert fetch(listed(tmp_path / "film"), SETTINGS) == b""
 
 
-def test_a_member_of_an_archive_is_fetched_by_many_threads_at_once(tmp_path: Path) -> None:
+def test_archive_members_are_fetched_by_many_threads(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for number in range(40):
             archive.writestr(f"d/{number}.dcm", bytes([number]) * 900)
@@ -89,28 +89,28 @@ def test_a_member_of_an_archive_is_fetched_by_many_threads_at_once(tmp_path: Pat
     )
 
 
-def test_a_large_object_is_refused_before_a_byte_is_read(flaky: type[FlakyFileSystem]) -> None:
+def test_too_large_object_is_rejected_before_reading(flaky: type[FlakyFileSystem]) -> None:
     fsspec.filesystem("flaky").pipe_file("/film", b"x" * 1001)
     assert reason_of(listed("flaky://film")) is Reason.TOO_LARGE
     assert reason_of(ImageRef("flaky://film", "size:unknown", None)) is Reason.TOO_LARGE
     assert flaky.reads == 0
 
 
-def test_a_missing_object_is_not_found_at_the_first_try(tmp_path: Path) -> None:
+def test_missing_object_is_rejected_without_retries(tmp_path: Path) -> None:
     (tmp_path / "film").write_bytes(b"pixels")
     ref = listed(tmp_path / "film")
     (tmp_path / "film").unlink()
     assert reason_of(ref) is Reason.NOT_FOUND
 
 
-def test_a_refusal_is_denied_and_may_heal(flaky: type[FlakyFileSystem]) -> None:
+def test_denied_access_is_retryable_and_not_retried_at_once(flaky: type[FlakyFileSystem]) -> None:
     flaky.failures, flaky.error = 1, PermissionError("403")
     assert reason_of(listed("flaky://film")) is Reason.DENIED
     assert Reason.DENIED.retryable
     assert flaky.reads == 1
 
 
-def test_failures_are_tried_again_with_growing_bounded_pauses(flaky: type[FlakyFileSystem]) -> None:
+def test_failures_are_retried_with_growing_bounded_pauses(flaky: type[FlakyFileSystem]) -> None:
     flaky.failures = 2
     pauses: list[float] = []
     assert fetch(listed("flaky://film"), SETTINGS, sleep=pauses.append) == b"pixels"
@@ -118,18 +118,18 @@ def test_failures_are_tried_again_with_growing_bounded_pauses(flaky: type[FlakyF
     assert all(0 <= pause <= bound for pause, bound in zip(pauses, (0.5, 1.0), strict=True))
 
 
-def test_a_failure_that_lasts_is_a_retryable_reject_that_quotes_no_message(flaky: type[FlakyFileSystem]) -> None:
+def test_persistent_failure_is_a_retryable_reject_without_the_error_text(flaky: type[FlakyFileSystem]) -> None:
     flaky.failures, flaky.error = 99, ConnectionError("name of the patient")
     with pytest.raises(FilmError) as caught:
         fetch(listed("flaky://film"), SETTINGS, sleep=lambda seconds: None)
     assert caught.value.reason is Reason.FETCH_FAILED
     assert caught.value.retryable
-    assert "ConnectionError at try 3" in str(caught.value)
+    assert "ConnectionError at attempt 3" in str(caught.value)
     assert "patient" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"PIXELS", b"more pixels", b"px"])
-def test_an_object_that_changed_since_it_was_listed_is_rejected(tmp_path: Path, content: bytes) -> None:
+def test_object_that_changed_since_listing_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "film"
     path.write_bytes(b"pixels")
     ref = listed(path)
@@ -138,7 +138,7 @@ def test_an_object_that_changed_since_it_was_listed_is_rejected(tmp_path: Path, 
     assert reason_of(ref) is Reason.CHANGED
 
 
-def test_an_object_that_changes_while_it_is_read_is_rejected(
+def test_object_that_changes_during_the_read_is_rejected(
     flaky: type[FlakyFileSystem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = listed("flaky://film")
@@ -153,7 +153,7 @@ def test_an_object_that_changes_while_it_is_read_is_rejected(
     assert reason_of(ref) is Reason.CHANGED
 
 
-def test_a_short_read_of_an_unchanged_object_is_tried_again(
+def test_short_read_of_an_unchanged_object_is_retried(
     flaky: type[FlakyFileSystem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = listed("flaky://film")
@@ -165,17 +165,17 @@ def test_a_short_read_of_an_unchanged_object_is_tried_again(
     assert fetch(ref, SETTINGS, sleep=lambda seconds: None) == b"pixels"
 
 
-def test_a_version_the_store_does_not_give_is_not_held_against_an_object(tmp_path: Path) -> None:
+def test_version_of_a_kind_the_store_lacks_counts_as_unchanged(tmp_path: Path) -> None:
     (tmp_path / "film").write_bytes(b"pixels")
     uri = listed(tmp_path / "film").uri
     assert fetch(ImageRef(uri, "etag:from-an-inventory", 6), SETTINGS) == b"pixels"
 
 
-def test_an_unknown_scheme_is_a_reject_and_no_crash() -> None:
+def test_unknown_scheme_is_a_reject() -> None:
     assert reason_of(ImageRef("nowhere://film", "size:6", 6)) is Reason.FETCH_FAILED
 
 
-def test_fetches_from_several_threads_do_not_disturb_one_another(tmp_path: Path) -> None:
+def test_concurrent_fetches_return_their_own_bytes(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"{number:02}").write_bytes(bytes([number]) * 50)
     refs = sorted(list_sources([str(tmp_path)]))

@@ -1,4 +1,4 @@
-"""Which objects another process can read too."""
+"""Which objects only this process can open."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cxrlib.archive.filesystems import is_process_local
         ("registered-by-name://a.dcm", False),
     ],
 )
-def test_memory_and_what_was_registered_as_a_class_is_of_this_process(uri: str, expected: bool) -> None:
+def test_only_memory_and_locally_registered_file_systems_are_process_local(uri: str, expected: bool) -> None:
     fsspec.register_implementation("registered-here", MemoryFileSystem, clobber=True)
     fsspec.register_implementation("registered-by-name", "fsspec.implementations.memory.MemoryFileSystem", clobber=True)
     assert is_process_local(uri) is expected

@@ -1,4 +1,4 @@
-"""Inventory files as sources."""
+"""Reading inventories: CSV, Parquet and Amazon S3 Inventory."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ CSV = 'uri,size,etag\ns3://b/one.dcm,10,"""00aa"""\ns3://b/two.dcm,,12345\n'
 EXPECTED = [ImageRef("s3://b/one.dcm", "etag:00aa", 10), ImageRef("s3://b/two.dcm", "etag:12345", None)]
 
 
-def test_a_csv_is_read_by_its_header_and_an_etag_of_digits_stays_text(tmp_path: Path) -> None:
+def test_csv_columns_are_found_by_header_and_numeric_etag_stays_text(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(CSV)
     refs = list(list_sources([f"{tmp_path}/list.csv"]))
     assert refs == EXPECTED
     assert [ref.size for ref in refs] == [10, None]
 
 
-def test_a_csv_without_the_suffix_is_read_when_it_is_called_an_inventory(tmp_path: Path) -> None:
+def test_inventory_prefix_reads_a_csv_with_any_suffix(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(CSV)
     assert list(list_sources([f"inventory:{tmp_path}/list.txt"])) == EXPECTED
 
 
-def test_a_gzipped_csv_is_unpacked(tmp_path: Path) -> None:
+def test_gzipped_csv_is_decompressed(tmp_path: Path) -> None:
     (tmp_path / "list.csv.gz").write_bytes(gzip.compress(CSV.encode()))
     assert list(list_sources([f"{tmp_path}/list.csv.gz"])) == EXPECTED
 
@@ -51,7 +51,7 @@ def test_a_parquet_inventory_of_bucket_and_key_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_an_object_without_version_is_looked_up_and_a_missing_one_keeps_its_place(tmp_path: Path) -> None:
+def test_version_is_looked_up_if_missing_and_missing_object_is_still_listed(tmp_path: Path) -> None:
     (tmp_path / "film.dcm").write_bytes(b"film")
     (tmp_path / "list.csv").write_text("path\nfilm.dcm\ngone.dcm\n")
     found, gone = list_sources([f"{tmp_path}/list.csv"])
@@ -60,14 +60,14 @@ def test_an_object_without_version_is_looked_up_and_a_missing_one_keeps_its_plac
     assert gone == ImageRef(f"file://{tmp_path}/gone.dcm", "size:unknown", None)
 
 
-def test_an_s3_inventory_is_read_by_its_manifest() -> None:
+def test_s3_inventory_of_unsupported_format_is_a_usage_error() -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe_file("/s3i/manifest.json", json.dumps({"fileFormat": "ORC", "files": []}).encode())
-    with pytest.raises(UsageError, match="format ORC; expected CSV or Parquet"):
+    with pytest.raises(UsageError, match="expected CSV or Parquet; got ORC"):
         list(read_inventory("memory://s3i/manifest.json"))
 
 
-def test_keys_of_an_s3_inventory_are_decoded_and_old_versions_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_inventory_keys_are_decoded_and_old_versions_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = fsspec.filesystem("memory")
     rows = """"b","a%2Fone+film.dcm","true","false","10","00aa"
 "b","two","false","false","9","00bb"
@@ -118,25 +118,29 @@ _ADDRESSES = ["s3://b/a b.dcm", "sub/x.dcm", "/archive/y.dcm", "s3://b/ü.dcm"]
     st.booleans(),
     st.booleans(),
 )
-def test_columns_are_read_as_rows_are(
+def test_column_conversion_equals_row_by_row_conversion(
     rows: list[dict[str, str]], left_out: set[str], by_key: bool, encoded: bool
 ) -> None:
     dropped = left_out | ({"uri"} if by_key else {"bucket", "key"})
     rows = [{name: value for name, value in row.items() if name not in dropped} for row in rows]
     batch = pa.RecordBatch.from_pylist([{_STORED.get(name, name): row[name] for name in row} for row in rows])
-    read = [ref for part in inventory._listed(batch, "list", "s3://base", encoded=encoded) for ref in references(part)]
+    read = [
+        ref
+        for part in inventory._to_references(batch, "list", "s3://base", encoded=encoded)
+        for ref in references(part)
+    ]
     kept = [
         row
         for row in rows
         if row.get("latest", "true").lower() not in ("false", "0", "")
         and row.get("deleted", "false").lower() in ("false", "0", "")
     ]
-    expected = [inventory._reference(row, "s3://base", encoded=encoded) for row in kept]
+    expected = [inventory._to_reference(row, "s3://base", encoded=encoded) for row in kept]
     assert [(ref, ref.size) for ref in read] == [(ref, ref.size) for ref in expected]
 
 
 @pytest.mark.parametrize("content", ["name,age\nx,1\n", "", "just text\n"])
-def test_a_table_without_uris_is_a_usage_error(tmp_path: Path, content: str) -> None:
+def test_table_without_uris_is_a_usage_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "list.csv").write_text(content)
     with pytest.raises(UsageError, match=r"list\.csv"):
         list(list_sources([f"{tmp_path}/list.csv"]))

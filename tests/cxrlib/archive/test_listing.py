@@ -1,4 +1,4 @@
-"""Listing the objects that sources name."""
+"""Listing the objects that sources name: files, folders, globs and archives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def names(sources: list[str], root: Path | str) -> list[str]:
     return [ref.uri.split(f"{root}/")[-1] for ref in list_sources(sources)]
 
 
-def test_a_folder_is_listed_with_all_below_it_but_hidden_names(tree: Path) -> None:
+def test_folder_is_listed_recursively_without_hidden_names(tree: Path) -> None:
     assert sorted(names([str(tree)], tree)) == ["a.dcm", "b.dcm", "deep/er/c.dcm", "empty.dcm"]
 
 
@@ -37,7 +37,7 @@ def test_a_folder_is_listed_in_the_same_order_each_time(tree: Path) -> None:
     assert list(list_sources([str(tree)])) == list(list_sources([str(tree)]))
 
 
-def test_a_hidden_file_is_listed_when_it_is_named(tree: Path) -> None:
+def test_hidden_file_is_listed_if_named(tree: Path) -> None:
     assert names([f"{tree}/deep/.hidden.dcm"], tree) == ["deep/.hidden.dcm"]
 
 
@@ -45,7 +45,7 @@ def test_a_hidden_file_is_listed_when_it_is_named(tree: Path) -> None:
     ("pattern", "expected"),
     [("*.dcm", ["a.dcm", "b.dcm", "empty.dcm"]), ("**/c.dcm", ["deep/er/c.dcm"]), ("[ab].dcm", ["a.dcm", "b.dcm"])],
 )
-def test_a_glob_lists_what_it_matches(tree: Path, pattern: str, expected: list[str]) -> None:
+def test_glob_lists_matching_files(tree: Path, pattern: str, expected: list[str]) -> None:
     assert names([f"{tree}/{pattern}"], tree) == expected
 
 
@@ -73,7 +73,7 @@ def test_a_rewritten_object_has_a_new_version() -> None:
     assert first.version != second.version
 
 
-def test_members_of_an_archive_are_listed_by_a_chain_that_opens_them(tmp_path: Path) -> None:
+def test_archive_members_are_listed_by_uris_that_open_them(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("d/a.dcm", b"film")
         archive.writestr("b.dcm", b"other film")
@@ -88,24 +88,24 @@ def test_members_of_an_archive_are_listed_by_a_chain_that_opens_them(tmp_path: P
 
 
 @pytest.mark.parametrize("source", ["nothing", "nothing/*.dcm", "s4://bucket/key", "zip://*.dcm::nothing.zip"])
-def test_a_source_that_lists_nothing_is_a_usage_error_that_names_it(tmp_path: Path, source: str) -> None:
+def test_source_that_lists_nothing_is_a_usage_error_that_names_it(tmp_path: Path, source: str) -> None:
     full = source if "://" in source else f"{tmp_path}/{source}"
     with pytest.raises(UsageError, match=r"tried as|could be opened") as caught:
         list(list_sources([full]))
     assert full in str(caught.value)
 
 
-def test_no_source_at_all_is_a_usage_error() -> None:
+def test_no_source_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="at least one source"):
         list(list_sources([]))
 
 
-def test_a_name_that_is_not_unicode_is_a_usage_error_and_not_lost(tmp_path: Path) -> None:
+def test_name_that_is_not_unicode_is_a_usage_error(tmp_path: Path) -> None:
     name = tmp_path / "caf\udce9.dcm"
     try:
         name.write_bytes(b"x")
     except OSError:
-        pytest.skip("this file system takes no such names")
+        pytest.skip("this file system does not accept such names")
     with pytest.raises(UsageError, match="not valid Unicode"):
         list(list_sources([str(tmp_path)]))
 
@@ -128,17 +128,17 @@ def test_a_content_md5_is_preferred_and_an_entity_tag_is_unquoted() -> None:
         ("mtime:1795252738.204806", False),
     ],
 )
-def test_only_digests_of_the_content_say_that_objects_are_copies(token: str, is_content: bool) -> None:
+def test_only_content_digests_count_as_content_versions(token: str, is_content: bool) -> None:
     assert bool(re.match(CONTENT_VERSION, token)) is is_content
 
 
-def test_times_are_the_same_token_in_whatever_form_they_come() -> None:
+def test_all_forms_of_a_time_give_the_same_token() -> None:
     moment = dt.datetime(2026, 8, 1, 12, 30, 15, 250000, tzinfo=dt.UTC)
     forms = [moment, moment.timestamp(), moment.isoformat(), moment.replace(tzinfo=None)]
     assert {version_tokens({"mtime": form, "size": 1})[0] for form in forms} == {"mtime:1785587415.250000"}
 
 
-def test_versions_are_compared_within_their_kind() -> None:
+def test_versions_are_compared_only_within_their_kind() -> None:
     info = {"ETag": "new", "mtime": 5.0, "size": 3}
     assert same_version("etag:new", info)
     assert not same_version("etag:old", info)

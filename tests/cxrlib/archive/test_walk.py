@@ -1,4 +1,4 @@
-"""Walking a store's folders: several at a time, in one order, none left out without a word."""
+"""Walking the folders of a store: concurrent, in a fixed order, and without silent omissions."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from cxrlib.errors import UsageError
 
 
 class _Slow(AbstractFileSystem):
-    """A store of folders 0 to 9, each of folders 0 to 4 with two files, that takes its time and keeps a cache."""
+    """A slow store with a cache: folders 0 to 9, each with folders 0 to 4 of two files."""
 
     protocol = "slow"
     cachable = False
 
     def __init__(self, fails: str | None = None) -> None:
         super().__init__()
-        self.now = self.most = 0
-        self.kept: set[str] = set()
+        self.active = self.most_active = 0
+        self.cached: set[str] = set()
         self._fails = fails
         self._lock = threading.Lock()
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[dict[str, Any]]:
         with self._lock:
-            self.now += 1
-            self.most = max(self.most, self.now)
-            self.kept.add(path)
+            self.active += 1
+            self.most_active = max(self.most_active, self.active)
+            self.cached.add(path)
         time.sleep(0.002 * (hash(path) % 3))
         with self._lock:
-            self.now -= 1
+            self.active -= 1
         if path == self._fails:
             raise PermissionError(path)
         depth = path.count("/")
@@ -47,48 +47,46 @@ class _Slow(AbstractFileSystem):
         return [marker, *({"name": f"{path}/{name}", "type": "directory"} for name in reversed(names))]
 
     def invalidate_cache(self, path: str | None = None) -> None:
-        self.kept.discard(str(path))
+        self.cached.discard(str(path))
 
 
-def files(store: _Slow, ahead: int) -> list[str]:
-    return [entry["name"] for folder in walk(store, "root", ahead=ahead) for entry in folder.files]
+def files(store: _Slow, concurrency: int) -> list[str]:
+    return [entry["name"] for folder in walk(store, "root", concurrency=concurrency) for entry in folder.files]
 
 
-def test_folders_are_asked_for_together_and_come_in_order() -> None:
+def test_folders_are_listed_concurrently_and_yielded_in_order() -> None:
     store = _Slow()
     expected = [f"root/{year}/{month}/{name}" for year in range(10) for month in range(5) for name in "ab"]
-    assert files(store, ahead=8) == expected
-    assert 1 < store.most <= 8
-    assert not store.kept, "what was listed is not kept"
+    assert files(store, concurrency=8) == expected
+    assert 1 < store.most_active <= 8
+    assert not store.cached, "listings must not stay cached"
 
 
-def test_a_store_for_one_reader_is_asked_for_one_folder_at_a_time() -> None:
+def test_concurrency_one_lists_one_folder_at_a_time() -> None:
     store = _Slow()
-    assert files(store, ahead=1) == files(_Slow(), ahead=8)
-    assert store.most == 1
+    assert files(store, concurrency=1) == files(_Slow(), concurrency=8)
+    assert store.most_active == 1
 
 
-def test_a_folder_that_cannot_be_listed_is_an_error_and_not_left_out() -> None:
+def test_folder_that_cannot_be_listed_raises() -> None:
     with pytest.raises(PermissionError):
-        files(_Slow(fails="root/7/3"), ahead=4)
+        files(_Slow(fails="root/7/3"), concurrency=4)
 
 
-def test_a_walk_that_is_not_finished_asks_for_no_more() -> None:
+def test_closed_walk_sends_no_more_requests() -> None:
     store = _Slow()
-    walking = walk(store, "root", ahead=2)
+    walking = walk(store, "root", concurrency=2)
     next(walking)
     walking.close()
-    assert store.now == 0
+    assert store.active == 0
 
 
-def test_a_root_that_is_not_there_is_empty() -> None:
+def test_missing_root_is_empty() -> None:
     (folder,) = walk(fsspec.filesystem("memory"), "/no/such/place")
     assert folder.files == folder.folders == ()
 
 
-def test_a_source_with_a_folder_that_cannot_be_listed_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_source_with_an_unlistable_folder_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.dcm").write_bytes(b"x")
     (tmp_path / "a.dcm").write_bytes(b"x")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cxrlib.phantom.syntax import TransferSyntax
+from cxrlib.phantom.transfer_syntax import TransferSyntax
 
 
 class Photometric(StrEnum):
@@ -150,7 +150,7 @@ class DicomStyle:
 
 
 #: What an archive of mixed age and make holds: 15 transfer syntaxes, both polarities, 8 to 16 bits.
-MIXED: Final[tuple[DicomStyle, ...]] = (
+MIXED_STYLES: Final[tuple[DicomStyle, ...]] = (
     DicomStyle(),
     DicomStyle(TransferSyntax.JPEG_2000_LOSSLESS, bits_stored=12, voi=Voi.SIGMOID),
     DicomStyle(TransferSyntax.JPEG_LOSSLESS_SV1, Photometric.MONOCHROME1, 14),

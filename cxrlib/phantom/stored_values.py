@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.phantom.style import DicomStyle, ModalityMap, Photometric, Voi
+from cxrlib.phantom.dicom_style import DicomStyle, ModalityMap, Photometric, Voi
 
 #: Share of the stored range that the film takes; detectors leave room at both ends.
 FIRST, LAST = 0.08, 0.86
@@ -55,7 +55,7 @@ class GreyScale:
     padding: int | None
 
 
-def store(pixels: NDArray[np.float32], style: DicomStyle) -> GreyScale:
+def to_stored_values(pixels: NDArray[np.float32], style: DicomStyle) -> GreyScale:
     """Return `pixels` (float in [0, 1], white is dense) as the stored values of a grey style."""
     levels = 2**style.bits_stored
     least = -(levels // 2) if style.signed else 0

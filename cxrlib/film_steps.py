@@ -1,7 +1,7 @@
-"""The steps that one film goes through besides the networks: read before them, clean and measure after them.
+"""The steps of scoring one film, apart from the networks: fetch and read it, clean its masks, measure severity.
 
-Each gives its result or the `FilmError` that stopped it, never an exception: in a batch of a million, a film that finds
-a fault of ours must cost itself and no other.
+Each step returns its result or a `FilmError`; it never raises one. A film that triggers a bug in this software becomes
+a reject and does not stop the run.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from cxr_schemas import Card, Reason
 from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.archive.fetch import fetch
-from cxrlib.archive.filesystems import is_of_this_process
+from cxrlib.archive.filesystems import is_process_local
 from cxrlib.errors import FilmError
 from cxrlib.measuring.localisation import localisation_map
-from cxrlib.measuring.masks import clean
-from cxrlib.measuring.severity import measure
-from cxrlib.parallel.work import Loss, Lost
+from cxrlib.measuring.masks import clean_masks
+from cxrlib.measuring.severity import measure_severity
+from cxrlib.parallel.worker_protocol import Loss, LostItem
 from cxrlib.reading.read import read_film
 from cxrlib.results.row_tables import RejectedFilm
 from cxrlib.settings import Settings
@@ -34,16 +34,16 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ScoringParameters:
-    """What of a bundle's card the steps around its networks need.
+    """The part of a bundle's card that these steps need.
 
     Attributes
     ----------
     rows, columns : int
-        Grid that the networks read.
+        Size of the grid to which films are resampled for the networks.
     postprocess : Postprocess
     grades : GradeCuts
     localisation_threshold : float or None
-        Above which the localisation map counts; None where the bundle localises nothing.
+        A pixel counts as localised where the map exceeds it; None if the bundle has no localisation map.
     """
 
     rows: int
@@ -54,28 +54,30 @@ class ScoringParameters:
 
     @classmethod
     def of(cls, card: Card) -> ScoringParameters:
-        """Return the recipe of a card."""
+        """Take the parameters from a card."""
         threshold = None if card.localisation is None else card.localisation.threshold
         return cls(card.input.rows, card.input.columns, card.postprocess, card.grades, threshold)
 
 
 @dataclass(frozen=True, slots=True)
-class ReadListed:
-    """Brings a listed object to what the networks read, or says why that cannot be; `cxrlib.parallel.work.Work` of
-    two steps."""
+class FilmReader:
+    """Fetch a listed object and read it as input for the networks.
+
+    It implements `cxrlib.parallel.worker_protocol.FetchDecodeWork`, so it can run in worker processes.
+    """
 
     settings: Settings
-    recipe: ScoringParameters
+    parameters: ScoringParameters
 
     def __call__(self, ref: ImageRef) -> CxrImage | FilmError:
-        """Do both steps in this process, which has to live with what they need of memory and time."""
+        """Fetch and decode in this process, without limits of memory or time."""
         try:
             return self.decode(ref, self.fetch(ref))
         except MemoryError:
-            return self.lost(ref, Lost(Loss.MEMORY, "the memory of this process"))
+            return self.on_lost(ref, LostItem(Loss.MEMORY, "the memory of this process"))
 
     def fetch(self, ref: ImageRef) -> bytes | FilmError:
-        """Return the object's bytes."""
+        """Return the object's bytes, or why they could not be fetched."""
         try:
             return fetch(ref, self.settings)
         except FilmError as error:
@@ -86,11 +88,11 @@ class ReadListed:
             return _fault(ref, error, Reason.FETCH_FAILED, "an object that can be read")
 
     def decode(self, ref: ImageRef, fetched: bytes | FilmError) -> CxrImage | FilmError:
-        """Return the film of those bytes. Raises MemoryError where there is no room for it."""
+        """Decode the fetched bytes. Raises MemoryError if the film does not fit in memory."""
         if isinstance(fetched, FilmError):
             return fetched
         try:
-            return read_film(fetched, self.settings, self.recipe.rows, self.recipe.columns)
+            return read_film(fetched, self.settings, self.parameters.rows, self.parameters.columns)
         except FilmError as error:
             return error
         except MemoryError:
@@ -98,32 +100,34 @@ class ReadListed:
         except Exception as error:
             return _fault(ref, error, Reason.DECODER_FAILED, "a film that can be decoded")
 
-    def lost(self, ref: ImageRef, lost: Lost) -> FilmError:
-        """Return the reject of a film that ended its process."""
+    def on_lost(self, ref: ImageRef, lost: LostItem) -> FilmError:
+        """Return the reject of a film whose worker process was lost."""
         match lost.loss:
             case Loss.DIED:
                 got = f"a process ended by {lost.detail}, twice"
                 return FilmError(Reason.DECODER_DIED, expected="a film that can be decoded", got=got)
             case Loss.MEMORY:
-                return FilmError(Reason.OUT_OF_MEMORY, expected=f"a film that takes {lost.detail} at most", got="more")
+                return FilmError(Reason.OUT_OF_MEMORY, expected=f"a film that takes at most {lost.detail}", got="more")
             case Loss.TIME:
-                return FilmError(Reason.TIMEOUT, expected=f"a film read within {lost.detail}", got="none by then")
+                return FilmError(Reason.TIMEOUT, expected=f"a film read within {lost.detail}", got="a timeout")
 
-    def stays(self, ref: ImageRef) -> bool:
-        """Return whether the object is in the memory of this process."""
-        return is_of_this_process(ref.uri)
-
-
-def read_listed(ref: ImageRef, settings: Settings, recipe: ScoringParameters) -> CxrImage | FilmError:
-    """Fetch one listed object and bring it to what the networks read, or say why that cannot be."""
-    return ReadListed(settings, recipe)(ref)
+    def needs_this_process(self, ref: ImageRef) -> bool:
+        """Return whether only this process can fetch the object."""
+        return is_process_local(ref.uri)
 
 
-def assess(ref: ImageRef, image: CxrImage, prediction: Prediction, recipe: ScoringParameters) -> ScoredFilm | FilmError:
-    """Clean the masks of one film and measure them, or say why they are not to be trusted."""
+def fetch_and_read(ref: ImageRef, settings: Settings, parameters: ScoringParameters) -> CxrImage | FilmError:
+    """Fetch one listed object and read it as input for the networks; return a `FilmError` if that fails."""
+    return FilmReader(settings, parameters)(ref)
+
+
+def clean_and_measure(
+    ref: ImageRef, image: CxrImage, prediction: Prediction, parameters: ScoringParameters
+) -> ScoredFilm | FilmError:
+    """Clean the masks of one film and measure severity; return a `FilmError` if the masks are implausible."""
     try:
-        masks = clean(prediction, recipe.postprocess)
-        severity = measure(masks, image.pixel_mm2, recipe.grades, _localised(prediction, recipe))
+        masks = clean_masks(prediction, parameters.postprocess)
+        severity = measure_severity(masks, image.pixel_mm2, parameters.grades, _localised(prediction, parameters))
     except FilmError as error:
         return error
     except Exception as error:
@@ -131,16 +135,16 @@ def assess(ref: ImageRef, image: CxrImage, prediction: Prediction, recipe: Scori
     return ScoredFilm(ref=ref, image=image, prediction=prediction, masks=masks, severity=severity)
 
 
-def _localised(prediction: Prediction, recipe: ScoringParameters) -> NDArray[np.bool_] | None:
-    """Return where the localisation map exceeds its threshold."""
-    found, threshold = localisation_map(prediction), recipe.localisation_threshold
+def _localised(prediction: Prediction, parameters: ScoringParameters) -> NDArray[np.bool_] | None:
+    """Return the pixels where the localisation map exceeds its threshold."""
+    found, threshold = localisation_map(prediction), parameters.localisation_threshold
     return None if found is None or threshold is None else found > np.float32(threshold)
 
 
 def without_pixels(film: ScoredFilm) -> ScoredFilm:
     """Return `film` with its grey values and probability maps replaced by zeros that take no memory.
 
-    A row needs neither, and a film waits for the rest of its chunk: at 256 x 256 it then holds 0.2 MB, not 1 MB.
+    A row needs neither, and a film stays in memory until its chunk is complete: 0.2 MB each, not 1 MB, at 256 x 256.
     """
     blank = np.broadcast_to(np.float32(0), film.image.pixels.shape)
     infection = None if film.prediction.infection is None else blank
@@ -152,13 +156,13 @@ def without_pixels(film: ScoredFilm) -> ScoredFilm:
 
 
 def rejected(ref: ImageRef, error: FilmError) -> RejectedFilm:
-    """Return the reject that `error` makes of `ref`."""
+    """Return the reject of `ref` because of `error`."""
     return RejectedFilm(ref=ref, reason=error.reason, message=str(error))
 
 
 def _fault(ref: ImageRef, error: Exception, reason: Reason, expected: str) -> FilmError:
-    """Log where an unforeseen error arose, and make a reject of it. Its text is dropped: it may quote a header."""
+    """Log where an unexpected error was raised and return the reject. Its message is dropped: it may quote a header."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     kind = type(error).__name__
-    _log.error("%s got a fault of this software: %s at %s:%s", ref.uri, kind, frame.filename, frame.lineno)
-    return FilmError(reason, expected=expected, got=f"an unforeseen {kind}")
+    _log.error("unexpected %s at %s:%s while scoring %s", kind, frame.filename, frame.lineno, ref.uri)
+    return FilmError(reason, expected=expected, got=f"an unexpected {kind}")
