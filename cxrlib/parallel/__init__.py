@@ -1,1 +1,1 @@
-"""Work done ahead of the networks, in processes that may die without harm."""
+"""Work that runs ahead of the networks, in processes that may die without stopping the run."""

@@ -1,4 +1,4 @@
-"""Work done ahead of whoever consumes it, in order and bounded."""
+"""Start work on items before the consumer asks for the results; in order, and bounded."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """How far ahead of the consumer work may be.
+class PrefetchBounds:
+    """How far the work may run ahead of the consumer.
 
     Attributes
     ----------
     items : int
-        Most items that were begun and not yet taken, at least 1.
+        Maximum number of items that were started and not consumed yet, at least 1.
     size : int or None
-        Most that those under way may sum up to by `Ahead`'s `size_of`; one item alone may exceed it.
+        Maximum sum of the sizes of the items in progress, by the `size_of` of `Prefetcher`. A single item may be
+        larger.
     """
 
     items: int
@@ -34,92 +35,92 @@ class Bounds:
             raise ValueError(f"expected bounds of at least 1; got {self.items} items of size {self.size}")
 
 
-class Ahead(Generic[Item, Result], Iterator[tuple[Item, Result]]):
-    """Gives each item with its result, in the order of `items`, while those that follow are worked on.
+class Prefetcher(Generic[Item, Result], Iterator[tuple[Item, Result]]):
+    """Iterate over items and their results, in the order of `items`, while work on the next items runs.
 
-    Work begins at once and goes on by itself as far as `bounds` allow, whether or not anything is taken yet; where one
-    item takes long, no more than that waits behind it. When the consumer closes it, or work raises, what has not begun
-    is called off.
+    Work starts at once and continues up to `bounds`, whether or not the consumer takes results. A slow item delays no
+    more work than the bounds hold. When the consumer calls `close`, or the work raises, items that have not started
+    are cancelled.
 
     Parameters
     ----------
     submit : callable
-        Begins the work on one item; called by the consumer or by whoever ends an earlier piece of work.
+        Starts the work on one item. It is called in the consumer's thread or in a thread that finished earlier work.
     items : iterable
-    bounds : Bounds
+    bounds : PrefetchBounds
     size_of : callable, optional
-        What an item counts while it is under way; 0 without it.
+        Size of an item while it is in progress; 0 by default.
     """
 
     def __init__(
         self,
         submit: Callable[[Item], Future[Result]],
         items: Iterable[Item],
-        bounds: Bounds,
+        bounds: PrefetchBounds,
         size_of: Callable[[Item], int] = lambda _: 0,
     ) -> None:
         self._submit = submit
         self._bounds = bounds
-        self._coming = deque((item, size_of(item)) for item in items)
-        self._pending: deque[tuple[Item, Future[Result]]] = deque()
-        self._under_way = self._size = 0
+        self._remaining = deque((item, size_of(item)) for item in items)
+        self._started: deque[tuple[Item, Future[Result]]] = deque()
+        self._in_progress = self._size = 0
         self._filling = False
         self._failure: BaseException | None = None
-        self._changed = threading.Condition()  # also the lock of all of these but the first two
+        self._changed = threading.Condition()  # also the lock of every attribute above except the first two
         self._fill()
 
     def __next__(self) -> tuple[Item, Result]:
         self._fill()
         with self._changed:
-            # What was just taken may still count as under way, and whoever ended it go on from there.
-            self._changed.wait_for(lambda: self._pending or not self._coming or self._failure)
+            # The item consumed last may still count as in progress; the thread that finished it then starts the next.
+            self._changed.wait_for(lambda: self._started or not self._remaining or self._failure)
             if self._failure is not None:
                 raise self._failure
-            if not self._pending:
+            if not self._started:
                 raise StopIteration
-            item, future = self._pending.popleft()
+            item, future = self._started.popleft()
         try:
             result = future.result()
         except BaseException:
             self.close()
             raise
-        self._fill()  # before this one is handed over: the consumer may be busy with it for long
+        self._fill()  # before returning: the consumer may be busy with this result for a long time
         return item, result
 
     def close(self) -> None:
-        """Call off what has not begun."""
+        """Cancel all items that have not started."""
         with self._changed:
-            self._coming.clear()
-            pending = list(self._pending)
-            self._pending.clear()
-        for _, future in pending:
+            self._remaining.clear()
+            started = list(self._started)
+            self._started.clear()
+        for _, future in started:
             future.cancel()
 
     def _fill(self) -> None:
-        """Begin what the bounds allow; left to the thread that does so already, if there is one."""
+        """Start work up to the bounds; if another thread does so already, leave it to that thread."""
         with self._changed:
             if self._filling:
                 return
             self._filling = True
-        while (begun := self._begin()) is not None:
-            future, size = begun
+        while (started := self._start_next()) is not None:
+            future, size = started
             future.add_done_callback(partial(self._done, size))
 
-    def _begin(self) -> tuple[Future[Result], int] | None:
-        """Begin the next item if it may; else stop filling, in the same breath, so that no end of one is missed."""
+    def _start_next(self) -> tuple[Future[Result], int] | None:
+        """Start the next item if the bounds allow it; otherwise stop filling, under the same lock."""
         with self._changed:
-            if self._coming and len(self._pending) < self._bounds.items:
-                item, size = self._coming[0]
-                if not self._under_way or self._bounds.size is None or self._size + size <= self._bounds.size:
-                    self._coming.popleft()
+            if self._remaining and len(self._started) < self._bounds.items:
+                item, size = self._remaining[0]
+                if not self._in_progress or self._bounds.size is None or self._size + size <= self._bounds.size:
+                    self._remaining.popleft()
                     try:
                         future = self._submit(item)
                     except BaseException as error:
-                        self._failure = error  # met by the consumer, whichever thread this is
+                        self._failure = error  # raised to the consumer, whichever thread this is
                     else:
-                        self._pending.append((item, future))
+                        self._started.append((item, future))
                         self._size += size
-                        self._under_way += 1
+                        self._in_progress += 1
                         return future, size
             self._filling = False
             self._changed.notify_all()
@@ -128,7 +129,7 @@ class Ahead(Generic[Item, Result], Iterator[tuple[Item, Result]]):
     def _done(self, size: int, _: Future[Result]) -> None:
         with self._changed:
             self._size -= size
-            self._under_way -= 1
+            self._in_progress -= 1
         self._fill()
         with self._changed:
             self._changed.notify_all()

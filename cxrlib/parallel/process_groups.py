@@ -1,4 +1,4 @@
-"""The end of a process and of all that it started."""
+"""End a process together with all processes that it started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def end_group(process: subprocess.Popen[Any], grace_s: float) -> None:
-    """End the process group that `process` leads: asked first, killed after `grace_s` seconds; wait for its end."""
+    """Send SIGTERM to the group that `process` leads, SIGKILL `grace_s` seconds later, and wait for its end."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

@@ -1,11 +1,11 @@
-"""A worker process: fetches and decodes what its parent hands it. ``python -m cxrlib.parallel.worker_main PARENT
-DESCRIPTOR``.
+"""The main program of a worker process: fetches and decodes the items that its parent sends.
 
-It is started by `cxrlib.parallel.worker_pool` as a plain program and not by `multiprocessing`, which would import the
-parent's main
-module here: Beam, in a worker of Beam, or a script that begins a run where it stands. So it imports what its work takes
-and nothing else. It ends with its parent however that ends, and on no other wish: Ctrl-C and SIGTERM, which a terminal
-or a supervisor sends to the whole group, are the parent's to answer.
+``python -m cxrlib.parallel.worker_main PARENT_PID DESCRIPTOR`` is started by `cxrlib.parallel.worker_pool`.
+`multiprocessing` is not used, because it would import the parent's main module here: Beam in a Beam worker, or a script
+that starts a run at import. This process imports only what its work needs.
+
+The process ends with its parent, however the parent ends. It ignores SIGINT and SIGTERM, which a terminal or a
+supervisor sends to the whole process group; the parent handles them.
 """
 
 from __future__ import annotations
@@ -29,34 +29,41 @@ from typing import Any, Final, TypeVar
 
 import fsspec.config
 
-from cxrlib.parallel.work import NO_MEMORY, Message, Said, Start, Work, WorkItem
+from cxrlib.parallel.worker_protocol import (
+    OUT_OF_MEMORY_EXIT,
+    FetchDecodeWork,
+    Message,
+    MessageKind,
+    StartWorker,
+    WorkItem,
+)
 
 _PR_SET_PDEATHSIG: Final = 1
-_WORKS_KEPT: Final = 8
-#: By how much a film yields the processor to the networks, which never run ahead of the films: what is decoded ahead
-#: is decoded while they wait, and while Beam and torch are imported.
+_CACHED_WORK: Final = 8
+#: Decoding yields the processor to the networks. It runs ahead of them, so it has time while they wait and while Beam
+#: and torch are imported.
 _NICE: Final = 10
 
 Value = TypeVar("Value")
 
 
 class _Channel:
-    """The way to the parent, for any thread."""
+    """The connection to the parent; any thread may send."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def say(self, *messages: Message) -> None:
+    def send(self, *messages: Message) -> None:
         with self._lock:
             self._connection.send(messages)
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         return self._connection.recv()
 
 
-class _Told(logging.Handler):
-    """Hands what is logged here to the parent, whose handlers and levels hold."""
+class _LogForwarder(logging.Handler):
+    """Sends log records to the parent, where its own handlers and levels apply."""
 
     def __init__(self, channel: _Channel) -> None:
         super().__init__(logging.WARNING)
@@ -64,11 +71,11 @@ class _Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         record.msg, record.args, record.exc_info = record.getMessage(), None, None
-        self._channel.say((Said.LOG, 0, record))
+        self._channel.send((MessageKind.LOG, 0, record))
 
 
 def _end_with(parent: int) -> None:
-    """Have the kernel end this process with its parent: a codec that hangs hears nothing of a closed pipe."""
+    """Let the kernel end this process when its parent ends: a hanging codec cannot notice a closed pipe."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -76,24 +83,24 @@ def _end_with(parent: int) -> None:
 
 
 def _limit(memory_mb: int) -> None:
-    with contextlib.suppress(ValueError, OSError):  # a lower limit holds already
+    with contextlib.suppress(ValueError, OSError):  # a lower limit is set already
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold a patient's film
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain a patient's film
 
 
 def _or_exit(step: Callable[[], Value]) -> Value:
-    """Return what `step` gives; end the process where it finds no memory: what else would fail cannot be known."""
+    """Return the result of `step`; on MemoryError end the process, because anything else might fail after it."""
     try:
         return step()
     except MemoryError:
-        os._exit(NO_MEMORY)
+        os._exit(OUT_OF_MEMORY_EXIT)
     except (BrokenPipeError, ConnectionError, EOFError):
-        os._exit(0)  # nobody is there to work for
+        os._exit(0)  # the parent is gone
 
 
-@lru_cache(maxsize=_WORKS_KEPT)
-def _work(pickled: bytes) -> Work[Any, Any]:
-    work: Work[Any, Any] = pickle.loads(pickled)  # noqa: S301 - from the parent, through a pipe of its own
+@lru_cache(maxsize=_CACHED_WORK)
+def _work(pickled: bytes) -> FetchDecodeWork[Any, Any]:
+    work: FetchDecodeWork[Any, Any] = pickle.loads(pickled)  # noqa: S301 - from the parent, through a private pipe
     return work
 
 
@@ -101,39 +108,39 @@ def _serve(channel: _Channel, fetches: int) -> None:
     fetched: SimpleQueue[tuple[WorkItem, Callable[[], Any]]] = SimpleQueue()
     pool = ThreadPoolExecutor(fetches, thread_name_prefix="fetch")
 
-    def fetch(order: WorkItem) -> None:
+    def fetch(work_item: WorkItem) -> None:
         try:
-            data = _work(order.work).fetch(order.item)
+            data = _work(work_item.work).fetch(work_item.item)
         except MemoryError:
             raise
         except Exception as error:
-            fetched.put((order, _raiser(error)))
+            fetched.put((work_item, _raiser(error)))
         else:
-            fetched.put((order, lambda: _work(order.work).decode(order.item, data)))
+            fetched.put((work_item, lambda: _work(work_item.work).decode(work_item.item, data)))
 
     def receive() -> None:
         while True:
-            order = channel.hear()
-            pool.submit(_or_exit, lambda order=order: fetch(order))
+            work_item = channel.receive()
+            pool.submit(_or_exit, lambda work_item=work_item: fetch(work_item))
 
-    # Before anything is fetched: an end that a film brings about is none of starting.
-    channel.say((Said.READY, 0, None))
+    # READY comes before the first fetch: if a film ends this process, the parent must not count it as a failed start.
+    channel.send((MessageKind.READY, 0, None))
     threading.Thread(target=_or_exit, args=(receive,), daemon=True).start()
-    ended: list[Message] = []  # how the last one did; told together with the next one's beginning, if that is there
+    finished: list[Message] = []  # sent together with the next BEGUN, if the next item is fetched already
     while True:
-        if ended and fetched.empty():
-            channel.say(*ended)
-            ended.clear()
-        order, decode = fetched.get()
-        channel.say(*ended, (Said.BEGUN, order.ticket, None))
-        ended.clear()
+        if finished and fetched.empty():
+            channel.send(*finished)
+            finished.clear()
+        work_item, decode = fetched.get()
+        channel.send(*finished, (MessageKind.BEGUN, work_item.ticket, None))
+        finished.clear()
         try:
-            ended.append((Said.DONE, order.ticket, decode()))
+            finished.append((MessageKind.DONE, work_item.ticket, decode()))
         except MemoryError:
             raise
         except Exception as error:
-            ended.append((Said.FAULT, order.ticket, type(error).__name__))  # its text may quote a header
-        del decode  # and with it the bytes of the film, which else stay until the next one comes
+            finished.append((MessageKind.FAULT, work_item.ticket, type(error).__name__))  # the text may quote a header
+        del decode  # frees the film's bytes now, not when the next film arrives
 
 
 def _raiser(error: Exception) -> Callable[[], Any]:
@@ -144,18 +151,18 @@ def _raiser(error: Exception) -> Callable[[], Any]:
 
 
 def main(parent: int, descriptor: int) -> None:
-    """Work for the process `parent`, to which the open `descriptor` leads, until it is gone."""
+    """Work for the process `parent`, over the open pipe `descriptor`, until it ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     _end_with(parent)
     os.nice(_NICE)
     channel = _Channel(Connection(descriptor))
-    start: Start = _or_exit(channel.hear)
-    _limit(start.terms.memory_mb)
+    start: StartWorker = _or_exit(channel.receive)
+    _limit(start.limits.memory_mb)
     fsspec.config.conf.update(start.fsspec)
-    logging.getLogger().addHandler(_Told(channel))
-    _or_exit(lambda: import_module(start.module))  # what reading films takes; no film's deadline is to pay for that
-    _or_exit(lambda: _serve(channel, start.terms.fetches))
+    logging.getLogger().addHandler(_LogForwarder(channel))
+    _or_exit(lambda: import_module(start.module))  # imports must not count against the time limit of the first film
+    _or_exit(lambda: _serve(channel, start.limits.fetches))
 
 
 if __name__ == "__main__":

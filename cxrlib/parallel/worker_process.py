@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: what it has in hand, since when, and what its end means."""
+"""A worker process as its parent sees it: the tasks it holds, their deadlines, and what its exit code means."""
 
 from __future__ import annotations
 
@@ -15,73 +15,82 @@ from typing import Any, Final
 import fsspec.config
 
 from cxrlib.parallel.cores import NO_BLAS_THREADS
-from cxrlib.parallel.malloc_settings import KEPT_FOR_FILMS
-from cxrlib.parallel.work import NO_MEMORY, Loss, Lost, Said, Start, Terms, Work, WorkItem
+from cxrlib.parallel.malloc_settings import MALLOC_FOR_DECODING
+from cxrlib.parallel.worker_protocol import (
+    OUT_OF_MEMORY_EXIT,
+    FetchDecodeWork,
+    Loss,
+    LostItem,
+    MessageKind,
+    StartWorker,
+    WorkerLimits,
+    WorkItem,
+)
 
-#: The child's side: our own module by our own interpreter.
-COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "cxrlib.parallel.worker_main")
-#: What tells OpenMP, OpenBLAS and OpenCV to compute in one thread: there is a process for each core.
+#: Starts the worker with this interpreter. With ``-P``, no module in the working directory replaces an installed one.
+COMMAND: Final[tuple[str, ...]] = (sys.executable, "-P", "-m", "cxrlib.parallel.worker_main")
+#: Makes OpenMP, OpenBLAS and OpenCV compute in one thread, because there is one process for each core.
 _ONE_THREAD: Final = {**NO_BLAS_THREADS, **dict.fromkeys(("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")}
-#: Seconds that a process may take to start; a second on a quiet machine, a minute on one that is busy.
+#: Time limit for a process to start, in seconds. It takes 1 s on a quiet machine, and up to a minute on a busy one.
 STARTUP_S: Final = 300.0
-#: A process that said something so lately may be about to decode what it has fetched.
+#: Seconds after a message in which a process may be between fetching and decoding, so that no deadline is checked.
 _SETTLING_S: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """An item on its way.
+    """An item, its work, and its future.
 
     Attributes
     ----------
     alone : bool
-        It may have ended a process, and is tried in a new one that does nothing else.
-    ends : int
-        How often the process that had it in hand ended, by whichever item.
+        The item may have ended a process, so it is tried again alone in a new process.
+    deaths : int
+        How many processes ended while they held the item, whatever the cause.
     since : float
-        When it was last handed out.
+        When it was last given to a process.
     """
 
-    order: WorkItem
-    work: Work[Any, Any]
+    work_item: WorkItem
+    work: FetchDecodeWork[Any, Any]
     future: Future[Any] = field(default_factory=Future)
     alone: bool = False
-    ends: int = 0
+    deaths: int = 0
     since: float = 0.0
 
     def claim(self) -> bool:
-        """Return whether it is still wanted; from then on it cannot be cancelled."""
+        """Return whether the item was not cancelled; from now on it cannot be."""
         return self.future.running() or self.future.set_running_or_notify_cancel()
 
-    def give_up(self, lost: Lost) -> None:
-        """Settle for what stands for a lost item."""
-        self.future.set_result(self.work.lost(self.order.item, lost))
+    def give_up(self, lost: LostItem) -> None:
+        """Set the result of a lost item."""
+        self.future.set_result(self.work.on_lost(self.work_item.item, lost))
 
 
 class WorkerProcess:
-    """Starts a process. To be made, used and ended by one thread: on Linux the process ends with that thread."""
+    """A started process. One thread must start, use and end it: on Linux the process ends with that thread."""
 
-    def __init__(self, terms: Terms, module: str) -> None:
-        self._terms = terms
-        self.connection, theirs = Pipe()
+    def __init__(self, limits: WorkerLimits, module: str) -> None:
+        self._limits = limits
+        self.connection, childs_end = Pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - see COMMAND
-                [*COMMAND, str(os.getpid()), str(theirs.fileno())],
-                env={**os.environ, **_ONE_THREAD, **KEPT_FOR_FILMS},
+                [*COMMAND, str(os.getpid()), str(childs_end.fileno())],
+                env={**os.environ, **_ONE_THREAD, **MALLOC_FOR_DECODING},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[childs_end.fileno()],
             )
         except BaseException:
             self.connection.close()
             raise
         finally:
-            theirs.close()
-        self.in_hand: dict[int, Task] = {}
+            childs_end.close()
+        self.tasks: dict[int, Task] = {}
         self.ready = self.used = False
         self.decoding: int | None = None
         self._changed = time.monotonic()
-        self._send(Start(terms, module, dict(fsspec.config.conf)))
+        self._send(StartWorker(limits, module, dict(fsspec.config.conf)))
 
     @property
     def pid(self) -> int:
@@ -90,57 +99,57 @@ class WorkerProcess:
 
     @property
     def has_room(self) -> bool:
-        """Whether it can take an item beside those it has."""
-        return len(self.in_hand) < self._terms.fetches and not any(task.alone for task in self.in_hand.values())
+        """Whether it can take one more task."""
+        return len(self.tasks) < self._limits.fetches and not any(task.alone for task in self.tasks.values())
 
     def give(self, task: Task) -> None:
-        """Hand over a task."""
+        """Send a task to the process."""
         task.since = time.monotonic()
         self.used = True
-        self.in_hand[task.order.ticket] = task
-        self._send(task.order)
+        self.tasks[task.work_item.ticket] = task
+        self._send(task.work_item)
 
-    def _send(self, message: Start | WorkItem) -> None:
+    def _send(self, message: StartWorker | WorkItem) -> None:
         try:
             self.connection.send(message)
         except OSError:
-            return  # it is gone; that shows when it is next listened to, with all that it has in hand
+            return  # the process is gone; the next read from it shows that, and its tasks are then reassigned
 
-    def note(self, said: Said, ticket: int) -> None:
-        """Keep account of what the process tells of itself."""
+    def note(self, kind: MessageKind, ticket: int) -> None:
+        """Update the state of the process after a message from it."""
         self._changed = time.monotonic()
-        if said is Said.READY:
+        if kind is MessageKind.READY:
             self.ready = True
-            for task in self.in_hand.values():
+            for task in self.tasks.values():
                 task.since = self._changed
-        self.decoding = ticket if said is Said.BEGUN else None
+        self.decoding = ticket if kind is MessageKind.BEGUN else None
 
     def overdue(self) -> list[Task]:
-        """Return what exceeds its deadline: the item in decoding, or else each that is still being fetched."""
+        """Return the tasks over their time limit: the one being decoded, or else those still being fetched."""
         now = time.monotonic()
         if self.decoding is not None:
-            late = now - self._changed > self._terms.seconds
-            return [self.in_hand[self.decoding]] if late else []
+            late = now - self._changed > self._limits.seconds
+            return [self.tasks[self.decoding]] if late else []
         if not self.ready or now - self._changed < _SETTLING_S:
             return []
-        return [task for task in self.in_hand.values() if now - task.since > self._terms.seconds]
+        return [task for task in self.tasks.values() if now - task.since > self._limits.seconds]
 
     @property
     def stuck(self) -> bool:
         """Whether it takes too long to start."""
         return not self.ready and time.monotonic() - self._changed > STARTUP_S
 
-    def end(self) -> Lost:
-        """Kill the process if it still runs, and return what its end means for an item that it had to itself."""
+    def end(self) -> LostItem:
+        """Kill the process if it still runs, and return what its end means for the only item that it held."""
         code = self._process.poll()
         if code is None:
-            # A process that dies closes its end of the pipe a moment before it can be waited for.
+            # A process that dies closes its end of the pipe a moment before its exit code is available.
             try:
                 code = self._process.wait(0.1)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 code = self._process.wait()
         self.connection.close()
-        if code in (NO_MEMORY, -signal.SIGKILL):
-            return Lost(Loss.MEMORY, f"{self._terms.memory_mb} MB")
-        return Lost(Loss.DIED, signal.Signals(-code).name if code < 0 else f"exit code {code}")
+        if code in (OUT_OF_MEMORY_EXIT, -signal.SIGKILL):
+            return LostItem(Loss.MEMORY, f"{self._limits.memory_mb} MB")
+        return LostItem(Loss.DIED, signal.Signals(-code).name if code < 0 else f"exit code {code}")

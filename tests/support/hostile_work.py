@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrlib.parallel.worker_protocol import Loss, Lost
+from cxrlib.parallel.worker_protocol import Loss, LostItem
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Hostile:
                 time.sleep(0.05)
         return item
 
-    def lost(self, item: str, lost: Lost) -> tuple[Loss, str]:
+    def on_lost(self, item: str, lost: LostItem) -> tuple[Loss, str]:
         return lost.loss, lost.detail
 
-    def stays(self, item: str) -> bool:
+    def needs_this_process(self, item: str) -> bool:
         return item == "stays"

@@ -186,10 +186,10 @@ def test_imports_of_a_run_do_not_make_another_environment() -> None:
 PARENT = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from cxrlib.parallel.work import Terms
-from cxrlib.parallel.workers import shared
+from cxrlib.parallel.worker_protocol import WorkerLimits
+from cxrlib.parallel.worker_pool import shared_pool
 from tests.support.hostile_work import Hostile
-workers = shared(Terms(2, 2, 1024, 60.0))
+workers = shared_pool(WorkerLimits(2, 2, 1024, 60.0))
 futures = [workers.submit(Hostile(), "pid")]
 futures[0].result()
 futures += [workers.submit(Hostile(), "hang with the interpreter") for _ in range(2)]
