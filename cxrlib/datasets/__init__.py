@@ -1,6 +1,6 @@
 """Labelled films on disk: what each layout holds and what its labels are worth."""
 
-from cxrlib.datasets.folders import LabelledSet as LabelledSet
+from cxrlib.datasets.folders import LabelledDataset as LabelledDataset
 from cxrlib.datasets.load import LAYOUTS as LAYOUTS
 from cxrlib.datasets.load import DatasetLayout as DatasetLayout
 from cxrlib.datasets.load import load_dataset as load_dataset

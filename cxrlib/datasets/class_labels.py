@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cxr_schemas import FilmClass
-from cxrlib.datasets.polygons import normalised
+from cxrlib.datasets.polygons import normalise_label
 
 #: By name in lower case, with underscores for blanks and dashes.
 _CLASSES: Final = {
@@ -17,6 +17,6 @@ _CLASSES: Final = {
 }
 
 
-def class_of(name: str) -> FilmClass | None:
+def class_from_label(name: str) -> FilmClass | None:
     """Return the class that a data set calls `name`, or None where it is none of ours (a nodule, tuberculosis)."""
-    return _CLASSES.get(normalised(name))
+    return _CLASSES.get(normalise_label(name))

@@ -14,7 +14,7 @@ _IMAGES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledSet:
+class LabelledDataset:
     """A labelled data set as its layout was read.
 
     Attributes
@@ -36,7 +36,7 @@ class LabelledSet:
         return [sample for sample in self.samples if split is None or sample.split is split]
 
 
-def descend(root: Path, *names: str) -> Path:
+def innermost_folder(root: Path, *names: str) -> Path:
     """Return the innermost folder reached from `root` by going into a subfolder that has one of `names`, twice at most.
 
     Published archives often hold a folder of the same name within themselves.
@@ -49,12 +49,12 @@ def descend(root: Path, *names: str) -> Path:
     return root
 
 
-def films_in(folder: Path) -> list[Path]:
+def list_films(folder: Path) -> list[Path]:
     """Return the image files right in a folder, in order of name; hidden ones are passed over."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in _IMAGES and not path.name.startswith("."))
 
 
-def require_same_names(images: Iterable[Path], *mask_folders: Path) -> None:
+def require_matching_names(images: Iterable[Path], *mask_folders: Path) -> None:
     """Check that every film has a mask of its own file name in each folder, and every mask a film.
 
     Raises
@@ -64,7 +64,7 @@ def require_same_names(images: Iterable[Path], *mask_folders: Path) -> None:
     """
     by_name = {image.name: image for image in images}
     for folder in mask_folders:
-        masks = {path.name for path in films_in(folder)} if folder.is_dir() else set()
+        masks = {path.name for path in list_films(folder)} if folder.is_dir() else set()
         if lacking := sorted(by_name.keys() - masks):
             raise UsageError(
                 f"film {by_name[lacking[0]]} is there, but its mask {folder / lacking[0]} is not "
@@ -76,6 +76,6 @@ def require_same_names(images: Iterable[Path], *mask_folders: Path) -> None:
             )
 
 
-def counted(number: int, what: str) -> str:
+def count_text(number: int, what: str) -> str:
     """Return a count with its noun: ``1 film``, ``1,200 films``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cxrlib.datasets.folders import LabelledSet
+from cxrlib.datasets.folders import LabelledDataset
 from cxrlib.datasets.layouts import covid_qu_ex, csv_index, kermany, labelme, montgomery, phantoms, radiography
 from cxrlib.datasets.sample import Sample, Split
-from cxrlib.datasets.splits import straddling
+from cxrlib.datasets.splits import groups_in_both_splits
 from cxrlib.errors import UsageError
 
 
@@ -34,7 +34,7 @@ class DatasetLayout:
     gives: str
     split: str
     recognises: Callable[[Path], bool]
-    read: Callable[[Path], LabelledSet]
+    read: Callable[[Path], LabelledDataset]
 
 
 #: Every layout, in the order in which they are tried.
@@ -98,7 +98,7 @@ LAYOUTS: Final = (
 )
 
 
-def load_dataset(path: str | Path) -> LabelledSet:
+def load_dataset(path: str | Path) -> LabelledDataset:
     """Read all films of a data set, in order of path, with what is to be said of them.
 
     Raises
@@ -119,12 +119,12 @@ def load_dataset(path: str | Path) -> LabelledSet:
         missing = next((file for file in sample.files if not file.is_file()), None)
         if missing is not None:
             raise UsageError(f"data set {root} lists film {sample.image.name}, but its file {missing} is not there")
-    if both := sorted(straddling(found.samples)):
+    if both := sorted(groups_in_both_splits(found.samples)):
         raise UsageError(
             f"data set {root}: expected every group in one split; got films of group {both[0]} in both "
             f"({len(both)} such groups)"
         )
-    return LabelledSet(found.layout, tuple(sorted(found.samples, key=lambda sample: sample.image)), found.notes)
+    return LabelledDataset(found.layout, tuple(sorted(found.samples, key=lambda sample: sample.image)), found.notes)
 
 
 def read_dataset(path: str | Path, split: Split | None = None) -> list[Sample]:

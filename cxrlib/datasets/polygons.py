@@ -32,7 +32,7 @@ class Region(StrEnum):
 
 
 #: Labels by region, in lower case with blanks and dashes for underscores.
-LABELS: Final = {
+REGION_BY_LABEL: Final = {
     **dict.fromkeys(("lung", "lungs", "both_lungs", "lung_field", "lung_fields"), Region.LUNG),
     **dict.fromkeys(("left", "left_lung", "lung_left", "l_lung", "lung_l"), Region.LEFT),
     **dict.fromkeys(("right", "right_lung", "lung_right", "r_lung", "lung_r"), Region.RIGHT),
@@ -43,7 +43,7 @@ LABELS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Polygons:
+class PolygonMask:
     """The shapes of some regions in one LabelMe file; together they are one mask."""
 
     path: Path
@@ -73,7 +73,7 @@ class Annotation:
     flags: frozenset[str]
 
 
-def normalised(label: str) -> str:
+def normalise_label(label: str) -> str:
     """Return a label in lower case, with underscores for blanks and dashes."""
     return label.strip().lower().replace(" ", "_").replace("-", "_")
 
@@ -93,7 +93,7 @@ def read_annotation(path: Path) -> Annotation:
             rows=int(document["imageHeight"]),
             columns=int(document["imageWidth"]),
             shapes=tuple(_shape(shape, path) for shape in document["shapes"]),
-            flags=frozenset(normalised(flag) for flag, is_set in (document.get("flags") or {}).items() if is_set),
+            flags=frozenset(normalise_label(flag) for flag, is_set in (document.get("flags") or {}).items() if is_set),
         )
     except OSError as error:
         raise UsageError(f"expected a LabelMe file at {path}; got {error.strerror}") from error
@@ -120,10 +120,10 @@ def _shape(shape: dict[str, Any], path: Path) -> Shape:
             f"{path}: expected shapes that enclose an area (polygon, rectangle, circle); "
             f"got a {kind} of {len(points)} points labelled {label!r}"
         )
-    return Shape(label, LABELS.get(normalised(label)), points)
+    return Shape(label, REGION_BY_LABEL.get(normalise_label(label)), points)
 
 
-def fill(annotation: Annotation, regions: frozenset[Region]) -> NDArray[np.bool_]:
+def fill_regions(annotation: Annotation, regions: frozenset[Region]) -> NDArray[np.bool_]:
     """Return the mask of all shapes of `regions`: bool, rows x columns of the annotated image."""
     mask = np.zeros((annotation.rows, annotation.columns), dtype=np.uint8)
     for shape in annotation.shapes:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
-from cxrlib.datasets.polygons import Polygons, fill, read_annotation
+from cxrlib.datasets.polygons import PolygonMask, fill_regions, read_annotation
 from cxrlib.errors import UsageError
 
 
@@ -33,14 +33,14 @@ class LungConvention(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class MaskUnion:
     """A mask that is the union of several image files of one size, such as one for each lung."""
 
     paths: tuple[Path, ...]
 
 
 #: Where a mask is: one image file, several whose union it is, or shapes in a LabelMe file.
-Mask = Path | Together | Polygons
+Mask = Path | MaskUnion | PolygonMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,9 @@ class Sample:
 def mask_files(mask: Mask) -> tuple[Path, ...]:
     """Return the files that a mask is read from."""
     match mask:
-        case Together(paths):
+        case MaskUnion(paths):
             return paths
-        case Polygons(path):
+        case PolygonMask(path):
             return (path,)
         case _:
             return (mask,)
@@ -117,9 +117,9 @@ def read_mask(mask: Mask, rows: int | None = None, columns: int | None = None) -
 
 def _at_own_size(mask: Mask) -> NDArray[np.bool_]:
     match mask:
-        case Polygons(path, regions):
-            return fill(read_annotation(path), regions)
-        case Together(paths):
+        case PolygonMask(path, regions):
+            return fill_regions(read_annotation(path), regions)
+        case MaskUnion(paths):
             parts = [_image(path) for path in paths]
             if len({part.shape for part in parts}) > 1:
                 sizes = ", ".join(f"{path} of {part.shape}" for path, part in zip(paths, parts, strict=True))

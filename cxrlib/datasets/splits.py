@@ -12,7 +12,7 @@ from cxrlib.datasets.sample import Sample, Split
 TEST_SHARE: Final = 0.2
 #: File numbers per group where a data set numbers its films and names no patient: films of one patient were mostly
 #: numbered one after the other.
-BLOCK: Final = 20
+BLOCK_SIZE: Final = 20
 
 
 def split_of(group: str) -> Split:
@@ -22,12 +22,12 @@ def split_of(group: str) -> Split:
     return Split.TEST if int.from_bytes(digest[:8], "big") / 2**64 < TEST_SHARE else Split.TRAIN
 
 
-def block_of(number: int) -> str:
-    """Return the name of the block of `BLOCK` file numbers that holds `number`."""
-    return f"block-{number // BLOCK}"
+def block_name(number: int) -> str:
+    """Return the name of the block of `BLOCK_SIZE` file numbers that holds `number`."""
+    return f"block-{number // BLOCK_SIZE}"
 
 
-def straddling(samples: Iterable[Sample]) -> set[str]:
+def groups_in_both_splits(samples: Iterable[Sample]) -> set[str]:
     """Return the groups that have films in both splits."""
     groups: dict[Split, set[str]] = {split: set() for split in Split}
     for sample in samples:
@@ -35,11 +35,11 @@ def straddling(samples: Iterable[Sample]) -> set[str]:
     return groups[Split.TRAIN] & groups[Split.TEST]
 
 
-def keep_apart(samples: Sequence[Sample]) -> tuple[list[Sample], int]:
+def drop_leaking_films(samples: Sequence[Sample]) -> tuple[list[Sample], int]:
     """Return the films without those training films whose patient is in the test split too, and how many these were.
 
     The test split stays as published, so that figures on it compare with others'.
     """
-    both = straddling(samples)
+    both = groups_in_both_splits(samples)
     kept = [sample for sample in samples if sample.split is Split.TEST or sample.group not in both]
     return kept, len(samples) - len(kept)

@@ -15,7 +15,7 @@ from cxrlib.evaluation.figures.catalog import not_measured
 from cxrlib.evaluation.figures.film_columns import CLASSES
 from cxrlib.evaluation.figures.intervals import Interval
 from cxrlib.evaluation.film_results import FilmResult
-from cxrlib.evaluation.measured_figures import RESAMPLES, Measured
+from cxrlib.evaluation.measured_figures import RESAMPLES, MeasuredFigure
 from cxrlib.evaluation.source_notes import SourceNote
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric
 from cxrlib.models.bundle import Bundle
@@ -25,7 +25,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class DataSet:
+class EvaluatedDataset:
     """One data set as it was measured: what it was called, its layout, its films of the split and of all splits."""
 
     name: str
@@ -59,9 +59,9 @@ class Evaluation:
     precision: str
     device: str
     software_version: str
-    datasets: tuple[DataSet, ...]
+    datasets: tuple[EvaluatedDataset, ...]
     results: tuple[FilmResult, ...]
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredFigure, ...]
     notes: Mapping[str, SourceNote] = field(default_factory=dict)
 
     @property
@@ -70,7 +70,7 @@ class Evaluation:
         return {source: self.notes.get(source) for source in sorted({film.sample.source for film in self.results})}
 
 
-def document(evaluation: Evaluation) -> dict[str, Any]:
+def json_document(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation as plain JSON values; the same films give the same document."""
     identity = evaluation.bundle.card.bundle
     return {
@@ -92,7 +92,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         ],
         "sources": {source: None if note is None else note.model_dump() for source, note in evaluation.note_of.items()},
         "films": len(evaluation.results),
-        "rejected": dict(rejects(evaluation.results)),
+        "rejected": dict(count_rejects(evaluation.results)),
         "not_measured": list(not_measured(evaluation.bundle.card)),
         "bootstrap_resamples": RESAMPLES,
         "figures": [_figure(item) for item in evaluation.measured],
@@ -100,17 +100,17 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def json_text(evaluation: Evaluation) -> str:
-    """Return `document` as JSON text."""
-    return json.dumps(document(evaluation), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    """Return `json_document` as JSON text."""
+    return json.dumps(json_document(evaluation), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def rejects(results: Sequence[FilmResult]) -> list[tuple[str, int]]:
+def count_rejects(results: Sequence[FilmResult]) -> list[tuple[str, int]]:
     """Return how many films were rejected for each reason, the most frequent first."""
     counts = Counter(film.reason.value for film in results if film.reason is not None)
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _figure(item: Measured) -> dict[str, Any]:
+def _figure(item: MeasuredFigure) -> dict[str, Any]:
     return {
         "source": item.source,
         "section": item.figure.section.value,

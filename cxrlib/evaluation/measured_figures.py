@@ -11,10 +11,10 @@ import numpy as np
 
 from cxr_schemas import Card
 from cxr_schemas.card import Metric
-from cxrlib.evaluation.figures.catalog import figures_of
+from cxrlib.evaluation.figures.catalog import figures_for
 from cxrlib.evaluation.figures.figure import Figure
-from cxrlib.evaluation.figures.film_columns import Columns, columns_of
-from cxrlib.evaluation.figures.intervals import Interval, of_resamples
+from cxrlib.evaluation.figures.film_columns import FilmColumns, to_columns
+from cxrlib.evaluation.figures.intervals import Interval, bootstrap_interval
 from cxrlib.evaluation.figures.statistics import Weights, group_weights
 from cxrlib.evaluation.film_results import FilmResult
 
@@ -25,7 +25,7 @@ SEED: Final = 2021
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredFigure:
     """One figure of one source.
 
     Attributes
@@ -50,13 +50,13 @@ class Measured:
     groups: int
 
 
-def by_source(results: Sequence[FilmResult]) -> dict[str, Columns]:
+def columns_by_source(results: Sequence[FilmResult]) -> dict[str, FilmColumns]:
     """Return the films of each source, in order of its name."""
     sources = sorted({result.sample.source for result in results})
-    return {name: columns_of([result for result in results if result.sample.source == name]) for name in sources}
+    return {name: to_columns([result for result in results if result.sample.source == name]) for name in sources}
 
 
-def measure(results: Sequence[FilmResult], card: Card, *, resamples: int = RESAMPLES) -> list[Measured]:
+def measure_figures(results: Sequence[FilmResult], card: Card, *, resamples: int = RESAMPLES) -> list[MeasuredFigure]:
     """Return every figure of every source, in order of source and then of the table; undefined ones are left out.
 
     Parameters
@@ -68,16 +68,16 @@ def measure(results: Sequence[FilmResult], card: Card, *, resamples: int = RESAM
         Of the group bootstrap; none is made if 0.
     """
     found = []
-    for source, columns in by_source(results).items():
+    for source, columns in columns_by_source(results).items():
         weights = group_weights(columns.groups, resamples, SEED) if resamples and columns.groups.max() > 0 else None
-        for figure in figures_of(card):
+        for figure in figures_for(card):
             measured = _measure(source, figure, columns, weights)
             if measured is not None:
                 found.append(measured)
     return found
 
 
-def _measure(source: str, figure: Figure, columns: Columns, weights: Weights | None) -> Measured | None:
+def _measure(source: str, figure: Figure, columns: FilmColumns, weights: Weights | None) -> MeasuredFigure | None:
     inputs = figure.inputs(columns)
     counts = ~np.logical_or.reduce([np.isnan(values) for values in inputs])
     known = tuple(values[counts] for values in inputs)
@@ -87,18 +87,18 @@ def _measure(source: str, figure: Figure, columns: Columns, weights: Weights | N
         return None
     groups = np.unique(columns.groups[counts]).size
     resampled = None if weights is None or groups < 2 else figure.statistic(*known, weights[:, counts])
-    return Measured(
+    return MeasuredFigure(
         source=source,
         figure=figure,
         value=value,
         interval=None if figure.interval is None else figure.interval(value, known),
-        bootstrap=None if resampled is None else of_resamples(resampled),
+        bootstrap=None if resampled is None else bootstrap_interval(resampled),
         films=n,
         groups=groups,
     )
 
 
-def card_metrics(measured: Sequence[Measured]) -> list[Metric]:
+def card_metrics(measured: Sequence[MeasuredFigure]) -> list[Metric]:
     """Return the figures that stand on a card, with the interval in closed form, to four decimals."""
     return [
         Metric(

@@ -10,9 +10,9 @@ from typing import Any, Final
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from cxrlib.training.history import Ending, Row, best_epoch, check_finite, draw, ending, write_csv
+from cxrlib.training.history import EpochRow, StopReason, best_epoch, check_finite, draw_curve, stop_reason, write_csv
 from cxrlib.training.hyperparameters import Plateau
-from cxrlib.training.optimisers import plateau
+from cxrlib.training.optimisers import plateau_schedule
 from cxrlib.training.recipe import NetworkPlan
 
 #: In a network's work folder: the history, its drawing, and the checkpoints of the newest and of the best epoch.
@@ -20,9 +20,11 @@ HISTORY_FILE: Final = "history.csv"
 CURVE_FILE: Final = "curve.png"
 LAST_FILE: Final = "last.ckpt"
 BEST_FILE: Final = "best.ckpt"
+#: Key of this callback's state in a checkpoint. It must not change: stored checkpoints are resumed by it.
+STATE_KEY: Final = "Course"
 
 
-class Course(Callback):
+class TrainingCallback(Callback):
     """Keeps the history, steps the rate, ends the training and writes checkpoints, which hold all that it knows.
 
     Lightning's own plateau scheduler is stepped after the checkpoint of its epoch was written, so a training that was
@@ -49,11 +51,16 @@ class Course(Callback):
         self.folder = folder
         self.deadline = deadline
         self.report = report
-        self.rows: list[Row] = []
-        self.ended: Ending | None = None
+        self.rows: list[EpochRow] = []
+        self.ended: StopReason | None = None
         self._rate: ReduceLROnPlateau | None = None
         self._rate_state: dict[str, Any] | None = None
         self._began = time.monotonic()
+
+    @property
+    def state_key(self) -> str:
+        """Key of this callback's state in a checkpoint."""
+        return STATE_KEY
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the checkpoint keeps."""
@@ -66,7 +73,7 @@ class Course(Callback):
     def on_train_start(self, trainer: Trainer, _module: LightningModule) -> None:
         """Make the rate, and end at once if the history says that all is done."""
         if isinstance(self.plan.schedule, Plateau):
-            self._rate = plateau(self.plan.schedule, trainer.optimizers[0])
+            self._rate = plateau_schedule(self.plan.schedule, trainer.optimizers[0])
             if self._rate_state is not None:
                 self._rate.load_state_dict(self._rate_state)
         self._end_if_over(trainer)
@@ -85,7 +92,7 @@ class Course(Callback):
         self.rows.append(row)
         write_csv(self.rows, self.folder / HISTORY_FILE)
         best = None if self.plan.best is None else best_epoch(self.rows, self.plan.best)
-        draw(self.rows, self.plan.name, self.folder / CURVE_FILE, best)
+        draw_curve(self.rows, self.plan.name, self.folder / CURVE_FILE, best)
         shown = ", ".join(f"{name} {figures[name]:.4f}" for name in sorted(figures) if _worth_telling(name))
         took = time.monotonic() - self._began
         self.report(f"{self.plan.name}: epoch {len(self.rows)} of {self.plan.all_epochs}, {shown}, {took:.0f} s")
@@ -99,9 +106,9 @@ class Course(Callback):
         trainer.save_checkpoint(self.folder / LAST_FILE)
 
     def _end_if_over(self, trainer: Trainer) -> None:
-        self.ended = ending(self.rows, self.plan)
+        self.ended = stop_reason(self.rows, self.plan)
         if self.ended is None and self.rows and self.deadline is not None and time.monotonic() >= self.deadline:
-            self.ended = Ending.TIME
+            self.ended = StopReason.TIME
         if self.ended is not None:
             trainer.should_stop = True
 

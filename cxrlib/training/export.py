@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from cxr_schemas import Card
 from cxr_schemas.card import Network, TrainingData
 from cxrlib.models.bundle import Bundle, write_bundle
-from cxrlib.training.film_selection import Chosen
-from cxrlib.training.history import Ending
+from cxrlib.training.film_selection import ChosenFilm
+from cxrlib.training.history import StopReason
 from cxrlib.training.recipe import CLASSES, IMAGENET, NetworkPlan, Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trained:
+class TrainedNetwork:
     """One network after its training.
 
     Attributes
@@ -39,9 +39,9 @@ class Trained:
 
     plan: NetworkPlan
     weights: bytes
-    chosen: Sequence[Chosen]
+    chosen: Sequence[ChosenFilm]
     epochs: int
-    ended: Ending
+    ended: StopReason
     started_from: str | None
 
 
@@ -57,7 +57,7 @@ def network_weights(network: nn.Module) -> bytes:
     return safetensors.torch.save(state)
 
 
-def export_bundle(recipe: Recipe, trained: Sequence[Trained], most_films: int | None, uri: str) -> Bundle:
+def export_bundle(recipe: Recipe, trained: Sequence[TrainedNetwork], most_films: int | None, uri: str) -> Bundle:
     """Write trained networks as one bundle to `uri`.
 
     Where the training fell short of its recipe (fewer epochs or films, other data, random weights in place of
@@ -79,7 +79,7 @@ def export_bundle(recipe: Recipe, trained: Sequence[Trained], most_films: int | 
     return write_bundle(uri, card, files)
 
 
-def training_data(recipe: Recipe, trained: Sequence[Trained]) -> tuple[TrainingData, ...]:
+def training_data(recipe: Recipe, trained: Sequence[TrainedNetwork]) -> tuple[TrainingData, ...]:
     """Return what the card says of the training data: each data set that was used, with its films counted once."""
     films: dict[str, set[Path]] = {}
     for network in trained:
@@ -100,14 +100,14 @@ def training_data(recipe: Recipe, trained: Sequence[Trained]) -> tuple[TrainingD
     return (*real, *drawn)
 
 
-def departures_from(recipe: Recipe, trained: Sequence[Trained], most_films: int | None) -> list[str]:
+def departures_from(recipe: Recipe, trained: Sequence[TrainedNetwork], most_films: int | None) -> list[str]:
     """Say in whole sentences where a training fell short of its recipe; nothing if it did not."""
     said = []
     cut = [
         f"{network.plan.name} {network.epochs} of {network.plan.all_epochs} epochs"
-        + (f" ({network.ended})" if network.ended is Ending.TIME else "")
+        + (f" ({network.ended})" if network.ended is StopReason.TIME else "")
         for network in trained
-        if network.epochs < network.plan.all_epochs and network.ended is not Ending.EARLY_STOP
+        if network.epochs < network.plan.all_epochs and network.ended is not StopReason.EARLY_STOP
     ]
     if cut:
         said.append(f"Training was shortened: {', '.join(cut)}.")

@@ -14,7 +14,7 @@ from cxrlib.training.recipe import NetworkPlan, Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenFilm:
     """One film of a network's training.
 
     Attributes
@@ -34,7 +34,7 @@ class Chosen:
     repeats: int
 
 
-def data_sets(recipe: Recipe, network: NetworkPlan, data: Path) -> tuple[str, ...]:
+def available_datasets(recipe: Recipe, network: NetworkPlan, data: Path) -> tuple[str, ...]:
     """Return the names of the data sets that a network is trained on: its own, or those that serve instead.
 
     Raises
@@ -52,7 +52,7 @@ def data_sets(recipe: Recipe, network: NetworkPlan, data: Path) -> tuple[str, ..
     raise UsageError(f"network {network.name} is trained on {wanted} below {data}; got {got or 'no folder'} there")
 
 
-def choose(recipe: Recipe, network: NetworkPlan, data: Path, most: int | None = None) -> list[Chosen]:
+def choose_films(recipe: Recipe, network: NetworkPlan, data: Path, most: int | None = None) -> list[ChosenFilm]:
     """List the films of a network's training, in the order of its data sets and of their paths.
 
     Parameters
@@ -67,12 +67,12 @@ def choose(recipe: Recipe, network: NetworkPlan, data: Path, most: int | None = 
         A data set is missing, or none of its films has a label that the network learns from.
     """
     chosen = []
-    for name in data_sets(recipe, network, data):
+    for name in available_datasets(recipe, network, data):
         plan = recipe.data[name]
         for sample in read_dataset(data / plan.folder, Split.TRAIN):
             if _teaches(sample, network) and not set(plan.leave_out) & set(sample.image.parts):
                 repeats = plan.repeats(sample.source, sample.film_class)
-                chosen.append(Chosen(name, sample, held_out(sample.group, network.validation), repeats))
+                chosen.append(ChosenFilm(name, sample, held_out(sample.group, network.validation), repeats))
     if most is not None and sum(not film.held_out for film in chosen) > most:
         share = network.validation / (1 - network.validation)
         kept = {
@@ -110,14 +110,14 @@ def _teaches(sample: Sample, network: NetworkPlan) -> bool:
     return any(labels[output] for output in network.outputs)
 
 
-def _drawn(films: Sequence[Chosen], most: int, seed: int) -> list[Chosen]:
+def _drawn(films: Sequence[ChosenFilm], most: int, seed: int) -> list[ChosenFilm]:
     """Draw at most `most` films, from each class in turn."""
-    ranked: dict[str, list[Chosen]] = defaultdict(list)
+    ranked: dict[str, list[ChosenFilm]] = defaultdict(list)
     for film in sorted(films, key=lambda film: _rank(film, seed)):
         ranked[str(film.sample.film_class)].append(film)
     turns = [(turn, label, film) for label, of_class in sorted(ranked.items()) for turn, film in enumerate(of_class)]
     return [film for _, _, film in sorted(turns, key=lambda item: item[:2])][:most]
 
 
-def _rank(film: Chosen, seed: int) -> bytes:
+def _rank(film: ChosenFilm, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{film.dataset}:{film.sample.image.name}".encode()).digest()

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Sampler
 from cxr_schemas.card import Input
 from cxrlib.errors import UsageError
 from cxrlib.models.inference.hardware import Precision, choose_device, choose_precision
-from cxrlib.training.callback import BEST_FILE, LAST_FILE, Course
-from cxrlib.training.history import Ending, Row
+from cxrlib.training.callback import BEST_FILE, LAST_FILE, STATE_KEY, TrainingCallback
+from cxrlib.training.history import EpochRow, StopReason
 from cxrlib.training.lightning_module import NetworkModule
 from cxrlib.training.recipe import NetworkPlan
 from cxrlib.training.training_films import TrainingFilms
@@ -54,7 +54,7 @@ def fit(
     folder: Path,
     deadline: float | None,
     report: Callable[[str], None],
-) -> Ending:
+) -> StopReason:
     """Train `network` until it is done or out of time; checkpoints, history and curve are kept in `folder`.
 
     A training that was begun there goes on. On a CPU, and with as many threads, it ends in the same bytes as one that
@@ -89,7 +89,7 @@ def fit(
     )
     held = DataLoader(held_out, batch_size=plan.batch, num_workers=workers) if len(held_out) else None
     module = NetworkModule(plan, reads, network, training.seed, steps=plan.all_epochs * len(loader))
-    course = Course(plan, folder, deadline, report)
+    course = TrainingCallback(plan, folder, deadline, report)
     callbacks: list[Callback] = [course]
     if plan.average_decay is not None:
         callbacks.insert(0, EMAWeightAveraging(decay=plan.average_decay))
@@ -111,18 +111,18 @@ def fit(
     trainer.fit(
         module, _untyped(loader), _untyped(held), ckpt_path=str(last) if last.exists() else None, weights_only=True
     )
-    return course.ended or Ending.EPOCHS
+    return course.ended or StopReason.EPOCHS
 
 
-def kept_rows(folder: Path) -> list[Row]:
+def saved_history(folder: Path) -> list[EpochRow]:
     """Return the history in a network's newest checkpoint; empty if it has none."""
     if not (folder / LAST_FILE).exists():
         return []
-    rows: list[Row] = _checkpoint(folder / LAST_FILE)["callbacks"][Course.__qualname__]["rows"]
+    rows: list[EpochRow] = _checkpoint(folder / LAST_FILE)["callbacks"][STATE_KEY]["rows"]
     return rows
 
 
-def kept_state(plan: NetworkPlan, folder: Path) -> dict[str, Tensor]:
+def exported_state(plan: NetworkPlan, folder: Path) -> dict[str, Tensor]:
     """Return the state of the network to export: that of the best epoch where the plan chooses one, else the last."""
     state = _checkpoint(folder / (LAST_FILE if plan.best is None else BEST_FILE))["state_dict"]
     prefix = "network."

@@ -18,10 +18,10 @@ from cxrlib.training.hyperparameters import Monitor
 from cxrlib.training.recipe import NetworkPlan
 
 #: Figures of one epoch by name: ``epoch`` (from 0), ``rate``, then ``train_...`` and ``val_...``.
-Row = Mapping[str, float]
+EpochRow = Mapping[str, float]
 
 
-class Ending(StrEnum):
+class StopReason(StrEnum):
     """Why a training is over."""
 
     EPOCHS = "all epochs done"
@@ -29,7 +29,7 @@ class Ending(StrEnum):
     TIME = "out of time"
 
 
-def best_epoch(rows: Sequence[Row], monitor: Monitor) -> int:
+def best_epoch(rows: Sequence[EpochRow], monitor: Monitor) -> int:
     """Return the first epoch that no other is better than.
 
     Raises
@@ -44,17 +44,17 @@ def best_epoch(rows: Sequence[Row], monitor: Monitor) -> int:
     return min(range(len(rows)), key=lambda epoch: (sign * rows[epoch][monitor], epoch))
 
 
-def ending(rows: Sequence[Row], plan: NetworkPlan) -> Ending | None:
+def stop_reason(rows: Sequence[EpochRow], plan: NetworkPlan) -> StopReason | None:
     """Tell whether, and why, a training is over after these epochs; None if it goes on."""
     if len(rows) >= plan.all_epochs:
-        return Ending.EPOCHS
+        return StopReason.EPOCHS
     stop = plan.early_stop
     if stop is not None and rows and len(rows) - 1 - best_epoch(rows, stop.monitor) >= stop.patience:
-        return Ending.EARLY_STOP
+        return StopReason.EARLY_STOP
     return None
 
 
-def check_finite(row: Row, network: str) -> None:
+def check_finite(row: EpochRow, network: str) -> None:
     """Raise `UsageError` if an epoch's loss is not a number, since no later epoch will be either."""
     if not math.isfinite(row["train_loss"]):
         raise UsageError(
@@ -63,7 +63,7 @@ def check_finite(row: Row, network: str) -> None:
         )
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
+def write_csv(rows: Sequence[EpochRow], path: Path) -> None:
     """Write the history; the digits of each figure are all that it has."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
@@ -80,7 +80,7 @@ def read_csv(path: Path) -> list[dict[str, float]]:
         ]
 
 
-def draw(rows: Sequence[Row], title: str, path: Path, best: int | None = None) -> None:
+def draw_curve(rows: Sequence[EpochRow], title: str, path: Path, best: int | None = None) -> None:
     """Draw the learning curve as a PNG: loss and rate, and below them what was measured on the held-out films."""
     epochs = [int(row["epoch"]) + 1 for row in rows]
     measured = [name for name in rows[0] if name.endswith(("_dice", "_accuracy"))]

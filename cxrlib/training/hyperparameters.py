@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Part(BaseModel):
+class RecipePart(BaseModel):
     """A part of a recipe: frozen, and a key that it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +45,7 @@ _MEASURED_BY: Final[Mapping[Monitor, str | None]] = {
 }
 
 
-class Adam(Part):
+class Adam(RecipePart):
     """Adam (Kingma and Ba); its weight decay is the gradient's L2 term."""
 
     kind: Literal["adam"]
@@ -54,7 +54,7 @@ class Adam(Part):
     weight_decay: float = Field(default=0.0, ge=0)
 
 
-class AdamW(Part):
+class AdamW(RecipePart):
     """AdamW; norms and biases (tensors of one dimension) are not decayed, and an encoder may learn slower."""
 
     kind: Literal["adamw"]
@@ -63,7 +63,7 @@ class AdamW(Part):
     weight_decay: float = Field(default=0.01, ge=0)
 
 
-class Sgd(Part):
+class Sgd(RecipePart):
     """Stochastic gradient descent with momentum."""
 
     kind: Literal["sgd"]
@@ -75,20 +75,20 @@ class Sgd(Part):
 Optimiser = Annotated[Adam | AdamW | Sgd, Field(discriminator="kind")]
 
 
-class Constant(Part):
+class Constant(RecipePart):
     """The rate stays as it is."""
 
     kind: Literal["constant"] = "constant"
 
 
-class OneCycle(Part):
+class OneCycle(RecipePart):
     """The rate rises from a tenth to its full value, then falls to a thousandth of it, over all steps."""
 
     kind: Literal["one-cycle"]
     warmup: float = Field(ge=0, le=1, description="Share of all steps in which the rate rises.")
 
 
-class Plateau(Part):
+class Plateau(RecipePart):
     """The rate is multiplied by `factor` each time what is watched has not become better for `patience` epochs."""
 
     kind: Literal["plateau"]
@@ -101,7 +101,7 @@ class Plateau(Part):
 Schedule = Annotated[Constant | OneCycle | Plateau, Field(discriminator="kind")]
 
 
-class EarlyStop(Part):
+class EarlyStop(RecipePart):
     """Training ends when what is watched has not become better for `patience` epochs."""
 
     patience: int = Field(ge=1)
@@ -124,14 +124,14 @@ class ClassLossKind(StrEnum):
     BINARY_CROSS_ENTROPY = "binary-cross-entropy"
 
 
-class MaskLoss(Part):
+class MaskLoss(RecipePart):
     """Loss of one mask and its weight in the sum."""
 
     kind: MaskLossKind
     weight: float = Field(default=1.0, gt=0)
 
 
-class ClassLoss(Part):
+class ClassLoss(RecipePart):
     """Loss of the class and its weight in the sum."""
 
     kind: ClassLossKind
@@ -139,7 +139,7 @@ class ClassLoss(Part):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 
 
-class Losses(Part):
+class Losses(RecipePart):
     """One loss for each output that is trained; they are summed."""
 
     lung: MaskLoss | None = None
@@ -147,7 +147,7 @@ class Losses(Part):
     classes: ClassLoss | None = None
 
 
-class FilmAugmentation(Part):
+class FilmAugmentation(RecipePart):
     """Largest random change of each kind that films go through in practice: geometry, exposure and quality."""
 
     kind: Literal["film"]
@@ -170,7 +170,7 @@ class Fill(StrEnum):
     NEAREST = "nearest"
 
 
-class AffineAugmentation(Part):
+class AffineAugmentation(RecipePart):
     """Geometry alone, as Keras' image generator draws it (hybrid, section Classification, Data Augmentation)."""
 
     kind: Literal["affine"]

@@ -12,7 +12,7 @@ from torch.nn import functional
 from cxr_schemas.card import Input
 from cxrlib.training.hyperparameters import OneCycle
 from cxrlib.training.losses import class_loss, mask_loss
-from cxrlib.training.optimisers import build_optimiser, one_cycle
+from cxrlib.training.optimisers import build_optimiser, one_cycle_schedule
 from cxrlib.training.recipe import NetworkPlan
 from cxrlib.training.training_films import Batch
 
@@ -108,7 +108,7 @@ class NetworkModule(LightningModule):
         optimiser = build_optimiser(self.plan.optimiser, self.network)
         if not isinstance(self.plan.schedule, OneCycle):
             return optimiser
-        schedule = one_cycle(self.plan.schedule, optimiser, self.steps)
+        schedule = one_cycle_schedule(self.plan.schedule, optimiser, self.steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

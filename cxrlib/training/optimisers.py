@@ -35,7 +35,7 @@ def _decayed_apart(plan: AdamW, network: nn.Module) -> list[dict[str, object]]:
     return groups
 
 
-def one_cycle(plan: OneCycle, optimiser: torch.optim.Optimizer, steps: int) -> OneCycleLR:
+def one_cycle_schedule(plan: OneCycle, optimiser: torch.optim.Optimizer, steps: int) -> OneCycleLR:
     """Return the rate of each of `steps` steps, to be stepped after each."""
     return OneCycleLR(
         optimiser,
@@ -47,7 +47,7 @@ def one_cycle(plan: OneCycle, optimiser: torch.optim.Optimizer, steps: int) -> O
     )
 
 
-def plateau(plan: Plateau, optimiser: torch.optim.Optimizer) -> ReduceLROnPlateau:
+def plateau_schedule(plan: Plateau, optimiser: torch.optim.Optimizer) -> ReduceLROnPlateau:
     """Return the rate that falls on a plateau, to be stepped with what is watched after each epoch.
 
     torch waits for one bad epoch more than its patience; the papers (and Keras) count the epochs themselves. Any gain,

@@ -23,8 +23,8 @@ from cxrlib.training.hyperparameters import (
     Losses,
     Monitor,
     Optimiser,
-    Part,
     Plateau,
+    RecipePart,
     Schedule,
 )
 
@@ -37,7 +37,7 @@ CLASSES: Final = (FilmClass.COVID19, FilmClass.PNEUMONIA, FilmClass.NORMAL)
 IMAGENET: Final = "imagenet"
 
 
-class DataPlan(Part):
+class DataPlan(RecipePart):
     """One data set folder below the data root; each of its films is seen as often an epoch as it repeats."""
 
     folder: str
@@ -55,21 +55,21 @@ class DataPlan(Part):
         return self.repeat.get(source, 1) * by_class
 
 
-class PhantomPlan(Part):
+class PhantomPlan(RecipePart):
     """Synthetic films that are drawn once and join every epoch."""
 
     count: int = Field(default=0, ge=0)
     seed: int = 0
 
 
-class Stage(Part):
+class Stage(RecipePart):
     """Epochs trained at one image size; the small ones come first because they are cheap."""
 
     side: int = Field(ge=32, multiple_of=32)
     epochs: int = Field(ge=1)
 
 
-class NetworkPlan(Part):
+class NetworkPlan(RecipePart):
     """One network: what is built, what it starts from, what it is trained on and how.
 
     `epochs` counts those at full size; `stages` instead of it gives each part of the training a size of its own.
@@ -157,7 +157,7 @@ class NetworkPlan(Part):
         return self.stages[-1].side if self.stages else None
 
 
-class Recipe(Part):
+class Recipe(RecipePart):
     """The whole recipe. Its networks are trained in order and exported into one bundle."""
 
     seed: int = 0

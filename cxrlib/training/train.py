@@ -19,10 +19,10 @@ from cxrlib.errors import UsageError
 from cxrlib.models.architectures.catalog import find_architecture
 from cxrlib.models.bundle import Bundle
 from cxrlib.training.callback import LAST_FILE
-from cxrlib.training.export import Trained, export_bundle, network_weights
-from cxrlib.training.film_selection import Chosen, choose
-from cxrlib.training.fit import fit, kept_rows, kept_state
-from cxrlib.training.history import Ending, ending
+from cxrlib.training.export import TrainedNetwork, export_bundle, network_weights
+from cxrlib.training.film_selection import ChosenFilm, choose_films
+from cxrlib.training.fit import exported_state, fit, saved_history
+from cxrlib.training.history import StopReason, stop_reason
 from cxrlib.training.hyperparameters import OneCycle
 from cxrlib.training.pretrained import encoder_weights, load_encoder
 from cxrlib.training.recipe import IMAGENET, NetworkPlan, Recipe
@@ -41,10 +41,10 @@ class _Part:
     """
 
     plan: NetworkPlan
-    chosen: Sequence[Chosen]
+    chosen: Sequence[ChosenFilm]
     folder: Path
     started_from: str | None
-    over: Ending | None
+    over: StopReason | None
 
 
 def train(
@@ -116,14 +116,16 @@ def _part(
     pretrained: Mapping[str, str],
 ) -> _Part:
     plan = network if epochs is None else network.shortened(epochs)
-    chosen = choose(recipe, plan, data, films)
+    chosen = choose_films(recipe, plan, data, films)
     started_from = pretrained.get(plan.name, None if plan.pretrained == IMAGENET else plan.pretrained)
     folder = work / plan.name
     _claim(folder, _identity(recipe, plan, chosen, started_from))
-    return _Part(plan, chosen, folder, started_from, ending(kept_rows(folder), plan))
+    return _Part(plan, chosen, folder, started_from, stop_reason(saved_history(folder), plan))
 
 
-def _identity(recipe: Recipe, plan: NetworkPlan, chosen: Sequence[Chosen], started_from: str | None) -> dict[str, Any]:
+def _identity(
+    recipe: Recipe, plan: NetworkPlan, chosen: Sequence[ChosenFilm], started_from: str | None
+) -> dict[str, Any]:
     """Return all that a network's training depends on, so that no other one is taken up in its place."""
     # More epochs only prolong a training, unless its rate runs over all of them or its image size depends on them.
     prolongs = not isinstance(plan.schedule, OneCycle) and not plan.stages
@@ -152,7 +154,7 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
     path.write_text(json.dumps(identity, indent=1) + "\n")
 
 
-def _train_network(recipe: Recipe, part: _Part, deadline: float | None, report: Callable[[str], None]) -> Ending:
+def _train_network(recipe: Recipe, part: _Part, deadline: float | None, report: Callable[[str], None]) -> StopReason:
     plan, reads = part.plan, recipe.input_of(part.plan)
     seed_everything(recipe.seed, verbose=False)
     training, held_out = read_films(plan, part.chosen, reads.rows, reads.columns)
@@ -175,15 +177,15 @@ def _train_network(recipe: Recipe, part: _Part, deadline: float | None, report: 
     )
 
 
-def _trained(recipe: Recipe, part: _Part, ended: Ending) -> Trained:
+def _trained(recipe: Recipe, part: _Part, ended: StopReason) -> TrainedNetwork:
     network: nn.Module = find_architecture(part.plan.architecture).build(part.plan.arguments)
-    network.load_state_dict(kept_state(part.plan, part.folder))
+    network.load_state_dict(exported_state(part.plan, part.folder))
     (whole,) = (plan for plan in recipe.networks if plan.name == part.plan.name)
-    return Trained(
+    return TrainedNetwork(
         plan=whole,
         weights=network_weights(network),
         chosen=part.chosen,
-        epochs=len(kept_rows(part.folder)),
+        epochs=len(saved_history(part.folder)),
         ended=ended,
         started_from=part.started_from,
     )

@@ -20,7 +20,7 @@ from cxrlib.phantom.film import make_phantom
 from cxrlib.reading.read import read_film
 from cxrlib.settings import Settings
 from cxrlib.training.augment import augment
-from cxrlib.training.film_selection import Chosen, has_lung
+from cxrlib.training.film_selection import ChosenFilm, has_lung
 from cxrlib.training.hyperparameters import Augmentation
 from cxrlib.training.recipe import CLASSES, NetworkPlan, PhantomPlan
 
@@ -54,7 +54,7 @@ class LabelledFilm:
 
 
 def read_films(
-    plan: NetworkPlan, chosen: Sequence[Chosen], rows: int, columns: int
+    plan: NetworkPlan, chosen: Sequence[ChosenFilm], rows: int, columns: int
 ) -> tuple[list[LabelledFilm], list[LabelledFilm]]:
     """Read the films of a network: those to train on, as often as an epoch sees them, and those held out.
 

@@ -17,8 +17,8 @@ from cxrlib.models.bundle import Bundle, load_bundle
 from cxrlib.models.inference.fused import fuse
 from cxrlib.models.inference.hardware import Precision
 from cxrlib.models.inference.network import BundleNetwork, load_network
-from cxrlib.training.export import Trained, export_bundle, network_weights
-from cxrlib.training.history import Ending
+from cxrlib.training.export import TrainedNetwork, export_bundle, network_weights
+from cxrlib.training.history import StopReason
 from tests.support.networks import ONE_PER_ARCHITECTURE, Case, set_weights
 from tests.support.tiny_bundles import ARGUMENTS
 from tests.support.tiny_recipes import recipe_network, tiny_recipe
@@ -51,7 +51,7 @@ def exported(case: Case, network: nn.Module, outputs: list[str], folder: Path) -
     recipe = tiny_recipe(*plans, input={"rows": case.side, "columns": case.side, "mean": MEAN, "std": STD})
     lung = Case("multitask-unet", recipe.networks[1].arguments).build()
     trained = [
-        Trained(plan, network_weights(module), chosen=(), epochs=1, ended=Ending.EPOCHS, started_from=None)
+        TrainedNetwork(plan, network_weights(module), chosen=(), epochs=1, ended=StopReason.EPOCHS, started_from=None)
         for plan, module in zip(recipe.networks, (network, lung), strict=True)
     ]
     export_bundle(recipe, trained, None, str(folder))

@@ -21,9 +21,9 @@ from typing import Final
 import pandas as pd
 
 from cxr_schemas import FilmClass
-from cxrlib.datasets.folders import LabelledSet, counted, descend, films_in, require_same_names
+from cxrlib.datasets.folders import LabelledDataset, count_text, innermost_folder, list_films, require_matching_names
 from cxrlib.datasets.sample import LungConvention, Sample, Split
-from cxrlib.datasets.splits import block_of, keep_apart
+from cxrlib.datasets.splits import block_name, drop_leaking_films
 from cxrlib.errors import UsageError
 
 LAYOUT: Final = "COVID-QU-Ex"
@@ -50,7 +50,7 @@ def recognises(root: Path) -> bool:
     return (root / SPLITS_FILE).is_file() or bool(_parts(root))
 
 
-def read(root: Path) -> LabelledSet:
+def read(root: Path) -> LabelledDataset:
     """Read both parts, or the one that is there.
 
     Raises
@@ -62,15 +62,17 @@ def read(root: Path) -> LabelledSet:
     if (root / SPLITS_FILE).is_file():
         samples = list(_listed(root))
     else:
-        samples, left_out = keep_apart(list(_both_parts(_parts(root))))
+        samples, left_out = drop_leaking_films(list(_both_parts(_parts(root))))
         notes.append(
             f"{SOURCE}: no {SPLITS_FILE} is there, so the folders' own split holds; it was drawn film by film, and "
             "films of one patient may be on both sides"
         )
         if left_out:
-            notes.append(f"{SOURCE}: {counted(left_out, 'training film')} left out, since their subject has test films")
+            notes.append(
+                f"{SOURCE}: {count_text(left_out, 'training film')} left out, since their subject has test films"
+            )
     notes += _unannotated(samples)
-    return LabelledSet(LAYOUT, tuple(samples), tuple(notes))
+    return LabelledDataset(LAYOUT, tuple(samples), tuple(notes))
 
 
 def _unannotated(samples: list[Sample]) -> Iterator[str]:
@@ -79,11 +81,11 @@ def _unannotated(samples: list[Sample]) -> Iterator[str]:
     lung_only = sum(sample.film_class is not FilmClass.PNEUMONIA and sample.infection is None for sample in samples)
     if other:
         yield (
-            f"{SOURCE}: nobody annotated infection on the {counted(other, 'Non-COVID film')}, whose masks are empty "
+            f"{SOURCE}: nobody annotated infection on the {count_text(other, 'Non-COVID film')}, whose masks are empty "
             "for that reason; they are not used as films without infection"
         )
     if lung_only:
-        yield f"{SOURCE}: {counted(lung_only, 'film')} of {LUNG_PART!r} have lung masks alone"
+        yield f"{SOURCE}: {count_text(lung_only, 'film')} of {LUNG_PART!r} have lung masks alone"
 
 
 def _listed(root: Path) -> Iterator[Sample]:
@@ -103,7 +105,7 @@ def _parts(root: Path) -> dict[str, Path]:
     found = {}
     for part in (INFECTION_PART, LUNG_PART):
         if (root / part).is_dir():
-            found[part] = descend(root, part)
+            found[part] = innermost_folder(root, part)
     if not found and (folders := _class_folders(root)):
         has_infection = any((folder / _INFECTION).is_dir() for _, _, folder in folders)
         found[INFECTION_PART if has_infection else LUNG_PART] = root
@@ -128,9 +130,9 @@ def _both_parts(parts: dict[str, Path]) -> Iterator[Sample]:
         if not folders:
             raise UsageError(f"expected {', '.join(_SPLITS)} with {', '.join(_CLASSES)} in {root}; got none of them")
         for split, film_class, folder in folders:
-            images = films_in(folder / _IMAGES)
+            images = list_films(folder / _IMAGES)
             has_infection = part == INFECTION_PART
-            require_same_names(images, *(folder / name for name in (_LUNG, _INFECTION)[: 1 + has_infection]))
+            require_matching_names(images, *(folder / name for name in (_LUNG, _INFECTION)[: 1 + has_infection]))
             for image in images:
                 if (film_class, image.name) not in got:
                     got.add((film_class, image.name))
@@ -142,7 +144,7 @@ def _group(stem: str, film_class: str, split: str) -> str:
     if subject := _SUBJECT.search(stem):
         return f"{SOURCE}/{subject.group()}"
     number = _LAST_NUMBER.search(stem)
-    return f"{SOURCE}/{split}/{film_class}/{block_of(int(number.group(1))) if number else stem}"
+    return f"{SOURCE}/{split}/{film_class}/{block_name(int(number.group(1))) if number else stem}"
 
 
 def _sample(image: Path, film_class: FilmClass, group: str, split: Split, has_infection: bool) -> Sample:

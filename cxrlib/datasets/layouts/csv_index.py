@@ -30,9 +30,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from cxrlib.datasets.class_labels import class_of
-from cxrlib.datasets.folders import LabelledSet, counted
-from cxrlib.datasets.sample import LungConvention, Mask, Sample, Split, Together
+from cxrlib.datasets.class_labels import class_from_label
+from cxrlib.datasets.folders import LabelledDataset, count_text
+from cxrlib.datasets.sample import LungConvention, Mask, MaskUnion, Sample, Split
 from cxrlib.datasets.splits import split_of
 from cxrlib.errors import UsageError
 
@@ -53,7 +53,7 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() == ".csv" if path.is_file() else (path / INDEX_FILE).is_file()
 
 
-def read(path: Path) -> LabelledSet:
+def read(path: Path) -> LabelledDataset:
     """Read a CSV of films.
 
     Raises
@@ -67,7 +67,7 @@ def read(path: Path) -> LabelledSet:
     if "image" not in index.columns:
         raise UsageError(f"{index_file}: expected a column image; got {', '.join(map(str, index.columns))}")
     samples = tuple(_sample(row, index_file, name) for row in index.to_dict("records"))
-    return LabelledSet(LAYOUT, samples, tuple(f"{name}: {note}" for note in _notes(index, samples)))
+    return LabelledDataset(LAYOUT, samples, tuple(f"{name}: {note}" for note in _notes(index, samples)))
 
 
 def _notes(index: pd.DataFrame, samples: tuple[Sample, ...]) -> list[str]:
@@ -79,9 +79,9 @@ def _notes(index: pd.DataFrame, samples: tuple[Sample, ...]) -> list[str]:
         notes.append("no column lung_convention: lung masks are taken to leave the heart out")
     column = next((column for column in ("class_label", "label") if column in columns), None)
     if column is not None:
-        labels = Counter(str(label) for label in index[column].dropna() if class_of(str(label)) is None)
+        labels = Counter(str(label) for label in index[column].dropna() if class_from_label(str(label)) is None)
         notes += [
-            f"label {label!r} is of none of the classes; its {counted(number, 'film')} count for no class figure"
+            f"label {label!r} is of none of the classes; its {count_text(number, 'film')} count for no class figure"
             for label, number in sorted(labels.items())
         ]
     return notes
@@ -92,7 +92,7 @@ def _sample(row: _Row, index_file: Path, name: str) -> Sample:
     left, right = (_path(root, row, f"{side}_lung_mask", f"{side}_mask") for side in ("left", "right"))
     lung: Mask | None = _path(root, row, "lung_mask", "mask")
     if lung is None and left is not None and right is not None:
-        lung = Together((left, right))
+        lung = MaskUnion((left, right))
     film_class = _text(row, "class_label", "label")
     group = _text(row, "group", "patient") or str(row["image"])
     split = _text(row, "split")
@@ -103,7 +103,7 @@ def _sample(row: _Row, index_file: Path, name: str) -> Sample:
         source=_source(name, str(row.get("id", ""))),
         group=group,
         split=split_of(group) if split is None else _SPLITS[split.lower()],
-        film_class=None if film_class is None else class_of(film_class),
+        film_class=None if film_class is None else class_from_label(film_class),
         lung=lung,
         lung_left=left,
         lung_right=right,

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from cxr_schemas import FilmClass
-from cxrlib.datasets.folders import LabelledSet, counted, descend, films_in
+from cxrlib.datasets.folders import LabelledDataset, count_text, innermost_folder, list_films
 from cxrlib.datasets.sample import Sample, Split
-from cxrlib.datasets.splits import keep_apart
+from cxrlib.datasets.splits import drop_leaking_films
 
 LAYOUT: Final = "Kermany chest_xray"
 SOURCE: Final = "kermany"
@@ -27,19 +27,19 @@ _PATIENT: Final = re.compile(r"(person\d+)_|((?:NORMAL2-)?IM-\d+)")
 
 def recognises(root: Path) -> bool:
     """Tell whether a folder is laid out so."""
-    return bool(_class_folders(descend(root, _FOLDER)))
+    return bool(_class_folders(innermost_folder(root, _FOLDER)))
 
 
-def read(root: Path) -> LabelledSet:
+def read(root: Path) -> LabelledDataset:
     """Read all splits that are there."""
-    samples, left_out = keep_apart(list(_samples(descend(root, _FOLDER))))
+    samples, left_out = drop_leaking_films(list(_samples(innermost_folder(root, _FOLDER))))
     notes = [f"{SOURCE}: the films have a class and no masks"]
     if left_out:
-        notes.append(f"{SOURCE}: {counted(left_out, 'training film')} left out, since their patient has test films")
-    return LabelledSet(LAYOUT, tuple(samples), tuple(notes))
+        notes.append(f"{SOURCE}: {count_text(left_out, 'training film')} left out, since their patient has test films")
+    return LabelledDataset(LAYOUT, tuple(samples), tuple(notes))
 
 
-def patient_of(stem: str) -> str:
+def patient_from_name(stem: str) -> str:
     """Return the patient that a file name of this data set tells; the name itself where it tells none."""
     found = _PATIENT.match(stem)
     return (found.group(1) or found.group(2)) if found else stem
@@ -56,6 +56,6 @@ def _class_folders(root: Path) -> list[tuple[Split, FilmClass, Path]]:
 
 def _samples(root: Path) -> Iterator[Sample]:
     for split, film_class, folder in _class_folders(root):
-        for image in films_in(folder):
-            group = f"{SOURCE}/{patient_of(image.stem)}"
+        for image in list_films(folder):
+            group = f"{SOURCE}/{patient_from_name(image.stem)}"
             yield Sample(image=image, source=SOURCE, group=group, split=split, film_class=film_class)

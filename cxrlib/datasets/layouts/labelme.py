@@ -1,6 +1,6 @@
 """A folder of LabelMe files, each beside the film it names: polygons of lungs and infection (pneumonia-seg).
 
-Labels are told by `cxrlib.datasets.polygons.LABELS` (lung, left, right, infection and their synonyms); others are
+Labels are told by `cxrlib.datasets.polygons.REGION_BY_LABEL` (lung, left, right, infection and their synonyms); others are
 passed over, and said. The class is told by a flag of the file (``covid``, ``pneumonia``, ``normal``). A film without a
 polygon of infection counts as without infection only where its flag says ``normal``: else it may just not have been
 annotated. Lung polygons are taken to leave the heart out.
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from cxr_schemas import FilmClass
-from cxrlib.datasets.class_labels import class_of
-from cxrlib.datasets.folders import LabelledSet, counted
-from cxrlib.datasets.layouts.kermany import patient_of
-from cxrlib.datasets.polygons import Annotation, Polygons, Region, read_annotation
+from cxrlib.datasets.class_labels import class_from_label
+from cxrlib.datasets.folders import LabelledDataset, count_text
+from cxrlib.datasets.layouts.kermany import patient_from_name
+from cxrlib.datasets.polygons import Annotation, PolygonMask, Region, read_annotation
 from cxrlib.datasets.sample import LungConvention, Mask, Sample
 from cxrlib.datasets.splits import split_of
 
@@ -34,7 +34,7 @@ def recognises(root: Path) -> bool:
     return first is not None and b'"shapes"' in first.read_bytes()
 
 
-def read(root: Path) -> LabelledSet:
+def read(root: Path) -> LabelledDataset:
     """Read every LabelMe file of a folder and of those below it.
 
     Raises
@@ -54,20 +54,20 @@ def read(root: Path) -> LabelledSet:
     without = sum(sample.infection is None for sample in samples)
     if without:
         notes.append(
-            f"{root.name}: {counted(without, 'film')} without a polygon of infection and not flagged normal; they are "
+            f"{root.name}: {count_text(without, 'film')} without a polygon of infection and not flagged normal; they are "
             "not used as films without infection"
         )
-    return LabelledSet(LAYOUT, tuple(samples), tuple(notes))
+    return LabelledDataset(LAYOUT, tuple(samples), tuple(notes))
 
 
 def _sample(path: Path, annotation: Annotation, source: str) -> Sample:
     drawn = {shape.region for shape in annotation.shapes}
-    classes = {found for flag in annotation.flags if (found := class_of(flag)) is not None}
+    classes = {found for flag in annotation.flags if (found := class_from_label(flag)) is not None}
     film_class = classes.pop() if len(classes) == 1 else None
-    group = f"{source}/{patient_of(path.stem)}"
+    group = f"{source}/{patient_from_name(path.stem)}"
 
     def mask(*regions: Region, known: bool = False) -> Mask | None:
-        return Polygons(path, frozenset(regions)) if known or drawn & set(regions) else None
+        return PolygonMask(path, frozenset(regions)) if known or drawn & set(regions) else None
 
     lung = mask(*_LUNGS)
     return Sample(

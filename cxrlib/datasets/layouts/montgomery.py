@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from cxr_schemas import FilmClass
-from cxrlib.datasets.folders import LabelledSet, counted, descend, films_in, require_same_names
-from cxrlib.datasets.sample import LungConvention, Mask, Sample, Together
+from cxrlib.datasets.folders import LabelledDataset, count_text, innermost_folder, list_films, require_matching_names
+from cxrlib.datasets.sample import LungConvention, Mask, MaskUnion, Sample
 from cxrlib.datasets.splits import split_of
 from cxrlib.errors import UsageError
 
@@ -27,10 +27,10 @@ _MASK: Final = "_mask"
 
 def recognises(root: Path) -> bool:
     """Tell whether a folder is laid out so."""
-    return (descend(root, *_FOLDERS) / _FILMS).is_dir()
+    return (innermost_folder(root, *_FOLDERS) / _FILMS).is_dir()
 
 
-def read(root: Path) -> LabelledSet:
+def read(root: Path) -> LabelledDataset:
     """Read a folder of either set, or one that holds the films of both.
 
     Raises
@@ -38,29 +38,29 @@ def read(root: Path) -> LabelledSet:
     UsageError
         A film has the mask of one lung and not of the other, or a mask no film.
     """
-    root = descend(root, *_FOLDERS)
-    samples = tuple(_samples(root, films_in(root / _FILMS)))
+    root = innermost_folder(root, *_FOLDERS)
+    samples = tuple(_samples(root, list_films(root / _FILMS)))
     bare = sum(sample.lung is None for sample in samples)
     notes = ["films of tuberculosis are of none of the classes and count for the lungs alone"]
     if bare:
         notes.append(
-            f"{counted(bare, 'film')} without a lung mask: nobody published one; they count for the class alone"
+            f"{count_text(bare, 'film')} without a lung mask: nobody published one; they count for the class alone"
         )
-    return LabelledSet(LAYOUT, samples, tuple(f"{LAYOUT}: {note}" for note in notes))
+    return LabelledDataset(LAYOUT, samples, tuple(f"{LAYOUT}: {note}" for note in notes))
 
 
 def _samples(root: Path, images: list[Path]) -> Iterator[Sample]:
     manual = root / "ManualMask"
     sides = (manual / "leftMask", manual / "rightMask")
-    by_hand = {path.name for path in films_in(sides[0])} if manual.is_dir() else set()
+    by_hand = {path.name for path in list_films(sides[0])} if manual.is_dir() else set()
     if by_hand:
-        require_same_names([image for image in images if image.stem.startswith("MCUCXR")], *sides)
+        require_matching_names([image for image in images if image.stem.startswith("MCUCXR")], *sides)
     whole = _whole_masks(root, {image.stem for image in images})
     for image in images:
         left, right = (side / image.name if image.name in by_hand else None for side in sides)
         lung: Mask | None = whole.get(image.stem)
         if left is not None and right is not None:
-            lung = Together((left, right))
+            lung = MaskUnion((left, right))
         source = _SOURCES.get(image.stem.partition("_")[0], root.name)
         group = f"{source}/{image.stem}"
         yield Sample(
@@ -78,10 +78,10 @@ def _samples(root: Path, images: list[Path]) -> Iterator[Sample]:
 
 def _whole_masks(root: Path, films: set[str]) -> dict[str, Path]:
     """Return the masks of both lungs by the film's name."""
-    folder = next((descend(root, name) for name in ("mask", "masks") if (root / name).is_dir()), None)
+    folder = next((innermost_folder(root, name) for name in ("mask", "masks") if (root / name).is_dir()), None)
     if folder is None:
         return {}
-    masks = {path.stem.removesuffix(_MASK): path for path in films_in(folder)}
+    masks = {path.stem.removesuffix(_MASK): path for path in list_films(folder)}
     if spare := sorted(masks.keys() - films):
         raise UsageError(
             f"mask {masks[spare[0]]} is there, but no film {spare[0]} in {root / _FILMS} ({len(spare)} such masks)"

@@ -8,7 +8,7 @@ from typing import Final
 import pandas as pd
 
 from cxr_schemas import FilmClass
-from cxrlib.datasets.folders import LabelledSet
+from cxrlib.datasets.folders import LabelledDataset
 from cxrlib.datasets.sample import LungConvention, Sample, Split
 
 LAYOUT: Final = "phantoms"
@@ -20,7 +20,7 @@ def recognises(root: Path) -> bool:
     return (root / _TRUTH).is_file()
 
 
-def read(root: Path) -> LabelledSet:
+def read(root: Path) -> LabelledDataset:
     """Read a phantom archive; objects that cannot be scored are no films."""
     truth = pd.read_parquet(root / _TRUTH)
     samples = []
@@ -40,4 +40,4 @@ def read(root: Path) -> LabelledSet:
                 percent_infected=float(str(row.percent)),
             )
         )
-    return LabelledSet(LAYOUT, tuple(samples))
+    return LabelledDataset(LAYOUT, tuple(samples))

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from cxr_schemas import FilmClass
-from cxrlib.datasets.folders import LabelledSet, descend, films_in, require_same_names
+from cxrlib.datasets.folders import LabelledDataset, innermost_folder, list_films, require_matching_names
 from cxrlib.datasets.sample import LungConvention, Sample
-from cxrlib.datasets.splits import BLOCK, block_of, split_of
+from cxrlib.datasets.splits import BLOCK_SIZE, block_name, split_of
 
 LAYOUT: Final = "COVID-19 Radiography Database"
 SOURCE: Final = "covid19-radiography"
@@ -31,10 +31,10 @@ _NUMBER: Final = re.compile(r"(\d+)$")
 
 def recognises(root: Path) -> bool:
     """Tell whether a folder is laid out so."""
-    return bool(_class_folders(descend(root, _FOLDER)))
+    return bool(_class_folders(innermost_folder(root, _FOLDER)))
 
 
-def read(root: Path) -> LabelledSet:
+def read(root: Path) -> LabelledDataset:
     """Read all class folders that are there.
 
     Raises
@@ -42,13 +42,13 @@ def read(root: Path) -> LabelledSet:
     UsageError
         A film lacks its mask, or a mask its film.
     """
-    samples = tuple(_samples(descend(root, _FOLDER)))
+    samples = tuple(_samples(innermost_folder(root, _FOLDER)))
     notes = (
-        f"{SOURCE}: no patient is named; {BLOCK} file numbers in a row stand for one, and a fifth of these runs is for "
+        f"{SOURCE}: no patient is named; {BLOCK_SIZE} file numbers in a row stand for one, and a fifth of these runs is for "
         "testing",
         f"{SOURCE}: infection was annotated on no film; none is used as a film without infection",
     )
-    return LabelledSet(LAYOUT, samples, notes)
+    return LabelledDataset(LAYOUT, samples, notes)
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -57,11 +57,11 @@ def _class_folders(root: Path) -> list[Path]:
 
 def _samples(root: Path) -> Iterator[Sample]:
     for folder in _class_folders(root):
-        images = films_in(folder / "images")
-        require_same_names(images, folder / "masks")
+        images = list_films(folder / "images")
+        require_matching_names(images, folder / "masks")
         for image in images:
             number = _NUMBER.search(image.stem)
-            group = f"{SOURCE}/{folder.name}/{block_of(int(number.group(1))) if number else image.stem}"
+            group = f"{SOURCE}/{folder.name}/{block_name(int(number.group(1))) if number else image.stem}"
             yield Sample(
                 image=image,
                 source=SOURCE,

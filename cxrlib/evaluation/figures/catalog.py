@@ -20,25 +20,25 @@ _CONDUCT: Final = (
 )
 
 
-def figures_of(card: Card) -> tuple[Figure, ...]:
+def figures_for(card: Card) -> tuple[Figure, ...]:
     """Return the figures that a bundle can be measured by, in the order of a table.
 
     What a bundle does not give is not measured: no infection, detection or percent without infection masks, and no
     classes without class probabilities (`not_measured` says so).
     """
-    infection, classes = gives(card, "infection"), gives(card, "classes")
+    infection, classes = has_output(card, "infection"), has_output(card, "classes")
     return (
-        *mask_figures.lung(),
-        *(mask_figures.infection() if infection else ()),
-        *((class_figures.accuracy(card.classes),) if classes else ()),
+        *mask_figures.lung_mask_figures(),
+        *(mask_figures.infection_mask_figures() if infection else ()),
+        *((class_figures.accuracy_figure(card.classes),) if classes else ()),
         *((infection_figures.FALSE_ALARMS,) if infection else ()),
         *_CONDUCT,
-        *((*infection_figures.percent(), *infection_figures.detection()) if infection else ()),
-        *(class_figures.by_class(card.classes) if classes else ()),
+        *((*infection_figures.percent_figures(), *infection_figures.detection_figures()) if infection else ()),
+        *(class_figures.per_class_figures(card.classes) if classes else ()),
     )
 
 
-def gives(card: Card, output: str) -> bool:
+def has_output(card: Card, output: str) -> bool:
     """Tell whether any network of a bundle gives an output: lung, infection or classes."""
     return any(output in network.outputs for network in card.networks)
 
@@ -49,4 +49,4 @@ def not_measured(card: Card) -> tuple[str, ...]:
         "infection": "The bundle gives no infection masks: infection, detection and percent infected are not measured.",
         "classes": "The bundle gives no classes: accuracy, ROC and calibration are not measured.",
     }
-    return tuple(sentence for output, sentence in said.items() if not gives(card, output))
+    return tuple(sentence for output, sentence in said.items() if not has_output(card, output))

@@ -15,41 +15,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
-from cxrlib.evaluation.figures.figure import CLASS_NAMES, Figure, Section, any_of, where
-from cxrlib.evaluation.figures.film_columns import CLASSES, Columns
+from cxrlib.evaluation.figures.figure import CLASS_NAMES, Figure, Section, is_any_class, where
+from cxrlib.evaluation.figures.film_columns import CLASSES, FilmColumns
 from cxrlib.evaluation.figures.statistics import PerFilm, Values, Weights, calibration_error, mean, ratio, roc_auc
 
 _NUMBERS: Final = {2: "two", 3: "three"}
 
 
-def accuracy(classes: Sequence[FilmClass]) -> Figure:
+def accuracy_figure(classes: Sequence[FilmClass]) -> Figure:
     """Return the share of films whose class was found."""
     return Figure(
         f"{_NUMBERS.get(len(classes), str(len(classes)))}-class accuracy",
         Section.CLASSES,
-        lambda c: (where(any_of(c, classes), c.called == c.true_class),),
+        lambda c: (where(is_any_class(c, classes), c.called == c.true_class),),
         mean,
         on_card=True,
     )
 
 
-def by_class(classes: Sequence[FilmClass]) -> Iterator[Figure]:
+def per_class_figures(classes: Sequence[FilmClass]) -> Iterator[Figure]:
     """Yield what is measured of each class against the others, and the means over the classes."""
     indices = tuple(CLASSES.index(film_class) for film_class in classes)
 
-    def known(c: Columns) -> NDArray[np.bool_]:
-        return any_of(c, classes)
+    def known(c: FilmColumns) -> NDArray[np.bool_]:
+        return is_any_class(c, classes)
 
-    def labels(c: Columns) -> tuple[PerFilm, ...]:
+    def labels(c: FilmColumns) -> tuple[PerFilm, ...]:
         return (where(known(c), c.true_class), c.called.astype(np.float64))
 
-    def scores(c: Columns) -> tuple[PerFilm, ...]:
+    def scores(c: FilmColumns) -> tuple[PerFilm, ...]:
         return (where(known(c), c.true_class), *(c.probability[:, index] for index in indices))
 
-    def one_against_rest(index: int, c: Columns) -> tuple[PerFilm, ...]:
+    def one_against_rest(index: int, c: FilmColumns) -> tuple[PerFilm, ...]:
         return (c.probability[:, index], where(known(c), c.true_class == index))
 
-    def one_share(share: _Share, index: int, c: Columns) -> tuple[PerFilm, ...]:
+    def one_share(share: _Share, index: int, c: FilmColumns) -> tuple[PerFilm, ...]:
         return (where(known(c), share(c, index)),)
 
     def over_classes(of_class: Callable[..., Values], *inputs: PerFilm) -> Values:
@@ -89,7 +89,7 @@ def _class_f1(index: int, true: PerFilm, called: PerFilm, weights: Weights) -> V
 
 
 #: Of the films that a share is of, whether each counts; NaN of the others, so that its interval rests on those films.
-_Share = Callable[[Columns, int], PerFilm]
+_Share = Callable[[FilmColumns, int], PerFilm]
 _SHARES: Final[Mapping[str, _Share]] = {
     "sensitivity": lambda c, index: where(c.true_class == index, c.called == index),
     "specificity": lambda c, index: where(c.true_class != index, (c.called != index) & (c.called >= 0)),
@@ -97,6 +97,6 @@ _SHARES: Final[Mapping[str, _Share]] = {
 }
 
 
-def confidence(c: Columns) -> PerFilm:
+def confidence(c: FilmColumns) -> PerFilm:
     """Return the probability of the class that was called; NaN where none was."""
     return np.asarray(c.probability.max(axis=1))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
 from cxrlib.evaluation.figures import intervals
-from cxrlib.evaluation.figures.film_columns import CLASSES, Columns
+from cxrlib.evaluation.figures.film_columns import CLASSES, FilmColumns
 from cxrlib.evaluation.figures.intervals import ClosedForm
 from cxrlib.evaluation.figures.statistics import PerFilm, Values
 
@@ -61,15 +61,15 @@ class Figure:
 
     name: str
     section: Section
-    inputs: Callable[[Columns], tuple[PerFilm, ...]]
+    inputs: Callable[[FilmColumns], tuple[PerFilm, ...]]
     statistic: Callable[..., Values]
-    interval: ClosedForm | None = intervals.of_share
+    interval: ClosedForm | None = intervals.share_interval
     unit: Unit = Unit.SHARE
     on_card: bool = False
     film_class: FilmClass | None = None
 
 
-def any_of(c: Columns, classes: Sequence[FilmClass]) -> NDArray[np.bool_]:
+def is_any_class(c: FilmColumns, classes: Sequence[FilmClass]) -> NDArray[np.bool_]:
     """Return which films are truly of one of some classes."""
     return np.asarray(np.isin(c.true_class, [CLASSES.index(film_class) for film_class in classes]))
 

@@ -34,7 +34,7 @@ class MaskColumns:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Columns:
+class FilmColumns:
     """The films of one source.
 
     Attributes
@@ -77,10 +77,10 @@ class Columns:
         return np.asarray(self.true_class == CLASSES.index(film_class))
 
 
-def columns_of(films: Sequence[FilmResult]) -> Columns:
+def to_columns(films: Sequence[FilmResult]) -> FilmColumns:
     """Return the arrays of some films."""
     names = sorted({film.sample.group for film in films})
-    return Columns(
+    return FilmColumns(
         films=tuple(films),
         groups=np.searchsorted(np.array(names), np.array([film.sample.group for film in films])).astype(np.int64),
         true_class=np.array([_index(film.sample.film_class) for film in films], dtype=np.int64),

@@ -11,7 +11,7 @@ import numpy as np
 from cxr_schemas import FilmClass
 from cxrlib.evaluation.figures import intervals
 from cxrlib.evaluation.figures.figure import Figure, Section, Unit, where
-from cxrlib.evaluation.figures.film_columns import Columns
+from cxrlib.evaluation.figures.film_columns import FilmColumns
 from cxrlib.evaluation.figures.statistics import PerFilm, Values, limit_of_agreement, mean, rank_correlation, ratio
 
 #: Percent of the lung above which a film without infection is counted as falsely called infected.
@@ -20,32 +20,32 @@ FALSE_ALARM_PERCENT: Final = 1.0
 AGREEMENT_POINTS: Final = 5.0
 
 
-def detection() -> Iterator[Figure]:
+def detection_figures() -> Iterator[Figure]:
     """Yield qu-ex Eq. 6 to 9 for whether any infected pixel remains, on films whose infection was annotated.
 
     The paper counts COVID-QU-Ex Non-COVID films as negatives, on which nobody drew infection; they are left out here.
     """
 
-    def found(c: Columns) -> PerFilm:
+    def found(c: FilmColumns) -> PerFilm:
         return where(c.truly_infected == 1, c.called_infected == 1)
 
-    def cleared(c: Columns) -> PerFilm:
+    def cleared(c: FilmColumns) -> PerFilm:
         return where(c.truly_infected == 0, c.called_infected == 0)
 
-    def right(c: Columns) -> PerFilm:
+    def right(c: FilmColumns) -> PerFilm:
         return where(~np.isnan(c.truly_infected), c.called_infected == c.truly_infected)
 
-    def positive(c: Columns) -> PerFilm:
+    def positive(c: FilmColumns) -> PerFilm:
         return where(~np.isnan(c.truly_infected), (c.called_infected == 1) & (c.truly_infected == 1))
 
-    def rightly(c: Columns) -> PerFilm:
+    def rightly(c: FilmColumns) -> PerFilm:
         return where((c.called_infected == 1) & ~np.isnan(c.truly_infected), c.truly_infected)
 
-    def called(c: Columns) -> PerFilm:
+    def called(c: FilmColumns) -> PerFilm:
         return where(~np.isnan(c.truly_infected), c.called_infected == 1)
 
     def figure(
-        name: str, statistic: Callable[..., Values], *inputs: Callable[[Columns], PerFilm], on_card: bool = False
+        name: str, statistic: Callable[..., Values], *inputs: Callable[[FilmColumns], PerFilm], on_card: bool = False
     ) -> Figure:
         return Figure(
             f"infection detected, {name}",
@@ -62,7 +62,7 @@ def detection() -> Iterator[Figure]:
     yield figure("accuracy", mean, right)
 
 
-def _false_alarm(c: Columns) -> PerFilm:
+def _false_alarm(c: FilmColumns) -> PerFilm:
     clear = c.of_class(FilmClass.NORMAL) & ~np.isnan(c.infection.true_positive)
     return where(clear, np.isnan(c.percent) | (c.percent > FALSE_ALARM_PERCENT))
 
@@ -73,23 +73,23 @@ FALSE_ALARMS: Final = Figure(
 )
 
 
-def percent() -> Iterator[Figure]:
+def percent_figures() -> Iterator[Figure]:
     """Yield agreement of measured with true percent, and ranks; a rejected film ranks as 0 %."""
 
-    def measured(c: Columns) -> PerFilm:
+    def measured(c: FilmColumns) -> PerFilm:
         return np.nan_to_num(c.percent, nan=0.0)
 
-    def difference(c: Columns) -> tuple[PerFilm, ...]:
+    def difference(c: FilmColumns) -> tuple[PerFilm, ...]:
         return (c.percent - c.true_percent,)
 
-    def agrees(c: Columns) -> PerFilm:
+    def agrees(c: FilmColumns) -> PerFilm:
         return where(~np.isnan(c.true_percent), np.abs(c.percent - c.true_percent) <= AGREEMENT_POINTS)
 
     rank = partial(
         Figure,
         section=Section.PERCENT,
         statistic=rank_correlation,
-        interval=intervals.of_rank_correlation,
+        interval=intervals.rank_correlation_interval,
         unit=Unit.CORRELATION,
         on_card=True,
     )
@@ -97,23 +97,25 @@ def percent() -> Iterator[Figure]:
     yield rank("Spearman, percent infected to geographic extent", inputs=lambda c: (measured(c), c.extent))
     yield rank("Spearman, percent infected to percent drawn", inputs=lambda c: (measured(c), c.true_percent))
     yield Figure("percent infected within 5 points", Section.PERCENT, lambda c: (agrees(c),), mean, on_card=True)
-    yield points("percent infected over percent drawn, mean", statistic=mean, interval=intervals.of_mean, on_card=True)
     yield points(
-        "limit of agreement, lower", statistic=partial(limit_of_agreement, side=-1), interval=intervals.of_limit
+        "percent infected over percent drawn, mean", statistic=mean, interval=intervals.mean_interval, on_card=True
     )
     yield points(
-        "limit of agreement, upper", statistic=partial(limit_of_agreement, side=1), interval=intervals.of_limit
+        "limit of agreement, lower", statistic=partial(limit_of_agreement, side=-1), interval=intervals.limit_interval
+    )
+    yield points(
+        "limit of agreement, upper", statistic=partial(limit_of_agreement, side=1), interval=intervals.limit_interval
     )
     yield points(
         "percent infected, mean absolute error",
         inputs=lambda c: (np.abs(c.percent - c.true_percent),),
         statistic=mean,
-        interval=intervals.of_mean,
+        interval=intervals.mean_interval,
     )
     yield Figure("infection IoU of percents", Section.PERCENT, lambda c: (_iou_of_percents(c),), mean)
 
 
-def _iou_of_percents(c: Columns) -> PerFilm:
+def _iou_of_percents(c: FilmColumns) -> PerFilm:
     """Return inflocnet's infection IoU (Eq. 1), which is of the two areas and not of the two masks.
 
     Its Eq. 2 and 3 make each area one number, the share of its own lung that is infected (Eq. 2 lacks the factor 100 %

@@ -31,13 +31,13 @@ class Interval:
 ClosedForm = Callable[[float, tuple[PerFilm, ...]], Interval]
 
 
-def of_share(value: float, inputs: tuple[PerFilm, ...]) -> Interval:
+def share_interval(value: float, inputs: tuple[PerFilm, ...]) -> Interval:
     """Return qu-ex Eq. 2, ``m +- z * sqrt(m * (1 - m) / N)`` with N films, cut to [0, 1]."""
     reach = Z * math.sqrt(max(value * (1 - value), 0.0) / inputs[0].size)
     return Interval(max(value - reach, 0.0), min(value + reach, 1.0))
 
 
-def of_rank_correlation(value: float, inputs: tuple[PerFilm, ...]) -> Interval:
+def rank_correlation_interval(value: float, inputs: tuple[PerFilm, ...]) -> Interval:
     """Return Fisher's interval with the standard error of Bonett and Wright (Psychometrika 2000;65:23-28).
 
     It is ``tanh(atanh(r) +- z * sqrt((1 + r^2 / 2) / (n - 3)))``. Equation 2 of qu-ex is for shares and does not hold.
@@ -50,12 +50,12 @@ def of_rank_correlation(value: float, inputs: tuple[PerFilm, ...]) -> Interval:
     return Interval(math.tanh(centre - reach), math.tanh(centre + reach))
 
 
-def of_mean(value: float, inputs: tuple[PerFilm, ...]) -> Interval:
+def mean_interval(value: float, inputs: tuple[PerFilm, ...]) -> Interval:
     """Return Student's interval of a mean (Bland and Altman, Lancet 1986;327:307-310)."""
     return _student(value, inputs[0], 1 / inputs[0].size)
 
 
-def of_limit(value: float, inputs: tuple[PerFilm, ...]) -> Interval:
+def limit_interval(value: float, inputs: tuple[PerFilm, ...]) -> Interval:
     """Return the interval of a limit of agreement (Bland and Altman, Stat Methods Med Res 1999;8:135-160, section 2).
 
     The variance of a limit is that of a difference times ``1 / n + 1.96^2 / (2 * (n - 1))``.
@@ -72,7 +72,7 @@ def _student(value: float, differences: PerFilm, share_of_variance: float) -> In
     return Interval(value - reach, value + reach)
 
 
-def of_resamples(values: PerFilm) -> Interval | None:
+def bootstrap_interval(values: PerFilm) -> Interval | None:
     """Return the middle 95 % of the resamples in which a figure is defined; None where it mostly is not."""
     defined = values[~np.isnan(values)]
     if defined.size < values.size / 2 or defined.size == 0:

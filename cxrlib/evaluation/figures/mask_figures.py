@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from cxr_schemas import FilmClass
-from cxrlib.evaluation.figures.figure import CLASS_NAMES, Figure, Section, any_of, where
-from cxrlib.evaluation.figures.film_columns import Columns, MaskColumns
+from cxrlib.evaluation.figures.figure import CLASS_NAMES, Figure, Section, is_any_class, where
+from cxrlib.evaluation.figures.film_columns import FilmColumns, MaskColumns
 from cxrlib.evaluation.figures.statistics import PerFilm, Values, Weights, mean, ratio
 from cxrlib.measuring.metrics import PixelMetric
 
@@ -20,11 +20,11 @@ POOR_DICE: Final = 0.9
 _COVID_AND_NORMAL: Final = (FilmClass.COVID19, FilmClass.NORMAL)
 
 
-def _lung_dice(c: Columns) -> PerFilm:
+def _lung_dice(c: FilmColumns) -> PerFilm:
     return c.lung.per_film[PixelMetric.DICE]
 
 
-def lung() -> Iterator[Figure]:
+def lung_mask_figures() -> Iterator[Figure]:
     """Yield the figures of the lung mask."""
     yield Figure("lung Dice", Section.LUNG, lambda c: (_lung_dice(c),), mean, on_card=True)
     for film_class, name in CLASS_NAMES.items():
@@ -44,10 +44,10 @@ def lung() -> Iterator[Figure]:
     )
 
 
-def infection() -> Iterator[Figure]:
+def infection_mask_figures() -> Iterator[Figure]:
     """Yield the figures of the infection mask."""
 
-    def in_parts(get: Callable[[Columns], PerFilm], c: Columns) -> tuple[PerFilm, ...]:
+    def in_parts(get: Callable[[FilmColumns], PerFilm], c: FilmColumns) -> tuple[PerFilm, ...]:
         return (*_of(_COVID_AND_NORMAL, get, c), c.of_class(FilmClass.COVID19).astype(np.float64))
 
     figure = partial(Figure, section=Section.INFECTION)
@@ -77,12 +77,12 @@ def infection() -> Iterator[Figure]:
     yield from _mask_figures(Section.INFECTION, "infection", lambda c: c.infection)
 
 
-def _infection(metric: PixelMetric, c: Columns) -> PerFilm:
+def _infection(metric: PixelMetric, c: FilmColumns) -> PerFilm:
     return c.infection.per_film[metric]
 
 
-def _of(classes: Sequence[FilmClass], get: Callable[[Columns], PerFilm], c: Columns) -> tuple[PerFilm, ...]:
-    return (where(any_of(c, classes), get(c)),)
+def _of(classes: Sequence[FilmClass], get: Callable[[FilmColumns], PerFilm], c: FilmColumns) -> tuple[PerFilm, ...]:
+    return (where(is_any_class(c, classes), get(c)),)
 
 
 def _mean_of_parts(values: PerFilm, in_first: PerFilm, weights: Weights) -> Values:
@@ -90,13 +90,13 @@ def _mean_of_parts(values: PerFilm, in_first: PerFilm, weights: Weights) -> Valu
     return (mean(where(in_first == 1, values), weights) + mean(where(in_first == 0, values), weights)) / 2
 
 
-def _mask_figures(section: Section, name: str, of: Callable[[Columns], MaskColumns]) -> Iterator[Figure]:
+def _mask_figures(section: Section, name: str, of: Callable[[FilmColumns], MaskColumns]) -> Iterator[Figure]:
     """Yield every measure of a mask, as the mean over films and pooled over pixels, but for the mean Dice."""
 
-    def per_film(metric: PixelMetric, c: Columns) -> tuple[PerFilm, ...]:
+    def per_film(metric: PixelMetric, c: FilmColumns) -> tuple[PerFilm, ...]:
         return (of(c).per_film[metric],)
 
-    def pooled(metric: PixelMetric, c: Columns) -> tuple[PerFilm, ...]:
+    def pooled(metric: PixelMetric, c: FilmColumns) -> tuple[PerFilm, ...]:
         return _POOLED[metric](of(c))
 
     for metric in PixelMetric:

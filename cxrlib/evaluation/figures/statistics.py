@@ -120,7 +120,7 @@ def _spearman(a: PerFilm, b: PerFilm, counts: NDArray[np.int64]) -> float:
     return float(ranks[0] @ ranks[1] / scale) if scale else float("nan")
 
 
-def spread(values: PerFilm, weights: Weights) -> Values:
+def standard_deviation(values: PerFilm, weights: Weights) -> Values:
     """Return the sample standard deviation over the films that have a value."""
     known = ~np.isnan(values)
     part, middle = weights[:, known], mean(values, weights)
@@ -130,7 +130,7 @@ def spread(values: PerFilm, weights: Weights) -> Values:
 
 def limit_of_agreement(differences: PerFilm, weights: Weights, side: float) -> Values:
     """Return the mean difference and 1.96 standard deviations over it (`side` 1) or under it (-1)."""
-    return np.asarray(mean(differences, weights) + side * LIMITS_Z * spread(differences, weights))
+    return np.asarray(mean(differences, weights) + side * LIMITS_Z * standard_deviation(differences, weights))
 
 
 def _share(part: Values, whole: Values) -> Values:

@@ -12,14 +12,14 @@ import jinja2
 
 from cxr_schemas import Card, Reason
 from cxrlib.datasets.sample import Mask
-from cxrlib.evaluation.data_files import Evaluation, film_table, json_text, rejects
-from cxrlib.evaluation.figures.catalog import figures_of, gives, not_measured
+from cxrlib.evaluation.data_files import Evaluation, count_rejects, film_table, json_text
+from cxrlib.evaluation.figures.catalog import figures_for, has_output, not_measured
 from cxrlib.evaluation.figures.figure import CLASS_NAMES, Section
-from cxrlib.evaluation.figures.film_columns import Columns
+from cxrlib.evaluation.figures.film_columns import FilmColumns
 from cxrlib.evaluation.figures.infection_figures import AGREEMENT_POINTS
-from cxrlib.evaluation.measured_figures import RESAMPLES, by_source
+from cxrlib.evaluation.measured_figures import RESAMPLES, columns_by_source
 from cxrlib.evaluation.report import plots, tables
-from cxrlib.evaluation.report.worst_films import Picture, Shown, rejected_films
+from cxrlib.evaluation.report.worst_films import FilmPicture, ShownFilms, rejected_films
 
 REPORT_FILE: Final = "report.html"
 FIGURES_FILE: Final = "figures.json"
@@ -36,7 +36,7 @@ class _Plot:
 
     section: Section
     needs: str
-    draw: Callable[[Mapping[str, Columns]], bytes | None]
+    draw: Callable[[Mapping[str, FilmColumns]], bytes | None]
     caption: str
 
 
@@ -71,7 +71,7 @@ _PLOTS: Final = (
         plots.reliability,
         "How often the called class is right, against its probability. On the diagonal a probability is what it says; "
         f"under it the bundle is too sure. Dots grow with the films of their bin (hollow: fewer than "
-        f"{plots.FEWEST_OF_BIN}), grey bars are their share; at the upper right the calibration error.",
+        f"{plots.MIN_FILMS_PER_BIN}), grey bars are their share; at the upper right the calibration error.",
     ),
     _Plot(
         Section.PERCENT,
@@ -89,7 +89,7 @@ _PLOTS: Final = (
     _Plot(
         Section.PERCENT,
         "infection",
-        plots.extent,
+        plots.extent_scatter,
         "Percent infected as measured, against radiologists' geographic extent (0 to 8). Only the ranks can agree.",
     ),
 )
@@ -97,10 +97,10 @@ _PLOTS: Final = (
 
 def write_report(
     evaluation: Evaluation,
-    pictures: Mapping[str, Sequence[Picture]],
+    pictures: Mapping[str, Sequence[FilmPicture]],
     folder: Path,
     *,
-    shown: Shown = Shown.ALL,
+    shown: ShownFilms = ShownFilms.ALL,
 ) -> Path:
     """Write ``report.html`` (self-contained), ``figures.json`` and ``films.csv`` into a folder; return the page's path.
 
@@ -110,7 +110,7 @@ def write_report(
     ----------
     evaluation : Evaluation
     pictures : mapping of str to sequence of Picture
-        The worst films by ranking, as `cxrlib.evaluation.report.worst_films.draw_worst` gives them.
+        The worst films by ranking, as `cxrlib.evaluation.report.worst_films.draw_worst_films` gives them.
     folder : Path
         Made where it is not there; files of these names are replaced.
     shown : Shown
@@ -120,13 +120,15 @@ def write_report(
     (folder / FIGURES_FILE).write_text(json_text(evaluation), encoding="utf-8")
     film_table(evaluation.results).to_csv(folder / FILMS_FILE, index=False, float_format="%.6g", lineterminator="\n")
     page = folder / REPORT_FILE
-    page.write_text(html(evaluation, pictures, shown), encoding="utf-8")
+    page.write_text(render_html(evaluation, pictures, shown), encoding="utf-8")
     return page
 
 
-def html(evaluation: Evaluation, pictures: Mapping[str, Sequence[Picture]], shown: Shown = Shown.ALL) -> str:
+def render_html(
+    evaluation: Evaluation, pictures: Mapping[str, Sequence[FilmPicture]], shown: ShownFilms = ShownFilms.ALL
+) -> str:
     """Return the page."""
-    card, sources = evaluation.bundle.card, by_source(evaluation.results)
+    card, sources = evaluation.bundle.card, columns_by_source(evaluation.results)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cxrlib.evaluation.report", "templates"),
         autoescape=True,
@@ -143,12 +145,12 @@ def html(evaluation: Evaluation, pictures: Mapping[str, Sequence[Picture]], show
     return environment.get_template("report.html").render(
         evaluation=evaluation,
         card=card,
-        by_source=tables.of_sources(sources),
-        glance=tables.at_a_glance(evaluation.measured, sources),
+        by_source=tables.source_table(sources),
+        glance=tables.overview_table(evaluation.measured, sources),
         sections=sections,
         not_measured=not_measured(card),
         resamples=RESAMPLES,
-        rejects=[(reason, count, _MEANING[reason]) for reason, count in rejects(evaluation.results)],
+        rejects=[(reason, count, _MEANING[reason]) for reason, count in count_rejects(evaluation.results)],
         rejected_films=[(film.sample.image.name, film.sample.source, film.reason) for film in dropped[:_REJECTS_NAMED]],
         rejected_more=max(len(dropped) - _REJECTS_NAMED, 0),
         shown=shown.value,
@@ -156,7 +158,7 @@ def html(evaluation: Evaluation, pictures: Mapping[str, Sequence[Picture]], show
     )
 
 
-def _section(section: Section, evaluation: Evaluation, sources: Mapping[str, Columns]) -> dict[str, Any]:
+def _section(section: Section, evaluation: Evaluation, sources: Mapping[str, FilmColumns]) -> dict[str, Any]:
     card = evaluation.bundle.card
     by_class = section is Section.CLASSES
     return {
@@ -165,13 +167,13 @@ def _section(section: Section, evaluation: Evaluation, sources: Mapping[str, Col
         "plots": [
             drawn for plot in _PLOTS if plot.section is section and (drawn := _drawn(plot, sources, card)) is not None
         ],
-        "by_class": tables.by_class(evaluation.measured, sources) if by_class else None,
-        "table": tables.of_section(evaluation.measured, figures_of(card), section),
+        "by_class": tables.class_table(evaluation.measured, sources) if by_class else None,
+        "table": tables.section_table(evaluation.measured, figures_for(card), section),
     }
 
 
-def _drawn(plot: _Plot, sources: Mapping[str, Columns], card: Card) -> dict[str, str] | None:
-    png = plot.draw(sources) if gives(card, plot.needs) else None
+def _drawn(plot: _Plot, sources: Mapping[str, FilmColumns], card: Card) -> dict[str, str] | None:
+    png = plot.draw(sources) if has_output(card, plot.needs) else None
     return None if png is None else {"caption": plot.caption, "data": _embedded(png, "png")}
 
 
@@ -185,7 +187,7 @@ def _overlap(name: str, dice: float | None, drawn: Mask | None) -> str:
     return f"no {name} drawn" if drawn is None else f"{name} drawn by another convention"
 
 
-def _shown(picture: Picture) -> dict[str, Any]:
+def _shown(picture: FilmPicture) -> dict[str, Any]:
     film = picture.film
     called = film.film_class
     facts = []

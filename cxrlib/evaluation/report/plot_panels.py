@@ -94,7 +94,7 @@ class Panels:
 
 
 @contextmanager
-def panels(count: int, width: float = 2.9, height: float = 2.6) -> Iterator[Panels]:
+def panel_grid(count: int, width: float = 2.9, height: float = 2.6) -> Iterator[Panels]:
     """Give a grid of `count` panels, each of `width` by `height` inches, in the report's style."""
     with mpl.rc_context(_STYLE):
         yield Panels(count, width, height)

@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix, roc_curve
 from cxr_schemas import FilmClass
 from cxrlib.evaluation.figures.class_figures import confidence
 from cxrlib.evaluation.figures.figure import CLASS_NAMES
-from cxrlib.evaluation.figures.film_columns import CLASSES, Columns
+from cxrlib.evaluation.figures.film_columns import CLASSES, FilmColumns
 from cxrlib.evaluation.figures.infection_figures import AGREEMENT_POINTS
 from cxrlib.evaluation.figures.statistics import (
     CALIBRATION_BINS,
@@ -24,25 +24,25 @@ from cxrlib.evaluation.figures.statistics import (
     mean,
     roc_auc,
 )
-from cxrlib.evaluation.report.plot_panels import CLASS_COLOURS, FAINT, INK, panels
+from cxrlib.evaluation.report.plot_panels import CLASS_COLOURS, FAINT, INK, panel_grid
 from cxrlib.measuring.metrics import PixelMetric
 
 #: Fewer films than this make no panel.
-FEWEST: Final = 10
+MIN_FILMS: Final = 10
 #: Fewer films than this make a hollow dot of calibration.
-FEWEST_OF_BIN: Final = 5
+MIN_FILMS_PER_BIN: Final = 5
 
 _DOT: Final = "#0072b2"
 
-Sources = Mapping[str, Columns]
+ColumnsBySource = Mapping[str, FilmColumns]
 
 
-def lung_dice(sources: Sources) -> bytes | None:
+def lung_dice(sources: ColumnsBySource) -> bytes | None:
     """Draw histograms of the lung Dice of each film; None where no source has enough."""
     return _histograms(sources, lambda c: c.lung.per_film[PixelMetric.DICE], lowest=0.8, label="lung Dice of a film")
 
 
-def infection_dice(sources: Sources) -> bytes | None:
+def infection_dice(sources: ColumnsBySource) -> bytes | None:
     """Draw histograms of the infection Dice of each film that is truly infected; None where no source has enough."""
     return _histograms(
         sources,
@@ -52,11 +52,13 @@ def infection_dice(sources: Sources) -> bytes | None:
     )
 
 
-def _histograms(sources: Sources, get: Callable[[Columns], PerFilm], lowest: float, label: str) -> bytes | None:
+def _histograms(
+    sources: ColumnsBySource, get: Callable[[FilmColumns], PerFilm], lowest: float, label: str
+) -> bytes | None:
     shown = _enough(sources, lambda c: ~np.isnan(get(c)))
     if not shown:
         return None
-    with panels(len(shown), height=2.2) as grid:
+    with panel_grid(len(shown), height=2.2) as grid:
         for source, c in shown.items():
             values = get(c)
             middle = float(np.nanmedian(values))
@@ -77,18 +79,18 @@ def _histograms(sources: Sources, get: Callable[[Columns], PerFilm], lowest: flo
         return grid.png()
 
 
-def confusion(sources: Sources) -> bytes | None:
+def confusion(sources: ColumnsBySource) -> bytes | None:
     """Draw confusion matrices: films, and share of the true class; None where no source has enough."""
     shown = _enough(sources, _labelled)
     if not shown:
         return None
-    with panels(len(shown), width=2.8, height=2.7) as grid:
+    with panel_grid(len(shown), width=2.8, height=2.7) as grid:
         for source, c in shown.items():
             _confusion(grid.next(_counted(source, _labelled(c))), c)
         return grid.png()
 
 
-def _confusion(axes: Axes, c: Columns) -> None:
+def _confusion(axes: Axes, c: FilmColumns) -> None:
     known = _labelled(c)
     labels = [*range(len(CLASSES)), -1]
     counts = confusion_matrix(c.true_class[known], c.called[known], labels=labels)[: len(CLASSES)]
@@ -109,12 +111,12 @@ def _confusion(axes: Axes, c: Columns) -> None:
     axes.tick_params(length=0)
 
 
-def roc(sources: Sources) -> bytes | None:
+def roc(sources: ColumnsBySource) -> bytes | None:
     """Draw ROC curves of each class against the others; None where no source has two classes and enough films."""
     shown = _enough(sources, _classified, lambda c: np.unique(c.true_class[_classified(c)]).size > 1)
     if not shown:
         return None
-    with panels(len(shown), height=2.8) as grid:
+    with panel_grid(len(shown), height=2.8) as grid:
         for source, c in shown.items():
             axes = grid.next(_counted(source, _classified(c)))
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.7)
@@ -132,12 +134,12 @@ def roc(sources: Sources) -> bytes | None:
         return grid.png()
 
 
-def reliability(sources: Sources) -> bytes | None:
+def reliability(sources: ColumnsBySource) -> bytes | None:
     """Draw how often the called class is right against its probability; None where no source has enough films."""
     shown = _enough(sources, _classified)
     if not shown:
         return None
-    with panels(len(shown), height=2.8) as grid:
+    with panel_grid(len(shown), height=2.8) as grid:
         for source, c in shown.items():
             known = _classified(c)
             sure, right = confidence(c)[known], (c.called == c.true_class)[known].astype(np.float64)
@@ -153,7 +155,9 @@ def _reliability(axes: Axes, sure: PerFilm, right: PerFilm) -> None:
     axes.bar(edges[:-1], counts / counts.sum(), np.diff(edges), align="edge", color="#e6e6e6", zorder=0)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.7)
     for enough, fill in ((True, _DOT), (False, "white")):
-        of_bin = [bins == number for number in np.flatnonzero(counts) if (counts[number] >= FEWEST_OF_BIN) == enough]
+        of_bin = [
+            bins == number for number in np.flatnonzero(counts) if (counts[number] >= MIN_FILMS_PER_BIN) == enough
+        ]
         axes.scatter(
             [sure[of].mean() for of in of_bin],
             [right[of].mean() for of in of_bin],
@@ -170,12 +174,12 @@ def _reliability(axes: Axes, sure: PerFilm, right: PerFilm) -> None:
     axes.set_ylabel("share that is right (bars: films)")
 
 
-def percent_scatter(sources: Sources) -> bytes | None:
+def percent_scatter(sources: ColumnsBySource) -> bytes | None:
     """Draw measured against true percent infected; None where no source has enough films."""
     shown = _enough(sources, _both_percents)
     if not shown:
         return None
-    with panels(len(shown), height=2.9) as grid:
+    with panel_grid(len(shown), height=2.9) as grid:
         for source, c in shown.items():
             axes = grid.next(_counted(source, _both_percents(c)))
             line = np.array([0.0, 100.0])
@@ -191,12 +195,12 @@ def percent_scatter(sources: Sources) -> bytes | None:
         return grid.png()
 
 
-def bland_altman(sources: Sources) -> bytes | None:
+def bland_altman(sources: ColumnsBySource) -> bytes | None:
     """Draw the difference of measured and true percent against their mean, with the limits of agreement."""
     shown = _enough(sources, _both_percents)
     if not shown:
         return None
-    with panels(len(shown), height=2.6) as grid:
+    with panel_grid(len(shown), height=2.6) as grid:
         for source, c in shown.items():
             axes = grid.next(_counted(source, _both_percents(c)))
             differences = (c.percent - c.true_percent)[_both_percents(c)]
@@ -219,16 +223,16 @@ def bland_altman(sources: Sources) -> bytes | None:
         return grid.png()
 
 
-def extent(sources: Sources) -> bytes | None:
+def extent_scatter(sources: ColumnsBySource) -> bytes | None:
     """Draw percent infected against the radiologists' geographic extent; None where no source has enough films."""
 
-    def known(c: Columns) -> NDArray[np.bool_]:
+    def known(c: FilmColumns) -> NDArray[np.bool_]:
         return np.asarray(~np.isnan(c.extent) & ~np.isnan(c.percent))
 
     shown = _enough(sources, known)
     if not shown:
         return None
-    with panels(len(shown), height=2.6) as grid:
+    with panel_grid(len(shown), height=2.6) as grid:
         for source, c in shown.items():
             axes = grid.next(_counted(source, known(c)))
             _dots(axes, c, c.extent, c.percent)
@@ -238,38 +242,40 @@ def extent(sources: Sources) -> bytes | None:
         return grid.png()
 
 
-def _dots(axes: Axes, c: Columns, x: PerFilm, y: PerFilm) -> None:
+def _dots(axes: Axes, c: FilmColumns, x: PerFilm, y: PerFilm) -> None:
     for name, of in _by_class(c):
         axes.scatter(x[of], y[of], 7, color=CLASS_COLOURS[name], alpha=0.55, linewidths=0, zorder=3)
 
 
-def _by_class(c: Columns) -> list[tuple[FilmClass | None, NDArray[np.bool_]]]:
+def _by_class(c: FilmColumns) -> list[tuple[FilmClass | None, NDArray[np.bool_]]]:
     return [*((film_class, c.of_class(film_class)) for film_class in CLASSES), (None, np.asarray(c.true_class < 0))]
 
 
-def _labelled(c: Columns) -> NDArray[np.bool_]:
+def _labelled(c: FilmColumns) -> NDArray[np.bool_]:
     return np.asarray(c.true_class >= 0)
 
 
-def _classified(c: Columns) -> NDArray[np.bool_]:
+def _classified(c: FilmColumns) -> NDArray[np.bool_]:
     return np.asarray((c.true_class >= 0) & (c.called >= 0))
 
 
-def _both_percents(c: Columns) -> NDArray[np.bool_]:
+def _both_percents(c: FilmColumns) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(c.percent) & ~np.isnan(c.true_percent))
 
 
 def _enough(
-    sources: Sources, known: Callable[[Columns], NDArray[np.bool_]], fit: Callable[[Columns], bool] = lambda _: True
-) -> dict[str, Columns]:
-    return {name: c for name, c in sources.items() if np.count_nonzero(known(c)) >= FEWEST and fit(c)}
+    sources: ColumnsBySource,
+    known: Callable[[FilmColumns], NDArray[np.bool_]],
+    fit: Callable[[FilmColumns], bool] = lambda _: True,
+) -> dict[str, FilmColumns]:
+    return {name: c for name, c in sources.items() if np.count_nonzero(known(c)) >= MIN_FILMS and fit(c)}
 
 
 def _counted(source: str, films: NDArray[np.bool_]) -> str:
     return f"{source} ({np.count_nonzero(films):,})"
 
 
-def _classes(shown: Sources, known: Callable[[Columns], NDArray[np.bool_]]) -> list[FilmClass | None]:
+def _classes(shown: ColumnsBySource, known: Callable[[FilmColumns], NDArray[np.bool_]]) -> list[FilmClass | None]:
     """Return the classes of which there is any film to be seen."""
     return [
         name for name in (*CLASSES, None) if any((dict(_by_class(c))[name] & known(c)).any() for c in shown.values())

@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from cxrlib.evaluation.figures.figure import CLASS_NAMES, Figure, Section, Unit
-from cxrlib.evaluation.figures.film_columns import Columns
+from cxrlib.evaluation.figures.film_columns import FilmColumns
 from cxrlib.evaluation.figures.intervals import Interval
-from cxrlib.evaluation.measured_figures import Measured
+from cxrlib.evaluation.measured_figures import MeasuredFigure
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ _OF_CLASS: Final = {
 }
 
 
-def of_sources(sources: Mapping[str, Columns]) -> Table:
+def source_table(sources: Mapping[str, FilmColumns]) -> Table:
     """Return how many films of each source have which label; a lung counts where it is drawn without the heart."""
     head = ("source", "films", "groups", *CLASS_NAMES.values(), "lung drawn", "infection drawn", "percent", "extent")
     rows = []
@@ -78,7 +78,7 @@ def of_sources(sources: Mapping[str, Columns]) -> Table:
     return Table(head, tuple(rows))
 
 
-def at_a_glance(measured: Sequence[Measured], sources: Mapping[str, Columns]) -> Table:
+def overview_table(measured: Sequence[MeasuredFigure], sources: Mapping[str, FilmColumns]) -> Table:
     """Return one row a source, with the figures that matter most; intervals are those of the bootstrap."""
     found = {(item.source, item.figure.name): item for item in measured}
     names = [name for name in _GLANCE if any(item.figure.name == name for item in measured)]
@@ -90,7 +90,7 @@ def at_a_glance(measured: Sequence[Measured], sources: Mapping[str, Columns]) ->
     return Table(("source", "films", *(_GLANCE[name] for name in names)), tuple(rows))
 
 
-def by_class(measured: Sequence[Measured], sources: Mapping[str, Columns]) -> Table:
+def class_table(measured: Sequence[MeasuredFigure], sources: Mapping[str, FilmColumns]) -> Table:
     """Return one row a source and class, of sources with more than one class."""
     found = {(item.source, item.figure.name): item for item in measured}
     rows = []
@@ -114,7 +114,7 @@ def _name_of_class(figure: str, name: str) -> str:
     return f"{figure}, {name}" if figure.startswith("class") else f"{figure}, {name} films"
 
 
-def of_section(measured: Sequence[Measured], figures: Sequence[Figure], section: Section) -> Table:
+def section_table(measured: Sequence[MeasuredFigure], figures: Sequence[Figure], section: Section) -> Table:
     """Return every figure of a section that any source has, in order, a row each, a column a source."""
     of = [item for item in measured if item.figure.section is section]
     sources = sorted({item.source for item in of})
@@ -124,7 +124,7 @@ def of_section(measured: Sequence[Measured], figures: Sequence[Figure], section:
     return Table(("figure", *sources), rows)
 
 
-def _brief(item: Measured | None, films: int) -> Cell | None:
+def _brief(item: MeasuredFigure | None, films: int) -> Cell | None:
     """Return a figure with one interval, and the films that it is of where they are not all `films`."""
     if item is None:
         return None
@@ -135,7 +135,7 @@ def _brief(item: Measured | None, films: int) -> Cell | None:
     return Cell(_number(item.value, item.figure.unit), below, _behind(item))
 
 
-def _full(item: Measured | None) -> Cell | None:
+def _full(item: MeasuredFigure | None) -> Cell | None:
     if item is None:
         return None
     unit = item.figure.unit
@@ -144,7 +144,7 @@ def _full(item: Measured | None) -> Cell | None:
     return Cell(_number(item.value, unit), (*below, f"n {item.films:,} / {item.groups:,}"))
 
 
-def _behind(item: Measured) -> str:
+def _behind(item: MeasuredFigure) -> str:
     return f"{item.films:,} films in {item.groups:,} groups"
 
 

@@ -18,21 +18,21 @@ from cxr_schemas import Card, LungsFound
 from cxrlib.datasets import Sample, read_mask
 from cxrlib.datasets.sample import Mask
 from cxrlib.evaluation.film_results import FilmResult, Predict, score_films
-from cxrlib.measuring import lungs
-from cxrlib.measuring.overlay import draw
+from cxrlib.measuring import lung_sides
+from cxrlib.measuring.overlay import draw_overlay
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Masks, ScoredFilm
 
 #: Films of each ranking, and of one source among them.
-SHOWN: Final = 8
-OF_ONE_SOURCE: Final = 4
+MAX_PER_RANKING: Final = 8
+MAX_PER_SOURCE: Final = 4
 
 _HEIGHT: Final = 340
 _GAP: Final = 6
 _JPEG_QUALITY: Final = 75
 
 
-class Shown(StrEnum):
+class ShownFilms(StrEnum):
     """Which films may stand in a report; a report that leaves its data's keeper may hold none of theirs."""
 
     ALL = "all"
@@ -49,7 +49,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class FilmPicture:
     """One film of a ranking: what it came to, and a JPEG of its truth (left) beside what was found (right)."""
 
     film: FilmResult
@@ -84,7 +84,7 @@ RANKINGS: Final = (
 
 
 def worst_films(results: Sequence[FilmResult], ranking: Ranking) -> list[FilmResult]:
-    """Return the worst films of a ranking, worst first, with no more than `OF_ONE_SOURCE` of one source.
+    """Return the worst films of a ranking, worst first, with no more than `MAX_PER_SOURCE` of one source.
 
     Rejected films are in no ranking: nothing was found that could be drawn.
     """
@@ -93,15 +93,15 @@ def worst_films(results: Sequence[FilmResult], ranking: Ranking) -> list[FilmRes
     ]
     chosen, of_source = list[FilmResult](), Counter[str]()
     for _, film in sorted(rated, key=lambda item: (-item[0], item[1].sample.image)):
-        if of_source[film.sample.source] < OF_ONE_SOURCE and len(chosen) < SHOWN:
+        if of_source[film.sample.source] < MAX_PER_SOURCE and len(chosen) < MAX_PER_RANKING:
             of_source[film.sample.source] += 1
             chosen.append(film)
     return chosen
 
 
-def draw_worst(
+def draw_worst_films(
     results: Sequence[FilmResult], predict: Predict, card: Card, settings: Settings
-) -> dict[str, list[Picture]]:
+) -> dict[str, list[FilmPicture]]:
     """Return the pictures of every ranking, by its title; the films are scored anew, which gives the same masks."""
     chosen = {ranking.title: worst_films(results, ranking) for ranking in RANKINGS}
     samples = sorted({film.sample for films in chosen.values() for film in films}, key=lambda sample: sample.image)
@@ -109,14 +109,14 @@ def draw_worst(
         scored = score_films(samples, predict, card, settings=settings, pool=pool)
         drawn = {sample: _picture(sample, film) for sample, film in scored if isinstance(film, ScoredFilm)}
     return {
-        title: [Picture(film, drawn[film.sample]) for film in films if film.sample in drawn]
+        title: [FilmPicture(film, drawn[film.sample]) for film in films if film.sample in drawn]
         for title, films in chosen.items()
         if films
     }
 
 
 def _picture(sample: Sample, film: ScoredFilm) -> bytes:
-    pictures = [_scaled(draw(film.image, masks)) for masks in (_true_masks(sample, film.image), film.masks)]
+    pictures = [_scaled(draw_overlay(film.image, masks)) for masks in (_true_masks(sample, film.image), film.masks)]
     gap = np.full((_HEIGHT, _GAP, 3), 255, dtype=np.uint8)
     _, encoded = cv2.imencode(
         ".jpg", np.hstack([pictures[0], gap, pictures[1]]), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
@@ -139,7 +139,9 @@ def _true_masks(sample: Sample, image: CxrImage) -> Masks:
         return np.zeros((rows, columns), dtype=bool) if mask is None else read_mask(mask, rows, columns)
 
     lung = read(sample.lung)
-    sides = lungs.part(lung) if lung.any() else lungs.Sides(lung, lung, LungsFound.BOTH, split=False)
+    sides = (
+        lung_sides.split_lungs(lung) if lung.any() else lung_sides.LungSides(lung, lung, LungsFound.BOTH, split=False)
+    )
     infection = None if sample.infection is None else read(sample.infection)
     return Masks(sides.left, sides.right, infection, sides.found, sides.split)
 

@@ -11,7 +11,7 @@ import pytest
 from cxr_flows.cli.models.evaluate import EPILOG
 from cxr_schemas import FilmClass
 from cxrlib.datasets import LAYOUTS, LungConvention, Sample, Split, load_dataset, read_dataset, read_mask
-from cxrlib.datasets.sample import Together
+from cxrlib.datasets.sample import MaskUnion
 from cxrlib.errors import UsageError
 from tests.support.labelled_films import write_covid_qu_ex, write_film, write_flat_png, write_mask
 from tests.support.paths import REAL_FILMS as REAL
@@ -141,10 +141,10 @@ def test_two_files_are_one_mask(tmp_path: Path) -> None:
         mask = np.zeros((8, 8), dtype=np.uint8)
         mask[:, columns] = 255
         cv2.imwrite(str(tmp_path / f"{name}.png"), mask)
-    assert read_mask(Together((tmp_path / "l.png", tmp_path / "r.png"))).sum() == 32
+    assert read_mask(MaskUnion((tmp_path / "l.png", tmp_path / "r.png"))).sum() == 32
     write_flat_png(tmp_path / "r.png", side=9)
     with pytest.raises(UsageError, match="one size"):
-        read_mask(Together((tmp_path / "l.png", tmp_path / "r.png")))
+        read_mask(MaskUnion((tmp_path / "l.png", tmp_path / "r.png")))
 
 
 def test_a_mask_of_zeros_and_ones_is_not_read_as_empty(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrlib.datasets import Sample, Split
-from cxrlib.datasets.splits import TEST_SHARE, block_of, keep_apart, split_of, straddling
+from cxrlib.datasets.splits import TEST_SHARE, block_name, drop_leaking_films, groups_in_both_splits, split_of
 
 _films = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(Split)), max_size=30).map(
     lambda pairs: [Sample(Path(f"{n}.png"), "s", group, split) for n, (group, split) in enumerate(pairs)]
@@ -34,14 +34,14 @@ def test_test_groups_are_not_those_that_a_recipe_holds_out() -> None:
 
 
 def test_a_block_is_twenty_numbers() -> None:
-    assert [block_of(number) for number in (0, 19, 20)] == ["block-0", "block-0", "block-1"]
+    assert [block_name(number) for number in (0, 19, 20)] == ["block-0", "block-0", "block-1"]
 
 
 @given(_films)
 def test_patients_are_kept_apart_and_the_test_split_as_it_is(films: list[Sample]) -> None:
-    kept, left_out = keep_apart(films)
-    assert not straddling(kept)
+    kept, left_out = drop_leaking_films(films)
+    assert not groups_in_both_splits(kept)
     assert len(kept) + left_out == len(films)
     assert [film for film in kept if film.split is Split.TEST] == [film for film in films if film.split is Split.TEST]
-    lone = {film.group for film in films} - straddling(films)
+    lone = {film.group for film in films} - groups_in_both_splits(films)
     assert [film for film in kept if film.group in lone] == [film for film in films if film.group in lone]

@@ -12,8 +12,8 @@ from sklearn import metrics as sk
 
 from cxr_schemas import Card, FilmClass, LungsFound, Reason
 from cxrlib.datasets import Sample, Split
-from cxrlib.evaluation import FilmResult, Measured, card_metrics, measured_figures
-from cxrlib.evaluation.figures.catalog import figures_of, not_measured
+from cxrlib.evaluation import FilmResult, MeasuredFigure, card_metrics, measure_figures
+from cxrlib.evaluation.figures.catalog import figures_for, not_measured
 from cxrlib.evaluation.film_results import Truth
 from cxrlib.measuring.metrics import PixelCounts
 from tests.support.tiny_bundles import tiny_card
@@ -50,8 +50,8 @@ def rejected(result: FilmResult) -> FilmResult:
     return dataclasses.replace(result, reason=Reason.NO_LUNG, probabilities=None, lungs_found=None, percent=None)
 
 
-def by_name(results: Sequence[FilmResult], card: Card | None = None, resamples: int = 0) -> dict[str, Measured]:
-    return {item.figure.name: item for item in measured_figures(results, card or tiny_card(), resamples=resamples)}
+def by_name(results: Sequence[FilmResult], card: Card | None = None, resamples: int = 0) -> dict[str, MeasuredFigure]:
+    return {item.figure.name: item for item in measure_figures(results, card or tiny_card(), resamples=resamples)}
 
 
 def without(output: str) -> Card:
@@ -182,10 +182,10 @@ def test_what_a_bundle_does_not_give_is_left_out_and_said() -> None:
     assert {name.split()[0] for name in by_name(results, bare)} == {"lung", "both", "rejected"}
     assert len(not_measured(bare)) == 2
     assert not not_measured(tiny_card())
-    no_infection = {figure.name for figure in figures_of(without("infection"))}
+    no_infection = {figure.name for figure in figures_for(without("infection"))}
     assert "three-class accuracy" in no_infection
     assert not any("infect" in name for name in no_infection)
-    no_classes = {figure.name for figure in figures_of(without("classes"))}
+    no_classes = {figure.name for figure in figures_for(without("classes"))}
     assert "infection Dice, COVID-19 films" in no_classes
     assert not any(name.startswith("class ") or "accuracy" in name.split("-") for name in no_classes)
 
@@ -231,7 +231,7 @@ def test_one_group_gives_no_bootstrap() -> None:
 
 
 def test_the_card_takes_a_few_figures_with_their_closed_interval() -> None:
-    measured = measured_figures(films(60), tiny_card(), resamples=0)
+    measured = measure_figures(films(60), tiny_card(), resamples=0)
     card = {metric.metric: metric for metric in card_metrics(measured)}
     assert len(card) < 20 < len(measured)
     assert "class calibration error" not in card

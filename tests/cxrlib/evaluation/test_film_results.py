@@ -14,7 +14,7 @@ from cxr_schemas import FilmClass, Reason
 from cxr_schemas.card import Metric
 from cxrlib.datasets import LungConvention, Sample, read_dataset
 from cxrlib.errors import FilmError
-from cxrlib.evaluation import card_metrics, evaluate, measured_figures
+from cxrlib.evaluation import card_metrics, evaluate, measure_figures
 from cxrlib.types import CxrImage, Prediction
 from tests.support.tiny_bundles import tiny_card
 
@@ -61,7 +61,7 @@ def figures(samples: Sequence[Sample], say: Callable[[int], Outcome]) -> dict[st
         return [say(number) for number in range(len(images))]
 
     results = evaluate(samples, predict, tiny_card())
-    return {figure.metric: figure for figure in card_metrics(measured_figures(results, tiny_card(), resamples=0))}
+    return {figure.metric: figure for figure in card_metrics(measure_figures(results, tiny_card(), resamples=0))}
 
 
 def test_a_perfect_network_gets_perfect_figures(samples: list[Sample]) -> None:

@@ -17,11 +17,19 @@ import pytest
 from cxr_schemas import FilmClass, Reason
 from cxrlib.datasets import read_dataset
 from cxrlib.errors import FilmError
-from cxrlib.evaluation import DataSet, Evaluation, FilmResult, SourceNote, evaluate, json_text, measured_figures
-from cxrlib.evaluation.measured_figures import by_source
+from cxrlib.evaluation import (
+    EvaluatedDataset,
+    Evaluation,
+    FilmResult,
+    SourceNote,
+    evaluate,
+    json_text,
+    measure_figures,
+)
+from cxrlib.evaluation.measured_figures import columns_by_source
 from cxrlib.evaluation.report import tables
-from cxrlib.evaluation.report.html_report import html, write_report
-from cxrlib.evaluation.report.worst_films import OF_ONE_SOURCE, RANKINGS, draw_worst, worst_films
+from cxrlib.evaluation.report.html_report import render_html, write_report
+from cxrlib.evaluation.report.worst_films import MAX_PER_SOURCE, RANKINGS, draw_worst_films, worst_films
 from cxrlib.measuring.metrics import PixelCounts
 from cxrlib.phantom.archive import ImageFormat, write_archive
 from cxrlib.settings import Settings
@@ -39,9 +47,9 @@ def evaluation_of(results: Sequence[FilmResult], notes: tuple[str, ...] = ()) ->
         precision="fp32",
         device="cpu",
         software_version="1.2.3",
-        datasets=(DataSet("made-up", "CSV", len(results), 500, notes),),
+        datasets=(EvaluatedDataset("made-up", "CSV", len(results), 500, notes),),
         results=tuple(results),
-        measured=tuple(measured_figures(results, bundle.card, resamples=50)),
+        measured=tuple(measure_figures(results, bundle.card, resamples=50)),
     )
 
 
@@ -117,9 +125,9 @@ def test_a_bundle_of_lungs_alone_has_a_page_that_says_so() -> None:
     evaluation = dataclasses.replace(
         evaluation_of(results),
         bundle=dataclasses.replace(tiny_bundle(), card=lungs),
-        measured=tuple(measured_figures(results, lungs, resamples=20)),
+        measured=tuple(measure_figures(results, lungs, resamples=20)),
     )
-    page = html(evaluation, {})
+    page = render_html(evaluation, {})
     assert "gives no infection masks" in page
     assert "gives no classes" in page
     assert page.count("data:image/png") == 1
@@ -127,23 +135,23 @@ def test_a_bundle_of_lungs_alone_has_a_page_that_says_so() -> None:
 
 def test_films_of_a_training_split_are_marked_as_such() -> None:
     few = evaluation_of(films(5))
-    assert "nothing of films that it has not seen" in html(dataclasses.replace(few, split="train"), {})
-    assert "nothing of films that it has not seen" not in html(few, {})
+    assert "nothing of films that it has not seen" in render_html(dataclasses.replace(few, split="train"), {})
+    assert "nothing of films that it has not seen" not in render_html(few, {})
 
 
 def test_labels_of_each_source_are_said_or_said_to_be_unknown() -> None:
     few = evaluation_of(films(5))
     note = SourceNote(films="made up", labels="worth <nothing>")
-    page = html(dataclasses.replace(few, notes={"made-up": note, "elsewhere": note}), {})
+    page = render_html(dataclasses.replace(few, notes={"made-up": note, "elsewhere": note}), {})
     assert page.count("worth &lt;nothing&gt;") == 1
     assert "elsewhere" not in page
-    assert "Nobody said." in html(dataclasses.replace(few, notes={"elsewhere": note}), {})
-    assert "What the labels are worth" not in html(few, {})
+    assert "Nobody said." in render_html(dataclasses.replace(few, notes={"elsewhere": note}), {})
+    assert "What the labels are worth" not in render_html(few, {})
 
 
 def test_films_are_counted_by_label() -> None:
     results = films(30)
-    table = tables.of_sources(by_source(results))
+    table = tables.source_table(columns_by_source(results))
     ((source, cells),) = table.rows
     of = dict(zip(table.head[1:], cells, strict=True))
     assert (source, of["films"]) == ("made-up", tables.Cell("30"))
@@ -155,7 +163,7 @@ def test_films_are_counted_by_label() -> None:
 def test_the_worst_come_first_and_no_source_fills_a_ranking() -> None:
     results = films(40)
     lung, infection, percent, wrong = (worst_films(results, ranking) for ranking in RANKINGS)
-    assert len(lung) == len(infection) == len(percent) == OF_ONE_SOURCE
+    assert len(lung) == len(infection) == len(percent) == MAX_PER_SOURCE
     worst = min(result.lung_dice for result in results if result.lung_dice is not None)
     assert lung[0].lung_dice == worst
     assert all(result.truth.infected for result in infection)
@@ -174,7 +182,7 @@ def test_worst_films_are_drawn_beside_their_truth(tmp_path: Path) -> None:
         return [Prediction(found, np.zeros_like(found), classes, "fp32") for _ in images]
 
     results = evaluate(samples, predict, card)
-    pictures = draw_worst(results, predict, card, Settings())
+    pictures = draw_worst_films(results, predict, card, Settings())
     assert next(iter(pictures)) == RANKINGS[0].title
     for shown in pictures.values():
         for picture in shown:
@@ -182,7 +190,7 @@ def test_worst_films_are_drawn_beside_their_truth(tmp_path: Path) -> None:
             assert decoded.shape == (340, 2 * 340 + 6, 3)
             left, right = decoded[:, :340].astype(int), decoded[:, 346:].astype(int)
             assert np.abs(left - right).mean() > 0.5
-    page = html(evaluation_of(results), pictures)
+    page = render_html(evaluation_of(results), pictures)
     assert page.count("data:image/jpeg") == sum(map(len, pictures.values()))
     assert results[0].lung is not None
     assert PixelCounts(1, 0, 0, 0) != results[0].lung

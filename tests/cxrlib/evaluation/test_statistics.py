@@ -71,7 +71,7 @@ def test_mean_ratio_and_spread_are_those_of_the_films_drawn(seed: int) -> None:
         both = drawn[~np.isnan(a[drawn] + b[drawn])]
         assert s.mean(a, weights)[number] == pytest.approx(np.nanmean(a[drawn]))
         assert s.ratio(a, b, weights)[number] == pytest.approx(a[both].sum() / b[both].sum())
-        assert s.spread(a, weights)[number] == pytest.approx(np.nanstd(a[drawn], ddof=1))
+        assert s.standard_deviation(a, weights)[number] == pytest.approx(np.nanstd(a[drawn], ddof=1))
 
 
 def test_what_is_not_defined_is_not_a_number() -> None:

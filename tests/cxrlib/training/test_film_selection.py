@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxrlib.errors import UsageError
-from cxrlib.training.film_selection import choose, held_out
+from cxrlib.training.film_selection import choose_films, held_out
 from cxrlib.training.recipe import Recipe
 from tests.support.tiny_recipes import SQUARE_FILMS, recipe_network, square_films, tiny_recipe
 
@@ -46,7 +46,7 @@ def test_a_missing_data_set_names_what_was_expected_and_what_was_met(data: Path)
     )
     expected = r"network tiny is trained on COVID-Own and squares, or else other below .*; got squares there"
     with pytest.raises(UsageError, match=expected):
-        choose(recipe, recipe.networks[0], data)
+        choose_films(recipe, recipe.networks[0], data)
 
 
 def test_the_data_sets_of_the_paper_come_before_those_that_serve_instead(data: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_data_sets_of_the_paper_come_before_those_that_serve_instead(data: P
         recipe_network(data=["own"], instead=["squares"]),
         data={name: {"folder": name, "licence": "x"} for name in ("own", "squares")},
     )
-    assert {film.dataset for film in choose(recipe, recipe.networks[0], data)} == {"own"}
+    assert {film.dataset for film in choose_films(recipe, recipe.networks[0], data)} == {"own"}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_only_films_with_a_label_that_teaches_are_chosen(output: str, reads: str
         lines[place] = lines[place].replace("without heart", "with heart")
     index.write_text("\n".join([head, *lines]))
     recipe = of(output, reads=reads)
-    assert len(choose(recipe, recipe.networks[0], data)) == number
+    assert len(choose_films(recipe, recipe.networks[0], data)) == number
 
 
 def test_films_without_any_label_that_teaches_are_an_error(data: Path) -> None:
@@ -87,25 +87,25 @@ def test_films_without_any_label_that_teaches_are_an_error(data: Path) -> None:
     index.write_text(index.read_text().replace("without heart", "with heart"))
     recipe = of("lung")
     with pytest.raises(UsageError, match="expected training films with lung labels; got none"):
-        choose(recipe, recipe.networks[0], data)
+        choose_films(recipe, recipe.networks[0], data)
 
 
 def test_few_films_are_drawn_from_each_class_and_always_the_same(data: Path) -> None:
     recipe = tiny_recipe()
     plan = recipe.networks[0]
-    whole = choose(recipe, plan, data)
-    few = choose(recipe, plan, data, 3)
-    assert few == choose(recipe, plan, data, 3)
+    whole = choose_films(recipe, plan, data)
+    few = choose_films(recipe, plan, data, 3)
+    assert few == choose_films(recipe, plan, data, 3)
     training = [film for film in few if not film.held_out]
     assert {film.sample.film_class for film in training} == {"covid19", "pneumonia", "normal"}
     assert len(training) == 3
     assert sum(film.held_out for film in few) == 1
     assert few == [film for film in whole if film in few], "their order is that of all films"
-    assert choose(recipe, plan, data, SQUARE_FILMS) == whole
+    assert choose_films(recipe, plan, data, SQUARE_FILMS) == whole
 
 
 def test_folders_that_a_recipe_leaves_out_are_left_out(data: Path) -> None:
     plain = {"folder": "squares", "licence": "x", "leave_out": ["images"]}
     recipe = tiny_recipe(data={"squares": plain})
     with pytest.raises(UsageError, match="got none"):
-        choose(recipe, recipe.networks[0], data)
+        choose_films(recipe, recipe.networks[0], data)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cxrlib.errors import UsageError
-from cxrlib.training.history import Ending, best_epoch, check_finite, draw, ending, read_csv, write_csv
+from cxrlib.training.history import StopReason, best_epoch, check_finite, draw_curve, read_csv, stop_reason, write_csv
 from cxrlib.training.hyperparameters import Adam, AdamW, Monitor, OneCycle, Plateau, Sgd
-from cxrlib.training.optimisers import build_optimiser, one_cycle, plateau
+from cxrlib.training.optimisers import build_optimiser, one_cycle_schedule, plateau_schedule
 from tests.support.tiny_recipes import recipe_network, tiny_recipe
 
 
@@ -40,17 +40,17 @@ def test_what_was_not_measured_cannot_be_watched() -> None:
     [
         ((0.9, 0.5), None),
         ((0.9, 0.5, 0.6), None),
-        ((0.9, 0.5, 0.6, 0.5), Ending.EARLY_STOP),
+        ((0.9, 0.5, 0.6, 0.5), StopReason.EARLY_STOP),
         ((0.9, 0.5, 0.6, 0.4), None),
-        ((0.9, 0.8, 0.7, 0.6, 0.5, 0.4), Ending.EPOCHS),
+        ((0.9, 0.8, 0.7, 0.6, 0.5, 0.4), StopReason.EPOCHS),
         ((), None),
     ],
 )
 def test_a_training_ends_without_gain_for_as_many_epochs_as_its_patience(
-    losses: tuple[float, ...], ended: Ending | None
+    losses: tuple[float, ...], ended: StopReason | None
 ) -> None:
     plan = tiny_recipe(recipe_network(epochs=6, early_stop={"patience": 2})).networks[0]
-    assert ending(rows(*losses), plan) is ended
+    assert stop_reason(rows(*losses), plan) is ended
 
 
 def test_a_history_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_the_learning_curve_is_drawn_with_held_out_films_and_without(held_out: b
     history = rows(0.9, 0.5, 0.6)
     if not held_out:
         history = [{name: row[name] for name in ("epoch", "rate", "train_loss")} for row in history]
-    draw(history, "lung", tmp_path / "curve.png", 1 if held_out else None)
+    draw_curve(history, "lung", tmp_path / "curve.png", 1 if held_out else None)
     curve = cv2.imread(str(tmp_path / "curve.png"))
     assert curve is not None
     assert curve.std() > 5
@@ -77,7 +77,7 @@ def test_the_learning_curve_is_drawn_with_held_out_films_and_without(held_out: b
 
 def test_the_rate_falls_after_as_many_epochs_without_gain_as_the_paper_says() -> None:
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    rate = plateau(Plateau(kind="plateau", factor=0.2, patience=3, floor=0.03), optimiser)
+    rate = plateau_schedule(Plateau(kind="plateau", factor=0.2, patience=3, floor=0.03), optimiser)
     got = []
     for loss in (0.9, 0.8, 0.8, 0.8, 0.8, 0.81, 0.82, 0.83, 0.9, 0.9, 0.9):
         rate.step(loss)
@@ -87,7 +87,7 @@ def test_the_rate_falls_after_as_many_epochs_without_gain_as_the_paper_says() ->
 
 def test_the_one_cycle_rate_rises_to_its_height_and_ends_near_zero() -> None:
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
-    rate = one_cycle(OneCycle(kind="one-cycle", warmup=0.2), optimiser, 10)
+    rate = one_cycle_schedule(OneCycle(kind="one-cycle", warmup=0.2), optimiser, 10)
     got = []
     for _ in range(9):
         optimiser.step()

@@ -11,7 +11,7 @@ import torch
 from cxrlib.datasets import Sample, Split
 from cxrlib.errors import UsageError
 from cxrlib.training.augment import random_affine, random_exposure, random_plain_affine, random_quality, warp
-from cxrlib.training.film_selection import choose
+from cxrlib.training.film_selection import choose_films
 from cxrlib.training.hyperparameters import AffineAugmentation, Fill, FilmAugmentation
 from cxrlib.training.recipe import CLASSES
 from cxrlib.training.training_films import LabelledFilm, TrainingFilms, load_sample, read_films
@@ -85,7 +85,7 @@ def test_films_are_repeated_in_training_and_once_in_validation(tmp_path: Path) -
     plain = {"folder": "squares", "licence": "none needed", "repeat_class": {"normal": 3}}
     recipe = tiny_recipe(recipe_network(phantoms={"count": 2, "seed": 1}), data={"squares": plain})
     plan = recipe.networks[0]
-    chosen = choose(recipe, plan, data)
+    chosen = choose_films(recipe, plan, data)
     training, held_out = read_films(plan, chosen, 64, 64)
     normal = sum(film.sample.film_class == "normal" and not film.held_out for film in chosen)
     assert normal >= 1

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cxr_schemas.card import Metric
-    from cxrlib.datasets import LabelledSet, Sample
-    from cxrlib.evaluation import DataSet, FilmResult, Shown
+    from cxrlib.datasets import LabelledDataset, Sample
+    from cxrlib.evaluation import EvaluatedDataset, FilmResult, ShownFilms
     from cxrlib.models.bundle import Bundle
 
 EPILOG = """\b
@@ -115,7 +115,7 @@ def evaluate(
 
         results = evaluation.evaluate(samples, engine.predict, loaded.card, settings=settings, progress=count)
     in_full = json_file is not None or report is not None
-    measured = evaluation.measure(results, loaded.card, resamples=evaluation.RESAMPLES if in_full else 0)
+    measured = evaluation.measure_figures(results, loaded.card, resamples=evaluation.RESAMPLES if in_full else 0)
     figures = evaluation.card_metrics(measured)
     title = f"{loaded.card.bundle.name} {loaded.card.bundle.version} on {split} films"
     people(as_json=str(json_file) == "-").print(figure_table(figures, title))
@@ -140,14 +140,14 @@ def evaluate(
                 file.write(evaluation.json_text(whole))
         if report is not None:
             from cxrlib.evaluation.report.html_report import write_report
-            from cxrlib.evaluation.report.worst_films import draw_worst
+            from cxrlib.evaluation.report.worst_films import draw_worst_films
 
-            shown = evaluation.Shown(worst)
-            pictures = draw_worst(_showable(results, read, shown), engine.predict, loaded.card, settings)
+            shown = evaluation.ShownFilms(worst)
+            pictures = draw_worst_films(_showable(results, read, shown), engine.predict, loaded.card, settings)
             click.echo(f"the report is {write_report(whole, pictures, report, shown=shown)}", err=True)
 
 
-def _films_of(read: Mapping[str, LabelledSet], split: str) -> list[Sample]:
+def _films_of(read: Mapping[str, LabelledDataset], split: str) -> list[Sample]:
     """Return the films of a split, having said what is to be said of their data sets."""
     from cxrlib.datasets import Split
     from cxrlib.errors import UsageError
@@ -161,24 +161,26 @@ def _films_of(read: Mapping[str, LabelledSet], split: str) -> list[Sample]:
     return samples
 
 
-def _showable(results: Sequence[FilmResult], read: Mapping[str, LabelledSet], shown: Shown) -> list[FilmResult]:
+def _showable(
+    results: Sequence[FilmResult], read: Mapping[str, LabelledDataset], shown: ShownFilms
+) -> list[FilmResult]:
     """Return the results whose films a report may show."""
     from cxrlib.datasets.layouts import phantoms
-    from cxrlib.evaluation import Shown
+    from cxrlib.evaluation import ShownFilms
 
-    if shown is Shown.ALL:
+    if shown is ShownFilms.ALL:
         return list(results)
-    sets = [dataset for dataset in read.values() if shown is Shown.PHANTOMS and dataset.layout == phantoms.LAYOUT]
+    sets = [dataset for dataset in read.values() if shown is ShownFilms.PHANTOMS and dataset.layout == phantoms.LAYOUT]
     images = {sample.image for dataset in sets for sample in dataset.samples}
     return [result for result in results if result.sample.image in images]
 
 
-def _described(folder: str, found: LabelledSet, split: str) -> DataSet:
+def _described(folder: str, found: LabelledDataset, split: str) -> EvaluatedDataset:
     from cxrlib.datasets import Split
-    from cxrlib.evaluation import DataSet
+    from cxrlib.evaluation import EvaluatedDataset
 
     films = found.of(None if split == "all" else Split(split))
-    return DataSet(Path(folder).resolve().name, found.layout, len(films), len(found.samples), found.notes)
+    return EvaluatedDataset(Path(folder).resolve().name, found.layout, len(films), len(found.samples), found.notes)
 
 
 def figure_table(figures: Sequence[Metric], title: str | None = None) -> Table:
