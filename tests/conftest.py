@@ -1,4 +1,4 @@
-"""What tests of every kind share."""
+"""Fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_networks_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Networks that runs keep are kept among the tests' own files, of which processes that they start know too."""
+def own_graph_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Put the cache of fused networks into a temporary folder, also for the processes that tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         yield
@@ -30,7 +30,7 @@ def child_processes_find_the_tests() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Tiny networks on many threads mostly wait for one another, above all on a busy machine."""
+    """Run torch on one thread: tiny networks on many threads mostly wait for one another."""
     import torch
 
     threads = torch.get_num_threads()
@@ -40,8 +40,8 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def no_waiting_for_the_disk() -> Iterator[None]:
-    """Where nothing is about what a power cut leaves, hundreds of small writes need not reach the disk one by one."""
+def no_fsync() -> Iterator[None]:
+    """Skip fsync, for tests with hundreds of small writes that are not about power failures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield

@@ -1,4 +1,4 @@
-"""An S3 server with accounts and a Flink cluster of two machines: started once for all tests here."""
+"""Fixtures of the cluster lane: an S3 server with accounts and a Flink cluster of two machines, each started once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cluster.servers.services import ObjectStore, object_store
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test here, so that only ``make test-cluster`` runs it."""
+    """Mark every test in this folder, so that only ``make test-cluster`` runs it."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
@@ -43,7 +43,7 @@ def objects(home: Path, network: tuple[Host, ...]) -> Iterator[ObjectStore]:
 
 @pytest.fixture(scope="session")
 def scorer(objects: ObjectStore) -> dict[str, str]:
-    """The account that scores: it may read films and bundles, and write scores, and nothing else."""
+    """The account that scores: it may only read films and bundles, and read and write scores."""
     environment = objects.account("scorer")
     for bucket, actions in RIGHTS.items():
         make_bucket(objects, bucket, scorer=actions)
@@ -52,17 +52,17 @@ def scorer(objects: ObjectStore) -> dict[str, str]:
 
 @pytest.fixture
 def as_owner(objects: ObjectStore, scorer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process' own clients act as the owner of all buckets."""
-    yield from _acting(objects.owner, monkeypatch)
+    """Give this process the credentials of the owner of all buckets."""
+    yield from _with_environment(objects.owner, monkeypatch)
 
 
 @pytest.fixture
 def as_scorer(scorer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process' own clients act as the account that scores."""
-    yield from _acting(scorer, monkeypatch)
+    """Give this process the credentials of the account that scores."""
+    yield from _with_environment(scorer, monkeypatch)
 
 
-def _acting(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _with_environment(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
@@ -72,7 +72,7 @@ def _acting(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture(scope="session")
 def bundle(objects: ObjectStore, scorer: dict[str, str]) -> None:
-    """The bundle that ships, in its bucket."""
+    """The default bundle, copied to its bucket."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in objects.owner.items():
             patch.setenv(name, value)
@@ -91,6 +91,6 @@ def bucket(home: Path, objects: ObjectStore) -> Bucket:
 def lane(
     home: Path, network: tuple[Host, ...], objects: ObjectStore, scorer: dict[str, str], bundle: None
 ) -> Iterator[Lane]:
-    """A Flink cluster whose SDK workers know the account that scores, and nothing else of this process' world."""
+    """A Flink cluster whose SDK workers have the credentials of the account that scores, and no other."""
     with cluster(home / "flink", network[0], network[1:], scorer) as running:
         yield Lane(home, objects, scorer, running)

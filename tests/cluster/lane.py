@@ -1,4 +1,4 @@
-"""How the tests of the cluster lane score, look at what was stored, and find the workers."""
+"""Run the command on the cluster, read what it stored, and find its worker processes."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tests.cluster.servers.flink import Cluster, Machine
 from tests.cluster.servers.services import ObjectStore
 
 BUNDLE: Final = "s3://bundles/default"
-#: What the account that scores may do, by bucket.
+#: S3 actions that the account that scores may perform, by bucket.
 READING: Final = ("s3:GetObject", "s3:ListBucket")
 RIGHTS: Final = {
     "films": READING,
     "bundles": READING,
     "scores": (*READING, "s3:PutObject", "s3:DeleteObject"),
 }
-#: Longest that one run may take, on a machine that is busy with other things.
+#: Time limit of one run in seconds, on a busy machine.
 LIMIT_S: Final = 600
 
 
 def client_options(account: Mapping[str, str]) -> dict[str, Any]:
-    """Return how s3fs opens the store as an account, whatever this process' own environment says."""
+    """Return the options with which s3fs opens the store as an account, whatever this process' environment holds."""
     return {
         "key": account["AWS_ACCESS_KEY_ID"],
         "secret": account["AWS_SECRET_ACCESS_KEY"],
@@ -43,7 +43,7 @@ def client_options(account: Mapping[str, str]) -> dict[str, Any]:
 
 
 def make_bucket(objects: ObjectStore, bucket: str, *, scorer: Sequence[str] = ()) -> None:
-    """Make a bucket of the owner's in which the account that scores may do so much, and no more."""
+    """Create a bucket of the owner and grant the account that scores the actions in `scorer`."""
     client = boto3.client(
         "s3",
         endpoint_url=objects.owner["AWS_ENDPOINT_URL"],
@@ -65,36 +65,36 @@ def make_bucket(objects: ObjectStore, bucket: str, *, scorer: Sequence[str] = ()
 
 @dataclass(frozen=True)
 class Bucket:
-    """The object store as its owner sees it; `home` takes what commands say."""
+    """The object store as its owner sees it; the output of commands is appended to a log in `home`."""
 
     home: Path
     objects: ObjectStore
 
     def make_archive(self, prefix: str, count: int, bad: int) -> None:
-        """Write small phantoms and objects that are no film below ``s3://films/<prefix>``."""
+        """Write `count` small phantoms and `bad` objects that are no film below ``s3://films/<prefix>``."""
         size = ("--rows", "192", "--columns", "192")
-        what = ("phantom", "--count", str(count), "--bad", str(bad), *size, "--out", f"s3://films/{prefix}")
-        made = run_cxr(what, {**os.environ, **self.objects.owner}, self.home)
-        assert made.returncode == 0, made.stderr
+        command = ("phantom", "--count", str(count), "--bad", str(bad), *size, "--out", f"s3://films/{prefix}")
+        done = run_cxr(command, {**os.environ, **self.objects.owner}, self.home)
+        assert done.returncode == 0, done.stderr
 
     def stored(self, out: str) -> dict[str, bytes]:
-        """Return the chunk objects below ``s3://scores/<out>`` by key, as the owner reads them."""
+        """Return the chunk objects below ``s3://scores/<out>`` by key."""
         files = self.files()
         found = [path for kind in ("scores", "rejects") for path in files.find(f"scores/{out}/{kind}")]
         return {path.removeprefix(f"scores/{out}/"): bytes(files.cat_file(path)) for path in found}
 
     def settled(self, out: str) -> int:
-        """Return how many chunks of ``s3://scores/<out>`` are settled."""
+        """Return the number of settled chunks below ``s3://scores/<out>``."""
         return len(self.files().find(f"scores/{out}/scores"))
 
     def files(self) -> s3fs.S3FileSystem:
-        """Return the owner's file system, with nothing remembered of what was there before."""
+        """Return the owner's file system with an empty listing cache."""
         files = s3fs.S3FileSystem(**client_options(self.objects.owner))
         files.invalidate_cache()
         return files
 
     def has(self, path: str) -> bool:
-        """Return whether there is an object."""
+        """Return whether an object exists."""
         return bool(self.files().exists(path))
 
     def rows(self, out: str) -> pd.DataFrame:
@@ -105,18 +105,18 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Lane(Bucket):
-    """The object store and a Flink cluster; `scorer` is the environment of whoever scores."""
+    """The object store and a Flink cluster; `scorer` is the environment of the account that scores."""
 
     scorer: Mapping[str, str]
     cluster: Cluster
 
     def score_arguments(self, prefix: str, out: str, *, resume: bool = False, local: bool = False) -> tuple[str, ...]:
         """Return the command line that scores ``s3://films/<prefix>/films`` into ``s3://scores/<out>``."""
-        what = ("--resume", "same") if resume else (f"s3://films/{prefix}/films", "--run-id", "same")
+        source = ("--resume", "same") if resume else (f"s3://films/{prefix}/films", "--run-id", "same")
         options = self.cluster.beam_options(parallelism=2 * len(self.cluster.machines))
-        elsewhere = ("--runner", "flink", *(f"--beam-option={option}" for option in options))
-        where = () if local else elsewhere
-        return ("score", *what, "--out", f"s3://scores/{out}", "--bundle", BUNDLE, "--chunk-size", "5", *where)
+        flink = ("--runner", "flink", *(f"--beam-option={option}" for option in options))
+        runner = () if local else flink
+        return ("score", *source, "--out", f"s3://scores/{out}", "--bundle", BUNDLE, "--chunk-size", "5", *runner)
 
     def score(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end as the account that scores."""
@@ -134,7 +134,7 @@ class Lane(Bucket):
         )
 
     def sdk_workers(self, machine: Machine | None = None) -> list[int]:
-        """Return the process ids of the SDK workers that live, on all machines or on one."""
+        """Return the process ids of the live SDK workers, on all machines or on one."""
         homes = [f"HOME={one.home}".encode() for one in self.cluster.machines if machine in (None, one)]
         found = []
         for entry in Path("/proc").iterdir():
@@ -149,7 +149,7 @@ class Lane(Bucket):
         return found
 
     def jobs(self) -> int:
-        """Return how many Flink jobs are not over."""
+        """Return the number of Flink jobs that are not over."""
         overview = self.cluster.ask("/jobs/overview")["jobs"]
         return sum(job["state"] not in {"FINISHED", "FAILED", "CANCELED"} for job in overview)
 
@@ -157,7 +157,7 @@ class Lane(Bucket):
 def run_cxr(
     arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command ``cxr`` in a process of its own and keep all that it says below `folder`."""
+    """Run ``cxr`` in its own process and append its output to ``cxr.log`` in `folder`."""
     done = subprocess.run(
         (sys.executable, "-m", "cxr_flows.cli.main", *arguments),
         env=dict(environment),
@@ -172,9 +172,9 @@ def run_cxr(
     return done
 
 
-def until(what: Callable[[], object], *, seconds: float = 300.0) -> None:
-    """Wait until `what` holds; fail where it does not in time."""
+def wait_until(condition: Callable[[], object], *, seconds: float = 300.0) -> None:
+    """Wait until `condition` returns something true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, f"waited for {seconds} s in vain"
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(0.2)

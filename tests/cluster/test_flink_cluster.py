@@ -1,4 +1,4 @@
-"""Bucket to bucket through a Flink cluster of two machines: the local runner's rows, whatever dies."""
+"""Scoring on a Flink cluster of two machines stores the local runner's rows, also when something fails midway."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 
 from cxrlib.results.verify import verify
-from tests.cluster.lane import LIMIT_S, Lane, until
+from tests.cluster.lane import LIMIT_S, Lane, wait_until
 
-#: Enough that a run is in its midst for some seconds, in chunks of five.
+#: Enough films, in chunks of five, that a run lasts some seconds and can be killed in the middle.
 FILMS, BAD = 176, 4
-#: Seconds that the object store is gone for: longer than a reader goes on trying.
+#: Seconds for which the object store is down: longer than a reader retries.
 OUTAGE_S = 20
-#: Seconds in which nothing of a run may be left once the process that asked for it is gone.
+#: Seconds after which no process of a run may be left once its command was killed.
 GONE_S = 10
-#: Columns that name the run; a film that failed in an outage is scored by a later one.
+#: Columns that name the run: a film that failed during the outage is scored by a later run.
 RUN_COLUMNS = ["run_id"]
 
 
 @pytest.fixture(scope="module")
 def few_rows(lane: Lane) -> dict[str, bytes]:
-    """The objects of a local run over the small archive."""
+    """The chunk objects of a local run over the small archive."""
     lane.make_archive("few", FILMS, BAD)
     done = lane.score(*lane.score_arguments("few", "few-local", local=True))
     assert done.returncode == 0, done.stderr
@@ -34,16 +34,16 @@ def few_rows(lane: Lane) -> dict[str, bytes]:
 
 
 def begin(lane: Lane, out: str) -> Callable[[], tuple[int, str]]:
-    """Start a run over the small archive, wait until it is in its midst, and return what waits for its end."""
+    """Start a run over the small archive, wait for two settled chunks, and return a function that waits for its end."""
     command = lane.begin(*lane.score_arguments("few", out))
 
     def end() -> tuple[int, str]:
-        said, _ = command.communicate(timeout=LIMIT_S)
+        output, _ = command.communicate(timeout=LIMIT_S)
         with (lane.home / "cxr.log").open("a") as log:
-            log.write(said)
-        return command.returncode, said
+            log.write(output)
+        return command.returncode, output
 
-    until(lambda: lane.settled(out) >= 2 or command.poll() is not None)
+    wait_until(lambda: lane.settled(out) >= 2 or command.poll() is not None)
     assert command.poll() is None, end()
     return end
 
@@ -66,12 +66,12 @@ def kill_worker(lane: Lane) -> None:
 
 
 def kill_task_manager(lane: Lane) -> None:
-    """Kill a task manager alone; its SDK worker is left without anybody to talk to."""
+    """Kill a task manager and leave its SDK worker running."""
     lane.cluster.machines[1].task_manager.kill()
 
 
 def kill_machine(lane: Lane) -> None:
-    """Kill all that runs on a machine at once, as a failing power supply does."""
+    """Kill every process of a machine at once, as a power failure does."""
     machine = lane.cluster.machines[1]
     machine.task_manager.kill()
     machine.pool.kill()
@@ -80,15 +80,15 @@ def kill_machine(lane: Lane) -> None:
 
 
 @pytest.mark.parametrize("kill", [kill_worker, kill_task_manager, kill_machine])
-def test_what_is_killed_in_the_middle_is_done_by_the_others_and_costs_no_row(
+def test_killed_worker_or_machine_costs_no_row(
     lane: Lane, few_rows: dict[str, bytes], kill: Callable[[Lane], None], as_scorer: None
 ) -> None:
     out = f"few-{kill.__name__}"
     end = begin(lane, out)
     kill(lane)
-    assert lane.settled(out) < len(few_rows) // 2, "it was killed in the middle"
-    code, said = end()
-    assert code == 0, said
+    assert lane.settled(out) < len(few_rows) // 2, "expected the kill to come before the end of the run"
+    code, output = end()
+    assert code == 0, output
     assert lane.stored(out) == few_rows
     assert verify(f"s3://scores/{out}").ok
     lane.cluster.machines[1].stop()
@@ -96,14 +96,14 @@ def test_what_is_killed_in_the_middle_is_done_by_the_others_and_costs_no_row(
     lane.cluster.await_machines(2)
 
 
-def test_a_command_that_is_killed_leaves_nothing_running_and_its_run_is_taken_up_again(
+def test_killed_command_leaves_no_process_and_its_run_can_be_resumed(
     lane: Lane, few_rows: dict[str, bytes], as_scorer: None
 ) -> None:
     out = "few-command"
     command = lane.begin(*lane.score_arguments("few", out))
-    until(lambda: lane.settled(out) >= 2)
+    wait_until(lambda: lane.settled(out) >= 2)
     command.kill()
-    until(lambda: not lane.jobs() and not lane.sdk_workers(), seconds=GONE_S)
+    wait_until(lambda: not lane.jobs() and not lane.sdk_workers(), seconds=GONE_S)
     before = lane.stored(out)
     assert 4 <= len(before) < len(few_rows)
     resumed = lane.score(*lane.score_arguments("few", out, resume=True))
@@ -112,7 +112,7 @@ def test_a_command_that_is_killed_leaves_nothing_running_and_its_run_is_taken_up
     assert verify(f"s3://scores/{out}").ok
 
 
-def test_an_object_store_that_is_gone_for_a_while_loses_and_doubles_nothing(
+def test_object_store_outage_loses_and_duplicates_no_row(
     lane: Lane, few_rows: dict[str, bytes], as_scorer: None
 ) -> None:
     out = "few-outage"
@@ -120,22 +120,22 @@ def test_an_object_store_that_is_gone_for_a_while_loses_and_doubles_nothing(
     lane.objects.service.kill()
     time.sleep(OUTAGE_S)
     lane.objects.service.start()
-    code, said = end()
-    if code == 1:  # the job met the outage itself, in a write, more often than Flink begins it again
+    code, output = end()
+    if code == 1:  # writes failed more often than Flink restarts a job
         done = lane.score(*lane.score_arguments("few", out, resume=True))
-        code, said = done.returncode, done.stdout + done.stderr
-    if code == 3:  # films that could not be read then are scored by the next run
+        code, output = done.returncode, done.stdout + done.stderr
+    if code == 3:  # films that could not be read during the outage are scored by the next run
         arguments = [argument for argument in lane.score_arguments("few", out) if argument not in ("--run-id", "same")]
         done = lane.score(*arguments)
-        code, said = done.returncode, done.stdout + done.stderr
-    assert code == 0, said
+        code, output = done.returncode, done.stdout + done.stderr
+    assert code == 0, output
     assert verify(f"s3://scores/{out}").ok
     tables = [lane.rows(root).drop(columns=RUN_COLUMNS).astype(object) for root in (out, "few-local")]
     scored, expected = (table.sort_values("uri", ignore_index=True) for table in tables)
     assert scored.equals(expected)
 
 
-def test_credentials_and_the_endpoint_are_in_nothing_that_was_written(lane: Lane) -> None:
+def test_no_stored_object_or_log_holds_credentials_or_the_endpoint(lane: Lane) -> None:
     secrets = {
         environment[name].encode()
         for environment in (lane.scorer, lane.objects.owner)
@@ -146,11 +146,11 @@ def test_credentials_and_the_endpoint_are_in_nothing_that_was_written(lane: Lane
     logs = [path for path in lane.home.rglob("*") if path.is_file() and not path.is_relative_to(lane.home / "store")]
     assert {"cxr.log", "job-manager.log", "task-manager.log", "pool.log"} <= {path.name for path in logs}
     for where, data in {**stored, **{str(path): read(path) for path in logs}}.items():
-        assert not [secret for secret in secrets if secret in data], f"{where} gives away how the store is opened"
+        assert not [secret for secret in secrets if secret in data], f"{where} holds credentials or the endpoint"
 
 
 def read(path: Path) -> bytes:
-    """Return the bytes of a file that may vanish while it is looked for."""
+    """Return the bytes of a file, or none if it was deleted meanwhile."""
     with contextlib.suppress(FileNotFoundError):
         return path.read_bytes()
     return b""

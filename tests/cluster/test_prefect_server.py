@@ -1,4 +1,4 @@
-"""A real Prefect server and worker: deployed from infra/prefect.yaml, triggered, scheduled and cancelled by its API."""
+"""A real Prefect server and worker with the deployments of infra/prefect.yaml, controlled through the server's API."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from cxrlib.results.verify import verify
-from tests.cluster.lane import BUNDLE, LIMIT_S, Bucket, Lane, until
+from tests.cluster.lane import BUNDLE, LIMIT_S, Bucket, Lane, wait_until
 from tests.cluster.servers.prefect_server import PrefectServer, prefect_server
 
-#: Seconds in which nothing of a cancelled run may be left.
+#: Seconds after which no process of a cancelled run may be left.
 GONE_S = 10
 
 
@@ -28,7 +28,7 @@ def server(home: Path, scorer: dict[str, str], bundle: None) -> Iterator[Prefect
 
 
 def processes_of(run: str) -> list[int]:
-    """Return the processes that a flow run started, and that those started: its id is in their environment."""
+    """Return the live processes of a flow run, children included: its id is in their environment."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -46,7 +46,7 @@ def end(server: PrefectServer, identifier: str) -> dict[str, Any]:
     return server.await_end(identifier, LIMIT_S)
 
 
-def test_the_deployments_are_as_the_file_says_with_a_form_for_their_parameters(server: PrefectServer) -> None:
+def test_deployments_match_the_file_and_describe_every_parameter(server: PrefectServer) -> None:
     nightly = server.deployment("nightly/nightly")
     (schedule,) = nightly["schedules"]
     assert schedule["schedule"]["cron"] == "0 1 * * *"
@@ -59,14 +59,14 @@ def test_the_deployments_are_as_the_file_says_with_a_form_for_their_parameters(s
     assert server.deployment("backfill/backfill")["schedules"] == []
 
 
-def test_parameters_that_do_not_fit_the_form_are_refused_by_the_server(server: PrefectServer) -> None:
+def test_server_rejects_invalid_parameters(server: PrefectServer) -> None:
     identifier = server.deployment("nightly/nightly")["id"]
     wrong = {"sources": [], "out": "s3://scores/never", "retries": -1}
     answer = server.send("POST", f"/deployments/{identifier}/create_flow_run", parameters=wrong)
     assert answer.status_code in {409, 422}, answer.text
 
 
-def test_a_run_asked_for_by_the_api_scores_bucket_to_bucket_through_flink_as_the_local_runner_does(
+def test_run_triggered_by_the_api_on_flink_stores_the_local_runners_objects(
     lane: Lane, server: PrefectServer, as_scorer: None
 ) -> None:
     lane.make_archive("many", 500, 20)
@@ -91,22 +91,24 @@ def test_a_run_asked_for_by_the_api_scores_bucket_to_bucket_through_flink_as_the
     assert {"cxr-progress", "cxr-summary"} <= artifacts
 
 
-def test_three_nights_on_a_schedule_score_exactly_what_arrived_or_changed(
+def test_three_scheduled_nights_score_only_new_or_changed_films(
     bucket: Bucket, server: PrefectServer, as_scorer: None
 ) -> None:
     bucket.make_archive("nights", 100, 0)
     out = "s3://scores/nights"
-    asked = {"sources": ["s3://films/nights/films"], "out": out, "bundle": BUNDLE, "notify": []}
-    first = server.trigger("nightly/nightly", **asked)
+    parameters = {"sources": ["s3://films/nights/films"], "out": out, "bundle": BUNDLE, "notify": []}
+    first = server.trigger("nightly/nightly", **parameters)
     assert end(server, first)["state_type"] == "COMPLETED", server.log_of(first)
     films = sorted(bucket.files().find("films/nights/films"))
     for night, changed in enumerate(([], films[:50], films[50:])):
         before = len(scored(bucket))
-        for film in changed:  # one more byte behind the image: the same film, in another version
+        for film in changed:  # bytes appended after the image make another version of the same film
             data = bytes(bucket.files().cat_file(film))
             bucket.files().pipe_file(film, data + b"\0" * (night + 1))
-        with server.each_minute("nightly/nightly", {**asked, "run_id": f"night{night}"}):
-            until(lambda night=night: bucket.has(f"scores/nights/_runs/night{night}/manifest.json"), seconds=LIMIT_S)
+        with server.each_minute("nightly/nightly", {**parameters, "run_id": f"night{night}"}):
+            wait_until(
+                lambda night=night: bucket.has(f"scores/nights/_runs/night{night}/manifest.json"), seconds=LIMIT_S
+            )
         after = scored(bucket)
         assert len(after) - before == len(changed)
         assert set(after[after.run_id == f"night{night}"].uri) == {f"s3://{film}" for film in changed}
@@ -117,53 +119,53 @@ def scored(bucket: Bucket) -> pd.DataFrame:
     return bucket.rows("nights")[["uri", "run_id"]]
 
 
-def test_a_cancelled_run_is_gone_within_seconds_and_is_taken_up_again(
+def test_cancelled_run_ends_within_seconds_and_can_be_resumed(
     bucket: Bucket, server: PrefectServer, as_scorer: None
 ) -> None:
     bucket.make_archive("cancel", 100, 0)
-    asked = {"sources": ["s3://films/cancel/films"], "out": "s3://scores/cancel", "bundle": BUNDLE, "run_id": "c"}
-    run = server.trigger("nightly/nightly", **asked)
-    until(lambda: bucket.settled("cancel") >= 2)
-    assert len(processes_of(run)) >= 2, "the flow, and what scores for it"
+    parameters = {"sources": ["s3://films/cancel/films"], "out": "s3://scores/cancel", "bundle": BUNDLE, "run_id": "c"}
+    run = server.trigger("nightly/nightly", **parameters)
+    wait_until(lambda: bucket.settled("cancel") >= 2)
+    assert len(processes_of(run)) >= 2, "expected the flow and its scoring process"
     server.ask("POST", f"/flow_runs/{run}/set_state", state={"type": "CANCELLING"})
-    asked_at = time.monotonic()
-    until(lambda: not processes_of(run), seconds=GONE_S)
-    assert time.monotonic() - asked_at < GONE_S
+    cancelled_at = time.monotonic()
+    wait_until(lambda: not processes_of(run), seconds=GONE_S)
+    assert time.monotonic() - cancelled_at < GONE_S
     assert end(server, run)["state_type"] == "CANCELLED"
     settled = bucket.settled("cancel")
     assert settled < 20
-    again = server.trigger("nightly/nightly", **asked, resume=True)
+    again = server.trigger("nightly/nightly", **parameters, resume=True)
     assert end(server, again)["state_type"] == "COMPLETED", server.log_of(again)
     assert len(bucket.rows("cancel")) == 100
     assert verify("s3://scores/cancel").ok
 
 
 class _Hook(BaseHTTPRequestHandler):
-    heard: list[dict[str, Any]]
+    received: list[dict[str, Any]]
 
     def do_POST(self) -> None:
-        self.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def hook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    heard: list[dict[str, Any]] = []
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), type("Hook", (_Hook,), {"heard": heard}))
+    received: list[dict[str, Any]] = []
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), type("Hook", (_Hook,), {"received": received}))
     threading.Thread(target=listener.serve_forever, args=(0.1,), daemon=True).start()
-    yield f"http://127.0.0.1:{listener.server_port}", heard
+    yield f"http://127.0.0.1:{listener.server_port}", received
     listener.shutdown()
     listener.server_close()
 
 
-def test_a_run_that_fails_tells_the_web_hook_that_it_was_given(
+def test_failed_run_notifies_the_configured_webhook(
     server: PrefectServer, hook: tuple[str, list[dict[str, Any]]]
 ) -> None:
-    address, heard = hook
+    address, received = hook
     server.make_webhook("ops", address)
     run = server.trigger(
         "nightly/nightly",
@@ -173,6 +175,6 @@ def test_a_run_that_fails_tells_the_web_hook_that_it_was_given(
         notify=["custom-webhook/ops"],
     )
     assert end(server, run)["state_type"] == "FAILED"
-    until(lambda: heard, seconds=60)
-    assert "nightly" in heard[0]["subject"]
-    assert "Failed" in heard[0]["subject"]
+    wait_until(lambda: received, seconds=60)
+    assert "nightly" in received[0]["subject"]
+    assert "Failed" in received[0]["subject"]

@@ -1,4 +1,4 @@
-"""A real S3 server: long listings, odd keys, uploads in parts, a source that may only be read, objects that change."""
+"""A real S3 server: long listings, unusual keys, multipart uploads, read-only sources, objects that change."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cxrlib.settings import Settings
 from tests.cluster.servers.services import ObjectStore
 from tests.support.fakes import film_png
 
-ODD = ("a b.png", "Thorax gro\u00df \u00e9.png", "\u80f8\u90e8.png", "plus+and%25.png", "it's [1] #2?.png")
+UNUSUAL_KEYS = ("a b.png", "Thorax gro\u00df \u00e9.png", "\u80f8\u90e8.png", "plus+and%25.png", "it's [1] #2?.png")
 
 
 @pytest.mark.usefixtures("as_owner")
-def test_a_prefix_of_more_keys_than_one_answer_holds_is_listed_whole() -> None:
+def test_listing_continues_past_one_page_of_keys() -> None:
     store = s3fs.S3FileSystem()
     store.pipe({f"films/long/{number:04d}.png": b"%d" % number for number in range(1100)})
     refs = list(list_sources(["s3://films/long"]))
@@ -26,9 +26,9 @@ def test_a_prefix_of_more_keys_than_one_answer_holds_is_listed_whole() -> None:
 
 
 @pytest.mark.usefixtures("as_owner")
-@pytest.mark.parametrize("key", ODD)
-def test_keys_with_spaces_signs_and_other_letters_are_read_as_listed(key: str) -> None:
-    folder = f"odd{ODD.index(key)}"
+@pytest.mark.parametrize("key", UNUSUAL_KEYS)
+def test_keys_with_spaces_symbols_and_unicode_are_listed_and_read(key: str) -> None:
+    folder = f"odd{UNUSUAL_KEYS.index(key)}"
     s3fs.S3FileSystem().pipe_file(f"films/{folder}/{key}", film_png(3))
     (ref,) = list_sources([f"s3://films/{folder}"])
     assert ref.uri == f"s3://films/{folder}/{key}"
@@ -36,18 +36,18 @@ def test_keys_with_spaces_signs_and_other_letters_are_read_as_listed(key: str) -
 
 
 @pytest.mark.usefixtures("as_owner")
-def test_a_source_that_was_uploaded_in_parts_is_read_as_listed() -> None:
+def test_multipart_upload_is_listed_and_read() -> None:
     data = film_png(1) + bytes(11 << 20)
     with s3fs.S3FileSystem().open("films/parts/film.png", "wb", block_size=5 << 20) as file:
         for start in range(0, len(data), 1 << 20):
             file.write(data[start : start + (1 << 20)])
     (ref,) = list_sources(["s3://films/parts"])
-    assert ref.version.endswith("-3"), "three parts: their digest is told by its ending"
+    assert ref.version.endswith("-3"), "expected the etag of an upload in three parts"
     assert fetch(ref, Settings()) == data
 
 
 @pytest.mark.usefixtures("as_scorer")
-def test_a_result_too_large_for_one_request_is_put_in_parts_and_is_there_whole() -> None:
+def test_large_result_is_stored_as_a_multipart_upload() -> None:
     data = bytes(101 << 20) + b"end"
     store = ResultsRoot.at("s3://scores/large")
     store.put("scores/object", data)
@@ -56,12 +56,12 @@ def test_a_result_too_large_for_one_request_is_put_in_parts_and_is_there_whole()
 
 
 @pytest.mark.usefixtures("as_scorer")
-def test_the_account_that_scores_cannot_write_to_its_source() -> None:
+def test_scoring_account_cannot_write_to_its_source() -> None:
     with pytest.raises(PermissionError):
         s3fs.S3FileSystem().pipe_file("films/intruder.png", b"x")
 
 
-def test_a_source_that_may_not_be_listed_is_a_usage_error_without_the_key(
+def test_forbidden_listing_is_a_usage_error_without_the_secret_key(
     objects: ObjectStore, scorer: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stranger = objects.account("stranger")
@@ -75,7 +75,7 @@ def test_a_source_that_may_not_be_listed_is_a_usage_error_without_the_key(
 
 
 @pytest.mark.usefixtures("as_owner")
-def test_objects_that_change_or_vanish_after_the_listing_are_told_apart() -> None:
+def test_changed_and_deleted_objects_have_different_reasons() -> None:
     store = s3fs.S3FileSystem()
     store.pipe_file("films/changing/film.png", film_png(7))
     (ref,) = list_sources(["s3://films/changing"])

@@ -1,4 +1,4 @@
-"""An engine without a network and films small enough for a property test, both deterministic."""
+"""A fake engine without a network, its bundle and settings, and films small enough for a property test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIDE = 64
 
 
 def fake_bundle(seed: int = 0) -> Bundle:
-    """Return a bundle whose card is whole and whose weights nobody reads; another seed gives another digest."""
+    """Return a bundle with a complete card and no weights; another seed gives another digest."""
     card = Card.model_validate(
         {
             "bundle": {
@@ -51,7 +51,7 @@ def fake_bundle(seed: int = 0) -> Bundle:
 
 @cache
 def lung_probability() -> NDArray[np.float32]:
-    """Return the lung probability of every fake prediction: two ellipses."""
+    """Return the lung probability of the fake predictions: 0.9 in two ellipses, 0.1 elsewhere."""
     canvas = np.zeros((SIDE, SIDE), np.uint8)
     for x in (18, 46):
         cv2.ellipse(canvas, (x, 34), (9, 20), 0, 0, 360, 1, thickness=-1)
@@ -59,7 +59,10 @@ def lung_probability() -> NDArray[np.float32]:
 
 
 class FakeEngine:
-    """Calls bright lung infected. A film whose grey is a poison fails alone, one whose grey is a void has no lung."""
+    """Takes bright lung for infected. The grey of a film's first pixel selects a model failure or a film without lung.
+
+    It appends a line with process id and content digest to `log` for each film.
+    """
 
     def __init__(self, log: Path | None = None, seconds_per_film: float = 0.0) -> None:
         self.log = log
@@ -77,7 +80,7 @@ class FakeEngine:
     def _predict(self, image: CxrImage) -> Prediction | FilmError:
         corner = float(image.pixels[0, 0])
         if corner > 0.9:
-            return FilmError(Reason.MODEL_FAILED, expected="finite numbers", got="a poisoned film")
+            return FilmError(Reason.MODEL_FAILED, expected="finite numbers", got="a film that makes the model fail")
         infection = np.where(image.pixels > 0.6, np.float32(0.9), np.float32(0.05))
         lung = lung_probability() if corner < 0.5 else np.full_like(lung_probability(), 0.1)
         third = 1.0 / 3.0
@@ -87,7 +90,7 @@ class FakeEngine:
 
 @dataclass(frozen=True)
 class FakeEngineFactory:
-    """Makes a `FakeEngine` in whichever process it is asked."""
+    """Makes a `FakeEngine`, in a worker process too."""
 
     log: Path | None = None
     seconds_per_film: float = 0.0
@@ -98,7 +101,7 @@ class FakeEngineFactory:
 
 
 def fake_settings(*, chunk_size: int = 4, batch_size: int = 3, decode_workers: int = 0, **run: float) -> Settings:
-    """Return settings under which the tiny films are not too small; they are read in threads, where tests can look."""
+    """Return settings that accept the tiny films and read them in threads of the test's process, which tests can patch."""
     return Settings(
         read=ReadSettings(min_side=32, fix_polarity=False),
         run=RunSettings(
@@ -108,7 +111,7 @@ def fake_settings(*, chunk_size: int = 4, batch_size: int = 3, decode_workers: i
 
 
 def film_png(seed: int, *, corner: int = 20) -> bytes:
-    """Return an 8-bit PNG of 80x80: noise around a grey, with an infected disc of a size that `seed` chooses."""
+    """Return an 8-bit PNG of 80x80 pixels: grey noise and an infected disc whose size depends on `seed`."""
     random = np.random.default_rng(seed)
     film = random.integers(60, 110, (80, 80)).astype(np.uint8)
     cv2.circle(film, (22, 42), 2 + seed % 9, 220, thickness=-1)
@@ -122,7 +125,7 @@ def film_png(seed: int, *, corner: int = 20) -> bytes:
 
 
 def model_failed_png(seed: int) -> bytes:
-    """Return a film that the fake engine fails on."""
+    """Return a film on which the fake engine fails."""
     return film_png(seed, corner=250)
 
 

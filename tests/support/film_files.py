@@ -1,4 +1,4 @@
-"""Small films made on the spot, written as any kind of DICOM object, for tests of reading."""
+"""Small synthetic films as DICOM files of every transfer syntax, as PNG and as JPEG, for tests of reading."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ LOSSLESS = (
 )
 LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K)
 
-#: A value for an element that is to be left out.
+#: Value of an element that `dataset` leaves out.
 ABSENT = object()
 
 
 def film(rows: int = 160, columns: int = 144, bits: int = 12, seed: int = 0) -> NDArray[np.uint16]:
-    """Return a chest of sorts: white is dense, dark lungs, bright middle and abdomen, a little noise; not symmetric."""
+    """Return a simple chest: white is dense, lungs are dark, middle and abdomen bright; asymmetric, with a little noise."""
     y, x = (np.mgrid[0:rows, 0:columns] + 0.5) / np.array([rows, columns]).reshape(2, 1, 1)
     lungs = sum(np.exp(-((((x - at) / 0.13) ** 2 + ((y - 0.45) / 0.25) ** 2) ** 2)) for at in (0.27, 0.73))
     heart = np.exp(-(((x - 0.58) / 0.14) ** 2) - ((y - 0.6) / 0.16) ** 2)
@@ -62,7 +62,7 @@ def film(rows: int = 160, columns: int = 144, bits: int = 12, seed: int = 0) -> 
 
 
 def encode(pixels: NDArray[np.integer], syntax: str, bits: int, lossless_predictor: int = 4) -> bytes:
-    """Return one frame of unsigned `pixels` (rows x columns, or x 3) as a codestream or as run lengths."""
+    """Return one frame of unsigned `pixels` (rows x columns, or x 3) as a codestream or RLE frame."""
     narrow = pixels.astype(np.uint8 if bits <= 8 else np.uint16)
     if syntax == RLELossless:
         return RLELosslessEncoder.encode(
@@ -101,7 +101,7 @@ def encode(pixels: NDArray[np.integer], syntax: str, bits: int, lossless_predict
 
 
 def dataset(pixels: NDArray[np.integer], bits: int = 12, elements: Mapping[str, Any] | None = None) -> Dataset:
-    """Return the header of a plain frontal chest film of `pixels`, changed as `elements` says."""
+    """Return the header of a frontal chest film of `pixels`; `elements` replaces or removes (`ABSENT`) elements."""
     made = Dataset()
     header: dict[str, Any] = {
         "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1",
@@ -148,17 +148,17 @@ def dicom(
     Parameters
     ----------
     pixels : integer array
-        Stored values; negative ones are written as two's complement of the allocated bits.
+        Stored values; negative values become two's complement of the allocated bits.
     frame : bytes, optional
-        The compressed frame, or the native bytes, instead of those made from `pixels`.
+        Compressed frame or native bytes to store instead of those of `pixels`.
     part10 : bool
-        Write the preamble and the file meta; else the bare data set.
+        Write preamble and file meta information; otherwise the bare data set.
     """
     made = dataset(pixels, bits, elements)
     dtype = np.uint8 if made.BitsAllocated == 8 else np.uint16
     if syntax in NATIVE:
-        words = pixels.astype(dtype)
-        native = frame if frame is not None else words.byteswap().tobytes() if _is_big(syntax) else words.tobytes()
+        stored = pixels.astype(dtype)
+        native = frame if frame is not None else stored.byteswap().tobytes() if _is_big(syntax) else stored.tobytes()
         made.PixelData = native + b"\0" * (len(native) % 2)
     else:
         mask = (1 << bits) - 1
@@ -170,7 +170,7 @@ def dicom(
 
 
 def serialise(made: Dataset, syntax: str = ExplicitVRLittleEndian, *, part10: bool = True) -> bytes:
-    """Return `made` as a file, or as a bare data set."""
+    """Return a data set as a DICOM file, or bare."""
     if not part10:
         stream = DicomBytesIO()
         stream.is_little_endian = not _is_big(syntax)

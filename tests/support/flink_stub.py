@@ -1,4 +1,4 @@
-"""A stand-in of a Flink cluster's REST interface: which version it is, its jobs, and an end to them."""
+"""A stub of a Flink cluster's REST interface: its version, its jobs, and their cancellation."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class FlinkStub(ThreadingHTTPServer):
-    """A cluster of some version with some jobs; a cancelled job is over at the next look."""
+    """A cluster with a version and jobs; a cancelled job is over at once."""
 
     version = "1.19.3"
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answers)
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.jobs: dict[str, tuple[str, str]] = {}
 
     @property
@@ -23,7 +23,7 @@ class FlinkStub(ThreadingHTTPServer):
         return self.jobs[identifier][1]
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: FlinkStub
 
     def do_GET(self) -> None:
@@ -36,10 +36,10 @@ class _Answers(BaseHTTPRequestHandler):
         self.server.jobs[identifier] = (self.server.jobs[identifier][0], "CANCELED")
         self._answer({})
 
-    def _answer(self, what: object) -> None:
+    def _answer(self, body: object) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps(what).encode())
+        self.wfile.write(json.dumps(body).encode())
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,4 +1,7 @@
-"""Work that does to its process what the worst film might. It is found by name in the worker processes too."""
+"""Work that harms its process as a malformed film might: it crashes, hangs, or takes too much memory.
+
+Worker processes import it by name.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ from cxrlib.parallel.worker_protocol import Loss, LostItem
 
 @dataclass(frozen=True)
 class Hostile:
-    """Items are words: what is to be done. The result of a harmless item is the item itself."""
+    """Each item is the name of an action. The result of an unknown item is the item itself."""
 
-    #: A file per try, where that is asked for.
+    #: Folder that gets one file per attempt; none are written if it is None.
     diary: Path | None = None
 
     def __call__(self, item: str) -> object:

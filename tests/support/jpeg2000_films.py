@@ -1,4 +1,4 @@
-"""JPEG 2000 streams of films for tests of what of them is decoded, and what comes of it."""
+"""JPEG 2000 codestreams of one film, and the ways of decoding them that the tests compare."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ FILM = film(603, 522)
 LEVEL = 1
 
 
-def j2k(pixels: Pixels, way: str, bits: int = 12, **options: object) -> bytes:
-    """The stream of an encoder, ``lossy`` (of 90 decibels) or ``lossless``."""
-    level, reversible = (90, False) if way == "lossy" else (0, True)
+def j2k(pixels: Pixels, mode: str, bits: int = 12, **options: object) -> bytes:
+    """Encode `pixels`; `mode` is ``lossy`` (90 dB) or ``lossless``."""
+    level, reversible = (90, False) if mode == "lossy" else (0, True)
     stream = imagecodecs.jpeg2k_encode(
         pixels, level=level, codecformat="J2K", reversible=reversible, bitspersample=bits, **options
     )
@@ -32,39 +32,41 @@ def j2k(pixels: Pixels, way: str, bits: int = 12, **options: object) -> bytes:
 
 
 def by_pillow(**options: object) -> bytes:
-    """`FILM` in 16 bits, as Pillow arranges it."""
+    """Encode `FILM` in 16 bits with Pillow, which arranges the codestream in another way."""
     out = io.BytesIO()
     Image.fromarray(FILM).save(out, "JPEG2000", no_jp2=True, **options)
     return out.getvalue()
 
 
 def style_of(data: bytes) -> CodingStyle:
+    """Return the coding style, which must be supported."""
     style = coding_style(data)
     assert style is not None
     return style
 
 
 def fewer_planes(data: bytes, bits: int, level: int, noise: float) -> bytes:
+    """Return the codestream without its lowest bit planes; there must be some to remove."""
     found = without_lowest_planes(data, style_of(data), bits, level, noise)
     assert found is not None
     return found
 
 
 def decoded(data: bytes, shown: float = 0.0) -> Reduced:
-    """The film at `LEVEL`, by the plan."""
+    """Decode at `LEVEL` as the decode plan does."""
     found = decode_reduced(data, frame_header(data), LEVEL, shown)
     assert found is not None
     return found
 
 
 def samples(data: bytes, level: int) -> NDArray[np.float64]:
-    """All that is in a stream at `level`."""
+    """Decode every bit plane of a codestream at `level`."""
     lower = at_lower_resolution(data, style_of(data), level)
     assert lower is not None
     return imagecodecs.jpeg2k_decode(lower).astype(np.float64)
 
 
 def means(values: Pixels | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of 2 x 2 samples."""
+    """Return the means of blocks of 2 x 2 samples."""
     even = values[: len(values) // 2 * 2, : values.shape[1] // 2 * 2]
     return even.reshape(len(even) // 2, 2, -1, 2).mean(axis=(1, 3), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Labelled films on disk, drawn from phantoms, in the folders of the published data sets."""
+"""Films and masks of small phantoms, written in the folder layouts of the published data sets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def phantom(seed: int) -> Phantom:
 
 
 def write_flat_png(path: Path, value: int = 255, side: int = 8) -> None:
-    """Write a picture of one grey value."""
+    """Write a PNG of one grey value."""
     write_png(path, np.full((side, side), value, dtype=np.uint8))
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write a picture of uint8 grey values."""
+    """Write uint8 grey values as an image file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), pixels)
 
@@ -49,7 +49,7 @@ def write_pairs(folder: Path, names: list[str], masks: dict[str, str], images: s
 
 
 def write_covid_qu_ex(root: Path) -> None:
-    """Write both published parts: ``covid_2.png`` stands in both, a subject's film in the test films of one."""
+    """Write both parts of COVID-QU-Ex. ``covid_2.png`` is in both; one test film is named by its subject."""
     lungs = {"lung masks": "lung"}
     both = {**lungs, "infection masks": "infection"}
     infection, lung = root / "Infection Segmentation Data", root / "Lung Segmentation Data"

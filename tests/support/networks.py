@@ -1,4 +1,4 @@
-"""Networks of the catalog for tests: a cheap way to build each, and weights that hang on names and shapes alone."""
+"""Small variants of every architecture of the catalog, and weights that depend on names and shapes only."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ FILMS = 2
 
 @dataclass(frozen=True)
 class Case:
-    """An architecture built one way, and the side of the films it is tried on, in pixels."""
+    """An architecture with its arguments, and the side of its test films in pixels."""
 
     architecture: str
     arguments: dict[str, Any] = field(default_factory=dict)
     side: int = 64
 
     def __str__(self) -> str:
-        """Name it in a test's id and in the golden file."""
+        """Return the name used in test ids and in the golden file."""
         values = "-".join(str(value) for value in self.arguments.values())
         return f"{self.architecture}-{values}" if values else self.architecture
 
     def build(self) -> nn.Module:
-        """Build it, ready for inference."""
+        """Build the network in inference mode."""
         return find_architecture(self.architecture).build(self.arguments).eval()
 
     def outputs(self, network: nn.Module) -> list[str]:
-        """Return what a network so built gives, in order of name."""
+        """Return the sorted names of the network's outputs."""
         import torch
 
         with torch.inference_mode():
@@ -46,7 +46,7 @@ class Case:
         return np.random.default_rng(1).uniform(-1, 1, (FILMS, 1, self.side, self.side)).astype(np.float32)
 
 
-#: One way to build each architecture, with all of its parts and small for what it is.
+#: One small variant of each architecture, with all of its parts.
 ONE_PER_ARCHITECTURE = (
     Case("multitask-unet", {"encoder": "tu-tf_efficientnet_lite0"}),
     Case("qu-ex-unet", {"encoder": "resnet18", "output": "lung"}),
@@ -66,7 +66,7 @@ ONE_PER_ARCHITECTURE = (
     Case("pneumonia-segnet"),
 )
 
-#: What else a golden file is kept of: every encoder of every paper once, and every kind of decoder.
+#: Further variants with a golden file: every encoder of every paper once, and every kind of decoder.
 MORE_CASES = (
     Case("qu-ex-fpn", {"encoder": "resnet50", "output": "lung"}),
     Case("qu-ex-fpn", {"encoder": "densenet121", "output": "lung"}),
@@ -86,9 +86,9 @@ MORE_CASES = (
 
 
 def set_weights(network: nn.Module) -> None:
-    """Give a network weights that hang on their names and shapes alone, not on the order in which a library draws them.
+    """Give a network weights that depend on their names and shapes only, not on the order in which a library draws them.
 
-    Kernels keep the variance of what passes through a ReLU; norms are near 1, everything else is near 0.
+    Kernels preserve variance through a ReLU; scales and variances of norms are near 1, all other values near 0.
     """
     import torch
 
@@ -98,7 +98,7 @@ def set_weights(network: nn.Module) -> None:
         seed = zlib.crc32(name.encode())
         drawn = np.random.default_rng(seed).random(tuple(tensor.shape), dtype=np.float32) * 2 - 1
         if tensor.ndim > 1:
-            drawn *= np.sqrt(6 / np.prod(tensor.shape[1:]))  # the variance of He et al. 2015, drawn evenly
+            drawn *= np.sqrt(6 / np.prod(tensor.shape[1:]))  # uniform, with the variance of He et al. 2015
         elif name.endswith(("weight", "running_var")):
             drawn = 1 + drawn / 4
         else:

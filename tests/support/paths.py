@@ -1,4 +1,4 @@
-"""Where the repository and the real films lie: the only module of the tests that counts parent folders."""
+"""Paths of the repository and of the real films; no other test module counts parent folders."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from typing import Final
 
 #: Root of the repository.
 ROOT: Final = Path(__file__).resolve().parents[2]
-#: Real films with ground truth, beside the repository; never part of it.
+#: Real films with ground truth, stored beside the repository and never part of it.
 REAL_FILMS: Final = ROOT.parent / "shared" / "data"

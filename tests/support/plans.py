@@ -37,7 +37,7 @@ def draft_of(
     config_digest: str = "c",
     batch: int = 3,
 ) -> Iterator[Draft]:
-    """Give the draft of a plan of `refs`, listed `batch` at a time, against a ledger of `cxrlib.runs.ledger.LEDGER`."""
+    """Yield the draft of a plan of `refs`, listed `batch` at a time, against a ledger of schema `LEDGER`."""
 
     def fill(database: DuckDBPyConnection) -> None:
         database.register("given", ledger)
@@ -51,7 +51,7 @@ def draft_of(
 
 
 def make_plan(refs: Iterable[ImageRef], ledger: pa.Table = NO_LEDGER, **settings: Any) -> pa.Table:
-    """Return the plan that `draft_of` gives as one table."""
+    """Return the plan of `draft_of` as one table."""
     with draft_of(refs, ledger, **settings) as draft:
         return pa.concat_tables(draft.tables()).combine_chunks()
 
@@ -60,7 +60,7 @@ _BATCH = 7
 
 
 def plan_bytes(plan: pa.Table, header: PlanHeader, row_group: int) -> bytes:
-    """Return the stored plan, written as one table."""
+    """Return the bytes of a stored plan, written as one table."""
     metadata = {**(plan.schema.metadata or {}), b"cxr.plan": json.dumps(asdict(header), sort_keys=True).encode()}
     sink = io.BytesIO()
     pq.write_table(plan.replace_schema_metadata(metadata), sink, compression="zstd", row_group_size=row_group)
@@ -70,12 +70,12 @@ def plan_bytes(plan: pa.Table, header: PlanHeader, row_group: int) -> bytes:
 def reference_plan(
     refs: Iterable[ImageRef], ledger: pa.Table, *, chunk_size: int, bundle_digest: str, config_digest: str
 ) -> pa.Table:
-    """Return the plan of a run, of schema `cxr_schemas.PLAN`.
+    """Return the plan of a run, of schema `cxr_schemas.PLAN`, built in memory with Arrow joins.
 
     Parameters
     ----------
     refs : iterable of ImageRef
-        As listed; of a uri that comes twice the first counts.
+        As listed; the first reference of a uri counts.
     ledger : pa.Table
         Of schema `cxrlib.runs.ledger.LEDGER`, for the same two digests.
     chunk_size : int
@@ -84,17 +84,17 @@ def reference_plan(
     Returns
     -------
     pa.Table
-        First the rows to score, then duplicates, then what is settled; each sorted by uri and version. So the rows of
-        a chunk stand together.
+        Rows to score, then duplicates, then settled films, each sorted by uri and version. So the rows of a chunk are
+        adjacent.
     """
-    listed = _count_once(_tabulate(refs))
+    listed = _first_of_each_uri(_tabulate(refs))
     table = listed.join(ledger, keys=["uri", "version"], join_type="left outer")
     for name, default in (("settled", False), ("stands", False), ("attempts", 0)):
         index = table.schema.get_field_index(name)
         table = table.set_column(
             index, name, pc.fill_null(table[name], pa.scalar(default, ledger.schema.field(name).type))
         )
-    table = _name_copies(table)
+    table = _with_original(table)
     disposition = pc.if_else(
         table["settled"],
         Disposition.SETTLED.value,
@@ -145,8 +145,8 @@ def _batches(refs: Iterable[ImageRef]) -> Iterator[pa.RecordBatch]:
     )
 
 
-def _count_once(table: pa.Table) -> pa.Table:
-    """Keep the first row of each uri: sources that overlap list one object more than once."""
+def _first_of_each_uri(table: pa.Table) -> pa.Table:
+    """Keep the first row of each uri, because overlapping sources list an object more than once."""
     table = table.append_column("index", pa.array(np.arange(table.num_rows)))
     first = table.group_by("uri").aggregate([("index", "min")])["index_min"]
     if len(first) == table.num_rows:
@@ -154,12 +154,12 @@ def _count_once(table: pa.Table) -> pa.Table:
     return table.take(first).drop_columns("index")
 
 
-def _name_copies(table: pa.Table) -> pa.Table:
-    """Append the column `original`: the uri of the reference that stands for this one, or null.
+def _with_original(table: pa.Table) -> pa.Table:
+    """Append the column `original`: the uri of the reference that this one is a copy of, or null.
 
-    Objects with one content token and one size are copies. What an earlier run found in the bytes stands for all of
-    them; else the one that was tried least often is scored, so that a copy which cannot be read does not hide one
-    that can. Empty objects are not copies of one another: each is worth its own reject.
+    Objects with equal content token and size are copies. A settled result of one covers all of them. Otherwise the
+    copy with the fewest attempts is scored, so that an unreadable copy does not hide a readable one. Empty objects
+    are not copies of one another: each gets its own reject.
     """
     is_content = pc.match_substring_regex(table["version"], CONTENT_VERSION)
     copyable = pc.and_(is_content, pc.greater(pc.fill_null(table["size"], 0), 0))
@@ -185,7 +185,7 @@ def _name_copies(table: pa.Table) -> pa.Table:
 def _chunk_ids(films: pa.Table, chunk_size: int, bundle_digest: str, config_digest: str) -> pa.Array:
     """Return the chunk id of each of `films`: 128 bits of SHA-256 over its references and the two digests.
 
-    The try is part of a reference here: a chunk of second tries never has the name of the settled first.
+    The attempt is part of a reference here, so that a chunk of second attempts never gets the id of the settled first.
     """
     if films.num_rows == 0:
         return pa.array([], pa.string())

@@ -1,4 +1,4 @@
-"""Cleaning, measuring and writing masks as their definitions read, with scipy and loops: the reference of the tests."""
+"""Reference implementation of cleaning, measuring and encoding masks, with scipy and loops, for comparison in tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WITH_CORNERS = np.ones((3, 3))
 
 
 def lung(mask: NDArray[np.bool_], constants: Postprocess) -> NDArray[np.bool_]:
-    """Fill the holes of a thresholded mask and remove its small regions, as `cxrlib.measuring.masks` says."""
+    """Fill the holes of a thresholded mask and remove its small regions, as `cxrlib.measuring.masks` defines it."""
     filled = ndimage.binary_fill_holes(mask)
     holes, count = ndimage.label(filled & ~mask)
     for hole in range(1, count + 1):
@@ -29,13 +29,13 @@ def lung(mask: NDArray[np.bool_], constants: Postprocess) -> NDArray[np.bool_]:
 
 
 def infection(mask: NDArray[np.bool_], cleaned: NDArray[np.bool_], constants: Postprocess) -> NDArray[np.bool_]:
-    """Cut a thresholded infection to the cleaned lung; under its least share of the lung it is none."""
+    """Cut a thresholded infection to the cleaned lung; return an empty mask below the minimum fraction of the lung."""
     within = mask & cleaned
     return within & (within.sum() >= constants.min_infection_fraction * cleaned.sum())
 
 
 def percent(infected: NDArray[np.bool_], of: NDArray[np.bool_]) -> float | None:
-    """Return the percent of a lung that is infected, or None of no lung."""
+    """Return the percentage of a lung that is infected, or None for an empty lung."""
     return None if of.sum() == 0 else 100.0 * int((infected & of).sum()) / int(of.sum())
 
 
@@ -45,7 +45,7 @@ def region_count(mask: NDArray[np.bool_]) -> int:
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> str:
-    """Return COCO's compressed run lengths, as `cxrlib.measuring.rle` says."""
+    """Return COCO's compressed run lengths, as `cxrlib.measuring.rle` defines them."""
     runs = [(value, len(list(run))) for value, run in groupby(mask.ravel(order="F").tolist())]
     counts = [0] * bool(runs[0][0]) + [length for _, length in runs]
     text = []
@@ -54,7 +54,7 @@ def run_lengths(mask: NDArray[np.bool_]) -> str:
         more = True
         while more:
             group, left = left & 0x1F, left >> 5
-            # The number ends where all that is left is copies of the group's own sign bit.
+            # The number ends when only copies of the group's sign bit are left.
             more = left != (-1 if group & 0x10 else 0)
             text.append(chr(48 + (group | 0x20 if more else group)))
     return "".join(text)

@@ -1,4 +1,4 @@
-"""Results roots made by the library alone: planned, settled and closed as a run does it, without Beam or a network."""
+"""Results roots of runs that are planned, settled and closed by the library alone, without Beam or a network."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from cxrlib.types import ImageRef
 from tests.support.fakes import fake_bundle, fake_settings
 from tests.support.scored_films import scored_film
 
-#: What an object holds: a film by its number, or what is wrong with it. Equal contents are copies.
+#: Content of an object: a film by its number, or the reason why it is rejected. Equal contents are copies.
 Content = int | Reason
 
 OLD_BUNDLE = fake_bundle()
-#: Another model: another digest, and another folder of rows.
+#: Another model, with another digest and so another folder of rows.
 NEW_BUNDLE = fake_bundle(1 << 250)
 
 
 def etag(content: Content) -> str:
-    """Return the entity tag of a content, as a bucket has it."""
+    """Return the entity tag that a bucket would give to a content."""
     return hashlib.md5(str(content).encode(), usedforsecurity=False).hexdigest()
 
 
 def fake_outcome(content: Content, ref: ImageRef, bundle: Bundle = OLD_BUNDLE) -> Outcome:
-    """Return a film's outcome: its date, class and infection hang on its number, and the latter two on the bundle."""
+    """Return a film's outcome. Date, class and infection depend on its number; class and infection on the bundle too."""
     if isinstance(content, Reason):
         return RejectedFilm(ref, content, "expected a film; got none")
     seed = zlib.crc32(f"{content} {bundle.digest}".encode())
@@ -60,10 +60,13 @@ def write_run(
     run_id: str,
     bundle: Bundle = OLD_BUNDLE,
     chunk_size: int = 4,
-    fall_after: int | None = None,
+    stop_after: int | None = None,
     outcome: Callable[[Content, ImageRef, Bundle], Outcome] = fake_outcome,
 ) -> Manifest | None:
-    """Run over an inventory of ``s3://b/<name>`` with `contents`; None where it fell after so many chunks."""
+    """Run over an inventory of ``s3://b/<name>`` with `contents`.
+
+    Return the manifest, or None for a run that stops after `stop_after` settled chunks, as if it had crashed.
+    """
     results = ResultsRoot.at(str(out))
     by_uri = {f"s3://b/{name}": content for name, content in contents.items()}
     lines = ["uri,size,etag", *(f"{uri},1000,{etag(content)}" for uri, content in by_uri.items())]
@@ -73,18 +76,18 @@ def write_run(
         settings = fake_settings(chunk_size=chunk_size)
         run = start_run([inventory.name], results, settings, bundle, run_id)
     chunks = run.unsettled()
-    for chunk in chunks[:fall_after]:
+    for chunk in chunks[:stop_after]:
         refs = open_chunk(results.uri(layout.plan_key(run_id)), chunk)
         outcomes = [outcome(by_uri[ref.uri], ref, bundle) for ref in refs]
         settle(results, bundle.partition, chunk, outcomes, run.provenance)
-    if fall_after is not None:
+    if stop_after is not None:
         return None
     films = sum(chunk.films for chunk in chunks)
     return close_run(run, runner="none", settled_here=len(chunks), films_here=films, seconds=2.0)
 
 
 def chunk_objects(out: Path) -> dict[str, bytes]:
-    """Return the objects of rows below a local results root, by relative path."""
+    """Return the chunk objects below a local results root, by relative path."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for kind in ("scores", "rejects")

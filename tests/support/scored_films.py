@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from cxr_schemas import FilmClass, SourceFormat, View, Windowing
 from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.film_steps import ScoringParameters, clean_and_measure
-from cxrlib.measuring.masks import clean
-from cxrlib.measuring.severity import measure
+from cxrlib.measuring.masks import clean_masks
+from cxrlib.measuring.severity import measure_severity
 from cxrlib.results.row_tables import Provenance
 from cxrlib.types import CxrImage, FilmFacts, ImageRef, Prediction, ScoredFilm
 
@@ -103,5 +103,5 @@ def minimal_scored_film(ref: ImageRef) -> ScoredFilm:
         windowing=Windowing.PERCENTILE,
         clipped_fraction=0.0,
     )
-    masks = clean(predicted, Postprocess())
-    return ScoredFilm(ref, image, predicted, masks, measure(masks, None, GradeCuts()))
+    masks = clean_masks(predicted, Postprocess())
+    return ScoredFilm(ref, image, predicted, masks, measure_severity(masks, None, GradeCuts()))

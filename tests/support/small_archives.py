@@ -1,4 +1,4 @@
-"""Small archives on disk and a short way to score them."""
+"""Small archives on disk, and a short way to score them with the fake engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cxr_schemas import Manifest
 from cxrlib.settings import Settings
 from tests.support.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png, model_failed_png, no_lung_png
 
-#: Content of a bad file, by the reason it is rejected for.
+#: Content of a bad file, by the reason of its reject.
 BAD_FILES = {
     "empty": b"",
     "not_an_image": b"this is no film",
@@ -20,7 +20,7 @@ BAD_FILES = {
 
 
 def write_films(root: Path, *, good: int = 6, bad: tuple[str, ...] = tuple(BAD_FILES)) -> Path:
-    """Write `good` different films and one file of each bad kind below `root`, in two folders."""
+    """Write `good` different films in two folders, and one file for each reason in `bad`, below `root`."""
     for number in range(good):
         path = root / f"{number % 2}" / f"film{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def score_films(
     runner: str = "local",
     engine: EngineFactory | None = None,
 ) -> Manifest:
-    """Score with the fake engine."""
+    """Score a source with the fake engine and return the manifest."""
     return score(
         [str(source)],
         str(out),
@@ -51,12 +51,3 @@ def score_films(
         bundle=fake_bundle(),
         engine=engine or FakeEngineFactory(),
     )
-
-
-def chunk_objects(out: Path) -> dict[str, bytes]:
-    """Return the chunk objects below a local results root, by relative path."""
-    return {
-        str(path.relative_to(out)): path.read_bytes()
-        for kind in ("scores", "rejects")
-        for path in sorted((out / kind).rglob("part-*.parquet"))
-    }

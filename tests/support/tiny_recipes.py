@@ -1,4 +1,4 @@
-"""Recipes that train in seconds, and a data set for them: bright squares for lungs, their shade the class."""
+"""Recipes that train in seconds, and their data set: bright squares as lungs, with one shade per class."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from cxrlib.training.recipe import Recipe
 from tests.support.tiny_bundles import ARGUMENTS
 
-#: Films of the data set below.
+#: Number of films in the data set.
 SQUARE_FILMS = 12
 
 
 def square_films(root: Path, name: str = "squares") -> Path:
-    """Write twelve films in the index.csv layout below the data root `root`, and return the root."""
+    """Write `SQUARE_FILMS` films in the index.csv layout below the data root `root`, and return the root."""
     folder = root / name
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
@@ -37,7 +37,7 @@ def square_films(root: Path, name: str = "squares") -> Path:
 
 
 def recipe_network(name: str = "tiny", **changes: Any) -> dict[str, Any]:
-    """Return the plan of one network of all three outputs, with what is to be otherwise."""
+    """Return a recipe's entry for one network with all three outputs; `changes` replaces keys."""
     plan: dict[str, Any] = {
         "name": name,
         "architecture": "multitask-unet",
@@ -58,7 +58,7 @@ def recipe_network(name: str = "tiny", **changes: Any) -> dict[str, Any]:
 
 
 def tiny_recipe(*networks: dict[str, Any], **changes: Any) -> Recipe:
-    """Return a recipe of such networks, of one if none is given."""
+    """Return a recipe of the given networks, or of one `recipe_network`."""
     plain: dict[str, Any] = {
         "seed": 11,
         "bundle": {
@@ -77,7 +77,7 @@ def tiny_recipe(*networks: dict[str, Any], **changes: Any) -> Recipe:
 
 
 def two_network_recipe() -> Recipe:
-    """Return a recipe of two networks, the second on the lung alone, that use every part of a training between them."""
+    """Return a recipe of two networks that together use every training option; the second reads the lung only."""
     lung = recipe_network(
         "lung",
         arguments={**ARGUMENTS, "classes": 0, "masks": ["lung"]},
@@ -97,7 +97,7 @@ def two_network_recipe() -> Recipe:
         outputs=["classes"],
         reads="lung_masked_film",
         epochs=5,
-        # At this rate the loss goes up and down, so that rate, best epoch and end are all decided within a few epochs.
+        # At this rate the loss goes up and down, so that schedule, best epoch and early stop all act within a few epochs.
         optimiser={"kind": "sgd", "rate": 0.3, "momentum": 0.9},
         schedule={"kind": "plateau", "factor": 0.5, "patience": 1},
         early_stop={"patience": 2},

@@ -1,4 +1,4 @@
-"""A Flink session cluster: a job manager here, and machines with a task manager and a pool of SDK workers each."""
+"""A Flink session cluster: one job manager, and machines that each run a task manager and a pool of SDK workers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tests.cluster.servers.services import READY_S, Service, ServiceError
 RPC_PORT: Final = 6123
 WORKER_RPC_PORT: Final = 6122
 REST_PORT: Final = 8081
-#: Port of the pool of SDK workers, the same on every machine: a job names it once for all.
+#: Port of the pool of SDK workers, the same on every machine, because a job names one port for all.
 POOL_PORT: Final = 50000
 SLOTS: Final = 2
 
-#: Small, since all of the films' bytes are in the SDK workers: a task manager hands chunks to them and no more.
+#: Small, because only the SDK workers read films; a task manager just passes chunks to them.
 _MEMORY: Final = {
     "taskmanager.memory.framework.heap.size": "128m",
     "taskmanager.memory.task.heap.size": "128m",
     "taskmanager.memory.framework.off-heap.size": "64m",
     "taskmanager.memory.task.off-heap.size": "32m",
-    # A task that hands its output over in one piece takes 512 buffers of 32 KiB for it, and each slot has such a task.
+    # A task with a blocking output takes 512 buffers of 32 KiB, and each slot has one such task.
     "taskmanager.memory.network.min": "96m",
     "taskmanager.memory.network.max": "96m",
     "taskmanager.memory.managed.size": "64m",
@@ -51,7 +51,7 @@ _TASK_MANAGER: Final = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine of the cluster: a task manager, and the pool that starts SDK workers for it."""
+    """One machine of the cluster: a task manager and the pool that starts its SDK workers."""
 
     host: Host
     home: Path
@@ -59,7 +59,7 @@ class Machine:
     pool: Service
 
     def start(self) -> None:
-        """Start both."""
+        """Start both and wait until they listen."""
         self.launch()
         self.await_ready()
 
@@ -74,7 +74,7 @@ class Machine:
         self.task_manager.await_ready()
 
     def stop(self) -> None:
-        """End both; the pool ends its workers."""
+        """Stop both; the pool stops its workers."""
         self.task_manager.stop()
         self.pool.stop()
 
@@ -92,17 +92,17 @@ class Cluster:
         return self.manager.address
 
     def ask(self, path: str) -> Any:
-        """Return what the REST interface says."""
+        """Return the JSON answer of the REST interface."""
         with urllib.request.urlopen(f"http://{self.master}{path}", timeout=5) as answer:
             return json.loads(answer.read())
 
     def await_machines(self, count: int) -> None:
-        """Wait until so many task managers are registered.
+        """Wait until `count` task managers are registered.
 
         Raises
         ------
         ServiceError
-            They are not in time.
+            They are not registered within `READY_S` seconds.
         """
         deadline = time.monotonic() + READY_S
         while True:
@@ -110,11 +110,11 @@ class Cluster:
                 if self.ask("/overview")["taskmanagers"] == count:
                     return
             if time.monotonic() > deadline:
-                raise ServiceError(f"expected {count} task managers at {self.master} within {READY_S:.0f} s")
+                raise ServiceError(f"expected {count} task managers at {self.master} within {READY_S:.0f} s; got fewer")
             time.sleep(0.2)
 
     def beam_options(self, parallelism: int) -> tuple[str, ...]:
-        """Return the Beam options of a job on this cluster, which has Beam's jars already."""
+        """Return the Beam options of a job on this cluster, which already has Beam's jars."""
         return (
             f"--flink_master={self.master}",
             f"--flink_job_server_jar={JOB_SERVER}",
@@ -132,14 +132,14 @@ def cluster(
     *,
     cores: Sequence[str] = (),
 ) -> Iterator[Cluster]:
-    """Run a job manager on `own` and a machine on each of `others`; logs and settings lie below `folder`.
+    """Run a job manager on `own` and a machine on each of `others`; logs and settings go below `folder`.
 
     Parameters
     ----------
     environment : mapping of str to str
-        Of the pools, and so of the SDK workers: how they open the object store.
+        Passed to the pools, and so to the SDK workers: how they open the object store.
     cores : sequence of str
-        Cores that each machine is held to, as ``taskset`` takes them; none where they are not.
+        For each machine, its cores in the notation of ``taskset``; empty for no pinning.
     """
     settings = folder / "conf"
     settings.mkdir(parents=True)
@@ -173,7 +173,7 @@ def cluster(
 
 
 def _machine(folder: Path, number: int, host: Host, pin: tuple[str, ...], environment: Mapping[str, str]) -> Machine:
-    """Return a machine of which nothing is shared with another but the program: it has a folder of its own."""
+    """Return a machine with its own folder; machines share only the installed program."""
     home = folder / f"machine{number}"
     home.mkdir()
     options = {
@@ -183,7 +183,7 @@ def _machine(folder: Path, number: int, host: Host, pin: tuple[str, ...], enviro
         "taskmanager.resource-id": f"machine{number}",
         "io.tmp.dirs": str(home),
     }
-    settings = tuple(word for name, value in options.items() for word in ("-D", f"{name}={value}"))
+    settings = tuple(part for name, value in options.items() for part in ("-D", f"{name}={value}"))
     java = _java("256m", folder / "conf", "-XX:MaxDirectMemorySize=256m", "-XX:MaxMetaspaceSize=192m")
     task_manager = Service(
         (*host.enter, *pin, *java, _TASK_MANAGER, "--configDir", str(folder / "conf"), *settings),
@@ -204,8 +204,8 @@ def _config(folder: Path, own: Host) -> dict[str, str]:
     return {
         "jobmanager.rpc.address": own.address,
         "jobmanager.rpc.port": str(RPC_PORT),
-        # The manager finds its own store of job files at ``localhost``, whatever its address is.
-        "jobmanager.bind-host": "0.0.0.0",  # noqa: S104 - of a network that nobody else is in
+        # The manager connects to its own blob server at ``localhost``, whatever its address is.
+        "jobmanager.bind-host": "0.0.0.0",  # noqa: S104 - inside an isolated network
         "rest.address": own.address,
         "rest.bind-address": own.address,
         "rest.port": str(REST_PORT),
@@ -214,8 +214,8 @@ def _config(folder: Path, own: Host) -> dict[str, str]:
         "taskmanager.cpu.cores": f"{SLOTS}.0",
         "cluster.evenly-spread-out-slots": "true",
         "cluster.registration.error-delay": "1000",
-        # A task manager that is gone is missed soon, and its tasks begun again on the others: settled chunks are
-        # skipped. Each task counts as an attempt.
+        # A lost task manager is detected within 20 s, and its tasks restart on the others, which skip settled chunks.
+        # Each restarted task counts as an attempt.
         "heartbeat.interval": "2000",
         "heartbeat.timeout": "20000",
         "pekko.ask.timeout": "60 s",
@@ -230,7 +230,7 @@ def _java(heap: str, settings: Path, *options: str) -> tuple[str, ...]:
     opened = [f"--add-opens={name}=ALL-UNNAMED" for name in OPENED]
     exported = [f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTED]
     logging = f"-Dlog4j.configurationFile=file:{settings}/log4j.properties"
-    # Patience with a machine that does much else at once; Flink's own setting does not reach this one of Pekko's.
-    patience = "-Dpekko.remote.classic.startup-timeout=120s"
+    # A busy machine starts slowly; Flink has no setting of its own for this time limit of Pekko.
+    timeout = "-Dpekko.remote.classic.startup-timeout=120s"
     machine = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *opened, *exported, *options)
-    return ("java", f"-Xmx{heap}", *machine, logging, patience, "-cp", f"{FLINK_JARS}/*:{BEAM_JARS}/*")
+    return ("java", f"-Xmx{heap}", *machine, logging, timeout, "-cp", f"{FLINK_JARS}/*:{BEAM_JARS}/*")

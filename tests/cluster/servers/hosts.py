@@ -1,7 +1,7 @@
-"""Hosts of a cluster on one machine: each has a network of its own, and a bridge joins them.
+"""Simulate the hosts of a cluster on one machine: a network namespace for each, joined by a bridge.
 
-What runs on one finds the others by address and shares no ``localhost`` with them, as on separate machines. Works only
-inside ``tests/cluster/servers/isolated.sh``, whose network has no other way out than these.
+As on separate machines, a process reaches the other hosts by address and shares no ``localhost`` with them. This works
+only inside ``tests/cluster/servers/isolated.sh``, whose network has no way out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SUBNET: Final = "10.77.0"
 
 
 class HostError(RuntimeError):
-    """There cannot be hosts here."""
+    """The hosts cannot be created here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Host:
     address : str
         Its address on the bridge.
     enter : tuple of str
-        What a command line begins with that is to run there.
+        Prefix of a command line that runs on the host; empty for this process' own host.
     """
 
     address: str
@@ -39,26 +39,27 @@ class Host:
 
 @contextmanager
 def hosts(count: int) -> Iterator[tuple[Host, ...]]:
-    """Give this process' own host and `count` more.
+    """Yield this process' own host and `count` more.
 
     Raises
     ------
     HostError
-        This network has other addresses than ``lo``, or the bridge cannot be made.
+        This network has an interface other than ``lo``, or the bridge cannot be created.
     """
     others = [name for _, name in socket.if_nameindex() if name != "lo"]
     if others:
         raise HostError(
-            f"expected no network but lo; got {', '.join(others)}: run by tests/cluster/servers/isolated.sh"
+            f"expected no network interface but lo; got {', '.join(others)}; "
+            "start this with tests/cluster/servers/isolated.sh"
         )
     own = Host(f"{_SUBNET}.1")
     _ip("link", "add", _BRIDGE, "type", "bridge")
-    # Each further network lives for as long as some process is in it.
+    # A network namespace exists for as long as a process is in it.
     keepers: list[subprocess.Popen[bytes]] = []
     try:
         _ip("address", "add", f"{own.address}/24", "dev", _BRIDGE)
         _ip("link", "set", _BRIDGE, "up")
-        yield own, *(_join(number, keepers) for number in range(1, count + 1))
+        yield own, *(_add_host(number, keepers) for number in range(1, count + 1))
     finally:
         for keeper in keepers:
             keeper.kill()
@@ -66,8 +67,8 @@ def hosts(count: int) -> Iterator[tuple[Host, ...]]:
         _ip("link", "delete", _BRIDGE)
 
 
-def _join(number: int, keepers: list[subprocess.Popen[bytes]]) -> Host:
-    # It says a word when it is in its network, then waits for as long as its stdin is open.
+def _add_host(number: int, keepers: list[subprocess.Popen[bytes]]) -> Host:
+    # The shell prints "in" once it is in its network, then waits until its stdin closes.
     keeper = subprocess.Popen(
         ("unshare", "--net", "sh", "-c", "echo in && cat"),  # noqa: S607
         stdin=subprocess.PIPE,
@@ -76,7 +77,7 @@ def _join(number: int, keepers: list[subprocess.Popen[bytes]]) -> Host:
     )
     keepers.append(keeper)
     if keeper.stdout is None or keeper.stdout.readline() != b"in\n":
-        raise HostError("expected a network of its own for a host; got none: are networks allowed to be made here?")
+        raise HostError("expected a network namespace for a host; got none; may this user create namespaces?")
     host = Host(f"{_SUBNET}.{10 + number}", ("nsenter", f"--net=/proc/{keeper.pid}/ns/net"))
     outside = f"host{number}"
     _ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", str(keeper.pid))
@@ -90,4 +91,4 @@ def _join(number: int, keepers: list[subprocess.Popen[bytes]]) -> Host:
 def _ip(*arguments: str, on: Sequence[str] = ()) -> None:
     done = subprocess.run((*on, "ip", *arguments), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise HostError(f"expected ip {' '.join(arguments)} to do its work; got {done.stderr.strip()}")
+        raise HostError(f"expected ip {' '.join(arguments)} to succeed; got {done.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""A Prefect server with a database of its own, the deployments of infra/prefect.yaml, and a worker that runs them."""
+"""Start a Prefect server with its own database, the deployments of infra/prefect.yaml, and a worker for them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any, Final
 
 import httpx
 
-from tests.cluster.servers.programs import ROOT
 from tests.cluster.servers.services import READY_S, Service, ServiceError, free_port, running
+from tests.support.paths import ROOT
 
 POOL: Final = "cxr"
 _PREFECT: Final = (sys.executable, "-m", "prefect")
-#: How often a request is sent that meets a busy database: SQLite has one writer at a time.
+#: Attempts at a request while the database is busy: SQLite allows one writer at a time.
 _TRIES: Final = 20
 _OVER: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
 
 @dataclass(frozen=True, slots=True)
 class PrefectServer:
-    """A running server; `environment` is that of its clients and of its worker."""
+    """A running server; `environment` is that of its clients and its worker."""
 
     service: Service
     environment: Mapping[str, str] = field(repr=False)
@@ -34,11 +34,11 @@ class PrefectServer:
     def send(self, method: str, path: str, *rows: Any, **body: Any) -> httpx.Response:
         """Send `body`, or the list `rows`, as JSON to the server's API.
 
-        It is sent again while the server's database is busy, as Prefect's own client does.
+        Like Prefect's own client, it retries while the server's database is busy.
         """
         for _ in range(_TRIES):
-            what = list(rows) or body
-            answer = httpx.request(method, f"http://{self.service.address}/api{path}", json=what, timeout=60)
+            payload = list(rows) or body
+            answer = httpx.request(method, f"http://{self.service.address}/api{path}", json=payload, timeout=60)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(1.0)
@@ -50,11 +50,11 @@ class PrefectServer:
         Raises
         ------
         ServiceError
-            The server refuses.
+            The server answers with an error status.
         """
         answer = self.send(method, path, *rows, **body)
         if answer.is_error:
-            raise ServiceError(f"expected {method} {path} to be done; got {answer.status_code} {answer.text[:500]}")
+            raise ServiceError(f"expected {method} {path} to succeed; got {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
 
     def deployment(self, name: str) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class PrefectServer:
         Raises
         ------
         ServiceError
-            It is not in time.
+            The run is not over within `seconds`.
         """
         deadline = time.monotonic() + seconds
         while (run := self.run(identifier))["state_type"] not in _OVER:
@@ -96,7 +96,7 @@ class PrefectServer:
 
     @contextmanager
     def each_minute(self, name: str, parameters: Mapping[str, Any]) -> Iterator[None]:
-        """Run a deployment by a schedule of its own, once a minute, for as long as the block lasts."""
+        """Give a deployment a schedule of one run a minute for as long as the block lasts."""
         path = f"/deployments/{self.deployment(name)['id']}/schedules"
         plan = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True, "parameters": dict(parameters)}
         (schedule,) = self.ask("POST", path, plan)
@@ -106,7 +106,7 @@ class PrefectServer:
             self.ask("DELETE", f"{path}/{schedule['id']}")
 
     def make_webhook(self, name: str, address: str) -> None:
-        """Make a notification block ``custom-webhook/<name>`` that posts subject and body to an address."""
+        """Create the notification block ``custom-webhook/<name>``, which posts subject and body to an address."""
         script = (
             "from prefect.blocks.notifications import CustomWebhookNotificationBlock as Block\n"
             f"Block(name={name!r}, url={address!r}, json_data={{'subject': '{{{{subject}}}}', 'body': '{{{{body}}}}'}})"
@@ -121,7 +121,7 @@ class PrefectServer:
         Raises
         ------
         ServiceError
-            It failed.
+            The command failed.
         """
         done = subprocess.run(
             (*_PREFECT, "--no-prompt", *arguments),
@@ -134,17 +134,17 @@ class PrefectServer:
         with self.service.log.open("a") as log:
             log.write(done.stdout + done.stderr)
         if done.returncode:
-            raise ServiceError(f"expected prefect {arguments[0]} to do its work; see {self.service.log.name}")
+            raise ServiceError(f"expected prefect {arguments[0]} to succeed; see {self.service.log.name}")
 
 
 @contextmanager
 def prefect_server(folder: Path, environment: Mapping[str, str]) -> Iterator[PrefectServer]:
-    """Run a server and a worker below `folder`, with all deployments made and their schedules off.
+    """Run a server and a worker below `folder`, with every deployment created and every schedule off.
 
     Parameters
     ----------
     environment : mapping of str to str
-        Of the worker, and so of the flows: how they open the object store.
+        Passed to the worker, and so to the flows: how they open the object store.
     """
     folder.mkdir(parents=True)
     port = free_port()
@@ -186,5 +186,5 @@ def _await_worker(server: PrefectServer) -> None:
     deadline = time.monotonic() + READY_S
     while not any(one["status"] == "ONLINE" for one in server.ask("POST", f"/work_pools/{POOL}/workers/filter")):
         if time.monotonic() > deadline:
-            raise ServiceError(f"expected a worker of {POOL} to be online within {READY_S:.0f} s")
+            raise ServiceError(f"expected a worker of {POOL} to be online within {READY_S:.0f} s; got none")
         time.sleep(0.5)

@@ -1,7 +1,7 @@
-"""Fetch or build what the cluster lane runs, as tests/cluster/servers/downloads.toml says, into build/: ``python -m tests.cluster.servers.programs``.
+"""Fetch or build the programs of the cluster lane into build/: ``python -m tests.cluster.servers.programs``.
 
-Only the ordinary clients of the package registries are used: ``go install``, ``pip download`` and Maven. Whatever comes
-is held to its checksum. Java (11 or later), Maven and Go are expected on the path.
+``downloads.toml`` beside this file pins the version and checksum of each. They come through the ordinary clients of the
+package registries: ``go install``, ``pip download`` and Maven. Java (11 or later), Maven and Go must be on the path.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from tests.support.paths import ROOT
 
 BUILD: Final = ROOT / "build"
 BINARIES: Final = BUILD / "bin"
-#: Jars of a Flink cluster: the distribution's, and beside them Beam's, so that no job has to bring them.
+#: Jars of a Flink cluster: Flink's own, and Beam's beside them, so that no job has to upload them.
 FLINK_JARS: Final = BUILD / "flink" / "lib"
 BEAM_JARS: Final = BUILD / "flink" / "beam"
-#: Starts Beam's job server; holds nothing but the names of the jars it is made of.
+#: Starts Beam's job server; holds only a manifest with the names of the jars above.
 JOB_SERVER: Final = BUILD / "flink" / "job-server.jar"
 
-_TABLE: Final = ROOT / "infra" / "downloads.toml"
+_TABLE: Final = Path(__file__).with_name("downloads.toml")
 _DONE: Final = BUILD / "programs.json"
 _COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-#: What Flink's distribution has already, and what its logging would meet twice.
-_NOT_BEAMS: Final = ("flink-", "slf4j-", "async-profiler-")
+#: Jars to leave out of Beam's: Flink's distribution has them, and its logging must find one SLF4J binding only.
+_EXCLUDED: Final = ("flink-", "slf4j-", "async-profiler-")
 _FLINK_PREFIXES: Final = ("flink-dist-", "log4j-")
-#: Packages of the JDK that Flink reaches into, as its own start scripts open them.
+#: Packages of the JDK that Flink accesses by reflection; its own start scripts open the same ones.
 OPENED: Final = tuple(
     f"java.base/{name}"
     for name in (
@@ -48,25 +48,25 @@ EXPORTED: Final = ("java.base/sun.net.util", "java.rmi/sun.rmi.registry", "java.
 
 
 class ProgramError(RuntimeError):
-    """A program cannot be fetched or built here, or is not the one that was pinned."""
+    """A program cannot be fetched or built here, or differs from the pinned one."""
 
 
 def fetch_all() -> None:
-    """Fetch and build what is not there yet, or is there in another version.
+    """Fetch and build every program that is missing or has another version.
 
     Raises
     ------
     ProgramError
-        A client is missing or fails, or what it brought has another checksum.
+        A client is missing or fails, or a checksum differs.
     """
     table = tomllib.loads(_TABLE.read_text())
     steps: dict[str, tuple[Any, Callable[[], None]]] = {
-        f"go {name}": (pinned, lambda name=name, pinned=pinned: _go(name, pinned))  # type: ignore[misc]
+        f"go {name}": (pinned, lambda name=name, pinned=pinned: _build_go(name, pinned))  # type: ignore[misc]
         for name, pinned in table["go"].items()
     }
     for name, pinned in table["pypi"].items():
-        steps[f"pypi {name}"] = (pinned, lambda name=name, pinned=pinned: _flink(name, pinned))  # type: ignore[misc]
-    steps["maven"] = (table["maven"], lambda: _beam(table["maven"]))
+        steps[f"pypi {name}"] = (pinned, lambda name=name, pinned=pinned: _unpack_flink(name, pinned))  # type: ignore[misc]
+    steps["maven"] = (table["maven"], lambda: _copy_beam(table["maven"]))
     done = json.loads(_DONE.read_text()) if _DONE.exists() else {}
     for label, (pinned, fetch) in steps.items():
         if done.get(label) == pinned:
@@ -84,26 +84,26 @@ def _run(command: list[str], **environment: str) -> str:
         raise ProgramError(f"expected the program {command[0]} on the path; got none")
     done = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise ProgramError(f"expected {' '.join(command[:3])} ... to do its work; got exit code {done.returncode}")
+        raise ProgramError(f"expected {' '.join(command[:3])} ... to succeed; got exit code {done.returncode}")
     return done.stdout
 
 
-def _go(name: str, pinned: Mapping[str, str]) -> None:
+def _build_go(name: str, pinned: Mapping[str, str]) -> None:
     _run(["go", "install", f"{pinned['package']}@{pinned['version']}"], GOBIN=str(BINARIES))
     described = _run(["go", "version", "-m", str(BINARIES / name)]).splitlines()
-    (got,) = (words[-1] for line in described if (words := line.split())[:1] == ["mod"])
-    _hold(name, pinned["sum"], got)
+    (got,) = (fields[-1] for line in described if (fields := line.split())[:1] == ["mod"])
+    _check(name, pinned["sum"], got)
 
 
-def _flink(name: str, pinned: Mapping[str, str]) -> None:
-    """Unpack the jars of the distribution from the source package that brings them."""
+def _unpack_flink(name: str, pinned: Mapping[str, str]) -> None:
+    """Unpack Flink's jars from the source package that contains them."""
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "wanted.txt"
         wanted.write_text(f"{name}=={pinned['version']} --hash=sha256:{pinned['sha256']}\n")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         _run([*pip, "--no-binary=:all:", "--require-hashes", "--requirement", str(wanted), "--dest", folder])
         (package,) = Path(folder).glob("*.tar.gz")
-        _empty(FLINK_JARS)
+        _empty_folder(FLINK_JARS)
         with tarfile.open(package) as archive:
             for member in archive:
                 file = Path(member.name).name
@@ -112,8 +112,8 @@ def _flink(name: str, pinned: Mapping[str, str]) -> None:
                         shutil.copyfileobj(data, target)
 
 
-def _beam(pinned: Mapping[str, Any]) -> None:
-    """Copy the job server's jars out of Maven's repository, and make the jar that starts it."""
+def _copy_beam(pinned: Mapping[str, Any]) -> None:
+    """Copy the job server's jars from Maven's repository and write the jar that starts it."""
     coordinates = "".join(f"<{part}>{pinned[key]}</{part}>" for part, key in _COORDINATES.items())
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "pom.xml"
@@ -121,11 +121,11 @@ def _beam(pinned: Mapping[str, Any]) -> None:
         target = Path(folder) / "jars"
         options = ["-DincludeScope=runtime", f"-DoutputDirectory={target}"]
         _run(["mvn", "--quiet", "--batch-mode", "--file", str(project), _COPY, *options])
-        jars = sorted(jar for jar in target.glob("*.jar") if not jar.name.startswith(_NOT_BEAMS))
-        _hold("the names of Beam's jars", sorted(pinned["sha256"]), [jar.name for jar in jars])
-        _empty(BEAM_JARS)
+        jars = sorted(jar for jar in target.glob("*.jar") if not jar.name.startswith(_EXCLUDED))
+        _check("the names of Beam's jars", sorted(pinned["sha256"]), [jar.name for jar in jars])
+        _empty_folder(BEAM_JARS)
         for jar in jars:
-            _hold(jar.name, pinned["sha256"][jar.name], hashlib.sha256(jar.read_bytes()).hexdigest())
+            _check(jar.name, pinned["sha256"][jar.name], hashlib.sha256(jar.read_bytes()).hexdigest())
             shutil.copy(jar, BEAM_JARS)
     _write_job_server()
 
@@ -139,7 +139,7 @@ _PROJECT: Final = (
 
 
 def _write_job_server() -> None:
-    """Write a jar with a manifest alone; its lines have 72 bytes at most (JAR File Specification, Name-Value pairs)."""
+    """Write a jar with a manifest only, in lines of at most 72 bytes (JAR File Specification, Name-Value pairs)."""
     jars = [f"{folder.name}/{jar.name}" for folder in (BEAM_JARS, FLINK_JARS) for jar in sorted(folder.glob("*.jar"))]
     entries = {
         "Manifest-Version": "1.0",
@@ -156,28 +156,28 @@ def _write_job_server() -> None:
         archive.writestr("META-INF/MANIFEST.MF", "\r\n".join(lines) + "\r\n")
 
 
-def _hold(what: str, expected: object, got: object) -> None:
+def _check(what: str, expected: object, got: object) -> None:
     if got != expected:
-        raise ProgramError(f"expected {what} to be {expected}, as tests/cluster/servers/downloads.toml says; got {got}")
+        raise ProgramError(f"expected {what} to be {expected}, as {_TABLE.name} pins it; got {got}")
 
 
-def _empty(folder: Path) -> None:
+def _empty_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
 
 def program(name: str) -> str:
-    """Return the path of a program that was built.
+    """Return the path of a built program.
 
     Raises
     ------
     ProgramError
-        It was not built yet.
+        The program is not built yet.
     """
     path = BINARIES / name
     if not path.exists():
         raise ProgramError(
-            f"expected {path.relative_to(ROOT)}; got none: run python -m tests.cluster.servers.programs first"
+            f"expected {path.relative_to(ROOT)}; got none; run python -m tests.cluster.servers.programs first"
         )
     return str(path)
 

@@ -1,7 +1,4 @@
-"""Servers of the cluster lane: an S3 server with accounts, and a pool of SDK workers.
-
-Each listens at the one address that it is given, and ends with the block that it was started for.
-"""
+"""Start, wait for and stop server processes of the cluster lane; one of them is an S3 server with accounts."""
 
 from __future__ import annotations
 
@@ -20,32 +17,32 @@ from typing import Final
 from tests.cluster.servers.programs import program
 
 HOST: Final = "127.0.0.1"
-#: A machine that does much else takes a minute to start a JVM.
+#: Longest wait for a server; a busy machine takes a minute to start a JVM.
 READY_S: Final = 240.0
-#: State of a socket that listens, in /proc/net/tcp (proc(5)).
+#: State of a listening socket in /proc/net/tcp (proc(5)).
 _LISTENING: Final = "0A"
 
 
 class ServiceError(RuntimeError):
-    """A server cannot be started here."""
+    """A server did not start, or refused a request."""
 
 
 @dataclass(slots=True)
 class Service:
-    """A server process in a process group of its own.
+    """A server process in its own process group.
 
     Attributes
     ----------
     command : tuple of str
     port : int
     log : Path
-        Takes stdout and stderr.
+        Receives stdout and stderr.
     environment : mapping of str to str
-        On top of this process' own.
+        Added to this process' environment.
     host : str
         Address it listens at.
     cwd : Path, optional
-        Folder it works in; that of its log where it is not given.
+        Working folder; by default that of the log.
     """
 
     command: tuple[str, ...]
@@ -67,7 +64,7 @@ class Service:
         self.await_ready()
 
     def launch(self) -> None:
-        """Start the server."""
+        """Start the server without waiting for it."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
@@ -85,10 +82,10 @@ class Service:
         Raises
         ------
         ServiceError
-            It ended, or does not listen in time.
+            The server ended, or does not listen within `READY_S` seconds.
         """
         if self._process is None:
-            raise ServiceError(f"expected {self.command[0]} to be started")
+            raise ServiceError(f"expected {self.command[0]} to be started; call launch first")
         deadline = time.monotonic() + READY_S
         while self._process.poll() is not None or not _listens(self._process.pid, self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -97,7 +94,7 @@ class Service:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Ask the server to end; kill what does not."""
+        """Terminate the server; kill it if it is still alive after 10 s."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -114,13 +111,13 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
-    """A running S3 server; `owner` is the environment under which its owner's clients find it."""
+    """A running S3 server; `owner` is the environment of the owner's clients."""
 
     service: Service
     owner: Mapping[str, str] = field(repr=False)
 
     def account(self, name: str) -> dict[str, str]:
-        """Make an account that may do nothing until a bucket's policy says so; return its clients' environment."""
+        """Create an account without rights, which a bucket policy can grant; return its clients' environment."""
         secret = secrets.token_hex(16)
         command = [program("versitygw"), "admin", "--endpoint-url", self.owner["AWS_ENDPOINT_URL"], "create-user"]
         made = subprocess.run(
@@ -136,13 +133,13 @@ class ObjectStore:
             text=True,
         )
         if made.returncode:
-            raise ServiceError(f"expected an account {name} to be made; got {made.stderr.strip()}")
+            raise ServiceError(f"expected account {name} to be created; got {made.stderr.strip()}")
         return {**self.owner, "AWS_ACCESS_KEY_ID": name, "AWS_SECRET_ACCESS_KEY": secret}
 
 
 @contextmanager
 def object_store(folder: Path, host: str = HOST) -> Iterator[ObjectStore]:
-    """Serve the buckets below ``folder/buckets`` with credentials made up for the occasion."""
+    """Serve the buckets below ``folder/buckets`` with random credentials."""
     port, key, secret = free_port(), f"owner-{secrets.token_hex(4)}", secrets.token_hex(16)
     for name in ("buckets", "accounts"):
         (folder / name).mkdir(parents=True)
@@ -167,7 +164,7 @@ def object_store(folder: Path, host: str = HOST) -> Iterator[ObjectStore]:
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens at now."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
@@ -184,9 +181,9 @@ def running(service: Service) -> Iterator[None]:
 
 
 def _listens(process: int, port: int) -> bool:
-    """Whether anybody in the network that a process is in listens at a port."""
+    """Return whether a port has a listener in the network namespace of a process."""
     wanted = f"{port:04X}"
-    with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+    with suppress(FileNotFoundError, ProcessLookupError):  # the process has just ended
         for table in ("tcp", "tcp6"):
             for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
                 local, state = line.split()[1], line.split()[3]

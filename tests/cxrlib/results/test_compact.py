@@ -24,7 +24,7 @@ from cxrlib.errors import BusyError, RunError, UsageError
 from cxrlib.models.bundle import Bundle
 from cxrlib.results import cohort, compact
 from cxrlib.results.compact import Compaction
-from cxrlib.results.layout import Kind
+from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import parquet_bytes, rejects_table, scores_table
 from cxrlib.results.verify import verify
@@ -37,7 +37,7 @@ from cxrlib.types import ImageRef
 from tests.support.results_roots import NEW_BUNDLE, OLD_BUNDLE, Content, chunk_objects, fake_outcome, write_run
 from tests.support.scored_films import provenance, scored_film
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def rows(out: Path, kind: str) -> pd.DataFrame:
@@ -116,12 +116,12 @@ def _never(content: Content, ref: ImageRef, bundle: Bundle) -> Outcome:
 @settings(max_examples=int(os.environ.get("CXR_TEST_EXAMPLES", "3")), deadline=None)
 @given(ARCHIVES, ARCHIVES, st.integers(1, 5), st.integers(0, 3))
 def test_any_root_and_its_copy_agree_and_so_do_further_nights(
-    first: dict[str, Content], second: dict[str, Content], chunk_size: int, fall_after: int
+    first: dict[str, Content], second: dict[str, Content], chunk_size: int, stop_after: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out, copy, again = (Path(folder, name) for name in ("out", "copy", "again"))
         write_run(out, first, run_id="night1", chunk_size=chunk_size)
-        write_run(out, second, run_id="fallen", chunk_size=chunk_size, fall_after=fall_after)
+        write_run(out, second, run_id="fallen", chunk_size=chunk_size, stop_after=stop_after)
         compact.compact(str(out), str(copy), part_bytes=1)
         assert_same_rows(out, copy)
         assert verify(str(copy)) == verify(str(out))
@@ -138,14 +138,14 @@ def test_any_root_and_its_copy_agree_and_so_do_further_nights(
 def test_run_that_is_not_closed_is_taken_up_in_the_copy_by_its_id(tmp_path: Path) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy"
     write_run(out, {f"f{n}": n for n in range(6)}, run_id="closed")
-    write_run(out, {f"f{n}": n for n in range(14)}, run_id="fallen", fall_after=1)
+    write_run(out, {f"f{n}": n for n in range(14)}, run_id="fallen", stop_after=1)
     made = compact.compact(str(out), str(copy))
     assert made.open_runs == ("fallen",)
     assert made.objects_after == 2 + 2, "a sorted pair, and the settled chunk of the open run as it was"
     run = read_plan(ResultsRoot.at(str(copy)), "fallen")
     assert run is not None
     left = [chunk.chunk_id for chunk in chunks_of(run[0])]
-    assert len(set(left) - ResultsRoot.at(str(copy)).chunks(Kind.SCORES, OLD_BUNDLE.partition)) == len(left) - 1
+    assert len(set(left) - ResultsRoot.at(str(copy)).chunks(RowKind.SCORES, OLD_BUNDLE.partition)) == len(left) - 1
     assert part_bytes_of(out) & part_bytes_of(copy), "its bytes too"
 
 
@@ -258,9 +258,9 @@ def test_compaction_killed_at_any_step_leaves_nothing_that_reads_as_a_result(nig
             _dying_at(step, patch)
             compact.compact(str(nights / "out"), str(copy))
         for read in (cohort.load, verify):
-            with pytest.raises(RunError, match="unfinished copy"):
+            with pytest.raises(RunError, match="incomplete copy"):
                 read(str(copy))
-        with pytest.raises(RunError, match="unfinished copy"):
+        with pytest.raises(RunError, match="incomplete copy"):
             write_run(copy, FIRST, run_id="later")
         with pytest.raises(UsageError, match="expected nothing at"):
             compact.compact(str(nights / "out"), str(copy))

@@ -25,7 +25,7 @@ from tests.support.results_roots import NEW_BUNDLE, OLD_BUNDLE, Content, etag, w
 
 FILMS: dict[str, Content] = {f"f{n:02d}": n for n in range(24)}
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def test_figures_are_those_of_pandas_on_the_two_cohorts(root: ResultsRoot) -> No
     assert got.percent.films == len(both) == got.count(Outcome.COMPARED) == 23
     mean, spread = difference.mean(), difference.std(ddof=1)
     expected = (mean, spread, mean - 1.96 * spread, mean + 1.96 * spread)
-    got = (got.percent.mean, got.percent.spread, got.percent.lower, got.percent.upper)
-    assert got == pytest.approx(expected, abs=1e-3)
+    limits = (got.percent.mean, got.percent.spread, got.percent.lower, got.percent.upper)
+    assert limits == pytest.approx(expected, abs=1e-3)
     for cells, column in ((got.classes, "class_label"), (got.grades, "grade")):
         pairs = Counter(zip(both[f"{column}_old"], both[f"{column}_new"], strict=True))
         assert {(cell.old, cell.new): cell.films for cell in cells} == pairs
@@ -141,7 +141,9 @@ def test_films_are_chosen_by_class_grade_month_and_condition(root: ResultsRoot) 
         (Criteria(months=("2020-13",)), "2020-13"),
     ],
 )
-def test_criteria_that_choose_nothing_or_are_not_valid_are_said(root: ResultsRoot, criteria: Criteria, said: str) -> None:
+def test_criteria_that_choose_nothing_or_are_not_valid_are_said(
+    root: ResultsRoot, criteria: Criteria, said: str
+) -> None:
     with pytest.raises(UsageError, match=said):
         select(root, OLD_BUNDLE.partition, criteria)
 

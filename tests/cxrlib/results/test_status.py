@@ -29,7 +29,7 @@ from tests.support.results_roots import NEW_BUNDLE, OLD_BUNDLE, Content, write_r
 FILMS: dict[str, Content] = {f"f{n}": n for n in range(10)}
 BAD: dict[str, Content] = {"empty": Reason.EMPTY, "slow": Reason.FETCH_FAILED, "denied": Reason.DENIED}
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("status") / "out"
     write_run(out, FILMS | BAD, run_id="night1")
     write_run(out, FILMS, run_id="other", bundle=NEW_BUNDLE)
-    write_run(out, FILMS | BAD | {"slow": 11} | {f"g{n}": 20 + n for n in range(6)}, run_id="fallen", fall_after=1)
+    write_run(out, FILMS | BAD | {"slow": 11} | {f"g{n}": 20 + n for n in range(6)}, run_id="fallen", stop_after=1)
     return out
 
 
@@ -123,7 +123,7 @@ def test_run_whose_lease_is_held_is_held_and_so_are_parts_of_a_backfill(root: Pa
 
 def test_part_of_a_backfill_names_it(tmp_path: Path) -> None:
     write_run(tmp_path, FILMS, run_id="archive-p0001")
-    write_run(tmp_path, FILMS | {"new": 30}, run_id="archive-p0002", fall_after=0)
+    write_run(tmp_path, FILMS | {"new": 30}, run_id="archive-p0002", stop_after=0)
     results = ResultsRoot.at(str(tmp_path))
     held = lease.acquire(results, "scope", "archive", LeaseTerms(ttl_s=60))
     first, second = status(results.root).runs
@@ -153,12 +153,12 @@ def test_manifest_that_states_other_counts_is_named(tmp_path: Path) -> None:
     st.integers(0, 2),
 )
 def test_any_root_counts_as_verify_does_before_and_after_it_is_compacted(
-    contents: dict[str, Content], chunk_size: int, fall_after: int
+    contents: dict[str, Content], chunk_size: int, stop_after: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out, copy = Path(folder, "out"), Path(folder, "copy")
         write_run(out, contents, run_id="first", chunk_size=chunk_size)
-        write_run(out, contents | {"late": 11}, run_id="fallen", chunk_size=chunk_size, fall_after=fall_after)
+        write_run(out, contents | {"late": 11}, run_id="fallen", chunk_size=chunk_size, stop_after=stop_after)
         before = status(str(out))
         assert_agrees_with_verify(before, out)
         compact.compact(str(out), str(copy))
@@ -181,5 +181,5 @@ def test_folder_without_runs_and_half_a_copy_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a results root"):
         status(str(tmp_path))
     ResultsRoot.at(str(tmp_path)).begin_copy(b"{}")
-    with pytest.raises(RunError, match="unfinished copy"):
+    with pytest.raises(RunError, match="incomplete copy"):
         status(str(tmp_path))
