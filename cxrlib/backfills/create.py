@@ -15,7 +15,8 @@ from cxrlib.backfills import stored
 from cxrlib.backfills.partition import CutArchive, cut_archive
 from cxrlib.errors import RunError, UsageError
 from cxrlib.models.bundle import Bundle
-from cxrlib.results.objects import Store
+from cxrlib.results import layout
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.settings import Settings
 
 #: Of the site's key nothing is stored, and of where it lies neither: it is another place on another machine.
@@ -46,7 +47,7 @@ class BackfillRequest:
     beam_options: tuple[str, ...] = ()
 
 
-def start_backfill(store: Store, request: BackfillRequest, bundle: Bundle) -> BackfillManifest:
+def start_backfill(results: ResultsRoot, request: BackfillRequest, bundle: Bundle) -> BackfillManifest:
     """Cut what the sources of `request` hold, and store the parts and the manifest.
 
     A backfill of this id that was begun and not cut to its end is cut anew.
@@ -57,13 +58,13 @@ def start_backfill(store: Store, request: BackfillRequest, bundle: Bundle) -> Ba
         The id is no name for a folder or is taken, a source cannot be listed, or there would be too many parts.
     """
     stored.check_id(request.backfill_id)
-    if stored.read_backfill(store, request.backfill_id) is not None:
+    if stored.read_backfill(results, request.backfill_id) is not None:
         raise UsageError(
             f"the backfill {request.backfill_id} is cut already; go on with it by resume, or choose another id"
         )
-    with cut_archive(request.sources, store, request.cut) as archive:
+    with cut_archive(request.sources, results, request.cut) as archive:
         for entry in archive.parts:
-            store.put(stored.inventory_key(request.backfill_id, entry.part), inventory_bytes(archive, entry.part))
+            results.put(layout.inventory_key(request.backfill_id, entry.part), inventory_bytes(archive, entry.part))
         manifest = BackfillManifest(
             backfill_id=request.backfill_id,
             sources=request.sources,
@@ -81,7 +82,7 @@ def start_backfill(store: Store, request: BackfillRequest, bundle: Bundle) -> Ba
             repeated=archive.repeated,
             parts=archive.parts,
         )
-    stored.write_backfill(store, manifest)
+    stored.write_backfill(results, manifest)
     return manifest
 
 

@@ -31,7 +31,7 @@ from cxr_schemas.backfill_manifest import INVENTORY
 from cxrlib.archive.filesystems import CONTENT_VERSION
 from cxrlib.archive.listing import list_batches
 from cxrlib.errors import UsageError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 
 #: More are refused: each part is a job of its own, and costs its start.
 MAX_PARTS: Final = 10_000
@@ -116,8 +116,8 @@ class CutArchive:
 
 
 @contextmanager
-def cut_archive(sources: Sequence[str], store: Store, cut: Cut) -> Iterator[CutArchive]:
-    """List `sources` and cut what they hold; what lies in the results root `store` is left out.
+def cut_archive(sources: Sequence[str], results: ResultsRoot, cut: Cut) -> Iterator[CutArchive]:
+    """List `sources` and cut what they hold; what lies in the results root `results` is left out.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def cut_archive(sources: Sequence[str], store: Store, cut: Cut) -> Iterator[CutA
     """
     with tempfile.TemporaryDirectory(prefix="cxr-backfill-") as folder:
         spool = Path(folder) / "listed.parquet"
-        listed = _spool(list_batches(sources), f"{store.root}/", spool)
+        listed = _spool(list_batches(sources), f"{results.root}/", spool)
         if listed == 0:
             raise UsageError("the sources list no object outside the results root; nothing is there to be scored")
         with duckdb.connect(

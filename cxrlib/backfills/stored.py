@@ -30,11 +30,12 @@ from pydantic import BaseModel
 
 from cxr_schemas import BackfillControl, BackfillManifest, Manifest, PartEntry, PartFailure
 from cxrlib.errors import RunError, UsageError
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results import layout
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.plan import read_chunks
 from cxrlib.runs.run import read_manifest
 
-_FOLDER: Final = "_backfills"
 _ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}"
 _RUN: Final = re.compile(rf"({_ID})-(p[0-9]{{4,}})(?:-([0-9]+))?")
 _READERS: Final = 8
@@ -106,12 +107,12 @@ def part_run(run_id: str) -> PartRun | None:
     return None if got is None else PartRun(got[1], got[2], int(got[3] or 1))
 
 
-def list_backfills(store: Store) -> tuple[str, ...]:
+def list_backfills(results: ResultsRoot) -> tuple[str, ...]:
     """Return the ids of all backfills into a results root, sorted; one that is still being cut is among them."""
-    return tuple(sorted(name for name in store.names(_FOLDER) if not name.startswith(".")))
+    return tuple(sorted(name for name in results.names(layout.BACKFILLS) if not name.startswith(".")))
 
 
-def read_backfill(store: Store, backfill_id: str) -> BackfillManifest | None:
+def read_backfill(results: ResultsRoot, backfill_id: str) -> BackfillManifest | None:
     """Return the manifest of a backfill, or None where there is none.
 
     Raises
@@ -119,60 +120,55 @@ def read_backfill(store: Store, backfill_id: str) -> BackfillManifest | None:
     RunError
         The object is not such a manifest.
     """
-    return _read(store, _manifest_key(backfill_id), BackfillManifest)
+    return _read(results, layout.backfill_manifest_key(backfill_id), BackfillManifest)
 
 
-def require_backfill(store: Store, backfill_id: str) -> BackfillManifest:
+def require_backfill(results: ResultsRoot, backfill_id: str) -> BackfillManifest:
     """Return the manifest of a backfill; raise `UsageError`, which names those there are, where it has none."""
-    manifest = read_backfill(store, backfill_id)
+    manifest = read_backfill(results, backfill_id)
     if manifest is not None:
         return manifest
-    known = list_backfills(store)
+    known = list_backfills(results)
     if backfill_id in known:
         raise UsageError(f"the backfill {backfill_id} was never cut to its end; start it again under the same id")
     there = f"there are: {', '.join(known[-5:])}" if known else "none was ever started there"
-    raise UsageError(f"the results root {store.root} has no backfill {backfill_id}; {there}")
+    raise UsageError(f"the results root {results.root} has no backfill {backfill_id}; {there}")
 
 
-def write_backfill(store: Store, manifest: BackfillManifest) -> None:
+def write_backfill(results: ResultsRoot, manifest: BackfillManifest) -> None:
     """Store the manifest of a backfill, after its inventories."""
-    store.put(_manifest_key(manifest.backfill_id), manifest.model_dump_json(indent=2).encode())
+    results.put(layout.backfill_manifest_key(manifest.backfill_id), manifest.model_dump_json(indent=2).encode())
 
 
-def inventory_key(backfill_id: str, part: str) -> str:
-    """Return the key of a part's inventory."""
-    return f"{_FOLDER}/{backfill_id}/parts/{part}.parquet"
-
-
-def is_paused(store: Store, backfill_id: str) -> bool:
+def is_paused(results: ResultsRoot, backfill_id: str) -> bool:
     """Whether whoever works on a backfill is asked to pause."""
-    control = _read(store, _control_key(backfill_id), BackfillControl)
+    control = _read(results, layout.pause_key(backfill_id), BackfillControl)
     return control is not None and control.paused
 
 
-def ask_to_pause(store: Store, backfill_id: str) -> None:
+def ask_to_pause(results: ResultsRoot, backfill_id: str) -> None:
     """Ask whoever works on a backfill, on whichever machine, to pause it."""
     control = BackfillControl(paused=True, asked_at=datetime.now(UTC))
-    store.put(_control_key(backfill_id), control.model_dump_json(indent=2).encode())
+    results.put(layout.pause_key(backfill_id), control.model_dump_json(indent=2).encode())
 
 
-def ask_to_go_on(store: Store, backfill_id: str) -> None:
+def ask_to_go_on(results: ResultsRoot, backfill_id: str) -> None:
     """Take back what `ask_to_pause` asked."""
-    store.delete(_control_key(backfill_id))
+    results.delete(layout.pause_key(backfill_id))
 
 
-def note_failure(store: Store, backfill_id: str, part: str, run_id: str, message: str) -> None:
+def note_failure(results: ResultsRoot, backfill_id: str, part: str, run_id: str, message: str) -> None:
     """Store why a try at a part fell, for whoever looks at the backfill later."""
     failure = PartFailure(run_id=run_id, message=message, failed_at=datetime.now(UTC))
-    store.put(_failure_key(backfill_id, part), failure.model_dump_json(indent=2).encode())
+    results.put(layout.failure_key(backfill_id, part), failure.model_dump_json(indent=2).encode())
 
 
-def clear_failure(store: Store, backfill_id: str, part: str) -> None:
+def clear_failure(results: ResultsRoot, backfill_id: str, part: str) -> None:
     """Forget why a part fell: it is tried again."""
-    store.delete(_failure_key(backfill_id, part))
+    results.delete(layout.failure_key(backfill_id, part))
 
 
-def part_states(store: Store, manifest: BackfillManifest) -> list[PartState]:
+def part_states(results: ResultsRoot, manifest: BackfillManifest) -> list[PartState]:
     """Return how far each part of a backfill has come, in order of work, from what is stored of their runs.
 
     Raises
@@ -181,18 +177,18 @@ def part_states(store: Store, manifest: BackfillManifest) -> list[PartState]:
         An object is not what its name says.
     """
     attempts: dict[str, int] = {}
-    for run_id in store.runs():
+    for run_id in results.runs():
         run = part_run(run_id)
         if run is not None and run.backfill_id == manifest.backfill_id:
             attempts[run.part] = max(run.attempt, attempts.get(run.part, 0))
-    fallen = {name.removesuffix(".json") for name in store.names(f"{_FOLDER}/{manifest.backfill_id}/failures")}
-    settled = store.chunks(Kind.SCORES, manifest.partition)
+    fallen = {layout.part_of_failure(name) for name in results.names(layout.failures_folder(manifest.backfill_id))}
+    settled = results.chunks(RowKind.SCORES, manifest.partition)
 
     def state(entry: PartEntry) -> PartState:
         failure = None
         if entry.part in fallen:
-            failure = _read(store, _failure_key(manifest.backfill_id, entry.part), PartFailure)
-        return _state(store, manifest, entry, attempts.get(entry.part, 0), settled=settled, failure=failure)
+            failure = _read(results, layout.failure_key(manifest.backfill_id, entry.part), PartFailure)
+        return _state(results, manifest, entry, attempts.get(entry.part, 0), settled=settled, failure=failure)
 
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(state, manifest.parts))
@@ -209,7 +205,7 @@ def unfinished(states: Sequence[PartState]) -> list[PartState]:
 
 
 def _state(
-    store: Store,
+    results: ResultsRoot,
     backfill: BackfillManifest,
     entry: PartEntry,
     attempt: int,
@@ -220,12 +216,12 @@ def _state(
     if attempt == 0:
         return PartState(entry, PartStage.WAITING, failure=failure)
     run_id = backfill.run_id(entry.part, attempt)
-    manifest = read_manifest(store, run_id)
+    manifest = read_manifest(results, run_id)
     if manifest is not None:
         films = manifest.counts.scored + manifest.counts.rejected
         return PartState(entry, PartStage.DONE, attempt, run_id, manifest, films, films)
     try:
-        chunks = read_chunks(store.uri(store.plan_key(run_id)))
+        chunks = read_chunks(results.uri(layout.plan_key(run_id)))
     except FileNotFoundError:  # its planner died before the plan was put, and left the folder
         return PartState(entry, PartStage.WAITING, attempt, failure=failure)
     done = sum(chunk.films for chunk in chunks if chunk.chunk_id in settled)
@@ -233,23 +229,11 @@ def _state(
     return PartState(entry, PartStage.BEGUN, attempt, run_id, None, done, total, failure)
 
 
-def _read(store: Store, key: str, model: type[_Model]) -> _Model | None:
-    data = store.get(key)
+def _read(results: ResultsRoot, key: str, model: type[_Model]) -> _Model | None:
+    data = results.get(key)
     if data is None:
         return None
     try:
         return model.model_validate_json(data)
     except ValueError as error:
-        raise RunError(f"{store.uri(key)}: expected a {model.__name__}; got {error}") from error
-
-
-def _manifest_key(backfill_id: str) -> str:
-    return f"{_FOLDER}/{backfill_id}/backfill.json"
-
-
-def _control_key(backfill_id: str) -> str:
-    return f"{_FOLDER}/{backfill_id}/control.json"
-
-
-def _failure_key(backfill_id: str, part: str) -> str:
-    return f"{_FOLDER}/{backfill_id}/failures/{part}.json"
+        raise RunError(f"{results.uri(key)}: expected a {model.__name__}; got {error}") from error

@@ -28,7 +28,9 @@ from pydantic import ValidationError
 
 from cxr_schemas import SCORES, FilmClass, Grade, LungsFound, Manifest, SourceFormat, View, Windowing
 from cxrlib.errors import RunError, UsageError
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results import layout
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.plan import read_summary
 
 _log = logging.getLogger(__name__)
@@ -86,11 +88,11 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
     unknown = [name for name in wanted if name not in SCORES.names]
     if unknown:
         raise UsageError(f"expected columns of the scores schema; got {', '.join(unknown)}")
-    store = Store.at(uri)
-    store.require_whole()
+    results = ResultsRoot.at(uri)
+    results.require_complete()
     read = [name for name in SCORES.names if name in wanted or name in _DECIDING]
-    films = _typed(_read(store, stored_bundles(store, bundle), read), read)
-    moments = run_moments(store, films["run_id"].cat.categories)
+    films = _typed(_read(results, stored_bundles(results, bundle), read), read)
+    moments = run_moments(results, films["run_id"].cat.categories)
     films, dropped_configs = _newest_config(films, moments)
     films, dropped_versions = _newest_version(films, moments)
     films, dropped_copies = _one_of_copies(films)
@@ -103,7 +105,7 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
     return films
 
 
-def stored_bundles(store: Store, bundle: str | None) -> list[str]:
+def stored_bundles(results: ResultsRoot, bundle: str | None) -> list[str]:
     """Return the stored bundles that are asked for, each as ``<name>-<digest8>``: by that, or all of one name.
 
     Raises
@@ -111,24 +113,24 @@ def stored_bundles(store: Store, bundle: str | None) -> list[str]:
     UsageError
         There are none.
     """
-    stored = store.partitions()
+    stored = results.partitions()
     if not stored:
         raise UsageError(
-            f"no results at {store.root}: expected scores/bundle=<name>-<digest>/part-*.parquet, as cxr score writes"
+            f"no results at {results.root}: expected scores/bundle=<name>-<digest>/part-*.parquet, as cxr score writes"
         )
     chosen = [name for name in stored if bundle is None or bundle in (name, name.rpartition("-")[0])]
     if not chosen:
-        raise UsageError(f"no results of bundle {bundle} at {store.root}; there are {', '.join(stored)}")
+        raise UsageError(f"no results of bundle {bundle} at {results.root}; there are {', '.join(stored)}")
     return chosen
 
 
-def _read(store: Store, partitions: Iterable[str], columns: Sequence[str]) -> pa.Table:
+def _read(results: ResultsRoot, partitions: Iterable[str], columns: Sequence[str]) -> pa.Table:
     """Return the rows of all settled chunks."""
-    filesystem, root = url_to_fs(store.root)
+    filesystem, root = url_to_fs(results.root)
     paths = [
-        f"{str(root).rstrip('/')}/{store.chunk_key(Kind.SCORES, partition, chunk_id)}"
+        f"{str(root).rstrip('/')}/{layout.chunk_key(RowKind.SCORES, partition, chunk_id)}"
         for partition in partitions
-        for chunk_id in sorted(store.chunks(Kind.SCORES, partition))
+        for chunk_id in sorted(results.chunks(RowKind.SCORES, partition))
     ]
     schema = pa.schema([SCORES.field(name) for name in columns])
     if not paths:
@@ -136,7 +138,9 @@ def _read(store: Store, partitions: Iterable[str], columns: Sequence[str]) -> pa
     try:
         return pads.dataset(paths, filesystem=filesystem, schema=schema, format="parquet").to_table()
     except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{store.root}: expected readable score objects; got {type(error).__name__}: {error}") from error
+        raise RunError(
+            f"{results.root}: expected readable score objects; got {type(error).__name__}: {error}"
+        ) from error
 
 
 def _typed(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
@@ -156,9 +160,9 @@ def _typed(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(frame)
 
 
-def run_moments(store: Store, run_ids: Iterable[str]) -> dict[str, datetime]:
+def run_moments(results: ResultsRoot, run_ids: Iterable[str]) -> dict[str, datetime]:
     """Return when each run was planned; a run whose records are gone counts as before all others."""
-    return {run_id: _planned(store, run_id) for run_id in run_ids}
+    return {run_id: _planned(results, run_id) for run_id in run_ids}
 
 
 def run_ranks(moments: dict[str, datetime]) -> dict[str, int]:
@@ -166,14 +170,16 @@ def run_ranks(moments: dict[str, datetime]) -> dict[str, int]:
     return {run_id: rank for rank, run_id in enumerate(sorted(moments, key=lambda run: (moments[run], run)))}
 
 
-def _planned(store: Store, run_id: str) -> datetime:
-    data = store.get(store.manifest_key(run_id))
+def _planned(results: ResultsRoot, run_id: str) -> datetime:
+    data = results.get(layout.manifest_key(run_id))
     if data is not None:
         try:
             return _aware(Manifest.model_validate_json(data).planned_at)
         except ValidationError as error:
-            raise RunError(f"{store.uri(store.manifest_key(run_id))}: expected a manifest of this product") from error
-    plan = read_summary(store, run_id)
+            raise RunError(
+                f"{results.uri(layout.manifest_key(run_id))}: expected a manifest of this product"
+            ) from error
+    plan = read_summary(results, run_id)
     return _BEFORE_ALL if plan is None else _aware(plan[1].planned_moment)
 
 

@@ -40,8 +40,10 @@ import pyarrow.parquet as pq
 
 from cxr_schemas import REJECTS, SCORES
 from cxrlib.errors import BusyError, RunError, UsageError
+from cxrlib.results import layout
 from cxrlib.results import rows as settled
-from cxrlib.results.objects import COMPACT, STAGE, Kind, Store
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import parquet_bytes, writer_options
 from cxrlib.runs import lease
 from cxrlib.runs.chunks import count_rows
@@ -54,12 +56,12 @@ ROW_GROUP: Final = 32_768
 #: A file is closed once it is that large.
 PART_BYTES: Final = 256 * 2**20
 #: What is copied as it is, in the order in which it comes to its place; scores are last.
-_RECORDS: Final = ("_runs", "_backfills", "_selections")
-_SCHEMAS: Final = {Kind.SCORES: SCORES, Kind.REJECTS: REJECTS}
+_RECORDS: Final = (layout.RUNS, layout.BACKFILLS, layout.SELECTIONS)
+_SCHEMAS: Final = {RowKind.SCORES: SCORES, RowKind.REJECTS: REJECTS}
 #: By what the rows of a bundle are sorted: no two rows of a sound root are alike in all of it.
 _ORDER: Final = {
-    Kind.SCORES: ("study_date", "uri", "version", "config_digest", "run_id", "content_digest"),
-    Kind.REJECTS: ("uri", "version", "attempt", "config_digest", "run_id", "reason"),
+    RowKind.SCORES: ("study_date", "uri", "version", "config_digest", "run_id", "content_digest"),
+    RowKind.REJECTS: ("uri", "version", "attempt", "config_digest", "run_id", "reason"),
 }
 #: Columns nobody looks for a range of; statistics of them would only be carried along.
 _UNSEARCHED: Final = ("content_digest", "lung_rle", "infection_rle", "localisation_map", "message")
@@ -115,7 +117,7 @@ def compact(source: str, out: str, *, part_bytes: int = PART_BYTES, clock: Clock
     RunError
         A stored object cannot be read, or rows were lost on the way.
     """
-    old, new = Store.at(source), Store.at(out)
+    old, new = ResultsRoot.at(source), ResultsRoot.at(out)
     _require_fit(old, new, clock)
     if not new.begin_copy(json.dumps({"copy_of": old.root}).encode()):
         raise UsageError(f"{new.root} is being made a copy of another results root at this moment")
@@ -126,21 +128,21 @@ def compact(source: str, out: str, *, part_bytes: int = PART_BYTES, clock: Clock
     for folder in _RECORDS:
         for key in old.keys(folder):
             copy.add_object(key)
-    new.publish([*_RECORDS, Kind.REJECTS.value, Kind.SCORES.value])
+    new.publish([*_RECORDS, RowKind.REJECTS.value, RowKind.SCORES.value])
     return Compaction(
         root=new.root,
-        score_rows=copy.rows[Kind.SCORES],
-        reject_rows=copy.rows[Kind.REJECTS],
+        score_rows=copy.rows[RowKind.SCORES],
+        reject_rows=copy.rows[RowKind.REJECTS],
         objects_before=copy.before,
         objects_after=copy.after,
         bytes_after=copy.written,
         open_runs=tuple(sorted(open_runs)),
-        overlays_left_out=len(old.keys("overlays")),
+        overlays_left_out=len(old.keys(layout.OVERLAYS)),
     )
 
 
-def _require_fit(old: Store, new: Store, clock: Clock | None) -> None:
-    old.require_whole()
+def _require_fit(old: ResultsRoot, new: ResultsRoot, clock: Clock | None) -> None:
+    old.require_complete()
     if not old.runs():
         raise UsageError(f"expected a results root with a folder _runs; got none at {old.root}")
     if f"{new.root}/".startswith(f"{old.root}/"):
@@ -154,17 +156,17 @@ def _require_fit(old: Store, new: Store, clock: Clock | None) -> None:
         )
 
 
-def _is_closed(store: Store, run_id: str) -> bool:
-    return "manifest.json" in store.names(f"_runs/{run_id}")
+def _is_closed(results: ResultsRoot, run_id: str) -> bool:
+    return layout.MANIFEST_NAME in results.names(layout.run_folder(run_id))
 
 
-def _chunk_ids(store: Store, run_id: str) -> list[str]:
+def _chunk_ids(results: ResultsRoot, run_id: str) -> list[str]:
     try:
-        return [chunk.chunk_id for chunk in read_chunks(store.uri(store.plan_key(run_id)))]
+        return [chunk.chunk_id for chunk in read_chunks(results.uri(layout.plan_key(run_id)))]
     except FileNotFoundError:
         return []
     except (OSError, pa.ArrowException) as error:
-        uri = store.uri(store.plan_key(run_id))
+        uri = results.uri(layout.plan_key(run_id))
         raise RunError(f"{uri}: expected a plan of this product; got {type(error).__name__}") from error
 
 
@@ -175,11 +177,11 @@ class _Copy:
     `kept` are the ids of the chunks whose objects stay as they are.
     """
 
-    old: Store
-    new: Store
+    old: ResultsRoot
+    new: ResultsRoot
     kept: frozenset[str]
     part_bytes: int
-    rows: Counter[Kind] = field(default_factory=Counter)
+    rows: Counter[RowKind] = field(default_factory=Counter)
     before: int = 0
     after: int = 0
     written: int = 0
@@ -190,15 +192,15 @@ class _Copy:
             raise RunError(
                 f"{self.old.uri(key)} went away while the copy was made; remove {self.new.root} and make it anew"
             )
-        self.new.put(f"{STAGE}/{key}", data)
+        self.new.put(layout.staged_key(key), data)
 
     def add_partition(self, partition: str) -> None:
-        files: Counter[Kind] = Counter()
-        for kind in Kind:
+        files: Counter[RowKind] = Counter()
+        for kind in RowKind:
             names = settled.names(self.old, kind, partition)
             self.before += len(names)
             for name in (name for name in names if name in self.kept):
-                self.add_object(self.old.chunk_key(kind, partition, name))
+                self.add_object(layout.chunk_key(kind, partition, name))
                 self.rows[kind] += count_rows(self.old, kind, partition, name)
                 self.after += 1
             rows = self._counted(
@@ -208,22 +210,22 @@ class _Copy:
                 self._stage(kind, partition, files[kind], data)
                 files[kind] += 1
         pairs = max(files.values(), default=0)
-        for kind in Kind:
+        for kind in RowKind:
             for number in range(files[kind], pairs):
                 self._stage(kind, partition, number, parquet_bytes(_SCHEMAS[kind].empty_table()))
 
-    def _counted(self, tables: Iterator[pa.Table], kind: Kind) -> Iterator[pa.Table]:
+    def _counted(self, tables: Iterator[pa.Table], kind: RowKind) -> Iterator[pa.Table]:
         for table in tables:
             self.rows[kind] += table.num_rows
             yield table
 
-    def _stage(self, kind: Kind, partition: str, number: int, data: bytes) -> None:
-        self.new.put(f"{STAGE}/{self.new.chunk_key(kind, partition, f'{COMPACT}{number:05d}')}", data)
+    def _stage(self, kind: RowKind, partition: str, number: int, data: bytes) -> None:
+        self.new.put(layout.staged_key(layout.chunk_key(kind, partition, layout.compact_id(number))), data)
         self.after += 1
         self.written += len(data)
 
 
-def _sorted(store: Store, kind: Kind, partition: str, names: Sequence[str]) -> Iterator[pa.Table]:
+def _sorted(results: ResultsRoot, kind: RowKind, partition: str, names: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the rows of all the objects named, sorted, in tables of `ROW_GROUP` rows, the last of fewer.
 
     Raises
@@ -235,7 +237,7 @@ def _sorted(store: Store, kind: Kind, partition: str, names: Sequence[str]) -> I
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal went_in
-        for table in settled.stream(store, kind, partition, names):
+        for table in settled.stream(results, kind, partition, names):
             went_in += table.num_rows
             yield from table.to_batches()
 
@@ -250,7 +252,7 @@ def _sorted(store: Store, kind: Kind, partition: str, names: Sequence[str]) -> I
             yield table.cast(schema)
     if came_out != went_in:
         raise RunError(
-            f"{store.root}: expected {went_in} rows of {kind} of {partition} in the copy; got {came_out}: remove the "
+            f"{results.root}: expected {went_in} rows of {kind} of {partition} in the copy; got {came_out}: remove the "
             "unfinished copy and make it anew"
         )
 
@@ -270,7 +272,7 @@ def _regrouped(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _files(tables: Iterator[pa.Table], kind: Kind, part_bytes: int) -> Iterator[bytes]:
+def _files(tables: Iterator[pa.Table], kind: RowKind, part_bytes: int) -> Iterator[bytes]:
     """Write tables into Parquet files, one row group each; a file is closed when it has reached `part_bytes`."""
     schema = _SCHEMAS[kind]
     ordering = [(name, "ascending") for name in _ORDER[kind]]

@@ -24,7 +24,8 @@ from cxr_schemas.fields import field, versioned
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import rows
 from cxrlib.results.current_rows import fill_newest
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.scratch_database import scratch
 
 _COLUMNS: Final = ("content_digest", "class_label", "percent_infected", "grade")
@@ -67,7 +68,7 @@ COMPARISON: Final[pa.Schema] = versioned(
 class Side:
     """Rows of one bundle (``<name>-<digest8>``) in one results root."""
 
-    store: Store
+    results: ResultsRoot
     bundle: str
 
 
@@ -241,11 +242,11 @@ _PAIRS: Final = f"""
 
 def _fill(database: duckdb.DuckDBPyConnection, name: str, side: Side) -> str | None:
     """Make the tables ``<name>_scores`` (those that count) and ``<name>_rejects`` (newest reject of each uri)."""
-    side.store.require_whole()
-    config = fill_newest(database, f"{name}_scores", side.store, side.bundle, _COLUMNS)
-    names = rows.names(side.store, Kind.REJECTS, side.bundle)
+    side.results.require_complete()
+    config = fill_newest(database, f"{name}_scores", side.results, side.bundle, _COLUMNS)
+    names = rows.names(side.results, RowKind.REJECTS, side.bundle)
     columns = ("uri", "reason", "attempt", "config_digest", "run_id")
-    database.register("given", rows.reader(side.store, Kind.REJECTS, side.bundle, names, columns))
+    database.register("given", rows.reader(side.results, RowKind.REJECTS, side.bundle, names, columns))
     newest = "arg_max(reason, run_id || lpad(attempt::varchar, 6, '0'))"
     database.execute(
         f"create table rejects as select uri, {newest} as reason from given "  # noqa: S608 - our own words

@@ -12,13 +12,14 @@ import duckdb
 import pyarrow as pa
 
 from cxrlib.results import cohort, rows
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 
 _DECIDING: Final = ("uri", "version", "config_digest", "run_id")
 
 
 def fill_newest(
-    database: duckdb.DuckDBPyConnection, table: str, store: Store, partition: str, columns: Sequence[str]
+    database: duckdb.DuckDBPyConnection, table: str, results: ResultsRoot, partition: str, columns: Sequence[str]
 ) -> str | None:
     """Make `table` of `columns`, ``uri``, ``version``, ``config_digest`` and ``run_id`` of the score rows that count.
 
@@ -33,10 +34,10 @@ def fill_newest(
         A stored object cannot be read.
     """
     read = list(dict.fromkeys([*_DECIDING, *columns]))
-    names = rows.names(store, Kind.SCORES, partition)
-    ranks = cohort.run_ranks(cohort.run_moments(store, store.runs()))
+    names = rows.names(results, RowKind.SCORES, partition)
+    ranks = cohort.run_ranks(cohort.run_moments(results, results.runs()))
     ages = pa.table({"run_id": pa.array(list(ranks), pa.string()), "age": pa.array(list(ranks.values()), pa.int64())})
-    database.register("given", rows.reader(store, Kind.SCORES, partition, names, read))
+    database.register("given", rows.reader(results, RowKind.SCORES, partition, names, read))
     database.register("ages", ages)
     database.execute(
         "create temp table stored as select given.*, coalesce(age, -1) as age from given left join ages using (run_id)"

@@ -1,4 +1,4 @@
-"""A results root: where each object of it lies, and how one is put there in a single step."""
+"""Get and put the objects of a results root, on any fsspec file system. `cxrlib.results.layout` holds the keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,48 +16,36 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from cxrlib.errors import RunError, UsageError
+from cxrlib.results import layout
+from cxrlib.results.layout import RowKind
 
-#: Stores on which one PUT is one atomic step; on anything else a temporary name is renamed.
+#: Stores on which one PUT is one atomic step. On any other, the object is put under a temporary name and renamed.
 _SINGLE_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
-#: Stores whose own PUT can be told to fail where the object is there already (If-None-Match, ifGenerationMatch).
+#: Stores whose PUT can be made to fail where the object exists (If-None-Match, ifGenerationMatch).
 _CONDITIONAL_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 _memory_lock = threading.Lock()
-_SUFFIX: Final = ".parquet"
-#: Folder in which a copy of a root is made, and the object that stands in it until the copy is whole.
-STAGE: Final = "_compact"
-_UNFINISHED: Final = f"{STAGE}/unfinished.json"
-_PREFIX: Final = "part-"
-#: How a name begins, in place of a chunk's id, where the object holds rows of many chunks.
-COMPACT: Final = "compact-"
-
-
-class Kind(StrEnum):
-    """The two objects of a chunk, by the folder each lies in."""
-
-    SCORES = "scores"
-    REJECTS = "rejects"
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """A results root on any fsspec URL. Holds no connection, so that it travels to workers.
+class ResultsRoot:
+    """A results root on any fsspec URL. It holds no connection, so it can be sent to workers.
 
     Attributes
     ----------
     root : str
-        Without a trailing slash.
+        Its URI, without a trailing slash.
     """
 
     root: str
 
     @classmethod
-    def at(cls, uri: str) -> Store:
-        """Return the store at `uri`, a local path made absolute.
+    def at(cls, uri: str) -> ResultsRoot:
+        """Return the results root at `uri`; a local path is made absolute.
 
         Raises
         ------
         UsageError
-            No file system is known for the scheme, or `uri` is inside an archive.
+            No file system is known for the scheme, or `uri` is a chain of file systems (a folder in a ZIP file).
         """
         if "::" in uri:
             raise UsageError(f"results cannot be written into a chain such as {uri}; expected a folder or a bucket")
@@ -72,28 +59,8 @@ class Store:
         """Return the URI of the object `key`."""
         return f"{self.root}/{key}"
 
-    @staticmethod
-    def chunk_key(kind: Kind, partition: str, chunk_id: str) -> str:
-        """Return the key of a chunk's scores or rejects; `partition` is ``<bundle name>-<digest8>``."""
-        return f"{kind}/bundle={partition}/{_PREFIX}{chunk_id}{_SUFFIX}"
-
-    @staticmethod
-    def plan_key(run_id: str) -> str:
-        """Return the key of a run's plan."""
-        return f"_runs/{run_id}/plan.parquet"
-
-    @staticmethod
-    def manifest_key(run_id: str) -> str:
-        """Return the key of a run's manifest."""
-        return f"_runs/{run_id}/manifest.json"
-
-    @staticmethod
-    def overlay_key(partition: str, content_digest: str) -> str:
-        """Return the key of the overlay of the film with that content digest, as its row has it."""
-        return f"overlays/bundle={partition}/{content_digest}.png"
-
     def put(self, key: str, data: bytes) -> None:
-        """Put an object in one step: whoever reads it meets all of it or none of it."""
+        """Put an object in one atomic step: a reader gets all of it or none of it."""
         filesystem, path = self._open(key)
         if isinstance(filesystem, LocalFileSystem):
             _put_file(Path(path), data)
@@ -107,7 +74,7 @@ class Store:
             filesystem.mv(temporary, path)
 
     def get(self, key: str) -> bytes | None:
-        """Return an object, or None where there is none."""
+        """Return the bytes of an object, or None where there is none."""
         filesystem, path = self._open(key)
         try:
             return bytes(filesystem.cat_file(path))
@@ -115,10 +82,10 @@ class Store:
             return None
 
     def create(self, key: str, data: bytes) -> bool:
-        """Put an object where there is none, in one step; False where another is there already.
+        """Put an object in one atomic step if there is none yet; return False where another object exists.
 
-        `data` must differ from what anybody else would put there: where an answer is lost on its way and the put is
-        repeated, that is how it is known for our own. Only right where `can_create` says so.
+        Use it only where `can_create` is true. `data` must differ from what any other process would put there: when
+        the answer of a put is lost and the put is repeated, the content shows that the object is our own.
         """
         filesystem, path = self._open(key)
         try:
@@ -129,7 +96,7 @@ class Store:
                     filesystem.pipe_file(path, data, mode="create")
             else:
                 filesystem.pipe_file(path, data, mode="create")
-        except OSError:  # FileExistsError, or what a store says in its stead
+        except OSError:  # FileExistsError, or the store's own error for it
             got = self.get(key)
             if got is None:
                 raise
@@ -137,78 +104,74 @@ class Store:
         return True
 
     def can_create(self) -> bool:
-        """Whether `create` is one atomic step on this store. A bucket is asked by two puts of one object.
+        """Return whether `create` is one atomic step on this store. In a bucket, two puts of one object test it.
 
-        Servers that speak S3 but do not know If-None-Match take the second put as they took the first.
+        The test is needed because some S3-compatible servers ignore If-None-Match and accept the second put too.
         """
         filesystem, _ = self._open("")
         if isinstance(filesystem, LocalFileSystem) or "memory" in _protocols(filesystem):
             return True
         if not _CONDITIONAL_PUT & set(_protocols(filesystem)):
             return False
-        key = f"_leases/.probe-{secrets.token_hex(8)}"
+        key = layout.probe_key(secrets.token_hex(8))
         try:
             return self.create(key, b"1") and not self.create(key, b"2")
         finally:
             self.delete(key)
 
     def delete(self, key: str) -> None:
-        """Remove an object, where there is one."""
+        """Delete an object, if there is one."""
         filesystem, path = self._open(key)
         with contextlib.suppress(FileNotFoundError):
             filesystem.rm_file(path)
 
     def settle(self, partition: str, chunk_id: str, *, scores: bytes, rejects: bytes) -> None:
-        """Put a chunk's two objects: rejects first, so that scores that are there say that the chunk is whole."""
-        self.put(self.chunk_key(Kind.REJECTS, partition, chunk_id), rejects)
-        self.put(self.chunk_key(Kind.SCORES, partition, chunk_id), scores)
+        """Put a chunk's two objects, rejects first: so a scores object shows that the chunk is complete."""
+        self.put(layout.chunk_key(RowKind.REJECTS, partition, chunk_id), rejects)
+        self.put(layout.chunk_key(RowKind.SCORES, partition, chunk_id), scores)
 
     def is_settled(self, partition: str, chunk_id: str) -> bool:
-        """Whether a chunk is settled: its scores object is there."""
-        filesystem, path = self._open(self.chunk_key(Kind.SCORES, partition, chunk_id))
+        """Return whether a chunk is settled: its scores object exists."""
+        filesystem, path = self._open(layout.chunk_key(RowKind.SCORES, partition, chunk_id))
         filesystem.invalidate_cache(path.rpartition("/")[0])
         return bool(filesystem.exists(path))
 
-    def chunks(self, kind: Kind, partition: str) -> frozenset[str]:
-        """Return the ids of the chunks of which the object of `kind` is there."""
-        names = self.names(f"{kind}/bundle={partition}")
-        return frozenset(
-            name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
-            for name in names
-            if name.startswith(_PREFIX) and name.endswith(_SUFFIX)
-        )
+    def chunks(self, kind: RowKind, partition: str) -> frozenset[str]:
+        """Return the ids of the chunks whose object of `kind` exists."""
+        names = self.names(layout.partition_folder(kind, partition))
+        return frozenset(chunk_id for name in names if (chunk_id := layout.chunk_of_object(name)) is not None)
 
     def begin_copy(self, note: bytes) -> bool:
-        """Say that this root is a copy in the making; False where somebody else said so first."""
-        return self.create(_UNFINISHED, note)
+        """Mark this root as an incomplete copy; return False where another process has marked it already."""
+        return self.create(layout.UNFINISHED_COPY, note)
 
     def publish(self, folders: Sequence[str]) -> None:
-        """Bring what was staged below `STAGE` to its place, folder by folder, then say no more that it is unfinished.
+        """Move the staged `folders` to their places, in order, then remove the mark of an incomplete copy.
 
-        On a local disk each folder comes in one step; elsewhere object by object, each of them in one step.
+        On a local disk a folder is moved in one atomic step; elsewhere object by object, each in one atomic step.
         """
-        filesystem, stage = self._open(STAGE)
+        filesystem, stage = self._open(layout.STAGE)
         for folder in folders:
             if isinstance(filesystem, LocalFileSystem):
                 if Path(stage, folder).exists():
                     Path(stage, folder).rename(Path(stage).parent / folder)
                 continue
-            for key in self.keys(f"{STAGE}/{folder}"):
-                filesystem.mv(self._open(key)[1], self._open(key.removeprefix(f"{STAGE}/"))[1])
-        self.delete(_UNFINISHED)
+            for key in self.keys(layout.staged_key(folder)):
+                filesystem.mv(self._open(key)[1], self._open(layout.unstaged_key(key))[1])
+        self.delete(layout.UNFINISHED_COPY)
         if isinstance(filesystem, LocalFileSystem):
             Path(stage).rmdir()
 
-    def require_whole(self) -> None:
-        """Raise `RunError` where this root is a copy that was not made to its end."""
-        if self.get(_UNFINISHED) is not None:
+    def require_complete(self) -> None:
+        """Raise `RunError` where this root is an incomplete copy (`cxrlib.results.compact`)."""
+        if self.get(layout.UNFINISHED_COPY) is not None:
             raise RunError(
-                f"{self.root} is an unfinished copy of another results root: expected `cxr compact` to have come to "
-                f"its end; got {_UNFINISHED}. Remove this root and make the copy anew"
+                f"{self.root} is an incomplete copy of another results root: expected a finished `cxr compact`; got "
+                f"{layout.UNFINISHED_COPY}. Remove this root and run `cxr compact` again"
             )
 
     def keys(self, folder: str) -> list[str]:
-        """Return the keys of all objects below `folder` as they are now, sorted, without hidden ones."""
+        """Return the keys of all objects below `folder`, sorted, without hidden ones. No cached listing is used."""
         filesystem, path = self._open(folder)
         filesystem.invalidate_cache()
         root = self._open("")[1].rstrip("/")
@@ -219,16 +182,16 @@ class Store:
         return sorted(key for key in found if not key.rpartition("/")[2].startswith(".") and not key.endswith("/"))
 
     def partitions(self) -> tuple[str, ...]:
-        """Return the bundles that have scores or rejects here, each as ``<name>-<digest8>``, sorted."""
-        names = {name for kind in Kind for name in self.names(kind.value)}
-        return tuple(sorted(name.removeprefix("bundle=") for name in names if name.startswith("bundle=")))
+        """Return the partitions (``<bundle name>-<digest8>``) that have scores or rejects, sorted."""
+        names = {name for kind in RowKind for name in self.names(kind.value)}
+        return tuple(sorted(of for name in names if (of := layout.partition_of_folder(name)) is not None))
 
     def runs(self) -> tuple[str, ...]:
-        """Return the ids of all runs into this root, sorted."""
-        return tuple(sorted(name for name in self.names("_runs") if not name.startswith(".")))
+        """Return the ids of all runs that write into this root, sorted."""
+        return tuple(sorted(name for name in self.names(layout.RUNS) if not name.startswith(".")))
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the objects and folders in `folder` as they are now; none where it is not there."""
+        """Return the names of the objects and folders in `folder`, none where it does not exist. No cached listing is used."""
         filesystem, path = self._open(folder)
         filesystem.invalidate_cache(path)
         try:
@@ -250,7 +213,7 @@ def _protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
 
 
 def _create_file(path: Path, data: bytes) -> None:
-    """Write under a hidden name, then link it to its own, which fails where that is taken."""
+    """Write under a hidden name, then link it to its real name, which fails where that exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
@@ -259,7 +222,7 @@ def _create_file(path: Path, data: bytes) -> None:
             os.link(temporary, path)
         except FileExistsError:
             raise
-        except OSError:  # a file system without links; a reader may then meet the object while it is still empty
+        except OSError:  # a file system without links; here a reader may see the object before it is complete
             with path.open("xb") as file:
                 file.write(data)
     finally:
@@ -267,7 +230,7 @@ def _create_file(path: Path, data: bytes) -> None:
 
 
 def _put_file(path: Path, data: bytes) -> None:
-    """Write under a hidden name, flush to the disk, rename. Readers of the folder pass hidden names over."""
+    """Write under a hidden name, flush to the disk, rename. Readers of the folder skip hidden names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:

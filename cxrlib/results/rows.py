@@ -14,21 +14,23 @@ import pyarrow.parquet as pq
 from cxr_schemas import REJECTS, SCORES
 from cxr_schemas.scores import SCORES_SINCE
 from cxrlib.errors import RunError
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results import layout
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 
 #: Objects that are read at a time, and that wait to be taken.
 _READERS: Final = 8
 _AHEAD: Final = 2 * _READERS
-_SCHEMAS: Final = {Kind.SCORES: SCORES, Kind.REJECTS: REJECTS}
+_SCHEMAS: Final = {RowKind.SCORES: SCORES, RowKind.REJECTS: REJECTS}
 
 
-def names(store: Store, kind: Kind, partition: str) -> list[str]:
+def names(results: ResultsRoot, kind: RowKind, partition: str) -> list[str]:
     """Return the names of the objects of `kind` whose rows count, sorted: those of settled chunks."""
-    settled = store.chunks(Kind.SCORES, partition)
-    return sorted(settled if kind is Kind.SCORES else settled & store.chunks(kind, partition))
+    settled = results.chunks(RowKind.SCORES, partition)
+    return sorted(settled if kind is RowKind.SCORES else settled & results.chunks(kind, partition))
 
 
-def plain(kind: Kind, columns: Sequence[str] | None = None) -> pa.Schema:
+def plain(kind: RowKind, columns: Sequence[str] | None = None) -> pa.Schema:
     """Return the schema of what `stream` yields: that of the stored rows, with text in place of categories."""
     schema = _SCHEMAS[kind]
     chosen = schema.names if columns is None else columns
@@ -36,7 +38,7 @@ def plain(kind: Kind, columns: Sequence[str] | None = None) -> pa.Schema:
 
 
 def stream(
-    store: Store, kind: Kind, partition: str, objects: Iterable[str], columns: Sequence[str] | None = None
+    results: ResultsRoot, kind: RowKind, partition: str, objects: Iterable[str], columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """Yield the rows of `objects`, in their order, as tables of schema `plain`.
 
@@ -53,7 +55,7 @@ def stream(
     with ThreadPoolExecutor(_READERS) as pool:
         try:
             for name in objects:
-                uri = store.uri(store.chunk_key(kind, partition, name))
+                uri = results.uri(layout.chunk_key(kind, partition, name))
                 waiting.append(pool.submit(_read, uri, kind, schema))
                 if len(waiting) == _AHEAD:
                     yield from waiting.popleft().result()
@@ -65,15 +67,15 @@ def stream(
 
 
 def reader(
-    store: Store, kind: Kind, partition: str, objects: Iterable[str], columns: Sequence[str] | None = None
+    results: ResultsRoot, kind: RowKind, partition: str, objects: Iterable[str], columns: Sequence[str] | None = None
 ) -> pa.RecordBatchReader:
     """Return `stream` as what DuckDB and others read from."""
-    tables = stream(store, kind, partition, objects, columns)
+    tables = stream(results, kind, partition, objects, columns)
     batches = (batch for table in tables for batch in table.to_batches())
     return pa.RecordBatchReader.from_batches(plain(kind, columns), batches)
 
 
-def _read(uri: str, kind: Kind, schema: pa.Schema) -> Iterator[pa.Table]:
+def _read(uri: str, kind: RowKind, schema: pa.Schema) -> Iterator[pa.Table]:
     """Return the tables of one object; a small one is read now, a large one as it is asked for."""
     with _named(uri, kind), fsspec.open(uri, "rb") as file:
         stored = pq.ParquetFile(file)
@@ -83,7 +85,7 @@ def _read(uri: str, kind: Kind, schema: pa.Schema) -> Iterator[pa.Table]:
         return iter([_as_asked(stored.read(columns=present), uri, schema)])
 
 
-def _groups(uri: str, kind: Kind, schema: pa.Schema) -> Iterator[pa.Table]:
+def _groups(uri: str, kind: RowKind, schema: pa.Schema) -> Iterator[pa.Table]:
     with _named(uri, kind), fsspec.open(uri, "rb") as file:
         stored = pq.ParquetFile(file)
         present = [name for name in schema.names if name in stored.schema_arrow.names]
@@ -94,7 +96,7 @@ def _groups(uri: str, kind: Kind, schema: pa.Schema) -> Iterator[pa.Table]:
 class _named:
     """Say which object it was that could not be read."""
 
-    def __init__(self, uri: str, kind: Kind) -> None:
+    def __init__(self, uri: str, kind: RowKind) -> None:
         self._uri, self._kind = uri, kind
 
     def __enter__(self) -> None:

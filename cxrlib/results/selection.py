@@ -21,16 +21,15 @@ from cxr_schemas import SCORES, FilmClass, Grade
 from cxr_schemas.backfill_manifest import INVENTORY
 from cxrlib.archive.listing import INVENTORY_PREFIX
 from cxrlib.errors import RunError, UsageError
-from cxrlib.results import cohort
+from cxrlib.results import cohort, layout
 from cxrlib.results.current_rows import fill_newest
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.scratch_database import scratch
 
 #: Columns that an expression may ask about: all but drawings and maps.
 SEARCHABLE: Final = tuple(
     name for name in SCORES.names if name not in ("lung_rle", "infection_rle", "localisation_map")
 )
-_FOLDER: Final = "_selections"
 _ROOT_KEY: Final = b"cxr.selection.root"
 _BUNDLE_KEY: Final = b"cxr.selection.bundle"
 
@@ -73,7 +72,7 @@ class Selection:
         return f"{INVENTORY_PREFIX}{self.uri}"
 
 
-def the_bundle(store: Store, bundle: str | None) -> str:
+def the_bundle(results: ResultsRoot, bundle: str | None) -> str:
     """Return the one stored bundle that is meant, as ``<name>-<digest8>``.
 
     Raises
@@ -81,13 +80,13 @@ def the_bundle(store: Store, bundle: str | None) -> str:
     UsageError
         There is none, or there are several.
     """
-    chosen = cohort.stored_bundles(store, bundle)
+    chosen = cohort.stored_bundles(results, bundle)
     if len(chosen) > 1:
-        raise UsageError(f"{store.root} has rows of several bundles: expected the name of one of {', '.join(chosen)}")
+        raise UsageError(f"{results.root} has rows of several bundles: expected the name of one of {', '.join(chosen)}")
     return chosen[0]
 
 
-def select(store: Store, bundle: str, criteria: Criteria) -> pa.Table:
+def select(results: ResultsRoot, bundle: str, criteria: Criteria) -> pa.Table:
     """Return the films that `criteria` choose among the rows of `bundle` that count, as an inventory, sorted by uri.
 
     Raises
@@ -98,7 +97,7 @@ def select(store: Store, bundle: str, criteria: Criteria) -> pa.Table:
     conditions, values = _conditions(criteria)
     limit = "" if criteria.limit is None else f"limit {criteria.limit:d}"
     with scratch() as database:
-        fill_newest(database, "films", store, bundle, SEARCHABLE)
+        fill_newest(database, "films", results, bundle, SEARCHABLE)
         # The condition is the caller's own, about rows that are theirs; this database can reach nothing else.
         query = f"""
             select * from (
@@ -112,13 +111,13 @@ def select(store: Store, bundle: str, criteria: Criteria) -> pa.Table:
             got = str(error).strip().partition("\n")[0]
             raise UsageError(f"expected a condition about columns of the score rows; got {got}") from error
     if not chosen.num_rows:
-        raise UsageError(f"no scored film of {bundle} at {store.root} meets the criteria")
+        raise UsageError(f"no scored film of {bundle} at {results.root} meets the criteria")
     return chosen.cast(INVENTORY)
 
 
-def write_selection(films: pa.Table, *, of: Store, bundle: str, out: Store, run_id: str) -> Selection:
+def write_selection(films: pa.Table, *, of: ResultsRoot, bundle: str, out: ResultsRoot, run_id: str) -> Selection:
     """Store a selection for the run `run_id` into `out`, which may be another root than that of the rows."""
-    key = _key(run_id)
+    key = layout.selection_key(run_id)
     metadata = {**films.schema.metadata, _ROOT_KEY: of.root.encode(), _BUNDLE_KEY: bundle.encode()}
     sink = io.BytesIO()
     pq.write_table(films.replace_schema_metadata(metadata), sink, compression="zstd")
@@ -126,7 +125,7 @@ def write_selection(films: pa.Table, *, of: Store, bundle: str, out: Store, run_
     return Selection(of.root, bundle, out.uri(key), films.num_rows)
 
 
-def read_selection(out: Store, run_id: str) -> Selection:
+def read_selection(out: ResultsRoot, run_id: str) -> Selection:
     """Return the selection that the run `run_id` was made of.
 
     Raises
@@ -136,7 +135,7 @@ def read_selection(out: Store, run_id: str) -> Selection:
     RunError
         The stored object is none.
     """
-    data = out.get(_key(run_id))
+    data = out.get(layout.selection_key(run_id))
     if data is None:
         raise UsageError(f"the run {run_id} into {out.root} was not begun by `cxr rescore`: it has no selection")
     try:
@@ -144,12 +143,10 @@ def read_selection(out: Store, run_id: str) -> Selection:
         metadata = stored.schema_arrow.metadata
         root, bundle = (metadata[key].decode() for key in (_ROOT_KEY, _BUNDLE_KEY))
     except (pa.ArrowException, KeyError, TypeError) as error:
-        raise RunError(f"{out.uri(_key(run_id))}: expected a selection; got {type(error).__name__}") from error
-    return Selection(root, bundle, out.uri(_key(run_id)), stored.metadata.num_rows)
-
-
-def _key(run_id: str) -> str:
-    return f"{_FOLDER}/{run_id}.parquet"
+        raise RunError(
+            f"{out.uri(layout.selection_key(run_id))}: expected a selection; got {type(error).__name__}"
+        ) from error
+    return Selection(root, bundle, out.uri(layout.selection_key(run_id)), stored.metadata.num_rows)
 
 
 def _conditions(criteria: Criteria) -> tuple[str, dict[str, Any]]:

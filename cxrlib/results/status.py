@@ -19,8 +19,10 @@ import pyarrow.compute as pc
 from cxr_schemas import Counts, Manifest
 from cxrlib.backfills.stored import PartStage, list_backfills, part_run, part_states, read_backfill
 from cxrlib.errors import UsageError
+from cxrlib.results import layout
 from cxrlib.results import rows as settled
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs import lease
 from cxrlib.runs.plan import PlanHeader, Summary, read_summary
 from cxrlib.runs.process_identity import is_alive
@@ -164,20 +166,20 @@ def status(uri: str) -> RootStatus:
     RunError
         A stored object cannot be read, or the root is an unfinished copy.
     """
-    store = Store.at(uri)
-    store.require_whole()
-    run_ids = store.runs()
+    results = ResultsRoot.at(uri)
+    results.require_complete()
+    run_ids = results.runs()
     if not run_ids:
-        raise UsageError(f"expected a results root with a folder _runs; got none at {store.root}")
-    holders = tuple(_holders(store))
+        raise UsageError(f"expected a results root with a folder _runs; got none at {results.root}")
+    holders = tuple(_holders(results))
     rows = _Rows()
-    for partition in store.partitions():
-        rows.add(store, partition)
-    runs = [_run(store, run_id, rows, {holder.run_id for holder in holders}) for run_id in run_ids]
+    for partition in results.partitions():
+        rows.add(results, partition)
+    runs = [_run(results, run_id, rows, {holder.run_id for holder in holders}) for run_id in run_ids]
     return RootStatus(
-        root=store.root,
+        root=results.root,
         runs=tuple(sorted(runs, key=lambda run: (run.planned_at.isoformat() if run.planned_at else "", run.run_id))),
-        backfills=tuple(_backfills(store)),
+        backfills=tuple(_backfills(results)),
         holders=holders,
         coverage=tuple(rows.coverage()),
         rejects=tuple(rows.rejects()),
@@ -197,19 +199,19 @@ class _Rows:
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._waiting: Counter[tuple[str, str]] = Counter()
 
-    def add(self, store: Store, partition: str) -> None:
-        scores = settled.names(store, Kind.SCORES, partition)
-        for table in settled.stream(store, Kind.SCORES, partition, scores, _COVERED):
+    def add(self, results: ResultsRoot, partition: str) -> None:
+        scores = settled.names(results, RowKind.SCORES, partition)
+        for table in settled.stream(results, RowKind.SCORES, partition, scores, _COVERED):
             for run_id, config, month, count in _grouped(_by_month(table)):
                 self.scored[run_id] += count
                 self._months[partition, config, month] += count
-        rejects = settled.names(store, Kind.REJECTS, partition)
-        for table in settled.stream(store, Kind.REJECTS, partition, rejects, _REJECTED):
+        rejects = settled.names(results, RowKind.REJECTS, partition)
+        for table in settled.stream(results, RowKind.REJECTS, partition, rejects, _REJECTED):
             for run_id, reason, retryable, count in _grouped(table):
                 self.rejected[run_id] += count
                 self.retryable[run_id] += count * retryable
                 self._reasons[partition, reason] += count
-        for reason, count in _waiting(store, partition, scores, rejects).items():
+        for reason, count in _waiting(results, partition, scores, rejects).items():
             self._waiting[partition, reason] += count
 
     def coverage(self) -> Iterator[Coverage]:
@@ -232,23 +234,23 @@ def _grouped(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     return zip(*(counts[name].to_pylist() for name in [*table.column_names, "count_all"]), strict=True)
 
 
-def _waiting(store: Store, partition: str, scores: Sequence[str], rejects: Sequence[str]) -> Counter[str]:
+def _waiting(results: ResultsRoot, partition: str, scores: Sequence[str], rejects: Sequence[str]) -> Counter[str]:
     """Return, by reason, the objects whose newest outcome may heal: rejected so, and neither scored nor rejected since.
 
     Only those that were ever rejected so are held in memory.
     """
     tried: dict[tuple[str, ...], tuple[int, str]] = {}
     columns = [*_TRIED, "reason", "retryable", "attempt"]
-    for table in settled.stream(store, Kind.REJECTS, partition, rejects, columns):
+    for table in settled.stream(results, RowKind.REJECTS, partition, rejects, columns):
         for row in table.filter(table["retryable"]).to_pylist():
             key = tuple(row[name] for name in _TRIED)
             tried[key] = max((row["attempt"], row["reason"]), tried.get(key, (0, "")))
     if not tried:
         return Counter()
     uris = pa.array(sorted({key[0] for key in tried}), pa.string())
-    for kind, names in ((Kind.SCORES, scores), (Kind.REJECTS, rejects)):
-        final = [*_TRIED] if kind is Kind.SCORES else [*_TRIED, "retryable"]
-        for table in settled.stream(store, kind, partition, names, final):
+    for kind, names in ((RowKind.SCORES, scores), (RowKind.REJECTS, rejects)):
+        final = [*_TRIED] if kind is RowKind.SCORES else [*_TRIED, "retryable"]
+        for table in settled.stream(results, kind, partition, names, final):
             got = table.filter(pc.is_in(table["uri"], value_set=uris))
             for row in got.to_pylist():
                 if not row.get("retryable", False):
@@ -256,9 +258,9 @@ def _waiting(store: Store, partition: str, scores: Sequence[str], rejects: Seque
     return Counter(reason for _, reason in tried.values())
 
 
-def _run(store: Store, run_id: str, rows: _Rows, held: set[str]) -> RunStatus:
-    manifest = read_manifest(store, run_id)
-    planned = read_summary(store, run_id)
+def _run(results: ResultsRoot, run_id: str, rows: _Rows, held: set[str]) -> RunStatus:
+    manifest = read_manifest(results, run_id)
+    planned = read_summary(results, run_id)
     part = part_run(run_id)
     scored, rejected = rows.scored[run_id], rows.rejected[run_id]
     whose = {run_id} if part is None else {run_id, part.backfill_id}
@@ -269,7 +271,7 @@ def _run(store: Store, run_id: str, rows: _Rows, held: set[str]) -> RunStatus:
         state=RunState.SETTLED if manifest else RunState.HELD if held & whose else RunState.OPEN,
         planned_at=None if planned is None else planned[1].planned_moment,
         closed_at=None if manifest is None else manifest.closed_at,
-        bundle="" if of is None else f"{of.bundle_name}-{of.bundle_digest[:8]}",
+        bundle="" if of is None else layout.partition_name(of.bundle_name, of.bundle_digest),
         config_digest="" if of is None else of.config_digest,
         listed=counts.listed,
         scored=scored,
@@ -297,22 +299,22 @@ def _counts(manifest: Manifest | None, planned: tuple[Summary, PlanHeader] | Non
     )
 
 
-def _holders(store: Store) -> Iterator[Holder]:
-    for scope in lease.scopes(store):
-        for claim in lease.standing(store, scope):
+def _holders(results: ResultsRoot) -> Iterator[Holder]:
+    for scope in lease.scopes(results):
+        for claim in lease.standing(results, scope):
             if lease.is_held(claim):
                 record = claim.record
                 alive = is_alive(record.process)
                 yield Holder(record.run_id, record.host, record.process.pid, record.renewed_at, alive)
 
 
-def _backfills(store: Store) -> Iterator[BackfillStatus]:
-    for backfill_id in list_backfills(store):
-        manifest = read_backfill(store, backfill_id)
+def _backfills(results: ResultsRoot) -> Iterator[BackfillStatus]:
+    for backfill_id in list_backfills(results):
+        manifest = read_backfill(results, backfill_id)
         if manifest is None:  # still being cut
             yield BackfillStatus(backfill_id, {}, 0, 0, 0)
             continue
-        states = part_states(store, manifest)
+        states = part_states(results, manifest)
         stages = Counter(state.stage.value for state in states)
         yield BackfillStatus(
             backfill_id,

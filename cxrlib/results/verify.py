@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from cxr_schemas import PLAN, REJECTS, Counts, Disposition, Manifest
 from cxr_schemas.scores import SCORES_VERSION, score_columns
 from cxrlib.errors import RunError, UsageError
-from cxrlib.results.objects import COMPACT, Kind, Store
+from cxrlib.results import layout
+from cxrlib.results.layout import COMPACT, RowKind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.ledger import read_columns
 from cxrlib.runs.plan import PlanHeader, chunks_of, read_plan
 from cxrlib.runs.run import read_manifest
@@ -23,9 +25,9 @@ from cxrlib.runs.run import read_manifest
 _EXAMPLES: Final = 5
 _VERSION_KEY: Final = b"cxr.schema_version"
 #: Columns of what is stored, by kind and by the schema versions that are read.
-_COLUMNS_OF: Final[dict[Kind, dict[bytes | None, list[str]]]] = {
-    Kind.SCORES: {str(v).encode(): score_columns(v) for v in range(1, SCORES_VERSION + 1)},
-    Kind.REJECTS: {REJECTS.metadata[_VERSION_KEY]: REJECTS.names},
+_COLUMNS_OF: Final[dict[RowKind, dict[bytes | None, list[str]]]] = {
+    RowKind.SCORES: {str(v).encode(): score_columns(v) for v in range(1, SCORES_VERSION + 1)},
+    RowKind.REJECTS: {REJECTS.metadata[_VERSION_KEY]: REJECTS.names},
 }
 _IDENTITY: Final = ["uri", "version"]
 _COLUMNS: Final = [*_IDENTITY, "bundle_digest", "config_digest", "run_id"]
@@ -123,15 +125,15 @@ def verify(out: str) -> VerifyReport:
     RunError
         `out` is an unfinished copy.
     """
-    store = Store.at(out)
-    store.require_whole()
-    if not store.runs():
-        raise UsageError(f"expected a results root with a folder _runs; got none at {store.root}")
+    results = ResultsRoot.at(out)
+    results.require_complete()
+    if not results.runs():
+        raise UsageError(f"expected a results root with a folder _runs; got none at {results.root}")
     found = _Findings()
-    plans = dict(_plans(store, found))
-    manifests = dict(_manifests(store, plans, found))
-    rows = _told_chunks(_rows(store, found), plans)
-    _check_chunks(store, plans, manifests, rows, found)
+    plans = dict(_plans(results, found))
+    manifests = dict(_manifests(results, plans, found))
+    rows = _told_chunks(_rows(results, found), plans)
+    _check_chunks(results, plans, manifests, rows, found)
     _check_rows_have_plans(rows, plans, found)
     _check_one_score(rows, found)
     total = dict.fromkeys(Counts.model_fields, 0)
@@ -143,8 +145,8 @@ def verify(out: str) -> VerifyReport:
         runs=len(manifests),
         open_runs=tuple(sorted(plans.keys() - manifests.keys())),
         **total,
-        score_rows=_count(rows, "kind", Kind.SCORES.value),
-        reject_rows=_count(rows, "kind", Kind.REJECTS.value),
+        score_rows=_count(rows, "kind", RowKind.SCORES.value),
+        reject_rows=_count(rows, "kind", RowKind.REJECTS.value),
         problems=found.problems(),
     )
 
@@ -152,11 +154,11 @@ def verify(out: str) -> VerifyReport:
 _Plans = dict[str, tuple[pa.Table, PlanHeader]]
 
 
-def _plans(store: Store, found: _Findings) -> Iterator[tuple[str, tuple[pa.Table, PlanHeader]]]:
-    for run_id in store.runs():
-        uri = store.uri(store.plan_key(run_id))
+def _plans(results: ResultsRoot, found: _Findings) -> Iterator[tuple[str, tuple[pa.Table, PlanHeader]]]:
+    for run_id in results.runs():
+        uri = results.uri(layout.plan_key(run_id))
         try:
-            stored = read_plan(store, run_id)
+            stored = read_plan(results, run_id)
         except RunError as error:
             found.add(ProblemKind.UNREADABLE, [str(error)])
             continue
@@ -168,10 +170,10 @@ def _plans(store: Store, found: _Findings) -> Iterator[tuple[str, tuple[pa.Table
         yield run_id, stored
 
 
-def _manifests(store: Store, plans: _Plans, found: _Findings) -> Iterator[tuple[str, Manifest]]:
+def _manifests(results: ResultsRoot, plans: _Plans, found: _Findings) -> Iterator[tuple[str, Manifest]]:
     for run_id in plans:
         try:
-            manifest = read_manifest(store, run_id)
+            manifest = read_manifest(results, run_id)
         except RunError as error:
             found.add(ProblemKind.UNREADABLE, [str(error)])
             continue
@@ -179,21 +181,21 @@ def _manifests(store: Store, plans: _Plans, found: _Findings) -> Iterator[tuple[
             yield run_id, manifest
 
 
-def _rows(store: Store, found: _Findings) -> pa.Table:
+def _rows(results: ResultsRoot, found: _Findings) -> pa.Table:
     """Return identity, provenance and outcome of every row of a settled chunk."""
-    tables = [_as_rows(_empty(), Kind.SCORES, "")]
-    for partition in store.partitions():
-        scores, rejects = (store.chunks(kind, partition) for kind in (Kind.SCORES, Kind.REJECTS))
+    tables = [_as_rows(_empty(), RowKind.SCORES, "")]
+    for partition in results.partitions():
+        scores, rejects = (results.chunks(kind, partition) for kind in (RowKind.SCORES, RowKind.REJECTS))
         for chunk_id in sorted(scores - rejects):
-            found.add(ProblemKind.HALF_CHUNK, [store.uri(store.chunk_key(Kind.SCORES, partition, chunk_id))])
+            found.add(ProblemKind.HALF_CHUNK, [results.uri(layout.chunk_key(RowKind.SCORES, partition, chunk_id))])
         for chunk_id in sorted(scores):
-            for kind in Kind:
-                if kind is Kind.REJECTS and chunk_id not in rejects:
+            for kind in RowKind:
+                if kind is RowKind.REJECTS and chunk_id not in rejects:
                     continue
-                uri = store.uri(store.chunk_key(kind, partition, chunk_id))
-                extra = ["retryable", "attempt"] if kind is Kind.REJECTS else []
+                uri = results.uri(layout.chunk_key(kind, partition, chunk_id))
+                extra = ["retryable", "attempt"] if kind is RowKind.REJECTS else []
                 try:
-                    table = read_columns(store, kind, partition, chunk_id, [*_COLUMNS, *extra])
+                    table = read_columns(results, kind, partition, chunk_id, [*_COLUMNS, *extra])
                     with fsspec.open(uri, "rb") as file:
                         schema = pq.read_schema(file)
                 except RunError as error:
@@ -229,9 +231,9 @@ def _empty() -> pa.Table:
     return pa.table({name: pa.array([], pa.string()) for name in _COLUMNS})
 
 
-def _as_rows(table: pa.Table, kind: Kind, chunk_id: str | None) -> pa.Table:
+def _as_rows(table: pa.Table, kind: RowKind, chunk_id: str | None) -> pa.Table:
     count = table.num_rows
-    is_score = kind is Kind.SCORES
+    is_score = kind is RowKind.SCORES
     columns = {name: table[name] for name in _COLUMNS}
     columns["chunk_id"] = pa.repeat(pa.scalar(chunk_id, pa.string()), count)
     columns["kind"] = pa.repeat(kind.value, count)
@@ -245,10 +247,10 @@ def _version(schema: pa.Schema) -> bytes | None:
 
 
 def _check_chunks(
-    store: Store, plans: _Plans, manifests: dict[str, Manifest], rows: pa.Table, found: _Findings
+    results: ResultsRoot, plans: _Plans, manifests: dict[str, Manifest], rows: pa.Table, found: _Findings
 ) -> None:
     with_rows = frozenset(pc.unique(rows["chunk_id"]).to_pylist())
-    stored = {partition: store.chunks(Kind.SCORES, partition) | with_rows for partition in store.partitions()}
+    stored = {partition: results.chunks(RowKind.SCORES, partition) | with_rows for partition in results.partitions()}
     for run_id in manifests:
         plan, header = plans[run_id]
         there = stored.get(header.partition, frozenset())
@@ -311,8 +313,8 @@ def _check_run(
     found.add(ProblemKind.NO_ORIGINAL, _names(orphans), orphans.num_rows)
     counts = {
         "listed": plan.num_rows,
-        "scored": _count(got, "kind", Kind.SCORES.value),
-        "rejected": _count(got, "kind", Kind.REJECTS.value),
+        "scored": _count(got, "kind", RowKind.SCORES.value),
+        "rejected": _count(got, "kind", RowKind.REJECTS.value),
         "duplicate": copies.num_rows,
         "settled_before": settled.num_rows,
     }

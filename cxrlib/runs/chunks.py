@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cxrlib.errors import RunError
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results import layout
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
 from cxrlib.runs.ledger import read_columns
 from cxrlib.runs.plan import Chunk
@@ -71,7 +73,9 @@ class OpenChunks:
             raise RunError(f"expected every chunk to be whole at the end of a bundle; got open: {states}")
 
 
-def settle(store: Store, partition: str, chunk: Chunk, outcomes: Sequence[Outcome], provenance: Provenance) -> Tally:
+def settle(
+    results: ResultsRoot, partition: str, chunk: Chunk, outcomes: Sequence[Outcome], provenance: Provenance
+) -> Tally:
     """Store the rows of a whole chunk, rejects first, and count them.
 
     Raises
@@ -87,7 +91,7 @@ def settle(store: Store, partition: str, chunk: Chunk, outcomes: Sequence[Outcom
         )
     scored = [outcome for outcome in outcomes if isinstance(outcome, ScoredFilm)]
     rejects = [outcome for outcome in outcomes if isinstance(outcome, RejectedFilm)]
-    store.settle(
+    results.settle(
         partition,
         chunk.chunk_id,
         scores=parquet_bytes(scores_table(scored, provenance)),
@@ -101,7 +105,7 @@ def settle(store: Store, partition: str, chunk: Chunk, outcomes: Sequence[Outcom
     )
 
 
-def tally(store: Store, partition: str, chunks: Sequence[Chunk]) -> Tally:
+def tally(results: ResultsRoot, partition: str, chunks: Sequence[Chunk]) -> Tally:
     """Count what is stored for `chunks`, from the objects themselves.
 
     Raises
@@ -111,7 +115,7 @@ def tally(store: Store, partition: str, chunks: Sequence[Chunk]) -> Tally:
     """
     total = Tally()
     with ThreadPoolExecutor(_READERS) as pool:
-        for chunk, got in zip(chunks, pool.map(lambda chunk: _tally(store, partition, chunk), chunks), strict=True):
+        for chunk, got in zip(chunks, pool.map(lambda chunk: _tally(results, partition, chunk), chunks), strict=True):
             if got.scored + got.rejected != chunk.films:
                 raise RunError(
                     f"chunk {chunk.chunk_id}: expected {chunk.films} films as planned; "
@@ -121,7 +125,7 @@ def tally(store: Store, partition: str, chunks: Sequence[Chunk]) -> Tally:
     return total
 
 
-def count_rows(store: Store, kind: Kind, partition: str, chunk_id: str) -> int:
+def count_rows(results: ResultsRoot, kind: RowKind, partition: str, chunk_id: str) -> int:
     """Return the count of rows of a chunk object, from its footer alone.
 
     Raises
@@ -129,7 +133,7 @@ def count_rows(store: Store, kind: Kind, partition: str, chunk_id: str) -> int:
     RunError
         The object is missing or is not Parquet.
     """
-    uri = store.uri(store.chunk_key(kind, partition, chunk_id))
+    uri = results.uri(layout.chunk_key(kind, partition, chunk_id))
     try:
         with fsspec.open(uri, "rb") as file:
             return int(pq.ParquetFile(file).metadata.num_rows)
@@ -137,10 +141,10 @@ def count_rows(store: Store, kind: Kind, partition: str, chunk_id: str) -> int:
         raise RunError(f"{uri}: expected a Parquet object of {kind}; got {type(error).__name__}") from error
 
 
-def _tally(store: Store, partition: str, chunk: Chunk) -> Tally:
-    rejects = read_columns(store, Kind.REJECTS, partition, chunk.chunk_id, ["reason", "retryable"])
+def _tally(results: ResultsRoot, partition: str, chunk: Chunk) -> Tally:
+    rejects = read_columns(results, RowKind.REJECTS, partition, chunk.chunk_id, ["reason", "retryable"])
     return Tally(
-        scored=count_rows(store, Kind.SCORES, partition, chunk.chunk_id),
+        scored=count_rows(results, RowKind.SCORES, partition, chunk.chunk_id),
         rejected=rejects.num_rows,
         retryable=sum(rejects["retryable"].to_pylist()),
         reasons=dict(sorted(Counter(rejects["reason"].to_pylist()).items())),

@@ -34,11 +34,11 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cxrlib.errors import BusyError, LeaseLostError
-from cxrlib.results.objects import Store
+from cxrlib.results import layout
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.process_identity import ProcessMark, is_alive, this_process
 from cxrlib.settings import RunSettings
 
-_FOLDER: Final = "_leases"
 #: A holder renews this often within its time to live.
 RENEWALS: Final = 4
 _POLL_S: Final = 5.0
@@ -120,7 +120,7 @@ class Held:
     @property
     def key(self) -> str:
         """Key of its object in the results root."""
-        return f"{_FOLDER}/{self.scope}/{self.name}"
+        return layout.lease_key(self.scope, self.name)
 
 
 def scope_of(partition: str, config_digest: str) -> str:
@@ -128,8 +128,8 @@ def scope_of(partition: str, config_digest: str) -> str:
     return f"{partition}-{config_digest[:8]}"
 
 
-def acquire(store: Store, scope: str, run_id: str, terms: LeaseTerms, clock: Clock | None = None) -> Held:
-    """Take the lease of `scope` in `store` for the run `run_id`, waiting as `terms` say.
+def acquire(results: ResultsRoot, scope: str, run_id: str, terms: LeaseTerms, clock: Clock | None = None) -> Held:
+    """Take the lease of `scope` in `results` for the run `run_id`, waiting as `terms` say.
 
     Raises
     ------
@@ -138,27 +138,27 @@ def acquire(store: Store, scope: str, run_id: str, terms: LeaseTerms, clock: Clo
     """
     clock = clock or Clock()
     deadline = clock.now() + terms.wait_s
-    exclusive = store.can_create()
+    exclusive = results.can_create()
     watch = _Watch(clock, terms.ttl_s)
     while True:
-        claims = standing(store, scope)
+        claims = standing(results, scope)
         blocking = [claim for claim in claims if not watch.abandoned(claim)]
         if not blocking:
             name = f"{1 + max((claim.epoch for claim in claims), default=0):0{_DIGITS}d}"
             record = _record(run_id, terms)
             if exclusive:
-                held = _create(store, Held(scope, f"{name}.json", record))
+                held = _create(results, Held(scope, f"{name}.json", record))
             else:
-                held = _contend(store, Held(scope, f"{name}-{record.token}.json", record), claims, terms, clock)
+                held = _contend(results, Held(scope, f"{name}-{record.token}.json", record), claims, terms, clock)
             if held is not None:
                 return held
         elif clock.now() >= deadline and any(watch.alive(claim) for claim in blocking):
-            raise BusyError(_busy(store, blocking[0].record, terms))
+            raise BusyError(_busy(results, blocking[0].record, terms))
         # The random part keeps those that came at one moment from coming at one moment again.
         clock.sleep(min(_POLL_S, terms.ttl_s / (2 * RENEWALS)) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
 
-def renew(store: Store, held: Held) -> Held:
+def renew(results: ResultsRoot, held: Held) -> Held:
     """Show that the holder is alive, and return the claim as it stands now.
 
     Raises
@@ -166,42 +166,42 @@ def renew(store: Store, held: Held) -> Held:
     LeaseLostError
         Another took the lease over.
     """
-    check(store, held)
-    return _write(store, held, LeaseState.HELD)
+    check(results, held)
+    return _write(results, held, LeaseState.HELD)
 
 
-def check(store: Store, held: Held) -> None:
+def check(results: ResultsRoot, held: Held) -> None:
     """Raise `LeaseLostError` where another holds, or held, a newer epoch of the chain, or the claim was removed."""
-    claims = _claims(store, held.scope)
+    claims = _claims(results, held.scope)
     newer = [claim.record for claim in claims if claim.epoch > held.epoch and claim.record.state in _DECIDED]
     if not newer and any(claim.name == held.name for claim in claims):
         return
     taker = f"run {newer[-1].run_id} on {newer[-1].host}" if newer else "nobody: its lease was removed"
     raise LeaseLostError(
-        f"run {held.record.run_id} lost the results root {store.root} to {taker}, having shown no sign of life for "
+        f"run {held.record.run_id} lost the results root {results.root} to {taker}, having shown no sign of life for "
         f"{held.record.ttl_s:g} s; what it settled is kept: take it up again when the other has ended"
     )
 
 
-def release(store: Store, held: Held) -> None:
+def release(results: ResultsRoot, held: Held) -> None:
     """Give a lease back, so that the next need not wait; one that was lost already is let be."""
-    if held.name in _names(store, held.scope):
-        _write(store, held, LeaseState.RELEASED)
+    if held.name in _names(results, held.scope):
+        _write(results, held, LeaseState.RELEASED)
 
 
-def standing(store: Store, scope: str) -> list[Held]:
+def standing(results: ResultsRoot, scope: str) -> list[Held]:
     """Return the newest claim that was ever held, and those that contend to follow it, oldest epoch first.
 
     A record that is still being written counts as a claim of somebody unknown.
     """
-    claims = _claims(store, scope)
+    claims = _claims(results, scope)
     decided = max((claim.epoch for claim in claims if claim.record.state in _DECIDED), default=0)
     return [claim for claim in claims if claim.epoch >= decided]
 
 
-def scopes(store: Store) -> tuple[str, ...]:
+def scopes(results: ResultsRoot) -> tuple[str, ...]:
     """Return all that was ever leased in a results root, sorted."""
-    return tuple(sorted(name for name in store.names(_FOLDER) if not name.startswith(".")))
+    return tuple(sorted(name for name in results.names(layout.LEASES) if not name.startswith(".")))
 
 
 def is_held(claim: Held) -> bool:
@@ -209,18 +209,18 @@ def is_held(claim: Held) -> bool:
     return claim.record.state is not LeaseState.RELEASED and is_alive(claim.record.process) is not False
 
 
-def holders(store: Store, clock: Clock | None = None) -> list[LeaseRecord]:
+def holders(results: ResultsRoot, clock: Clock | None = None) -> list[LeaseRecord]:
     """Return the leases whose holders are alive, whichever they are for.
 
     Where this machine cannot tell, a lease is watched until it is renewed or its time to live has passed.
     """
     clock = clock or Clock()
-    watches = {scope: _Watch(clock, 0.0) for scope in scopes(store)}
+    watches = {scope: _Watch(clock, 0.0) for scope in scopes(results)}
     alive: dict[str, LeaseRecord] = {}
     while True:
         waiting = 0.0
         for scope, watch in watches.items():
-            for claim in standing(store, scope):
+            for claim in standing(results, scope):
                 if watch.abandoned(claim) or claim.key in alive:
                     continue
                 if watch.alive(claim):
@@ -258,27 +258,27 @@ class _Watch:
         return claim.name in self._moved or is_alive(claim.record.process) is True
 
 
-def _create(store: Store, mine: Held) -> Held | None:
+def _create(results: ResultsRoot, mine: Held) -> Held | None:
     """Claim an epoch on a store that lets one claimant alone make its object."""
     mine = Held(mine.scope, mine.name, mine.record.model_copy(update={"state": LeaseState.HELD}))
-    if not store.create(mine.key, _encoded(mine.record)):
+    if not results.create(mine.key, _encoded(mine.record)):
         return None
-    if max(map(_epoch, _names(store, mine.scope)), default=0) > mine.epoch:
-        store.delete(mine.key)  # the view that it was claimed by was out of date, and its object swept since
+    if max(map(_epoch, _names(results, mine.scope)), default=0) > mine.epoch:
+        results.delete(mine.key)  # the view that it was claimed by was out of date, and its object swept since
         return None
-    return _swept(store, mine)
+    return _swept(results, mine)
 
 
-def _contend(store: Store, mine: Held, before: Sequence[Held], terms: LeaseTerms, clock: Clock) -> Held | None:
+def _contend(results: ResultsRoot, mine: Held, before: Sequence[Held], terms: LeaseTerms, clock: Clock) -> Held | None:
     """Claim an epoch beside others, wait, and see who has it; `before` are claims that were seen to be abandoned."""
-    store.put(mine.key, _encoded(mine.record))
+    results.put(mine.key, _encoded(mine.record))
     clock.sleep(terms.settle_s)
     looked = clock.now()
-    if _has_won(mine, [claim for claim in standing(store, mine.scope) if claim not in before]):
-        held = _write(store, mine, LeaseState.HELD)
+    if _has_won(mine, [claim for claim in standing(results, mine.scope) if claim not in before]):
+        held = _write(results, mine, LeaseState.HELD)
         if clock.now() - looked <= terms.settle_s / 2:
-            return _swept(store, held)
-    store.delete(mine.key)
+            return _swept(results, held)
+    results.delete(mine.key)
     return None
 
 
@@ -289,22 +289,22 @@ def _has_won(mine: Held, claims: Sequence[Held]) -> bool:
     return mine == min(rivals, key=lambda claim: (-claim.epoch, claim.name), default=None)
 
 
-def _swept(store: Store, held: Held) -> Held:
+def _swept(results: ResultsRoot, held: Held) -> Held:
     """Remove the older epochs."""
-    for name in _names(store, held.scope):
+    for name in _names(results, held.scope):
         if _epoch(name) < held.epoch:
-            store.delete(f"{_FOLDER}/{held.scope}/{name}")
+            results.delete(layout.lease_key(held.scope, name))
     return held
 
 
-def _claims(store: Store, scope: str) -> list[Held]:
-    read = ((name, store.get(f"{_FOLDER}/{scope}/{name}")) for name in _names(store, scope))
+def _claims(results: ResultsRoot, scope: str) -> list[Held]:
+    read = ((name, results.get(layout.lease_key(scope, name))) for name in _names(results, scope))
     return [Held(scope, name, _parsed(data)) for name, data in read if data is not None]
 
 
-def _write(store: Store, held: Held, state: LeaseState) -> Held:
+def _write(results: ResultsRoot, held: Held, state: LeaseState) -> Held:
     record = held.record.model_copy(update={"state": state, "renewed_at": datetime.now(UTC)})
-    store.put(held.key, _encoded(record))
+    results.put(held.key, _encoded(record))
     return Held(held.scope, held.name, record)
 
 
@@ -344,8 +344,8 @@ def _parsed(data: bytes) -> LeaseRecord:
         )
 
 
-def _names(store: Store, scope: str) -> list[str]:
-    names = store.names(f"{_FOLDER}/{scope}")
+def _names(results: ResultsRoot, scope: str) -> list[str]:
+    names = results.names(layout.lease_folder(scope))
     return sorted(name for name in names if name.endswith(".json") and name[:_DIGITS].isdigit())
 
 
@@ -353,10 +353,10 @@ def _epoch(name: str) -> int:
     return int(name[:_DIGITS])
 
 
-def _busy(store: Store, record: LeaseRecord, terms: LeaseTerms) -> str:
+def _busy(results: ResultsRoot, record: LeaseRecord, terms: LeaseTerms) -> str:
     waited = f" after {terms.wait_s:g} s of waiting" if terms.wait_s else ""
     return (
-        f"{store.root} is being written by run {record.run_id} on {record.host}, process {record.process.pid}, since "
+        f"{results.root} is being written by run {record.run_id} on {record.host}, process {record.process.pid}, since "
         f"{record.acquired_at:%Y-%m-%d %H:%M:%S} UTC{waited}, under the same bundle and settings; nothing was done: "
         "run again when it has ended, or wait for it (--wait SECONDS)"
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cxrlib.errors import BusyError, LeaseLostError
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs import lease
 from cxrlib.runs.lease import Held, LeaseTerms
 from cxrlib.runs.lease_waiters import announced
@@ -26,12 +26,12 @@ class Holding:
 
     Parameters
     ----------
-    store : Store
+    results : ResultsRoot
     held : Held
     """
 
-    def __init__(self, store: Store, held: Held) -> None:
-        self._store = store
+    def __init__(self, results: ResultsRoot, held: Held) -> None:
+        self._store = results
         self.held = held
 
     def check(self) -> None:
@@ -41,7 +41,7 @@ class Holding:
 
 @contextmanager
 def holding(
-    store: Store,
+    results: ResultsRoot,
     scope: str,
     run_id: str,
     terms: LeaseTerms,
@@ -58,9 +58,9 @@ def holding(
     BusyError
         Another run holds it.
     """
-    holder = Holding(store, _acquired(store, scope, run_id, terms))
+    holder = Holding(results, _acquired(results, scope, run_id, terms))
     stop = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(store, holder, terms, stop, on_lost), name="lease", daemon=True)
+    renewing = threading.Thread(target=_renew, args=(results, holder, terms, stop, on_lost), name="lease", daemon=True)
     renewing.start()
     try:
         yield holder
@@ -68,21 +68,21 @@ def holding(
         stop.set()
         renewing.join()
         with contextlib.suppress(OSError):  # it runs out by itself
-            lease.release(store, holder.held)
+            lease.release(results, holder.held)
 
 
-def _acquired(store: Store, scope: str, run_id: str, terms: LeaseTerms) -> Held:
+def _acquired(results: ResultsRoot, scope: str, run_id: str, terms: LeaseTerms) -> Held:
     try:
-        return lease.acquire(store, scope, run_id, dataclasses.replace(terms, wait_s=0.0))
+        return lease.acquire(results, scope, run_id, dataclasses.replace(terms, wait_s=0.0))
     except BusyError:
         if not terms.wait_s:
             raise
-    with announced(store, scope, run_id):
-        return lease.acquire(store, scope, run_id, terms)
+    with announced(results, scope, run_id):
+        return lease.acquire(results, scope, run_id, terms)
 
 
 def _renew(
-    store: Store,
+    results: ResultsRoot,
     holder: Holding,
     terms: LeaseTerms,
     stop: threading.Event,
@@ -90,7 +90,7 @@ def _renew(
 ) -> None:
     while not stop.wait(terms.ttl_s / lease.RENEWALS):
         try:
-            holder.held = lease.renew(store, holder.held)
+            holder.held = lease.renew(results, holder.held)
         except LeaseLostError as error:
             _log.error("%s", error)
             if on_lost is not None:

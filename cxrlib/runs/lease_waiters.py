@@ -13,14 +13,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cxrlib.results.objects import Store
+from cxrlib.results import layout
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.process_identity import ProcessMark, is_alive, this_process
-
-_FOLDER: Final = "waiting"
 
 
 class Waiter(BaseModel):
@@ -36,7 +34,7 @@ class Waiter(BaseModel):
 
 
 @contextmanager
-def announced(store: Store, scope: str, run_id: str) -> Iterator[None]:
+def announced(results: ResultsRoot, scope: str, run_id: str) -> Iterator[None]:
     """Say, while the block runs, that the run `run_id` waits for the lease of `scope`."""
     waiter = Waiter(
         token=secrets.token_hex(8),
@@ -45,19 +43,19 @@ def announced(store: Store, scope: str, run_id: str) -> Iterator[None]:
         process=this_process(),
         since=datetime.now(UTC),
     )
-    store.put(_key(scope, waiter.token), waiter.model_dump_json(indent=2).encode())
+    results.put(layout.waiter_key(scope, waiter.token), waiter.model_dump_json(indent=2).encode())
     try:
         yield
     finally:
         with contextlib.suppress(OSError):  # a note that stays costs its reader one look
-            withdraw(store, scope, waiter.token)
+            withdraw(results, scope, waiter.token)
 
 
-def waiters(store: Store, scope: str) -> list[Waiter]:
+def waiters(results: ResultsRoot, scope: str) -> list[Waiter]:
     """Return who waits for the lease of `scope`; notes of processes of this machine that are gone are removed."""
     found = []
-    for name in sorted(store.names(f"{_folder(scope)}")):
-        data = store.get(f"{_folder(scope)}/{name}") if name.endswith(".json") else None
+    for name in sorted(results.names(layout.waiting_folder(scope))):
+        data = results.get(f"{layout.waiting_folder(scope)}/{name}") if name.endswith(".json") else None
         if data is None:
             continue
         try:
@@ -65,20 +63,12 @@ def waiters(store: Store, scope: str) -> list[Waiter]:
         except ValidationError:  # it is still being written
             continue
         if is_alive(waiter.process) is False:
-            withdraw(store, scope, waiter.token)
+            withdraw(results, scope, waiter.token)
         else:
             found.append(waiter)
     return found
 
 
-def withdraw(store: Store, scope: str, token: str) -> None:
+def withdraw(results: ResultsRoot, scope: str, token: str) -> None:
     """Remove a note, where it is there."""
-    store.delete(_key(scope, token))
-
-
-def _folder(scope: str) -> str:
-    return f"_leases/{scope}/{_FOLDER}"
-
-
-def _key(scope: str, token: str) -> str:
-    return f"{_folder(scope)}/{token}.json"
+    results.delete(layout.waiter_key(scope, token))

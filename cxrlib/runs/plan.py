@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from cxr_schemas import PLAN, Disposition
 from cxrlib.errors import RunError
-from cxrlib.results.objects import Store
+from cxrlib.results import layout
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.types import ImageRef
 
 #: Rows of a stored plan that are read together when a worker opens a chunk.
@@ -95,7 +96,7 @@ def chunks_of(plan: pa.Table) -> list[Chunk]:
     return _chunks(plan["chunk_id"].chunks)
 
 
-def write_plan(store: Store, tables: Iterable[pa.Table], header: PlanHeader) -> None:
+def write_plan(results: ResultsRoot, tables: Iterable[pa.Table], header: PlanHeader) -> None:
     """Store a plan under its run id, with `header` in its metadata.
 
     Parameters
@@ -109,10 +110,10 @@ def write_plan(store: Store, tables: Iterable[pa.Table], header: PlanHeader) -> 
             for table in tables:
                 writer.write_table(table, row_group_size=ROW_GROUP)
         sink.seek(0)
-        store.put(store.plan_key(header.run_id), sink.read())
+        results.put(layout.plan_key(header.run_id), sink.read())
 
 
-def read_summary(store: Store, run_id: str) -> tuple[Summary, PlanHeader] | None:
+def read_summary(results: ResultsRoot, run_id: str) -> tuple[Summary, PlanHeader] | None:
     """Return what a stored plan comes to and its header, or None where the run has none; no reference is read.
 
     Raises
@@ -120,7 +121,7 @@ def read_summary(store: Store, run_id: str) -> tuple[Summary, PlanHeader] | None
     RunError
         The object is not a plan.
     """
-    uri = store.uri(store.plan_key(run_id))
+    uri = results.uri(layout.plan_key(run_id))
     try:
         with fsspec.open(uri, "rb") as file:
             stored = pq.ParquetFile(file)
@@ -139,7 +140,7 @@ def read_summary(store: Store, run_id: str) -> tuple[Summary, PlanHeader] | None
     return Summary(tuple(_chunks(ids)), *counts), header
 
 
-def read_plan(store: Store, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
+def read_plan(results: ResultsRoot, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
     """Return a stored plan and its header, or None where the run has none.
 
     Raises
@@ -147,7 +148,7 @@ def read_plan(store: Store, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
     RunError
         The object is not a plan.
     """
-    data = store.get(store.plan_key(run_id))
+    data = results.get(layout.plan_key(run_id))
     if data is None:
         return None
     try:
@@ -155,7 +156,7 @@ def read_plan(store: Store, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
         return plan, _header(plan.schema)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{store.uri(store.plan_key(run_id))}: expected a plan of this product; got {type(error).__name__}"
+            f"{results.uri(layout.plan_key(run_id))}: expected a plan of this product; got {type(error).__name__}"
         ) from error
 
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from cxr_schemas import PLAN, Disposition
 from cxrlib.archive.filesystems import CONTENT_VERSION
-from cxrlib.archive.reference_tables import LISTED
+from cxrlib.archive.reference_tables import REFERENCE_SCHEMA
 from cxrlib.runs.plan import ROW_GROUP, Chunk, Summary
 
 #: What an object and a version are told by where only equality counts. The separator stands in no store's keys.
@@ -104,7 +104,7 @@ def drafted(
     Parameters
     ----------
     listed : iterable of pa.RecordBatch
-        Of schema `cxrlib.archive.reference_tables.LISTED`, as listed; of a uri that comes twice the first counts.
+        Of schema `cxrlib.archive.reference_tables.REFERENCE_SCHEMA`, as listed; of a uri that comes twice the first counts.
     fill_ledger : callable
         Makes the table ``ledger`` in a database (`cxrlib.runs.ledger.fill_ledger`), for the same two digests.
     chunk_size : int
@@ -182,7 +182,7 @@ def _streamed(
 
 def _join(database: duckdb.DuckDBPyConnection, listed: Iterable[pa.RecordBatch]) -> None:
     """Make the table ``known``: what is listed, in order of ``place``, and what the ledger says of it."""
-    schema = LISTED.append(pa.field("place", pa.int64()))
+    schema = REFERENCE_SCHEMA.append(pa.field("place", pa.int64()))
 
     def placed() -> Iterator[pa.RecordBatch]:
         first = 0

@@ -16,7 +16,9 @@ from cxrlib import __version__
 from cxrlib.archive.listing import list_batches
 from cxrlib.errors import RunError, StalePlanError, UsageError
 from cxrlib.models.bundle import Bundle
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results import layout
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance
 from cxrlib.runs import software_versions
 from cxrlib.runs.chunks import tally
@@ -33,13 +35,13 @@ class Run:
 
     Attributes
     ----------
-    store : Store
+    results : ResultsRoot
     summary : Summary
         What its plan comes to.
     header : PlanHeader
     """
 
-    store: Store
+    results: ResultsRoot
     summary: Summary
     header: PlanHeader
 
@@ -62,11 +64,11 @@ class Run:
 
     def unsettled(self) -> list[Chunk]:
         """Return the chunks that are not settled in the store now."""
-        settled = self.store.chunks(Kind.SCORES, self.header.partition)
+        settled = self.results.chunks(RowKind.SCORES, self.header.partition)
         return [chunk for chunk in self.chunks if chunk.chunk_id not in settled]
 
 
-def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: Bundle, run_id: str) -> Run:
+def start_run(sources: Sequence[str], results: ResultsRoot, settings: Settings, bundle: Bundle, run_id: str) -> Run:
     """List `sources`, plan what is not settled yet, and store the plan.
 
     Raises
@@ -76,9 +78,9 @@ def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: 
     RunError
         The results root is an unfinished copy.
     """
-    store.require_whole()
+    results.require_complete()
     check_run_id(run_id)
-    if read_summary(store, run_id) is not None:
+    if read_summary(results, run_id) is not None:
         raise UsageError(f"the run {run_id} is planned already; take it up again with resume, or choose another id")
     config_digest = settings.digest()
     header = PlanHeader(
@@ -95,17 +97,19 @@ def start_run(sources: Sequence[str], store: Store, settings: Settings, bundle: 
         software_version=__version__,
     )
     with drafted(
-        _outside(list_batches(sources), store),
-        _ledger(store, header),
+        _outside(list_batches(sources), results),
+        _ledger(results, header),
         chunk_size=settings.run.chunk_size,
         bundle_digest=bundle.digest,
         config_digest=config_digest,
     ) as draft:
-        write_plan(store, draft.tables(), header)
-    return Run(store, draft.summary, header)
+        write_plan(results, draft.tables(), header)
+    return Run(results, draft.summary, header)
 
 
-def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle: Bundle, run_id: str) -> Run | None:
+def resume_run(
+    sources: Sequence[str], results: ResultsRoot, settings: Settings, bundle: Bundle, run_id: str
+) -> Run | None:
     """Take up a run by its id: its own plan holds, whatever the sources hold now. None where it has no plan.
 
     Raises
@@ -114,10 +118,10 @@ def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle:
         The plan was made for another bundle, other settings, another version of this software or other sources, or
         another run has settled some of its films meanwhile.
     """
-    stored = read_summary(store, run_id)
+    stored = read_summary(results, run_id)
     if stored is None:
         return None
-    run = Run(store, *stored)
+    run = Run(results, *stored)
     asked = {
         "bundle": (run.header.bundle_digest, bundle.digest),
         "settings": (run.header.config_digest, settings.digest()),
@@ -132,7 +136,7 @@ def resume_run(sources: Sequence[str], store: Store, settings: Settings, bundle:
     return run
 
 
-def read_manifest(store: Store, run_id: str) -> Manifest | None:
+def read_manifest(results: ResultsRoot, run_id: str) -> Manifest | None:
     """Return the manifest of a closed run, or None where the run is not closed.
 
     Raises
@@ -140,13 +144,13 @@ def read_manifest(store: Store, run_id: str) -> Manifest | None:
     RunError
         The object is not a manifest.
     """
-    data = store.get(store.manifest_key(run_id))
+    data = results.get(layout.manifest_key(run_id))
     if data is None:
         return None
     try:
         return Manifest.model_validate_json(data)
     except ValueError as error:
-        uri = store.uri(store.manifest_key(run_id))
+        uri = results.uri(layout.manifest_key(run_id))
         raise RunError(f"{uri}: expected the manifest of a run; got {error}") from error
 
 
@@ -168,7 +172,7 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
         A chunk is not settled as planned.
     """
     chunks = run.chunks
-    counted = tally(run.store, run.header.partition, chunks)
+    counted = tally(run.results, run.header.partition, chunks)
     header = run.header
     manifest = Manifest(
         run_id=header.run_id,
@@ -197,21 +201,21 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
         seconds_scoring=round(seconds, 3),
         films_per_second=round(films_here / seconds, 3) if seconds > 0 else 0.0,
     )
-    run.store.put(run.store.manifest_key(header.run_id), manifest.model_dump_json(indent=2).encode())
+    run.results.put(layout.manifest_key(header.run_id), manifest.model_dump_json(indent=2).encode())
     return manifest
 
 
-def _outside(listed: Iterator[pa.RecordBatch], store: Store) -> Iterator[pa.RecordBatch]:
+def _outside(listed: Iterator[pa.RecordBatch], results: ResultsRoot) -> Iterator[pa.RecordBatch]:
     """Leave out what lies in the results root: an archive may hold its own results."""
-    inside = f"{store.root}/"
+    inside = f"{results.root}/"
     return (batch.filter(pc.invert(pc.starts_with(batch["uri"], inside))) for batch in listed)
 
 
-def _ledger(store: Store, header: PlanHeader) -> Callable[[DuckDBPyConnection], None]:
+def _ledger(results: ResultsRoot, header: PlanHeader) -> Callable[[DuckDBPyConnection], None]:
     """Return what fills the ledger that a plan is made against."""
     return partial(
         fill_ledger,
-        store=store,
+        results=results,
         partition=header.partition,
         bundle_digest=header.bundle_digest,
         config_digest=header.config_digest,
@@ -221,8 +225,8 @@ def _ledger(store: Store, header: PlanHeader) -> Callable[[DuckDBPyConnection], 
 def _check_not_overtaken(run: Run) -> None:
     """Refuse to score films that another run has settled since: they would get a second row."""
     waiting = {chunk.chunk_id for chunk in run.unsettled()}
-    films = films_of(run.store.uri(run.store.plan_key(run.header.run_id)), waiting)
-    count, first = overtaken(films, _ledger(run.store, run.header))
+    films = films_of(run.results.uri(layout.plan_key(run.header.run_id)), waiting)
+    count, first = overtaken(films, _ledger(run.results, run.header))
     if count:
         raise StalePlanError(
             f"run {run.header.run_id} was overtaken: another run has settled {count} of its films "

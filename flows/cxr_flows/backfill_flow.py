@@ -20,16 +20,16 @@ from prefect.states import Completed
 
 from cxr_flows.reports.backfill import BackfillTotals, board_line, totals_lines, totals_markdown
 from cxr_flows.tasks import ProgressArtifact, verify_results
-from cxr_pipelines.backfill.progress import Board, BoardView
-from cxr_pipelines.backfill.scheduler import Ending, PartsWork, work_off
-from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.backfill.progress import BoardSnapshot, ProgressBoard
+from cxr_pipelines.backfill.scheduler import BackfillWork, Ending, run_parts
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_pipelines.jobs.run_job import run_job
 from cxr_schemas import BackfillManifest, Cut, CutBy, Manifest, PartOrder
 from cxrlib.backfills.create import BackfillRequest, check_settings, start_backfill
 from cxrlib.backfills.stored import ask_to_go_on, part_states, require_backfill
 from cxrlib.errors import BusyError, LeaseLostError, RunError, StalePlanError, StoppedError, UsageError
 from cxrlib.models.bundle import load_bundle
-from cxrlib.results.objects import Store
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.run_id import new_run_id
 from cxrlib.settings import Settings
 
@@ -45,7 +45,7 @@ def _may_heal(_task: Any, _run: Any, state: Any) -> bool:
 @task(name="cut archive", retries=2, retry_delay_seconds=30, retry_condition_fn=_may_heal, cache_policy=NO_CACHE)
 def cut_archive(request: BackfillRequest, out: str) -> BackfillManifest:
     """List the archive once, and store its parts."""
-    return start_backfill(Store.at(out), request, load_bundle(request.settings.bundle))
+    return start_backfill(ResultsRoot.at(out), request, load_bundle(request.settings.bundle))
 
 
 @task(
@@ -64,7 +64,7 @@ def score_part(job: ScoreJob, on_progress: Callable[[Progress], None], stop: thr
 
 
 @task(name="publish backfill", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
-def publish_backfill(totals: BackfillTotals, view: BoardView, out: str) -> None:
+def publish_backfill(totals: BackfillTotals, view: BoardSnapshot, out: str) -> None:
     """Leave what the backfill has come to as a markdown artifact."""
     create_markdown_artifact(
         totals_markdown(totals, view, out), key="cxr-backfill", description=f"Backfill {totals.backfill_id}"
@@ -118,9 +118,9 @@ def backfill(
     Raises:
         RunError: Parts fell, or the results root does not reconcile.
     """
-    store = Store.at(out)
+    results = ResultsRoot.at(out)
     if resume:
-        manifest, settings = _take_up(store, backfill_id, bundle)
+        manifest, settings = _take_up(results, backfill_id, bundle)
         runner, beam_options = manifest.runner, list(manifest.beam_options)
     else:
         settings = Settings() if bundle is None else Settings(bundle=bundle)
@@ -128,8 +128,8 @@ def backfill(
         name = backfill_id or new_run_id()
         options = tuple(beam_options or ())
         manifest = cut_archive(BackfillRequest(name, tuple(sources), cut, settings, runner, options), out)
-    work = PartsWork(
-        store,
+    work = BackfillWork(
+        results,
         manifest,
         settings,
         parallel=parallel,
@@ -139,9 +139,9 @@ def backfill(
         beam_options=tuple(beam_options or ()),
         debug=debug,
     )
-    board = Board(part_states(store, manifest))
-    ending = work_off(work, board, score_part.with_options(retries=retries), _Telling())
-    totals = BackfillTotals.of(manifest, part_states(store, manifest))
+    board = ProgressBoard(part_states(results, manifest))
+    ending = run_parts(work, board, score_part.with_options(retries=retries), _Telling())
+    totals = BackfillTotals.of(manifest, part_states(results, manifest))
     publish_backfill(totals, board.view(), out)
     for line in totals_lines(totals):
         get_run_logger().info(line)
@@ -153,14 +153,14 @@ def backfill(
     return Completed(message=f"{totals.parts} parts are done", data=totals)
 
 
-def _take_up(store: Store, backfill_id: str | None, bundle: str | None) -> tuple[BackfillManifest, Settings]:
+def _take_up(results: ResultsRoot, backfill_id: str | None, bundle: str | None) -> tuple[BackfillManifest, Settings]:
     if backfill_id is None:
         raise UsageError("to go on with a backfill, its id is needed")
-    manifest = require_backfill(store, backfill_id)
+    manifest = require_backfill(results, backfill_id)
     given = manifest.settings if bundle is None else {**manifest.settings, "bundle": bundle}
     settings = Settings(**given)
     check_settings(manifest, settings, load_bundle(settings.bundle))
-    ask_to_go_on(store, backfill_id)
+    ask_to_go_on(results, backfill_id)
     return manifest, settings
 
 
@@ -172,7 +172,7 @@ class _Telling:
         self._logger = get_run_logger()
         self._said = ""
 
-    def __call__(self, board: Board) -> None:
+    def __call__(self, board: ProgressBoard) -> None:
         """Take note of the board."""
         view = board.view()
         self._artifact(Progress(done=view.objects - view.left, total=view.objects))

@@ -28,7 +28,7 @@ from cxr_schemas import REJECTS, SCORES
 from cxrlib.archive.listing import list_batches
 from cxrlib.models.bundle import load_bundle
 from cxrlib.results import layout
-from cxrlib.results.layout import Kind
+from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.run import start_run
 from cxrlib.settings import Settings
@@ -74,8 +74,8 @@ def write_scores(first: int, *, root: str, partition: str, digests: tuple[str, s
     columns = [_column(field, given.get(field.name), count) for field in SCORES]
     name = f"compact-{first // rows:05d}" if rows > _CHUNK else f"{first // rows:032x}"
     for kind, table in (
-        (Kind.REJECTS, REJECTS.empty_table()),
-        (Kind.SCORES, pa.Table.from_arrays(columns, schema=SCORES)),
+        (RowKind.REJECTS, REJECTS.empty_table()),
+        (RowKind.SCORES, pa.Table.from_arrays(columns, schema=SCORES)),
     ):
         path = Path(results.root.removeprefix("file://"), layout.chunk_key(kind, partition, name))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cxr_pipelines import run_progress
-from cxrlib.results.layout import Kind
+from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.plan import Chunk
 
@@ -73,7 +73,7 @@ def test_store_that_is_away_for_a_while_is_asked_again_and_nothing_is_said_of_it
     listed = ResultsRoot.chunks
     refused: list[str] = []
 
-    def away(self: ResultsRoot, kind: Kind, partition: str) -> frozenset[str]:
+    def away(self: ResultsRoot, kind: RowKind, partition: str) -> frozenset[str]:
         if len(refused) < 3:
             refused.append(partition)
             raise OSError("cannot connect to http://10.0.0.1:9000")

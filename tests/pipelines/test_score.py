@@ -14,7 +14,7 @@ from cxr_pipelines.score import score
 from cxr_schemas import REJECTS, SCORES, Reason
 from cxrlib.archive.fetch import fetch as real_fetch
 from cxrlib.errors import FilmError, RunError, UsageError
-from cxrlib.results.layout import Kind
+from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
 from cxrlib.runs.run import read_manifest
@@ -48,7 +48,7 @@ def test_stored_objects_have_the_schemas_of_the_product(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     score_films(write_films(tmp_path / "in"), tmp_path / "out")
-    for kind, schema in ((Kind.SCORES, SCORES), (Kind.REJECTS, REJECTS)):
+    for kind, schema in ((RowKind.SCORES, SCORES), (RowKind.REJECTS, REJECTS)):
         for path in (tmp_path / "out" / kind.value).rglob("*.parquet"):
             assert pq.read_schema(path).equals(schema, check_metadata=True)
 

@@ -11,6 +11,7 @@ from cxrlib.archive.listing import list_sources
 from cxrlib.backfills import stored
 from cxrlib.backfills.create import BackfillRequest, check_settings, start_backfill, stored_settings
 from cxrlib.errors import RunError, UsageError
+from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.settings import PrivacySettings, ReadSettings, Settings
 from tests.support.fakes import fake_bundle, fake_settings
@@ -24,7 +25,7 @@ def test_parts_hold_what_the_sources_list_with_its_versions(tmp_path: Path) -> N
     manifest = start_backfill(results, request, fake_bundle())
     assert stored.require_backfill(results, "b1") == manifest
     assert [entry.objects for entry in manifest.parts] == [4, 4, 2]
-    inventories = [results.uri(stored.inventory_key("b1", entry.part)) for entry in manifest.parts]
+    inventories = [results.uri(layout.inventory_key("b1", entry.part)) for entry in manifest.parts]
     held = list(list_sources(inventories))
     assert sorted(held) == sorted(list_sources([archive]))
     assert sum(ref.size or 0 for ref in held) == manifest.bytes
@@ -34,10 +35,10 @@ def test_parts_hold_what_the_sources_list_with_its_versions(tmp_path: Path) -> N
 
 def test_backfill_whose_cutting_was_cut_short_is_cut_anew(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path / "out"))
-    results.put(stored.inventory_key("b1", "p0001"), b"half of it")
+    results.put(layout.inventory_key("b1", "p0001"), b"half of it")
     request = BackfillRequest("b1", (str(write_films(tmp_path / "in", good=2)),), Cut(), fake_settings())
     (part,) = start_backfill(results, request, fake_bundle()).parts
-    assert len(list(list_sources([results.uri(stored.inventory_key("b1", part.part))]))) == part.objects
+    assert len(list(list_sources([results.uri(layout.inventory_key("b1", part.part))]))) == part.objects
 
 
 def test_manifest_holds_nothing_of_the_key_and_another_key_is_refused(tmp_path: Path) -> None:

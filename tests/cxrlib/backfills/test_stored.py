@@ -86,7 +86,7 @@ def test_backfill_is_read_as_it_was_written_and_one_that_is_not_there_is_told(tm
     assert stored.list_backfills(results) == ("ten-years",)
     with pytest.raises(UsageError, match="there are: ten-years"):
         stored.require_backfill(results, "other")
-    results.put(stored.inventory_key("half", "p0001"), b"")
+    results.put(layout.inventory_key("half", "p0001"), b"")
     with pytest.raises(UsageError, match="never cut to its end"):
         stored.require_backfill(results, "half")
     results.put("_backfills/half/backfill.json", b"{}")

@@ -17,7 +17,7 @@ from cxr_schemas import PLAN, SCORES, Counts, FilmClass, Manifest
 from cxr_schemas.scores import score_columns
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import cohort, layout
-from cxrlib.results.layout import Kind
+from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance, parquet_bytes, rejects_table, scores_table
 from cxrlib.runs.plan import PlanHeader, write_plan
@@ -223,7 +223,7 @@ def test_results_without_a_scored_film_are_an_empty_table(memory: ResultsRoot) -
 
 
 def test_score_object_that_is_no_parquet_is_an_error(memory: ResultsRoot) -> None:
-    memory.put(layout.chunk_key(Kind.SCORES, "default-abababab", "0001"), b"not parquet")
+    memory.put(layout.chunk_key(RowKind.SCORES, "default-abababab", "0001"), b"not parquet")
     with pytest.raises(RunError, match="expected readable score objects"):
         cohort.load(memory.root)
 

@@ -15,7 +15,7 @@ import pytest
 from cxrlib.errors import UsageError
 from cxrlib.results import layout
 from cxrlib.results import objects as store_module
-from cxrlib.results.layout import Kind
+from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 
 
@@ -44,27 +44,29 @@ def test_a_settled_chunk_has_both_objects_where_the_layout_says(results: Results
     assert results.is_settled("b-12345678", "c1")
     assert results.get("scores/bundle=b-12345678/part-c1.parquet") == b"s"
     assert results.get("rejects/bundle=b-12345678/part-c1.parquet") == b"r"
-    assert results.chunks(Kind.SCORES, "b-12345678") == {"c1"}
+    assert results.chunks(RowKind.SCORES, "b-12345678") == {"c1"}
     assert results.partitions() == ("b-12345678",)
 
 
 def test_a_chunk_whose_scores_are_missing_is_not_settled(results: ResultsRoot) -> None:
-    results.put(layout.chunk_key(Kind.REJECTS, "b", "c1"), b"r")
+    results.put(layout.chunk_key(RowKind.REJECTS, "b", "c1"), b"r")
     assert not results.is_settled("b", "c1")
-    assert results.chunks(Kind.SCORES, "b") == frozenset()
+    assert results.chunks(RowKind.SCORES, "b") == frozenset()
 
 
 def test_rejects_are_put_before_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     put = ResultsRoot.put
-    monkeypatch.setattr(ResultsRoot, "put", lambda self, key, data: (order.append(key.split("/")[0]), put(self, key, data)))
+    monkeypatch.setattr(
+        ResultsRoot, "put", lambda self, key, data: (order.append(key.split("/")[0]), put(self, key, data))
+    )
     ResultsRoot.at(str(tmp_path)).settle("b", "c1", scores=b"s", rejects=b"r")
     assert order == ["rejects", "scores"]
 
 
 def test_an_empty_root_has_no_runs_and_no_chunks(results: ResultsRoot) -> None:
     assert results.runs() == results.partitions() == ()
-    assert results.chunks(Kind.SCORES, "b") == frozenset()
+    assert results.chunks(RowKind.SCORES, "b") == frozenset()
 
 
 def test_a_put_that_dies_leaves_the_old_object_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +85,10 @@ def test_a_put_that_dies_leaves_the_old_object_and_no_litter(tmp_path: Path, mon
 
 def test_readers_pass_over_what_a_killed_put_left(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
-    results.put(layout.chunk_key(Kind.SCORES, "b", "c1"), parquet(1))
+    results.put(layout.chunk_key(RowKind.SCORES, "b", "c1"), parquet(1))
     (tmp_path / "scores/bundle=b/.part-c2.parquet.0a1b2c3d.tmp").write_bytes(b"PAR1 torn")
     assert pd.read_parquet(tmp_path / "scores")["n"].tolist() == [1]
-    assert results.chunks(Kind.SCORES, "b") == {"c1"}
+    assert results.chunks(RowKind.SCORES, "b") == {"c1"}
 
 
 def test_what_another_process_settled_is_seen_at_once(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from cxr_schemas import REJECTS, SCORES, FilmClass, Grade, Reason, View, Windowing
 from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.measuring import localisation, rle
-from cxrlib.measuring.masks import clean
-from cxrlib.measuring.severity import measure
+from cxrlib.measuring.masks import clean_masks
+from cxrlib.measuring.severity import measure_severity
 from cxrlib.results.row_tables import RejectedFilm, parquet_bytes, rejects_table, scores_table
 from cxrlib.types import ImageRef, Prediction, ScoredFilm
 from tests.support.paths import REAL_FILMS
@@ -152,7 +152,7 @@ def _archive_like(count: int) -> list[ScoredFilm]:
         share = sorted((rng.random(), rng.random()))
         classes = dict(zip(FilmClass, (share[0], share[1] - share[0], 1 - share[1]), strict=True))
         predicted = Prediction(lung, infection, classes, "bf16")
-        masks = clean(predicted, Postprocess(min_lung_fraction=0.02))
+        masks = clean_masks(predicted, Postprocess(min_lung_fraction=0.02))
         study, series, sop = (f"1.3.6.1.4.1.14519.5.2.1.7009.2403.{rng.randrange(10**30):030d}" for _ in range(3))
         spacing = rng.choice([0.139, 0.143, 0.148, 0.168, 0.175, 0.194308, 0.2])
         template = scored_film()
@@ -178,7 +178,7 @@ def _archive_like(count: int) -> list[ScoredFilm]:
         ref = ImageRef(
             f"s3://pacs-archive/{facts.study_date:%Y/%m/%d}/{study}/{sop}.dcm", f"etag:{rng.randbytes(16).hex()}"
         )
-        films.append(ScoredFilm(ref, image, predicted, masks, measure(masks, 0.5, GradeCuts())))
+        films.append(ScoredFilm(ref, image, predicted, masks, measure_severity(masks, 0.5, GradeCuts())))
     return films
 
 

@@ -10,7 +10,7 @@ from cxr_schemas import Reason
 from cxrlib.errors import FilmError, RunError
 from cxrlib.film_steps import rejected, without_pixels
 from cxrlib.results import layout
-from cxrlib.results.layout import Kind
+from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance, RejectedFilm
 from cxrlib.runs.chunks import OpenChunks, Outcome, Tally, settle, tally
@@ -58,7 +58,7 @@ def test_the_bytes_of_a_chunk_do_not_depend_on_the_order_of_its_films(tmp_path: 
     one, two = ResultsRoot.at(str(tmp_path / "one")), ResultsRoot.at(str(tmp_path / "two"))
     settle(one, "b-1", CHUNK, outcomes(), BY)
     settle(two, "b-1", CHUNK, outcomes()[::-1], BY)
-    for kind in Kind:
+    for kind in RowKind:
         key = layout.chunk_key(kind, "b-1", "c1")
         assert one.get(key) == two.get(key)
 
@@ -68,7 +68,7 @@ def test_a_film_twice_in_a_chunk_is_an_error_and_nothing_is_stored(tmp_path: Pat
     twice = [*outcomes()[:2], outcomes()[0]]
     with pytest.raises(RunError, match="got 3 outcomes for 2 films"):
         settle(results, "b-1", CHUNK, twice, BY)
-    assert results.chunks(Kind.SCORES, "b-1") == frozenset()
+    assert results.chunks(RowKind.SCORES, "b-1") == frozenset()
 
 
 def test_a_chunk_that_holds_another_number_of_films_than_planned_does_not_reconcile(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_film_without_pixels_gives_the_same_row(tmp_path: Path) -> None:
     assert light.image.pixels.shape == film.image.pixels.shape
     assert light.prediction.lung.strides == (0, 0)
     results, chunk = ResultsRoot.at(str(tmp_path)), Chunk("c", 0, 1)
-    key = layout.chunk_key(Kind.SCORES, "b-1", "c")
+    key = layout.chunk_key(RowKind.SCORES, "b-1", "c")
     settle(results, "b-1", chunk, [film], BY)
     heavy = results.get(key)
     settle(results, "b-1", chunk, [light], BY)

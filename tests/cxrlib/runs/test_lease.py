@@ -163,7 +163,9 @@ def test_who_claims_by_an_old_view_sees_the_newer_epoch_and_leaves_nothing(resul
     assert [claim.name for claim in lease.standing(results, SCOPE)] == [second.name]
 
 
-def test_claimant_that_was_slow_to_say_that_it_holds_steps_back(results: ResultsRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claimant_that_was_slow_to_say_that_it_holds_steps_back(
+    results: ResultsRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ResultsRoot, "can_create", lambda self: False)
     hours = Hours()
     put, slow = ResultsRoot.put, [True]
@@ -333,8 +335,8 @@ def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_
     results = ResultsRoot.at(str(tmp_path))
     code = (
         "import sys, time; from cxrlib.runs.lease_context import holding; from cxrlib.runs.lease import LeaseTerms;"
-        "from cxrlib.results.objects import Store\n"
-        f"with holding(Store.at({str(tmp_path)!r}), {SCOPE!r}, 'killed', LeaseTerms(ttl_s=float(sys.argv[1]))):\n"
+        "from cxrlib.results.objects import ResultsRoot\n"
+        f"with holding(ResultsRoot.at({str(tmp_path)!r}), {SCOPE!r}, 'killed', LeaseTerms(ttl_s=float(sys.argv[1]))):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )
     root = ROOT
@@ -375,7 +377,9 @@ def test_holding_renews_tells_of_a_loss_and_gives_back(results: ResultsRoot) -> 
     assert (claim.name, claim.record.state) == (second.held.name, LeaseState.RELEASED)
 
 
-def test_store_that_does_not_answer_for_a_while_costs_no_lease(results: ResultsRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_that_does_not_answer_for_a_while_costs_no_lease(
+    results: ResultsRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with holding(results, SCOPE, "one", LeaseTerms(ttl_s=0.2)) as held:
         with monkeypatch.context() as patch:
 

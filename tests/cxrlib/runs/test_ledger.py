@@ -9,7 +9,7 @@ import pytest
 from cxr_schemas import Reason
 from cxrlib.errors import RunError
 from cxrlib.results import layout
-from cxrlib.results.layout import Kind
+from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
 from cxrlib.runs.ledger import LEDGER, read_columns, read_ledger
@@ -83,7 +83,7 @@ def test_a_score_wins_over_the_retryable_rejects_before_it(results: ResultsRoot)
 
 def test_rejects_of_a_chunk_that_was_cut_short_do_not_count(results: ResultsRoot) -> None:
     settle(results, "c1", [], [(ref("a"), Reason.TRUNCATED)])
-    (Path(results.root.removeprefix("file://")) / layout.chunk_key(Kind.SCORES, PARTITION, "c1")).unlink()
+    (Path(results.root.removeprefix("file://")) / layout.chunk_key(RowKind.SCORES, PARTITION, "c1")).unlink()
     assert ledger(results) == {}
 
 
@@ -110,4 +110,4 @@ def test_an_object_that_is_not_parquet_is_named(results: ResultsRoot) -> None:
 def test_a_missing_column_is_named(results: ResultsRoot) -> None:
     settle(results, "c1", [ref("a")], [])
     with pytest.raises(RunError, match="missing nothing_such"):
-        read_columns(results, Kind.SCORES, PARTITION, "c1", ["uri", "nothing_such"])
+        read_columns(results, RowKind.SCORES, PARTITION, "c1", ["uri", "nothing_such"])

@@ -31,11 +31,11 @@ def compare(uri: str, bundles: tuple[str, str], new_at: str | None, most: int, a
     that differ. An object that was replaced between the two is named, not compared.
     """
     from cxrlib.results.compare import Side, compared
-    from cxrlib.results.objects import Store
+    from cxrlib.results.objects import ResultsRoot
     from cxrlib.results.selection import the_bundle
 
-    stores = Store.at(uri), Store.at(new_at or uri)
-    old, new = (Side(store, the_bundle(store, name)) for store, name in zip(stores, bundles, strict=True))
+    stores = ResultsRoot.at(uri), ResultsRoot.at(new_at or uri)
+    old, new = (Side(results, the_bundle(results, name)) for results, name in zip(stores, bundles, strict=True))
     with compared(old, new, most=most) as (got, _):
         pass
     show(got, people(as_json))

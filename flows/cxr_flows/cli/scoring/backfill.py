@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cxr_schemas import BackfillManifest
     from cxrlib.backfills.create import BackfillRequest
     from cxrlib.models.bundle import Bundle
-    from cxrlib.results.objects import Store
+    from cxrlib.results.objects import ResultsRoot
     from cxrlib.settings import Settings
 
 EPILOG: Final = """\b
@@ -115,7 +115,7 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
     from cxr_schemas import Cut, CutBy, PartOrder
     from cxrlib.backfills.create import BackfillRequest, start_backfill
     from cxrlib.models.bundle import load_bundle
-    from cxrlib.results.objects import Store
+    from cxrlib.results.objects import ResultsRoot
     from cxrlib.runs.run_id import new_run_id
 
     if options["parts"] and (options["part_size"] or options["by"] != "count"):
@@ -129,7 +129,7 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
         order=PartOrder(options["order"]),
         **({"part_size": options["part_size"]} if options["part_size"] else {}),
     )
-    store = Store.at(out)
+    results = ResultsRoot.at(out)
     request = BackfillRequest(
         backfill_id=options["backfill_id"] or new_run_id(),
         sources=sources,
@@ -141,12 +141,12 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
     _check_runner(request.runner, request.beam_options)
     bundle = load_bundle(settings.bundle)
     if options["dry_run"]:
-        return _dry_run(store, request, bundle, options)
-    manifest = start_backfill(store, request, bundle)
+        return _dry_run(results, request, bundle, options)
+    manifest = start_backfill(results, request, bundle)
     people(options["as_json"]).print(
         f"backfill {manifest.backfill_id}: {manifest.objects} objects in {len(manifest.parts)} parts"
     )
-    return _work(store, manifest, settings, options, invocation, only_failed=False)
+    return _work(results, manifest, settings, options, invocation, only_failed=False)
 
 
 @backfill.command()
@@ -164,17 +164,17 @@ def resume(invocation: Invocation, /, backfill_id: str, out: str, retry_failed: 
     from cxrlib.backfills.create import check_settings
     from cxrlib.backfills.stored import ask_to_go_on, require_backfill
     from cxrlib.models.bundle import load_bundle
-    from cxrlib.results.objects import Store
+    from cxrlib.results.objects import ResultsRoot
 
-    store = Store.at(out)
-    manifest = require_backfill(store, backfill_id)
+    results = ResultsRoot.at(out)
+    manifest = require_backfill(results, backfill_id)
     settings = settings_from(options, manifest.settings)
     check_settings(manifest, settings, load_bundle(settings.bundle))
     options["runner"] = runner_with(options["runner"] or manifest.runner, options["workers"])
     options["beam_options"] = options["beam_options"] or manifest.beam_options
     _check_runner(options["runner"], options["beam_options"])
-    ask_to_go_on(store, backfill_id)
-    return _work(store, manifest, settings, options, invocation, only_failed=retry_failed)
+    ask_to_go_on(results, backfill_id)
+    return _work(results, manifest, settings, options, invocation, only_failed=retry_failed)
 
 
 @backfill.command()
@@ -187,11 +187,11 @@ def pause(backfill_id: str, out: str) -> None:
     On the local runner its parts are stopped within seconds. On a cluster those that run are waited for.
     """
     from cxrlib.backfills.stored import ask_to_pause, require_backfill
-    from cxrlib.results.objects import Store
+    from cxrlib.results.objects import ResultsRoot
 
-    store = Store.at(out)
-    require_backfill(store, backfill_id)
-    ask_to_pause(store, backfill_id)
+    results = ResultsRoot.at(out)
+    require_backfill(results, backfill_id)
+    ask_to_pause(results, backfill_id)
     people().print(f"backfill {backfill_id} is to pause; `cxr backfill resume {backfill_id} --out {out}` goes on")
 
 
@@ -202,21 +202,21 @@ def pause(backfill_id: str, out: str) -> None:
 @debug_option
 def show(backfill_id: str, out: str, as_json: bool) -> int:
     """Show how the parts of the backfill ID stand, from what is stored of their runs."""
-    from cxr_flows.cli.scoring.parts_table import parts_table
+    from cxr_flows.cli.scoring.backfill_progress import parts_table
     from cxr_flows.reports.backfill import BackfillTotals, totals_lines
-    from cxr_pipelines.backfill.progress import Board
+    from cxr_pipelines.backfill.progress import ProgressBoard
     from cxrlib.backfills.stored import is_paused, part_states, require_backfill
-    from cxrlib.results.objects import Store
+    from cxrlib.results.objects import ResultsRoot
 
-    store = Store.at(out)
-    manifest = require_backfill(store, backfill_id)
-    states = part_states(store, manifest)
+    results = ResultsRoot.at(out)
+    manifest = require_backfill(results, backfill_id)
+    states = part_states(results, manifest)
     totals = BackfillTotals.of(manifest, states)
     console = people(as_json)
-    console.print(parts_table(Board(states).view(), len(states)))
+    console.print(parts_table(ProgressBoard(states).view(), len(states)))
     for line in totals_lines(totals):
         console.print(line)
-    if is_paused(store, backfill_id):
+    if is_paused(results, backfill_id):
         console.print("it is paused")
     if as_json:
         print_json(totals.model_dump(mode="json"))
@@ -234,14 +234,14 @@ def _check_runner(runner: str, beam_options: Sequence[str]) -> None:
     RunnerChoice.parse(runner, tuple(beam_options))
 
 
-def _dry_run(store: Store, request: BackfillRequest, bundle: Bundle, options: dict[str, Any]) -> int:
+def _dry_run(results: ResultsRoot, request: BackfillRequest, bundle: Bundle, options: dict[str, Any]) -> int:
     from cxr_flows.reports.backfill import forecast_lines
     from cxr_pipelines.backfill.dry_run import dry_run
     from cxr_pipelines.jobs.run_job import run_job
 
     say: Callable[[str], None] = (lambda text: None) if options["quiet"] else (lambda text: click.echo(text, err=True))
     forecast = dry_run(
-        store, request, bundle, parallel=options["parallel"], most=options["sample"], run_part=run_job, say=say
+        results, request, bundle, parallel=options["parallel"], most=options["sample"], run_part=run_job, say=say
     )
     for line in forecast_lines(forecast):
         people(options["as_json"]).print(line)
@@ -254,7 +254,7 @@ def _dry_run(store: Store, request: BackfillRequest, bundle: Bundle, options: di
 
 
 def _work(
-    store: Store,
+    results: ResultsRoot,
     manifest: BackfillManifest,
     settings: Settings,
     options: dict[str, Any],
@@ -262,15 +262,15 @@ def _work(
     *,
     only_failed: bool,
 ) -> int:
-    from cxr_flows.cli.scoring.parts_table import parts_shown
+    from cxr_flows.cli.scoring.backfill_progress import parts_shown
     from cxr_flows.reports.backfill import BackfillTotals, totals_lines
-    from cxr_pipelines.backfill.progress import Board
-    from cxr_pipelines.backfill.scheduler import Ending, PartsWork, work_off
+    from cxr_pipelines.backfill.progress import ProgressBoard
+    from cxr_pipelines.backfill.scheduler import BackfillWork, Ending, run_parts
     from cxr_pipelines.jobs.run_job import run_job
     from cxrlib.backfills.stored import part_states
 
-    work = PartsWork(
-        store,
+    work = BackfillWork(
+        results,
         manifest,
         settings,
         parallel=options["parallel"],
@@ -280,16 +280,16 @@ def _work(
         beam_options=tuple(options["beam_options"]),
         debug=invocation.debug,
     )
-    board = Board(part_states(store, manifest))
+    board = ProgressBoard(part_states(results, manifest))
     with parts_shown(options["quiet"]) as on_tick:
-        ending = work_off(work, board, run_job, on_tick)
+        ending = run_parts(work, board, run_job, on_tick)
         on_tick(board)
-    totals = BackfillTotals.of(manifest, part_states(store, manifest))
+    totals = BackfillTotals.of(manifest, part_states(results, manifest))
     console = people(options["as_json"])
     for line in totals_lines(totals):
         console.print(line)
     if ending is Ending.PAUSED:
-        console.print(f"it is paused; `cxr backfill resume {manifest.backfill_id} --out {store.root}` goes on with it")
+        console.print(f"it is paused; `cxr backfill resume {manifest.backfill_id} --out {results.root}` goes on with it")
     if options["as_json"]:
         print_json(totals.model_dump(mode="json"))
     return _exit_of(totals, ending)

@@ -8,8 +8,8 @@ import click
 
 from cxr_flows.cli.console import Invocation, debug_option, json_option, people, print_json
 from cxr_flows.cli.exit_codes import Exit
+from cxr_flows.cli.film_progress import film_progress
 from cxr_flows.cli.options import setting_options, settings_from
-from cxr_flows.cli.scoring.progress import film_progress
 
 if TYPE_CHECKING:
     from cxrlib.results.compare import Comparison, Side
@@ -82,23 +82,23 @@ def rescore(
 
     from cxr_flows.cli.results.compare import plain, show
     from cxr_flows.reports.run import summary_lines
-    from cxr_pipelines.jobs.job import ScoreJob
+    from cxr_pipelines.jobs.messages import ScoreJob
     from cxr_pipelines.jobs.run_job import run_job
     from cxr_schemas import FilmClass, Grade
     from cxrlib.models.bundle import load_bundle
     from cxrlib.results.compare import Side
-    from cxrlib.results.objects import Store
+    from cxrlib.results.objects import ResultsRoot
     from cxrlib.results.selection import Criteria, read_selection, the_bundle
     from cxrlib.runs.run_id import new_run_id
 
-    target = Store.at(out or uri)
+    target = ResultsRoot.at(out or uri)
     name = resume or run_id or new_run_id()
     new = load_bundle(settings.bundle).partition
     if resume:
         selection = read_selection(target, resume)
     else:
         criteria = Criteria(tuple(map(FilmClass, classes)), tuple(map(Grade, grades)), months, where, limit)
-        selection = _choose(Side(Store.at(uri), the_bundle(Store.at(uri), old)), criteria, Side(target, new), name)
+        selection = _choose(Side(ResultsRoot.at(uri), the_bundle(ResultsRoot.at(uri), old)), criteria, Side(target, new), name)
     console = people(as_json)
     console.print(f"{selection.films} films of {selection.bundle} are chosen; run {name}")
     job = ScoreJob.of(
@@ -128,21 +128,22 @@ def _choose(old: Side, criteria: Criteria, new: Side, run_id: str) -> Selection:
 
     if old == new:
         raise UsageError(f"the films were scored by {old.bundle} already: expected another bundle to rescore them with")
-    if run_id in new.store.runs():
-        raise UsageError(f"the results root {new.store.root} has a run {run_id}: choose another id, or --resume it")
+    if run_id in new.results.runs():
+        raise UsageError(f"the results root {new.results.root} has a run {run_id}: choose another id, or --resume it")
     for side in (old, new):
-        side.store.require_whole()
-    films = select(old.store, old.bundle, criteria)
-    return write_selection(films, of=old.store, bundle=old.bundle, out=new.store, run_id=run_id)
+        side.results.require_complete()
+    films = select(old.results, old.bundle, criteria)
+    return write_selection(films, of=old.results, bundle=old.bundle, out=new.results, run_id=run_id)
 
 
 def _compared(selection: Selection, new: Side, run_id: str) -> Comparison:
     """Compare, and leave the comparison beside the run's manifest."""
     from cxr_flows.reports.comparison import comparison_markdown
+    from cxrlib.results import layout
     from cxrlib.results.compare import Side, compared
-    from cxrlib.results.objects import Store
+    from cxrlib.results.objects import ResultsRoot
 
-    with compared(Side(Store(selection.root), selection.bundle), new, only=selection.uri) as (got, films):
-        new.store.put(f"_runs/{run_id}/comparison.parquet", films.parquet())
-        new.store.put(f"_runs/{run_id}/comparison.md", comparison_markdown(got).encode())
+    with compared(Side(ResultsRoot(selection.root), selection.bundle), new, only=selection.uri) as (got, films):
+        new.results.put(layout.comparison_key(run_id), films.parquet())
+        new.results.put(layout.comparison_page_key(run_id), comparison_markdown(got).encode())
     return got

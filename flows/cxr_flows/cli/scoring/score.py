@@ -8,8 +8,8 @@ import click
 
 from cxr_flows.cli.console import Invocation, debug_option, json_option, people, print_json
 from cxr_flows.cli.exit_codes import Exit
+from cxr_flows.cli.film_progress import film_progress
 from cxr_flows.cli.options import runner_with, setting_options, settings_from
-from cxr_flows.cli.scoring.progress import film_progress
 
 EPILOG = """\b
 SOURCES are any number of
@@ -98,7 +98,7 @@ def score(
         if resume:
             _require_run(out, resume)
 
-        from cxr_pipelines.jobs.job import ScoreJob
+        from cxr_pipelines.jobs.messages import ScoreJob
         from cxr_pipelines.jobs.run_job import run_job
         from cxrlib.runs.run_id import new_run_id
 
@@ -113,7 +113,7 @@ def score(
             debug=invocation.debug,
         )
         with film_progress(quiet) as show:
-            manifest = run_job(job, lambda progress: show(progress.done, progress.total), ahead=child)
+            manifest = run_job(job, lambda progress: show(progress.done, progress.total), child=child)
 
     from cxr_flows.reports.run import summary_lines
 
@@ -129,9 +129,9 @@ def score(
 def _require_run(out: str, run_id: str) -> None:
     """Say which runs there are where the one to be taken up again has no plan."""
     from cxrlib.errors import UsageError
-    from cxrlib.results.objects import Store
+    from cxrlib.results.objects import ResultsRoot
 
-    runs = Store.at(out).runs()
+    runs = ResultsRoot.at(out).runs()
     if run_id not in runs:
         known = f"the newest there: {', '.join(sorted(runs)[-3:])}" if runs else "no run was ever planned there"
         raise UsageError(f"the results root {out} has no run {run_id}; {known}")
