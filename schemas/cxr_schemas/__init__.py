@@ -1,6 +1,6 @@
-"""What is stored and what it means: the Arrow schemas, the vocabularies, the run manifest and the bundle card.
+"""Define all stored data: Arrow schemas, vocabularies, reject reasons, manifests and the bundle card.
 
-This package imports nothing of the product, so that every other part may import it.
+This package imports no other package of the product, so that all others can import it.
 """
 
 from cxr_schemas.backfill_manifest import BackfillControl as BackfillControl

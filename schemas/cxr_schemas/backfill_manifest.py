@@ -1,7 +1,7 @@
-"""The manifest of a backfill, its control object and the inventory of one of its parts.
+"""Define the stored objects of a backfill: its manifest, its control object and the inventories of its parts.
 
-A backfill is an archive cut into parts, each of which is an ordinary run. What is stored of it says what was asked for
-and how it was cut; how far a part has come is told by its run's plan and manifest, and stands nowhere else.
+A backfill cuts an archive into parts; each part is an ordinary run. These objects store the request and the cut. The
+progress of a part is stored only in the plan and manifest of its run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cxr_schemas.fields import field, versioned
 
 INVENTORY_VERSION: Final = 1
 
-#: ``_backfills/<id>/parts/<part>.parquet``: the source of a part's run, sorted by uri.
+#: ``_backfills/<id>/parts/<part>.parquet``: the inventory that a part's run reads, sorted by uri.
 INVENTORY: Final[pa.Schema] = versioned(
     "inventory",
     INVENTORY_VERSION,
@@ -30,7 +30,7 @@ INVENTORY: Final[pa.Schema] = versioned(
 
 
 class CutBy(StrEnum):
-    """By what an archive is cut: each value of it begins a part of its own."""
+    """Criterion by which an archive is cut into parts. A part contains objects of one value only."""
 
     COUNT = "count"
     PREFIX = "prefix"
@@ -40,26 +40,26 @@ class CutBy(StrEnum):
 
 
 class PartOrder(StrEnum):
-    """Which parts come first: by what they are cut by, or, cut by count, by the date in the path and the path."""
+    """Order of the parts: by the value of the cut, or, for a cut by count, by the date in the path and the path."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
 
 
 class Cut(BaseModel):
-    """How an archive is cut.
+    """How an archive is cut into parts.
 
     Attributes
     ----------
     by : CutBy
     part_size : int
-        Most objects of a part; what one value of `by` holds beyond it is cut again. Copies of one object stay
-        together, so that a part may hold a few more.
+        Largest number of objects in a part; a value of `by` with more objects gives several parts. Copies of an object
+        stay together, so a part may be slightly larger.
     parts : int or None
-        Parts in all, of equal size, in place of `part_size`; where it is cut by count.
+        Total number of parts, of equal size; replaces `part_size` in a cut by count.
     depth : int
-        Folders below the source that make a prefix.
-    order : Order
+        Number of folders below the source that form a prefix.
+    order : PartOrder
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,14 +71,14 @@ class Cut(BaseModel):
     order: PartOrder = PartOrder.NEWEST
 
     @model_validator(mode="after")
-    def _parts_are_counted(self) -> Cut:
+    def _parts_need_count(self) -> Cut:
         if self.parts is not None and self.by is not CutBy.COUNT:
-            raise ValueError(f"a number of parts can be given where they are cut by count; got {self.by.value}")
+            raise ValueError(f"a number of parts needs a cut by count; got a cut by {self.by.value}")
         return self
 
 
 class PartEntry(BaseModel):
-    """One part: its number among all, in order of work (``p0001`` first), its name for people, and what it holds."""
+    """One part: its number in order of work (``p0001`` first), its label for people, and the size of its content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,18 +89,18 @@ class PartEntry(BaseModel):
 
 
 class BackfillManifest(BaseModel):
-    """``_backfills/<id>/backfill.json``; written after all inventories, so that its presence says that they are whole.
+    """``_backfills/<id>/backfill.json``. It is written after all inventories, so they are complete if it exists.
 
     Attributes
     ----------
     settings : dict
-        Of every run, without the site's key and where it lies: whoever goes on with the backfill must have it.
+        Settings of every run, without the site's key and its file: each process that continues must have the key.
     bundle_digest, config_digest : str
-        Under which all parts run; who goes on under others is refused.
+        Digests of all runs; continuing with others is an error.
     listed : int
-        References that the sources gave; `listed = objects of all parts + repeated`.
+        References that the sources list: ``listed = objects of all parts + repeated``.
     repeated : int
-        References to a uri that was listed before, as sources that overlap give them.
+        References to a uri that was already listed, because sources overlap.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -126,28 +126,29 @@ class BackfillManifest(BaseModel):
     def _conserve(self) -> BackfillManifest:
         if self.listed != self.objects + self.repeated:
             raise ValueError(
-                f"conservation is broken: {self.listed} listed, but {self.objects} in parts + {self.repeated} repeated"
+                f"object counts do not add up: {self.listed} listed, "
+                f"but {self.objects} in parts + {self.repeated} repeated"
             )
         return self
 
     @property
     def objects(self) -> int:
-        """Objects of all parts."""
+        """Number of objects in all parts."""
         return sum(entry.objects for entry in self.parts)
 
     @property
     def bytes(self) -> int:
-        """Bytes of all parts, as listed."""
+        """Size of all parts as listed, in bytes."""
         return sum(entry.bytes for entry in self.parts)
 
     def run_id(self, part: str, attempt: int = 1) -> str:
-        """Return the id of a part's run: ``<id>-<part>``, and ``<id>-<part>-2`` for the run that follows."""
+        """Return the run id of a part: ``<id>-<part>`` at first, then ``<id>-<part>-2`` and so on."""
         first = f"{self.backfill_id}-{part}"
         return first if attempt == 1 else f"{first}-{attempt}"
 
 
 class BackfillControl(BaseModel):
-    """``_backfills/<id>/control.json``: what whoever works on the backfill is asked to do. Absent where nothing is."""
+    """``_backfills/<id>/control.json``: a request to pause or resume. Absent if there was no request."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -156,7 +157,7 @@ class BackfillControl(BaseModel):
 
 
 class PartFailure(BaseModel):
-    """``_backfills/<id>/failures/<part>.json``: why the last try at a part fell; removed by the next one."""
+    """``_backfills/<id>/failures/<part>.json``: why the last attempt at a part failed; removed by the next attempt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

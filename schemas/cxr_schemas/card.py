@@ -1,4 +1,4 @@
-"""The card of a model bundle (``bundle.toml``): all that makes a result, besides the weights themselves."""
+"""Define the card of a model bundle (``bundle.toml``): everything that determines a result, except the weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Strict(BaseModel):
 
 
 class Identity(_Strict):
-    """Who the bundle is and what it may be used for."""
+    """Name, version, licence and intended use of the bundle."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
@@ -28,23 +28,25 @@ _SIDE = Field(ge=32, le=2048, multiple_of=32)
 
 
 class Input(_Strict):
-    """What a bundle reads: one grey film, float in [0, 1], on `rows` x `columns`; masks are drawn on that grid.
+    """Input of a bundle: a grey film, float in [0, 1], resampled to `rows` x `columns`. Masks have the same grid.
 
-    Every network is given ``(film - mean) / std``, on this grid unless it names one of its own (`NetworkInput`).
+    Every network gets ``(film - mean) / std`` on this grid, unless it has its own `NetworkInput`.
     """
 
     rows: int = _SIDE
     columns: int = _SIDE
     mean: float = 0.5
     std: float = Field(default=0.5, gt=0)
-    batch: int = Field(default=16, ge=1, description="Films per forward pass; fixed, so that a film's bits are too.")
+    batch: int = Field(
+        default=16, ge=1, description="Films per forward pass; fixed, because the bits of a result can depend on it."
+    )
 
 
 class NetworkInput(_Strict):
-    """Where one network reads otherwise than its bundle; what is not given is the bundle's.
+    """Input of one network where it differs from the bundle's; fields left out have the bundle's value.
 
-    The film is brought from the bundle's grid to this one, and probability maps from this one to the bundle's, by area
-    where a side shrinks and linearly where it grows (`cxrlib.reading.resample.resize`).
+    The film is resampled from the bundle's grid to this one, and probability maps are resampled back: by area where a
+    side shrinks, linearly where it grows (`cxrlib.reading.resample.resize`).
     """
 
     rows: int | None = Field(default=None, ge=32, le=2048, multiple_of=32)
@@ -54,17 +56,17 @@ class NetworkInput(_Strict):
 
 
 class Network(_Strict):
-    """One network: an architecture of the catalog, its weights, what it reads and what each of its outputs is.
+    """One network: an architecture of the catalog, its weights, its input and its outputs.
 
-    `outputs` may be fewer than the architecture gives; the rest is dropped. An output that several networks give is an
-    ensemble: the mean of their probabilities, each with the same weight (hybrid, section Segmentation).
+    `outputs` may omit outputs of the architecture. If several networks give the same output, they form an ensemble:
+    the unweighted mean of their probabilities (hybrid, section Segmentation).
 
     `reads` is ``film``, or ``lung_masked_film`` for the later network of a cascade (qu-ex section 4.2, hybrid section
-    Classification): the film with everything but the lung set to 0, before it is brought to the network's grid and
-    normalised. The lung is the one that the row measures: on the bundle's grid, the mean over all lung networks,
-    thresholded, holes filled and small regions removed as `Postprocess` says (qu-ex section 3.2). Neither paper says
-    whether its cascade cleans the mask first; uncleaned, a consolidation that the lung network missed is a hole, and
-    the next network would never see it.
+    Classification): pixels outside the lung are set to 0 before the film is resampled to the network's grid and
+    normalised. The lung mask is the one that the row measures: the mean over all lung networks on the bundle's grid,
+    thresholded and cleaned as `Postprocess` sets (qu-ex section 3.2). The papers do not state whether their cascades
+    clean the mask first. Without cleaning, a consolidation that the lung network missed stays a hole, and the next
+    network cannot see it.
     """
 
     name: str
@@ -77,11 +79,10 @@ class Network(_Strict):
 
 
 class Localisation(_Strict):
-    """A map of what in the film spoke for the class, by Grad-CAM (hybrid, section Localization; Selvaraju et al.).
+    """Grad-CAM map of the pixels that support the predicted class (hybrid, section Localization; Selvaraju et al.).
 
-    `network` gives the classes, and `layer` is the dotted path of a module within it whose output is (films, channels,
-    rows, columns). The class explained is the one predicted. A pixel is localised where the map, scaled to [0, 1] per
-    film, exceeds `threshold`.
+    `network` is the classifier. `layer` is the dotted path of a module in it whose output is (films, channels, rows,
+    columns). A pixel counts as localised where the map, scaled to [0, 1] per film, exceeds `threshold`.
     """
 
     network: str
@@ -100,20 +101,24 @@ class Postprocess(_Strict):
         default=0.03,
         ge=0,
         le=1,
-        description="Share of the film above which a hole stays open: the mediastinum between touching lungs.",
+        description="Holes above this share of the film stay open: the mediastinum between touching lungs.",
     )
     min_infection_fraction: float = Field(
-        default=0.0, ge=0, lt=1, description="Infection below this share of the lung is taken for none."
+        default=0.0, ge=0, lt=1, description="Infection below this share of the lung is removed."
     )
     normal_gate: float = Field(
-        default=1.0, gt=0, le=1, description="Infection is taken for none where the class `normal` is more probable."
+        default=1.0, gt=0, le=1, description="Infection is removed if the probability of class `normal` exceeds this."
     )
-    min_lung_fraction: float = Field(default=0.04, ge=0, lt=1, description="Least share of the film that is lung.")
-    max_lung_fraction: float = Field(default=0.75, gt=0, le=1, description="Largest share of the film that is lung.")
+    min_lung_fraction: float = Field(
+        default=0.04, ge=0, lt=1, description="Smallest plausible share of the film that is lung."
+    )
+    max_lung_fraction: float = Field(
+        default=0.75, gt=0, le=1, description="Largest plausible share of the film that is lung."
+    )
 
 
 class GradeCuts(_Strict):
-    """Percent infected at which a grade begins; below ``mild`` and above zero is mild."""
+    """Percent infected at which each grade begins; above 0 and below ``moderate`` the grade is mild."""
 
     moderate: float = 25.0
     severe: float = 50.0
@@ -123,7 +128,7 @@ class GradeCuts(_Strict):
     def _ascending(self) -> GradeCuts:
         if not 0 < self.moderate < self.severe < self.critical <= 100:
             raise ValueError(
-                "grade cut points must rise within (0, 100]: got "
+                "grade cut points must increase within (0, 100]; got "
                 f"moderate {self.moderate}, severe {self.severe}, critical {self.critical}"
             )
         return self
@@ -140,7 +145,7 @@ class GradeCuts(_Strict):
 
 
 class TrainingData(_Strict):
-    """One source of training films and the terms it came under."""
+    """One source of training films and its licence."""
 
     dataset: str
     films: int = Field(ge=0)
@@ -149,7 +154,7 @@ class TrainingData(_Strict):
 
 
 class Metric(_Strict):
-    """One measured figure with its 95 % confidence interval (qu-ex Eq. 2)."""
+    """One measured value with its 95 % confidence interval (qu-ex Eq. 2)."""
 
     dataset: str
     metric: str
@@ -160,7 +165,7 @@ class Metric(_Strict):
 
 
 class Card(_Strict):
-    """The whole card. `networks` run in order; a later one may read what the earlier ones found (cascade)."""
+    """The whole card. `networks` run in order; a later one may use the lung mask of earlier ones (cascade)."""
 
     format: Literal[1] = 1
     bundle: Identity
@@ -175,13 +180,13 @@ class Card(_Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Card:
-        given = {output for network in self.networks for output in network.outputs}
-        if "lung" not in given:
+        outputs = {output for network in self.networks for output in network.outputs}
+        if "lung" not in outputs:
             raise ValueError(
-                f"a bundle must give a lung mask, since nothing is measured without one: got {sorted(given)}"
+                f"a bundle must have a network with output lung, because every measure needs it; got {sorted(outputs)}"
             )
-        if ("classes" in given) != bool(self.classes):
-            raise ValueError("class names must be listed if, and only if, a network gives classes")
+        if ("classes" in outputs) != bool(self.classes):
+            raise ValueError("class names must be listed if, and only if, a network has output classes")
         self._check_networks()
         self._check_cascade()
         self._check_localisation()
@@ -190,34 +195,34 @@ class Card(_Strict):
     def _check_networks(self) -> None:
         names = [network.name for network in self.networks]
         if len(set(names)) < len(names):
-            raise ValueError(f"every network must have a name of its own: got {', '.join(names)}")
+            raise ValueError(f"every network must have a unique name; got {', '.join(names)}")
         for network in self.networks:
             if len(set(network.outputs)) < len(network.outputs):
                 raise ValueError(
-                    f"network {network.name!r} must list each output once: got {', '.join(network.outputs)}"
+                    f"network {network.name!r} must list each output once; got {', '.join(network.outputs)}"
                 )
 
     def _check_cascade(self) -> None:
-        """The lung that masks a film must be whole by then: one lung, in the cascade and in the row."""
+        """Check that all lung networks come first, so that the cascade and the row use the same lung mask."""
         masked = [network.reads == "lung_masked_film" for network in self.networks]
         lungs = ["lung" in network.outputs for network in self.networks]
         if True in masked and True in lungs[masked.index(True) :]:
             first = self.networks[masked.index(True)].name
             raise ValueError(
-                f"network {first!r} reads the lung-masked film, so every network that gives a lung must come before it"
+                f"network {first!r} reads the lung-masked film, so every network with output lung must come before it"
             )
 
     def _check_localisation(self) -> None:
         if self.localisation is None:
             return
-        givers = [network.name for network in self.networks if "classes" in network.outputs]
-        if givers != [self.localisation.network]:
+        classifiers = [network.name for network in self.networks if "classes" in network.outputs]
+        if classifiers != [self.localisation.network]:
             raise ValueError(
-                f"localisation explains the class that network {self.localisation.network!r} gives, which must be the "
-                f"only one to give classes: got {', '.join(givers) or 'none'}"
+                f"localisation network {self.localisation.network!r} must be the only one with output classes; "
+                f"got {', '.join(classifiers) or 'none'}"
             )
 
     def input_of(self, network: Network) -> Input:
-        """Return what a network reads: the bundle's input, with what the network has of its own."""
-        own = {} if network.input is None else network.input.model_dump(exclude_none=True)
-        return self.input.model_copy(update=own)
+        """Return the input of a network: the bundle's, overridden by the network's own."""
+        overrides = {} if network.input is None else network.input.model_dump(exclude_none=True)
+        return self.input.model_copy(update=overrides)

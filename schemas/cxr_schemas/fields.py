@@ -1,4 +1,4 @@
-"""How an Arrow field of this product is written: name, type, and a description and unit in its metadata."""
+"""Build Arrow fields with a description and a unit in their metadata, and the columns that schemas share."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-#: Low-cardinality text; pandas reads it as a categorical.
+#: Text with few distinct values; pandas reads it as a categorical.
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 
 def field(
     name: str, type_: pa.DataType, description: str, *, unit: str | None = None, nullable: bool = False
 ) -> pa.Field:
-    """Return an Arrow field whose metadata says what the column holds and in which unit."""
+    """Return an Arrow field with its description and unit as metadata."""
     metadata = {"description": description}
     if unit is not None:
         metadata["unit"] = unit
@@ -21,22 +21,22 @@ def field(
 
 
 def versioned(name: str, version: int, fields: Sequence[pa.Field], extra: Mapping[str, str] | None = None) -> pa.Schema:
-    """Return a schema that names itself and its version in its metadata."""
+    """Return a schema with its name and version as metadata."""
     metadata = {"cxr.schema": name, "cxr.schema_version": str(version), **(extra or {})}
     return pa.schema(list(fields), metadata=metadata)
 
 
-#: Columns that say by what a row was made; shared by scores and rejects.
+#: Columns that identify bundle, settings, software and run; shared by scores and rejects.
 PROVENANCE: tuple[pa.Field, ...] = (
-    field("bundle_name", CATEGORY, "Name of the model bundle that made the row."),
-    field("bundle_version", CATEGORY, "Version on the bundle's card."),
-    field("bundle_digest", CATEGORY, "SHA-256 over the bundle's card and weights."),
-    field("config_digest", CATEGORY, "SHA-256 over every setting that can change a row."),
+    field("bundle_name", CATEGORY, "Name of the model bundle."),
+    field("bundle_version", CATEGORY, "Version of the bundle, from its card."),
+    field("bundle_digest", CATEGORY, "SHA-256 of the bundle's card and weights."),
+    field("config_digest", CATEGORY, "SHA-256 of all settings that can change a row."),
     field("software_version", CATEGORY, "Version of this package."),
-    field("run_id", CATEGORY, "Run that settled the film; see _runs/<run id>/."),
+    field("run_id", CATEGORY, "Run that wrote the row; see _runs/<run id>/."),
 )
 
-#: Columns that say which stored object a row is about.
+#: Columns that identify the source object.
 IDENTITY: tuple[pa.Field, ...] = (
     field("uri", pa.string(), "fsspec URI of the source object, as listed."),
     field(

@@ -1,4 +1,4 @@
-"""Arrow schema of a reject: a listed object that was not scored, and why."""
+"""Define the Arrow schema of rejects: listed objects that were not scored, and why."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ REJECTS: Final[pa.Schema] = versioned(
     [
         *IDENTITY,
         field("size", pa.int64(), "Size of the object as listed.", unit="bytes", nullable=True),
-        field("reason", CATEGORY, "Reason code; the list is cxr_schemas.reasons.Reason."),
-        field("retryable", pa.bool_(), "Whether the next run tries this object again."),
-        field("message", pa.string(), "What was expected and what was got; never holds header text."),
-        field("attempt", pa.int16(), "Which try at this object this was, from 1.", unit="count"),
+        field("reason", CATEGORY, "Reason code, one of cxr_schemas.reasons.Reason."),
+        field("retryable", pa.bool_(), "Whether the next run tries the object again."),
+        field("message", pa.string(), "What was expected and what was got; never contains free text of a header."),
+        field("attempt", pa.int16(), "Number of this attempt to score the object, from 1.", unit="count"),
         *PROVENANCE,
     ],
 )

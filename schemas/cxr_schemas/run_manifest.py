@@ -1,4 +1,4 @@
-"""The manifest of a closed run: what was listed, what became of it, by what, and how fast."""
+"""Define the manifest of a closed run: inputs, bundle and settings, outcome counts and speed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Counts(BaseModel):
-    """Conservation of a run: every listed reference has exactly one outcome.
+    """Outcome counts of a run. Every listed reference has exactly one outcome (conservation).
 
-    ``listed = scored + rejected + duplicate + settled_before``, where `settled_before` are references that an earlier
-    run scored or finally rejected under the same bundle and config digest; their rows are in the same results root.
+    ``listed = scored + rejected + duplicate + settled_before``. `settled_before` counts references that an earlier run
+    scored or finally rejected with the same bundle and config digest; their rows are in the same results root.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,14 +28,14 @@ class Counts(BaseModel):
         settled = self.scored + self.rejected + self.duplicate + self.settled_before
         if self.listed != settled:
             raise ValueError(
-                f"conservation is broken: {self.listed} listed, but {self.scored} scored + {self.rejected} rejected + "
-                f"{self.duplicate} duplicate + {self.settled_before} settled before = {settled}"
+                f"outcome counts do not add up: {self.listed} listed, but {self.scored} scored + "
+                f"{self.rejected} rejected + {self.duplicate} duplicate + {self.settled_before} settled before = {settled}"
             )
         return self
 
 
 class Manifest(BaseModel):
-    """``_runs/<run id>/manifest.json``; written last, so that its presence says the run is closed."""
+    """``_runs/<run id>/manifest.json``. It is written last: a run with a manifest is closed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

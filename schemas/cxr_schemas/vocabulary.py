@@ -1,4 +1,4 @@
-"""Closed vocabularies of the rows. Each value is stored as its string."""
+"""Define the closed vocabularies of the rows. Each value is stored as its string."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class SourceFormat(StrEnum):
-    """Container of the source image, told by its content."""
+    """File format of the source image, detected from the content."""
 
     DICOM = "dicom"
     PNG = "png"
@@ -22,7 +22,7 @@ class View(StrEnum):
 
 
 class FilmClass(StrEnum):
-    """What the classifier can say of a film (qu-ex section 2; inflocnet section 3)."""
+    """Class of a film (qu-ex section 2; inflocnet section 3)."""
 
     COVID19 = "covid19"
     PNEUMONIA = "pneumonia"
@@ -30,7 +30,7 @@ class FilmClass(StrEnum):
 
 
 class Grade(StrEnum):
-    """Severity by percent of lung infected; the cut points stand in the bundle card."""
+    """Severity grade by percent of lung infected; the bundle card defines the cut points."""
 
     NONE = "none"
     MILD = "mild"
@@ -40,7 +40,7 @@ class Grade(StrEnum):
 
 
 class LungsFound(StrEnum):
-    """Which lungs the cleaned mask holds, in the patient's own left and right."""
+    """Which lungs the cleaned mask contains; left and right are the patient's own."""
 
     BOTH = "both"
     LEFT_ONLY = "left_only"
@@ -48,7 +48,7 @@ class LungsFound(StrEnum):
 
 
 class Windowing(StrEnum):
-    """How stored values were brought to grey: the first of these that the film supports."""
+    """How stored values became grey: the first of these that the film supports."""
 
     VOI_LUT = "voi_lut"
     WINDOW = "window"
@@ -56,7 +56,7 @@ class Windowing(StrEnum):
 
 
 class Disposition(StrEnum):
-    """What a run's plan does with a listed reference."""
+    """What a run does with a listed reference."""
 
     SCORE = "score"
     DUPLICATE = "duplicate"
