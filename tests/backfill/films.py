@@ -1,7 +1,7 @@
-"""An archive of many small films, made quickly: a few drawings, each with noise and a header of its own.
+"""Write an archive of many small films quickly: a few phantoms, each film with its own noise and header.
 
-Drawing a phantom takes a quarter of a second; putting noise on one and writing it takes milliseconds. No two of the
-objects have the same pixels, patient, study or UIDs, so that nothing is a copy of another.
+Drawing a phantom takes a quarter of a second; adding noise and writing a film takes milliseconds. No two films share
+pixels, patient, study or UIDs, so that none is a copy of another.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NOISE = 0.01
 
 
 def write_films(root: Path, count: int, *, seed: int = 0) -> int:
-    """Write `count` films of 128 to 256 px, by study date, in every DICOM style; return their bytes."""
+    """Write `count` films of 128 to 256 px in every DICOM style, in folders by study date; return their total bytes."""
     sides = (128, 160, 192, 256)
     drawings = [make_phantom(seed + n, rows=sides[n % 4], columns=sides[n // 4 % 4]) for n in range(DRAWINGS)]
     noise = np.random.default_rng(seed)

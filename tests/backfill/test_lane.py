@@ -1,7 +1,7 @@
-"""A backfill of many small films by the default bundle: estimated, shown, killed three times, resumed, and whole.
+"""A backfill of many small films with the default bundle: estimated, shown, killed three times and resumed.
 
-``make test-backfill`` runs it with 1,000 films; ``FILMS=20000`` for the full count. The estimate is held to 15 percent
-of the real duration, which needs a machine that does nothing else.
+``make test-backfill`` runs it with 1,000 films; ``FILMS=20000`` for the full count. The estimate must be within 15
+percent of the real duration, which needs an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def start_arguments(lane: Lane, out: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Lane:
-    """The archive, what was estimated, and a backfill of it that nothing disturbed."""
+    """The archive, its estimate, and an undisturbed backfill of it with its duration and terminal output."""
 
     folder: Path
     forecast: dict[str, Any]
@@ -73,7 +73,7 @@ def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
     folder = tmp_path_factory.mktemp("backfill")
     began = time.monotonic()
     size = write_films(folder / "films", FILMS)
-    print(f"\n{FILMS} films, {size / 2**20:.0f} MiB, were made in {time.monotonic() - began:.0f} s")
+    print(f"\n{FILMS} films, {size / 2**20:.0f} MiB, written in {time.monotonic() - began:.0f} s")
     empty = Lane(folder, {}, 0.0, "")
     dry = subprocess.run(
         command(*start_arguments(empty, empty.whole), "--dry-run", "--json"),
@@ -90,7 +90,7 @@ def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
 
 
 def on_a_terminal(arguments: list[str]) -> tuple[int, str]:
-    """Run a command on a terminal of its own, 120 columns wide; return its exit code and all that was shown."""
+    """Run a command on a pseudo-terminal of 120 columns; return its exit code and output."""
     ours, theirs = pty.openpty()
     shown: list[bytes] = []
 
@@ -98,7 +98,7 @@ def on_a_terminal(arguments: list[str]) -> tuple[int, str]:
         try:
             while data := os.read(ours, 65_536):
                 shown.append(data)
-        except OSError:  # the other end is closed
+        except OSError:  # the other end of the terminal is closed
             return
 
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
@@ -144,13 +144,13 @@ def test_backfill_killed_three_times_is_byte_equal_to_one_that_was_not(lane: Lan
         wait = lane.seconds * chance.uniform(0.1, 0.3)
         with pytest.raises(subprocess.TimeoutExpired):
             driver.wait(wait)
-        driver.send_signal(signal.SIGKILL)  # its parts have process groups of their own, and must end all the same
+        driver.send_signal(signal.SIGKILL)  # parts have their own process groups, and must end nevertheless
         driver.wait()
         settled = sum(1 for _ in (out / "scores").rglob("part-*.parquet"))
         print(f"\nkill {kill + 1} (seed {seed}) after {wait:.0f} s: {settled} chunks are settled")
         planned = (out / "_backfills" / "archive" / "backfill.json").exists()
         arguments = command("resume", "archive", "--out", str(out), "--parallel", str(PARALLEL))
-        assert planned, "the first kill came before the archive was cut"
+        assert planned, "expected the first kill to come after the archive was cut into parts"
     done = subprocess.run([*arguments, "--json"], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
     totals = json.loads(done.stdout)
     assert (totals["done"], totals["listed"], totals["scored"] + totals["rejected"]) == (PARTS, FILMS, FILMS)

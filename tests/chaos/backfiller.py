@@ -1,4 +1,4 @@
-"""One process that works on a backfill, to be killed: ``python -m tests.chaos.backfiller OUT LOG SECONDS_PER_FILM``."""
+"""Work on a backfill until killed: ``python -m tests.chaos.backfiller OUT LOG SECONDS_PER_FILM``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run with films whose decoder does what it must not; see `tests/chaos/hostile/sitecustomize.py`."""
+"""Make the decoder crash, hang or take too much memory for chosen films; see `tests/chaos/hostile/sitecustomize.py`."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from tests.support.paths import ROOT
 
 
 def hostile_environment(films: Mapping[Path, str]) -> dict[str, str]:
-    """Return the variables under which the decoder does to each of `films` what it is mapped to."""
+    """Return environment variables under which decoding each of `films` performs the action it is mapped to."""
     path = os.pathsep.join([str(Path(__file__).parent / "hostile"), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    does = {hashlib.sha256(film.read_bytes()).hexdigest(): what for film, what in films.items()}
-    return {"PYTHONPATH": path, "CXR_TEST_HOSTILE": json.dumps(does)}
+    actions = {hashlib.sha256(film.read_bytes()).hexdigest(): action for film, action in films.items()}
+    return {"PYTHONPATH": path, "CXR_TEST_HOSTILE": json.dumps(actions)}
 
 
 def processes_with(variable: str, value: str) -> list[int]:
-    """Return the ids of the processes, zombies left out, in whose environment `variable` is `value`."""
+    """Return the ids of the live processes in whose environment `variable` is `value`."""
     wanted = f"{variable}={value}".encode()
     found = []
     for folder in Path("/proc").iterdir():
         try:
             if folder.name.isdigit() and wanted in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
-        except OSError:  # it ended meanwhile, or is another's
+        except OSError:  # the process ended meanwhile, or belongs to another user
             continue
     return found
 
 
-def wait_until(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Return whether the callable `holds` becomes true within `seconds`."""
+def wait_until(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Return whether `condition` becomes true within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if holds():
+        if condition():
             return True
         time.sleep(0.5)
     return False

@@ -1,6 +1,6 @@
-"""A backfill that is killed at random moments and resumed: no row is lost or doubled, and its parts say how they stand.
+"""A backfill killed at random moments and resumed loses and duplicates no row, and shows the state of its parts.
 
-400 films in 8 parts by an engine without a network; ``make test-backfill`` does the same with the default bundle.
+It scores 400 films in 8 parts with the fake engine; ``make test-backfill`` does the same with the default bundle.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SECONDS_PER_FILM = 0.01
 
 
 def resume(out: Path, log: Path, seconds_per_film: float) -> subprocess.Popen[str]:
-    """Start a process that goes on with the backfill."""
+    """Start a process that resumes the backfill."""
     command = [sys.executable, "-m", "tests.chaos.backfiller", str(out), str(log), str(seconds_per_film)]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
@@ -48,18 +48,18 @@ def test_backfill_killed_three_times_and_resumed_has_every_row_once(tmp_path: Pa
         while scored(log) == before and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(chance.uniform(0.0, FILMS * SECONDS_PER_FILM / 2 / (KILLS + 1)))
-        assert victim.poll() is None, "the victim ended before it could be killed"
+        assert victim.poll() is None, "the process ended before it could be killed"
         os.killpg(victim.pid, signal.SIGKILL)
         victim.communicate()
     states = part_states(results, manifest)
     left = sum(state.stage is not PartStage.DONE for state in states)
-    assert left > 0, "something is left to be resumed"
+    assert left > 0, "expected an unfinished part to resume"
 
     last = resume(out, log, 0.0)
-    _, said = last.communicate(timeout=600)
-    assert last.returncode == 0, said
-    assert said.count(": done") == left, "a log has one line for each part that this start closed"
-    assert re.search(rf"parts: {PARTS - left} done, [0-2] running, 0 failed, \d+ left; \d+ of {FILMS} films", said)
+    _, output = last.communicate(timeout=600)
+    assert last.returncode == 0, output
+    assert output.count(": done") == left, "expected one log line for each part that this process finished"
+    assert re.search(rf"parts: {PARTS - left} done, [0-2] running, 0 failed, \d+ left; \d+ of {FILMS} films", output)
     totals = BackfillTotals.of(manifest, part_states(results, manifest))
     assert (totals.finished, totals.scored, totals.listed) == (True, FILMS, FILMS)
     report = verify(str(out))
@@ -67,5 +67,5 @@ def test_backfill_killed_three_times_and_resumed_has_every_row_once(tmp_path: Pa
     assert (report.scored, report.score_rows) == (FILMS, FILMS)
     films = Counter(line.split()[1] for line in log.read_text().splitlines())
     assert len(films) == FILMS
-    # Two parts run at once; each loses what it has in flight.
+    # Two parts run at once; each repeats the films that were in progress when it was killed.
     assert sum(films.values()) - FILMS <= KILLS * 2 * (SETTINGS.run.chunk_size + SETTINGS.run.films_at_a_time)

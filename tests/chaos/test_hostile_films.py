@@ -1,4 +1,4 @@
-"""Films whose decoder crashes, hangs or asks for 8 GB, in the middle of 300: each costs itself and nothing else."""
+"""Films that make the decoder crash, hang or take 8 GB, among 300: each is rejected, and no other film is affected."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.chaos.hostile_films import hostile_environment
 from tests.support.fakes import fake_settings
 from tests.support.small_archives import score_films, write_films
 
-DOES = {"segfault": "decoder_died", "hang": "timeout", "eat": "out_of_memory"}
-#: The same chunks and run id in both runs, so that rows may be compared to the last byte.
+REASON_OF = {"segfault": "decoder_died", "hang": "timeout", "eat": "out_of_memory"}
+#: Both runs have the same chunks and run id, so that their rows must be equal byte for byte.
 CHUNK = 100
 TIMEOUT_S = 6.0
 
@@ -36,29 +36,31 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_hostile_film_of_300_is_rejected_alone(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score_films(archive, tmp_path / "calm", fake_settings(chunk_size=CHUNK, batch_size=16), run_id="r")
+    score_films(archive, tmp_path / "undisturbed", fake_settings(chunk_size=CHUNK, batch_size=16), run_id="r")
     films = sorted(path for path in archive.rglob("*") if path.is_file())
-    chosen = {films[number]: what for number, what in zip((149, 150, 151), DOES, strict=True)}
+    chosen = {films[number]: action for number, action in zip((149, 150, 151), REASON_OF, strict=True)}
     for name, value in hostile_environment(chosen).items():
         monkeypatch.setenv(name, value)
     settings = fake_settings(
         chunk_size=CHUNK, batch_size=16, decode_workers=2, decode_memory_mb=2048, film_timeout_s=TIMEOUT_S
     )
-    manifest = score_films(archive, tmp_path / "stormy", settings, run_id="r")
-    assert manifest.reasons == dict.fromkeys(sorted(DOES.values()), 1)
+    manifest = score_films(archive, tmp_path / "disturbed", settings, run_id="r")
+    assert manifest.reasons == dict.fromkeys(sorted(REASON_OF.values()), 1)
     assert manifest.counts.scored == 297
 
-    calm, stormy = rows(tmp_path / "calm", "scores"), rows(tmp_path / "stormy", "scores")
-    uris = {path.as_uri(): reason for path, reason in zip(chosen, DOES.values(), strict=True)}
-    assert len(calm) == 300
-    assert {uri: row for uri, row in calm.items() if uri not in uris} == stormy
-    rejects = rows(tmp_path / "stormy", "rejects")
+    undisturbed, disturbed = rows(tmp_path / "undisturbed", "scores"), rows(tmp_path / "disturbed", "scores")
+    uris = {path.as_uri(): reason for path, reason in zip(chosen, REASON_OF.values(), strict=True)}
+    assert len(undisturbed) == 300
+    assert {uri: row for uri, row in undisturbed.items() if uri not in uris} == disturbed
+    rejects = rows(tmp_path / "disturbed", "rejects")
     assert rejects.keys() == uris.keys()
     assert all(f"'{reason}'".encode() in rejects[uri] for uri, reason in uris.items())
-    assert verify(str(tmp_path / "stormy")).ok
-    assert manifest.retryable == 2, "time and memory are the machine's: those two are tried again"
+    assert verify(str(tmp_path / "disturbed")).ok
+    assert manifest.retryable == 2, (
+        "expected timeout and out_of_memory to be retried, because they depend on the machine"
+    )
 
     for name in ("PYTHONPATH", "CXR_TEST_HOSTILE"):
         monkeypatch.delenv(name)
-    healed = score_films(archive, tmp_path / "stormy", settings, run_id="next")
-    assert (healed.counts.scored, healed.counts.settled_before) == (2, 298)
+    retried = score_films(archive, tmp_path / "disturbed", settings, run_id="next")
+    assert (retried.counts.scored, retried.counts.settled_before) == (2, 298)

@@ -1,4 +1,4 @@
-"""kill -9 at random moments: the run is taken up by its id, loses nothing, and does nothing settled twice.
+"""A run killed with SIGKILL at random moments and resumed by its id loses no row and repeats no settled chunk.
 
 Three kills by default; ``CXR_TEST_KILLS=10`` for the full count.
 """
@@ -25,7 +25,7 @@ RUN_ID = "chaos"
 SETTINGS = fake_settings(chunk_size=5, batch_size=4)
 KILLS = int(os.environ.get("CXR_TEST_KILLS", "3"))
 GOOD = 20 * KILLS
-#: Slow enough that each process lives to be killed while it scores.
+#: Slow enough that each process is still scoring when it is killed.
 SECONDS_PER_FILM = 0.02
 
 
@@ -35,7 +35,7 @@ def start(source: Path, out: Path, log: Path, seconds_per_film: float) -> subpro
 
 
 def settled_films(out: Path) -> dict[str, int]:
-    """Return the films of each settled chunk that the engine saw: all but those rejected before it."""
+    """Return, for each settled chunk, the number of films that reached the engine."""
     films = {}
     for path in (out / "scores").rglob("part-*.parquet"):
         rejects = pq.read_table(str(path).replace("/scores/", "/rejects/"))["reason"].to_pylist()
@@ -43,7 +43,7 @@ def settled_films(out: Path) -> dict[str, int]:
     return films
 
 
-def test_a_run_killed_again_and_again_ends_byte_equal_and_settles_no_chunk_twice(tmp_path: Path) -> None:
+def test_repeatedly_killed_run_ends_byte_equal_and_settles_no_chunk_twice(tmp_path: Path) -> None:
     source = write_films(tmp_path / "in", good=GOOD)
     score_films(source, tmp_path / "whole", SETTINGS, run_id=RUN_ID)
     out, log = tmp_path / "out", tmp_path / "log"
@@ -54,13 +54,13 @@ def test_a_run_killed_again_and_again_ends_byte_equal_and_settles_no_chunk_twice
         victim = start(source, out, log, SECONDS_PER_FILM)
         scored = log.read_text().count("\n") if log.exists() else 0
         deadline = time.monotonic() + 120
-        # Only once it scores, since before that there is nothing to lose; then at any moment.
+        # Kill it at a random moment after it has scored a film; before that there is nothing to lose.
         while victim.poll() is None and time.monotonic() < deadline:
             if log.exists() and log.read_text().count("\n") > scored:
                 break
             time.sleep(0.02)
         time.sleep(chance.uniform(0, 0.8 * 20 * SECONDS_PER_FILM))
-        assert victim.poll() is None, "the victim ended before it could be killed"
+        assert victim.poll() is None, "the process ended before it could be killed"
         os.killpg(victim.pid, signal.SIGKILL)
         victim.wait()
         logged = len(log.read_text().splitlines())
@@ -68,13 +68,13 @@ def test_a_run_killed_again_and_again_ends_byte_equal_and_settles_no_chunk_twice
         for path in out.rglob("part-*.parquet"):
             state = (path.stat().st_mtime_ns, path.stat().st_ino)
             whole = (tmp_path / "whole" / path.relative_to(out)).read_bytes()
-            assert path.read_bytes() == whole, "a stored object is whole and right whatever died"
+            assert path.read_bytes() == whole, "expected every stored object to be complete and correct"
             if (out / str(path.relative_to(out)).replace("rejects/", "scores/", 1)).exists():
-                assert written.setdefault(str(path), state) == state, "a settled chunk is not written again"
+                assert written.setdefault(str(path), state) == state, "expected a settled chunk not to be written again"
     assert start(source, out, log, 0).wait(timeout=120) == 0
     assert chunk_objects(out) == chunk_objects(tmp_path / "whole")
     got = len(log.read_text().splitlines())
     assert got == sum(settled_films(out).values()) + lost, (
-        "films beyond one each are those in flight when the process was killed"
+        "expected no film to be scored twice but those in progress at a kill"
     )
     assert verify(str(out)).ok

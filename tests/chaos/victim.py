@@ -1,4 +1,4 @@
-"""One scoring process, to be killed: ``python -m tests.chaos.victim IN OUT LOG SECONDS_PER_FILM``."""
+"""Score an archive until killed: ``python -m tests.chaos.victim IN OUT LOG SECONDS_PER_FILM``."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class FakeEngineFactory:
 
 
 def fake_settings(*, chunk_size: int = 4, batch_size: int = 3, decode_workers: int = 0, **run: float) -> Settings:
-    """Return settings that accept the tiny films and read them in threads of the test's process, which tests can patch."""
+    """Return settings that accept the tiny films and read them in the test's own process, where they can be patched."""
     return Settings(
         read=ReadSettings(min_side=32, fix_polarity=False),
         run=RunSettings(

@@ -52,7 +52,7 @@ ABSENT = object()
 
 
 def film(rows: int = 160, columns: int = 144, bits: int = 12, seed: int = 0) -> NDArray[np.uint16]:
-    """Return a simple chest: white is dense, lungs are dark, middle and abdomen bright; asymmetric, with a little noise."""
+    """Return a simple asymmetric chest with a little noise: dark lungs, bright middle and abdomen; white is dense."""
     y, x = (np.mgrid[0:rows, 0:columns] + 0.5) / np.array([rows, columns]).reshape(2, 1, 1)
     lungs = sum(np.exp(-((((x - at) / 0.13) ** 2 + ((y - 0.45) / 0.25) ** 2) ** 2)) for at in (0.27, 0.73))
     heart = np.exp(-(((x - 0.58) / 0.14) ** 2) - ((y - 0.6) / 0.16) ** 2)

@@ -86,7 +86,7 @@ MORE_CASES = (
 
 
 def set_weights(network: nn.Module) -> None:
-    """Give a network weights that depend on their names and shapes only, not on the order in which a library draws them.
+    """Give a network weights that depend on names and shapes only, not on the order in which a library draws them.
 
     Kernels preserve variance through a ReLU; scales and variances of norms are near 1, all other values near 0.
     """

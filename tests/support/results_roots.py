@@ -36,7 +36,7 @@ def etag(content: Content) -> str:
 
 
 def fake_outcome(content: Content, ref: ImageRef, bundle: Bundle = OLD_BUNDLE) -> Outcome:
-    """Return a film's outcome. Date, class and infection depend on its number; class and infection on the bundle too."""
+    """Return a film's outcome. Its number decides date, class and infection; the bundle changes the last two."""
     if isinstance(content, Reason):
         return RejectedFilm(ref, content, "expected a film; got none")
     seed = zlib.crc32(f"{content} {bundle.digest}".encode())

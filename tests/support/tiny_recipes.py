@@ -97,7 +97,7 @@ def two_network_recipe() -> Recipe:
         outputs=["classes"],
         reads="lung_masked_film",
         epochs=5,
-        # At this rate the loss goes up and down, so that schedule, best epoch and early stop all act within a few epochs.
+        # At this rate the loss goes up and down, so that schedule, best epoch and early stop act within a few epochs.
         optimiser={"kind": "sgd", "rate": 0.3, "momentum": 0.9},
         schedule={"kind": "plateau", "factor": 0.5, "patience": 1},
         early_stop={"patience": 2},

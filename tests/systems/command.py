@@ -1,4 +1,4 @@
-"""Run the command as a user does, for the systems lane: to its end, or up to the moment at which it is killed."""
+"""Run ``cxr`` as a user does: to its end, or until it is killed."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from tests.support.paths import REAL_FILMS as DATA
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the real films in {DATA.parent.name}/{DATA.name}")
 
-#: Seconds for one command; minutes on a quiet machine.
+#: Time limit of one command in seconds; on an idle machine it takes minutes.
 TIMEOUT = 3600
 
 
 def cxr(*arguments: str, cwd: Path) -> str:
-    """Run a command; return what it printed, having asked that all was settled."""
+    """Run a command, check that it exits with `Exit.SETTLED`, and return its output."""
     done = subprocess.run(_command(*arguments), capture_output=True, text=True, check=False, cwd=cwd, timeout=TIMEOUT)
     assert done.returncode == Exit.SETTLED, done.stderr
     return done.stdout
 
 
 def cxr_killed(*arguments: str, cwd: Path, when: Callable[[], bool]) -> None:
-    """Start a command and kill it (SIGKILL) as soon as `when` holds; it must not have ended by itself before."""
+    """Start a command and kill it (SIGKILL) as soon as `when` is true; fail if it ends before."""
     process = subprocess.Popen(_command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cwd)
     ends = time.monotonic() + TIMEOUT
     try:
         while not when():
-            assert process.poll() is None, f"it ended with {process.returncode} before it could be killed"
-            assert time.monotonic() < ends, "it took too long"
+            assert process.poll() is None, f"the command ended with {process.returncode} before it could be killed"
+            assert time.monotonic() < ends, f"the command was not ready to be killed within {TIMEOUT} s"
             time.sleep(0.05)
     finally:
         process.kill()

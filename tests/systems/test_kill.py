@@ -1,5 +1,6 @@
-"""A paper's recipe, killed in each of its networks and taken up again, ends in the history and weights of one that was
-never disturbed. `tests/cxrlib/training/test_training.py` stops a training at chosen steps; here the process is killed for real.
+"""A training killed in each of its networks and resumed has the history and weights of an undisturbed one.
+
+`tests/cxrlib/training/test_training.py` stops a training at chosen steps; here SIGKILL ends the process.
 """
 
 from __future__ import annotations
@@ -21,28 +22,30 @@ pytestmark = [pytest.mark.systems, needs_data]
 
 def _train(folder: Path) -> list[str]:
     shortened = ["--films", str(FILMS), "--epochs", str(EPOCHS)]
-    places = ["--out", str(folder / "bundle"), "--work", str(folder / "work")]
-    return ["train", RECIPE, "--data", str(DATA), *places, *shortened]
+    folders = ["--out", str(folder / "bundle"), "--work", str(folder / "work")]
+    return ["train", RECIPE, "--data", str(DATA), *folders, *shortened]
 
 
 def _histories(folder: Path) -> dict[str, str]:
     return {path.parent.name: path.read_text() for path in sorted(folder.glob(f"work/*/{HISTORY_FILE}"))}
 
 
-def _begun(folder: Path, network: str) -> bool:
-    """Whether an epoch of this network is in its history: its checkpoint is being written, or the next epoch runs."""
+def _has_an_epoch(folder: Path, network: str) -> bool:
+    """Return whether the history of a network has an epoch: its checkpoint is being written, or the next epoch runs."""
     return len(_histories(folder).get(network, "").splitlines()) > 1
 
 
-def test_a_training_killed_in_each_network_ends_in_the_same_history_and_weights(tmp_path: Path) -> None:
+def test_training_killed_in_each_network_has_the_same_history_and_weights(tmp_path: Path) -> None:
     networks = [network.name for network in load_recipe(RECIPE).networks]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     for folder in (undisturbed, killed):
         folder.mkdir()
     cxr(*_train(undisturbed), cwd=tmp_path)
     for network in networks:
-        cxr_killed(*_train(killed), cwd=tmp_path, when=partial(_begun, killed, network))
-        assert len(_histories(killed)[network].splitlines()) < 1 + EPOCHS, f"{network} was not over"
+        cxr_killed(*_train(killed), cwd=tmp_path, when=partial(_has_an_epoch, killed, network))
+        assert len(_histories(killed)[network].splitlines()) < 1 + EPOCHS, (
+            f"expected {network} to be killed before its last epoch"
+        )
         assert not (killed / "bundle").exists()
     cxr(*_train(killed), cwd=tmp_path)
     assert _histories(killed) == _histories(undisturbed)

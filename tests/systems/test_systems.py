@@ -1,10 +1,10 @@
-"""Each paper's system from its recipe to a cohort table, shortened in epochs and films alone (`make test-systems`).
+"""Each paper's system goes from its recipe to a cohort table, with fewer epochs and films (`make test-systems`).
 
-Trained so shortly, a system is worth nothing yet, and most films or all are rejected for want of a plausible lung. What
-is shown is that the way is whole: each network is trained on real films and its loss falls, the bundle says how far its
-training was shortened, it is measured, and it scores forty phantoms through Beam, with every one accounted for. That
-what a system does not give is null is asked of the rows there are; `tests/pipelines/test_systems.py` asks it of systems
-whose lung is sound. Figures go to the terminal, since nobody can know them beforehand.
+After so short a training most films are rejected because their lung is implausible. The test shows that every step
+works: each network trains on real films and its loss decreases, the bundle states how its training was shortened, it is
+evaluated, and it scores forty phantoms through Beam, each with a row. Columns that a system does not provide are null
+in the rows there are; `tests/pipelines/test_systems.py` checks the same on systems with a plausible lung. The terminal
+shows the figures, because they cannot be predicted.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from cxrlib.training.history import read_csv
 from cxrlib.training.recipe import load_recipe
 from tests.systems.command import DATA, cxr, needs_data
 
-#: Films that are scored, and others that are measured.
-PHANTOMS, MEASURED = 40, 40
+#: Number of phantoms that are scored, and of those that are evaluated.
+PHANTOMS, EVALUATED = 40, 40
 
 pytestmark = [pytest.mark.systems, needs_data]
 
 
 @dataclass(frozen=True)
-class Short:
-    """A recipe and how far it is shortened; what its rows have and what they have not."""
+class ShortTraining:
+    """A recipe, its reduced films and epochs, and the columns that its rows must fill or leave null."""
 
     recipe: str
     films: int
@@ -50,11 +50,11 @@ _INFECTION = ("percent_infected", "infection_px", "infection_rle")
 _LOCALISATION = ("localisation_percent", "localisation_map")
 
 SYSTEMS = (
-    Short("qu-ex", 32, 3, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
-    Short("inflocnet", 32, 6, (*_LUNG, *_INFECTION, *_CLASS), _LOCALISATION),
-    Short("hybrid", 64, 4, (*_LUNG, *_CLASS, *_LOCALISATION), _INFECTION),
-    Short("amalgam", 32, 4, _LUNG, (*_INFECTION, *_CLASS, *_LOCALISATION)),
-    Short("pneumonia-seg", 32, 4, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
+    ShortTraining("qu-ex", 32, 3, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
+    ShortTraining("inflocnet", 32, 6, (*_LUNG, *_INFECTION, *_CLASS), _LOCALISATION),
+    ShortTraining("hybrid", 64, 4, (*_LUNG, *_CLASS, *_LOCALISATION), _INFECTION),
+    ShortTraining("amalgam", 32, 4, _LUNG, (*_INFECTION, *_CLASS, *_LOCALISATION)),
+    ShortTraining("pneumonia-seg", 32, 4, (*_LUNG, *_INFECTION), (*_CLASS, *_LOCALISATION)),
 )
 
 
@@ -62,13 +62,13 @@ SYSTEMS = (
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("phantoms")
     cxr("phantom", "--count", str(PHANTOMS), "--seed", "40", "--out", str(root / "scored"), cwd=root)
-    cxr("phantom", "--count", str(MEASURED), "--masks", "--seed", "90", "--out", str(root / "measured"), cwd=root)
+    cxr("phantom", "--count", str(EVALUATED), "--masks", "--seed", "90", "--out", str(root / "evaluated"), cwd=root)
     return root
 
 
 @pytest.mark.parametrize("short", SYSTEMS, ids=str)
-def test_a_system_goes_from_its_recipe_to_a_cohort_table(
-    short: Short, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_system_goes_from_recipe_to_cohort_table(
+    short: ShortTraining, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     began = time.monotonic()
     bundle, work, results = (str(tmp_path / name) for name in ("bundle", "work", "results"))
@@ -83,7 +83,7 @@ def test_a_system_goes_from_its_recipe_to_a_cohort_table(
     course = {network.name: _losses(Path(work) / network.name, short.epochs) for network in recipe.networks}
 
     figures = tmp_path / "figures.json"
-    cxr("evaluate", bundle, str(phantoms / "measured"), "--json", str(figures), cwd=tmp_path)
+    cxr("evaluate", bundle, str(phantoms / "evaluated"), "--json", str(figures), cwd=tmp_path)
     assert json.loads(figures.read_text())
 
     cxr("score", str(phantoms / "scored" / "films"), "--bundle", bundle, "--out", results, "--quiet", cwd=tmp_path)
@@ -93,7 +93,7 @@ def test_a_system_goes_from_its_recipe_to_a_cohort_table(
     assert len(scores) + len(rejects) == PHANTOMS
     cohort = cxrlib.results.cohort.load(results)
     assert len(cohort) == len(scores)
-    assert set(rejects["reason"].astype(str)) <= {"no_lung", "implausible_lung"}, "no network failed"
+    assert set(rejects["reason"].astype(str)) <= {"no_lung", "implausible_lung"}, "expected no reject but for the lung"
     assert cohort[list(short.filled)].notna().all(axis=None)
     assert cohort[list(short.null)].isna().all(axis=None)
 
@@ -106,9 +106,9 @@ def test_a_system_goes_from_its_recipe_to_a_cohort_table(
 
 
 def _losses(folder: Path, epochs: int) -> list[float]:
-    """Return a network's training loss by epoch, having asked that it fell and was drawn."""
+    """Return a network's training loss by epoch; check that it decreased and that its curve was drawn."""
     losses = [row["train_loss"] for row in read_csv(folder / HISTORY_FILE)]
     assert len(losses) == epochs
-    assert losses[-1] < losses[0], f"the loss of {folder.name} fell: {losses}"
+    assert losses[-1] < losses[0], f"expected the loss of {folder.name} to decrease; got {losses}"
     assert (folder / CURVE_FILE).read_bytes().startswith(b"\x89PNG")
     return losses
