@@ -22,7 +22,7 @@ from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.main import COMMANDS
 from cxr_flows.cli.options import SETTING_OF, variable_of
 from cxr_schemas import PLAN, REJECTS, SCORES, Counts, Manifest, Reason
-from cxrlib.models.architectures.catalog import CATALOG
+from cxrlib.models.architectures.catalog import load_catalog
 from cxrlib.models.bundle import load_bundle
 from cxrlib.reading.codecs.decode import SYNTAXES
 from cxrlib.settings import Settings
@@ -179,7 +179,7 @@ def models() -> str:
             "" if variant.recipe is None else f"`{variant.recipe}`",
             variant.status.value,
         )
-        for entry in CATALOG.values()
+        for entry in load_catalog().values()
         for variant in entry.variants
     )
     return _table(head, rows)
