@@ -1,11 +1,11 @@
-# Every target makes .venv from requirements.lock first if it is missing or out of date. `make help` lists them.
+# Each target first creates .venv from requirements.lock if it is missing or out of date. `make help` lists the targets.
 PYTHON ?= python3
 VENV   := .venv
 # Labelled films to train and measure on; never part of this project.
 DATA   ?= ../shared/data
-# The report of the default bundle, and what its sources' labels are worth.
+# The report of the default bundle, and how reliable the labels of its sources are.
 REPORT := cxrlib/models/default-report
-# How much a benchmark does: films of each archive, turns of each program, references of a plan.
+# Size of the benchmarks: films per archive, turns per program, references per plan.
 FILMS   ?= 2000
 TURNS   ?= 5
 OBJECTS ?= 10000000
@@ -15,7 +15,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-backfill test-cluster test-compile test-systems bench bench-scale bench-flink lint train-default report-default readme lock clean
 
-help:  ## Say what there is to make.
+help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(STAMP): requirements.lock pyproject.toml
@@ -27,17 +27,17 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-install: $(STAMP)  ## Make .venv and install the project into it.
+install: $(STAMP)  ## Create .venv and install the project into it.
 
-demo: $(STAMP)  ## Score synthetic films from a stand-in S3 bucket and show the cohort table.
+demo: $(STAMP)  ## Score synthetic films in a local S3 stub and show the results beside the known truth.
 	$(BIN)/cxr demo
 
-lint: $(STAMP)  ## Style, format and types.
+lint: $(STAMP)  ## Check style, format and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## Lint, then every test.
+test: lint  ## Lint, then run every test that needs no other server.
 	$(BIN)/pytest
 
 test-backfill: $(STAMP)  ## Backfill small phantoms in 20 parts: estimated, killed, resumed; FILMS=20000 for the full count.
@@ -48,12 +48,12 @@ test-cluster: $(STAMP)  ## Test on real servers: S3, Flink, Prefect (Linux; Go, 
 	$(BIN)/python -m tests.cluster.servers.programs
 	tests/cluster/servers/isolated.sh $(BIN)/pytest -m cluster tests/cluster
 
-test-compile: $(STAMP)  ## Compile each network by torch.compile and compare (minutes; a C++ compiler).
+test-compile: $(STAMP)  ## Compile each network with torch.compile and compare (minutes; a C++ compiler).
 	@command -v "$${CXX:-g++}" > /dev/null || { \
 	  echo "A C++ compiler is needed: g++, or the one that CXX names." >&2; exit 1; }
 	$(BIN)/pytest -m compile tests/golden
 
-test-systems: $(STAMP)  ## Train each paper's system shortened, measure it, and score phantoms (half an hour; real films).
+test-systems: $(STAMP)  ## Train each paper's system for a short time, measure it and score phantoms (half an hour; real films).
 	$(BIN)/pytest -m systems tests/systems
 
 bench: $(STAMP)  ## Measure against three rivals and the limit, FILMS=2000 an archive, and planning and masks (hours).
@@ -78,7 +78,7 @@ train-default: $(STAMP)  ## Rebuild the default model bundle, its measured figur
 	$(BIN)/cxr train default --data $(DATA) --out cxrlib/models/default
 	$(MAKE) report-default CARD=--write-card
 
-# Only phantoms are shown, and films.csv stays in runs: no film of DATA, and no label of one, becomes part of this project.
+# The report shows phantoms only, and films.csv stays in runs/: no film and no label of DATA becomes part of this project.
 report-default: $(STAMP)  ## Measure the default bundle on the test films of DATA=folder and rebuild its report.
 	rm -rf runs/phantoms runs/default-report
 	$(BIN)/cxr phantom --count 200 --masks --seed 20000 --out runs/phantoms
@@ -86,10 +86,10 @@ report-default: $(STAMP)  ## Measure the default bundle on the test films of DAT
 	  runs/phantoms $(CARD) --sources $(REPORT)/sources.toml --worst phantoms --report runs/default-report
 	cp runs/default-report/report.html runs/default-report/figures.json $(REPORT)
 
-readme: $(STAMP)  ## Write the generated tables of README.md anew.
+readme: $(STAMP)  ## Write the generated tables of the README files.
 	$(BIN)/python -m tests.docs.tables
 
-lock: $(STAMP)  ## Resolve requirements.lock anew from pyproject.toml.
+lock: $(STAMP)  ## Resolve requirements.lock from pyproject.toml.
 	$(BIN)/python .ci/lock.py
 
 clean:  ## Remove the virtual environment, caches and the demo's results.
