@@ -1,7 +1,10 @@
-"""The phantom: synthetic frontal chest films with exact lung and infection masks, written as any kind of object.
+"""Synthetic frontal chest films (phantoms) with exact lung and infection masks, as DICOM, PNG or JPEG.
 
-It serves the demo, the tests and load tests of any size. It is no substitute for real films: what is claimed of
-accuracy is measured on real ones.
+They serve the demo, the tests and load tests of any size. They do not replace real films: all published accuracy
+figures are measured on real films.
+
+`film` makes one phantom from the shadows in `body` and the `exposure`. `encode` writes it as a file, `archive` writes
+many, and `bad_films` makes objects that must be rejected.
 """
 
 from cxrlib.phantom.film import Phantom as Phantom

@@ -1,4 +1,4 @@
-"""Write an archive of phantoms, as large as wanted, with the truth about every object in it."""
+"""Write an archive of phantoms of any size, with a table of the expected result of every object."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cxrlib.phantom.film import make_phantom
 
 
 class ImageFormat(StrEnum):
-    """Films that are no DICOM."""
+    """Formats of films other than DICOM."""
 
     PNG_8 = "png8"
     PNG_16 = "png16"
@@ -34,36 +34,38 @@ class ImageFormat(StrEnum):
 
 Style = DicomStyle | ImageFormat
 
-#: Every DICOM style of `MIXED_STYLES`, and the three kinds of picture.
+#: All DICOM styles of `MIXED_STYLES`, and the three other formats.
 DEFAULT_STYLES: Final[tuple[Style, ...]] = (*MIXED_STYLES, *ImageFormat)
 
-#: What `expected` says of a film that can be scored; any other object has its reason code there.
+#: Value of `Truth.expected` for a film that can be scored; other objects have a reason code.
 SCORED: Final = "scored"
 
-#: Rows and columns of films where the caller fixes neither.
+#: Rows and columns of films if the caller sets neither.
 _SIZES: Final = ((1024, 1024), (1024, 840), (1260, 1024), (768, 768), (1500, 1240), (640, 800))
 _SUFFIXES: Final = {ImageFormat.PNG_8: ".png", ImageFormat.PNG_16: ".png", ImageFormat.JPEG: ".jpg"}
-_AT_A_TIME: Final = 8
+_ITEMS_PER_TASK: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is true of one object; a row of ``truth.parquet``.
+    """Expected result of one object; a row of ``truth.parquet``.
 
     Attributes
     ----------
     uri : str
-        As a listing of the archive gives it.
+        URI as in a listing of the archive.
     path : str
-        Relative to the archive's root.
+        Path relative to the archive's root.
     seed : int
-        Of the phantom it was made from.
+        Seed of the phantom.
     expected : str
-        ``scored``, or the reason code of its reject.
+        ``scored``, or the reason code of the expected reject.
     film_class, percent, percent_left, percent_right, rows, columns
-        Of the film; None where it cannot be scored. Percent infected, 0 to 100.
+        Class, percent infected (0 to 100; both lungs, left, right) and size in pixels; None if it cannot be scored.
     transfer_syntax : str or None
-        UID; None for what is no DICOM.
+        UID; None for PNG and JPEG.
+    bytes : int
+        Size of the object.
     """
 
     uri: str
@@ -82,16 +84,16 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSummary:
-    """What was written.
+    """Summary of a written archive.
 
     Attributes
     ----------
     films_uri, truth_uri : str
-        Folder of the objects, and the Parquet file that says what is true of them.
+        Folder of the objects, and the Parquet file of `Truth` rows.
     films, bad : int
-        Objects that can be scored, and those that cannot.
+        Number of objects that can be scored, and of those that cannot.
     bytes : int
-        Size of all objects.
+        Size of all objects in bytes.
     transfer_syntaxes : tuple of str
         UIDs of the films that can be scored, sorted.
     """
@@ -106,7 +108,7 @@ class ArchiveSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What every object of an archive follows from, besides its number."""
+    """Options of an archive. They and its number determine every object."""
 
     root: str
     seed: int
@@ -118,7 +120,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One object: film `number`, or bad object `number` of a kind."""
+    """One object: film `number`, or bad object `number` of the given kind."""
 
     number: int
     kind: BadKind | None
@@ -138,21 +140,21 @@ def write_archive(
 ) -> ArchiveSummary:
     """Write `count` films that can be scored, and `bad` objects that cannot, to ``<uri>/films``.
 
-    Film n follows from (seed, n) and the options alone: a larger archive of the same seed begins with the smaller one.
-    Styles and kinds of bad object take turns. The truth goes to ``<uri>/truth.parquet`` when all films are there.
+    Film n depends only on (seed, n) and the options, so a larger archive with the same seed begins with the smaller
+    one. Styles and kinds of bad objects alternate. ``<uri>/truth.parquet`` is written last.
 
     Parameters
     ----------
     uri : str
-        Folder, on any fsspec file system.
+        Folder on any fsspec file system.
     rows, columns : int, optional
-        Size of each film; where only one is given both are that; where none is, sizes are mixed.
+        Size of each film in pixels. If only one is given, films are square; if none is, sizes are mixed.
     workers : int, optional
-        Processes; one a core by default. A file system in memory is written by this process alone.
+        Number of processes; default one per core. ``memory://`` is always written by this process.
     styles : sequence
-        Taken in turn.
+        Formats, used in turn.
     masks : bool
-        Write both masks of film ``films/x.dcm``, upright, to ``masks/x.lung.png`` and ``masks/x.infection.png``.
+        Also write both masks of film ``films/x.dcm`` to ``masks/x.lung.png`` and ``masks/x.infection.png``.
 
     Raises
     ------
@@ -161,32 +163,32 @@ def write_archive(
     """
     if count < 0 or bad < 0 or seed < 0 or not styles:
         raise UsageError(
-            "an archive needs counts and a seed of 0 or more and at least one style: "
+            "expected counts and a seed of at least 0, and at least one style; "
             f"got count {count}, bad {bad}, seed {seed}, {len(styles)} styles"
         )
     try:
         filesystem, path = url_to_fs(uri)
     except (ValueError, ImportError) as error:
-        raise UsageError(f"no file system is known for {uri}: {error}") from error
+        raise UsageError(f"no file system can open {uri}: {error}") from error
     root = str(filesystem.unstrip_protocol(path)).rstrip("/")
     plan = _Plan(root, seed, rows or columns, columns or rows, tuple(styles), masks)
     items = [*(_Item(n, None) for n in range(count)), *(_Item(n, tuple(BadKind)[n % len(BadKind)]) for n in range(bad))]
     workers = workers or os.cpu_count() or 1
-    if isinstance(filesystem, fsspec.get_filesystem_class("memory")) or len(items) <= _AT_A_TIME:
+    if isinstance(filesystem, fsspec.get_filesystem_class("memory")) or len(items) <= _ITEMS_PER_TASK:
         workers = 1
     truth = sorted(_write_all(plan, items, workers), key=lambda row: row.uri)
     table = pd.DataFrame([asdict(row) for row in truth], columns=[field.name for field in fields(Truth)])
     table = table.astype(dict.fromkeys(("rows", "columns"), "Int64"))
     with filesystem.open(f"{path.rstrip('/')}/truth.parquet", "wb") as file:
         table.to_parquet(file, index=False)
-    good = [row for row in truth if row.expected == SCORED]
+    scorable = [row for row in truth if row.expected == SCORED]
     return ArchiveSummary(
         films_uri=f"{root}/films",
         truth_uri=f"{root}/truth.parquet",
-        films=len(good),
-        bad=len(truth) - len(good),
+        films=len(scorable),
+        bad=len(truth) - len(scorable),
         bytes=sum(row.bytes for row in truth),
-        transfer_syntaxes=tuple(sorted({row.transfer_syntax for row in good if row.transfer_syntax})),
+        transfer_syntaxes=tuple(sorted({row.transfer_syntax for row in scorable if row.transfer_syntax})),
     )
 
 
@@ -195,10 +197,10 @@ def _write_all(plan: _Plan, items: list[_Item], workers: int) -> Iterator[Truth]
     if workers == 1:
         yield from map(write, items)
         return
-    # Forked processes inherit the locks of fsspec's event loop; spawned ones start clean, and are told its settings.
+    # Forked processes would inherit the locks of fsspec's event loop. Spawned ones do not, but need its settings.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _prepare, (dict(fsspec.config.conf),)) as pool:
-        yield from pool.map(write, items, chunksize=_AT_A_TIME)
+        yield from pool.map(write, items, chunksize=_ITEMS_PER_TASK)
 
 
 def _prepare(settings: dict[str, Any]) -> None:
@@ -247,7 +249,7 @@ def _write_film(plan: _Plan, number: int) -> Truth:
 
 
 def _write_bad(plan: _Plan, number: int, kind: BadKind) -> Truth:
-    # Far from the seeds of the films, so that no bad object shares a patient with a good one.
+    # An offset, so that no bad object shares a patient with a scorable film.
     film_seed = _film_seed(plan.seed, 10**8 + number)
     rows, columns = _size(plan, number)
     data = make_bad_film(kind, film_seed, rows=rows, columns=columns)
@@ -269,14 +271,14 @@ def _write_bad(plan: _Plan, number: int, kind: BadKind) -> Truth:
 
 
 def _film_seed(seed: int, number: int) -> int:
-    """Return the seed of film `number`: of 10^12, so that archives of different seeds share no film."""
+    """Return the seed of film `number`, one of 10^12, so that archives of different seeds share no films."""
     return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] % np.uint64(10**12))
 
 
 def _size(plan: _Plan, number: int) -> tuple[int, int]:
     if plan.rows is not None and plan.columns is not None:
         return plan.rows, plan.columns
-    # Not in step with the styles, so that each style comes in every size.
+    # Sizes and styles alternate at different rates, so that each style occurs in every size.
     return _SIZES[number // len(plan.styles) % len(_SIZES) if number >= len(plan.styles) else number % len(_SIZES)]
 
 

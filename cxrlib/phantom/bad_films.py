@@ -1,4 +1,4 @@
-"""Objects that no pipeline should score, each with the reason it should give."""
+"""Make objects that must not be scored, each with its expected reject reason."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cxrlib.phantom.transfer_syntax import TransferSyntax
 
 
 class BadKind(StrEnum):
-    """What is wrong with an object.
+    """Kind of an object that must be rejected.
 
     Attributes
     ----------
     reason : Reason
-        What a pipeline should say of it.
+        Expected reject reason.
     suffix : str
-        File name extension; as in life, it proves nothing.
+        File name extension; it may not match the content.
     """
 
     reason: Reason
@@ -50,7 +50,7 @@ class BadKind(StrEnum):
     TOO_SMALL = "too_small", Reason.TOO_SMALL
 
 
-#: Side of the film that is too small for any setting that makes sense, in pixels.
+#: Side of a film that is below any sensible `read.min_side`, in pixels.
 SMALL_SIDE: Final = 48
 
 _STYLES: Final = {
@@ -63,15 +63,15 @@ _STYLES: Final = {
 
 
 def make_bad_film(kind: BadKind, seed: int, *, rows: int = 512, columns: int = 512) -> bytes:
-    """Return an object of the kind, the same bytes each time.
+    """Return an object of the kind; the same arguments give the same bytes.
 
     Parameters
     ----------
     kind : BadKind
     seed : int
-        Of the film that the object is made from.
+        Seed of the phantom from which the object is made.
     rows, columns : int
-        Size of that film; a film that is too small has `SMALL_SIDE` instead.
+        Size of that phantom in pixels; `TOO_SMALL` always has `SMALL_SIDE`.
     """
     if kind is BadKind.EMPTY:
         return b""
@@ -93,7 +93,7 @@ def _constant(phantom: Phantom, style: DicomStyle) -> bytes:
 
 
 def _zero_tail(phantom: Phantom, style: DicomStyle) -> bytes:
-    """Return a file of full length whose last third was never received."""
+    """Return a file of full length whose last third is zeros, like an interrupted transfer."""
     whole = encode_dicom(phantom, style)
     tail = len(whole) // 3
     return whole[:-tail] + b"\0" * tail

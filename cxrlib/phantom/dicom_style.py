@@ -1,4 +1,4 @@
-"""How one film is written: every choice an archive's equipment has made for us."""
+"""Options of a DICOM file: the choices that the equipment of an archive makes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Photometric(StrEnum):
 
 
 class ModalityMap(StrEnum):
-    """How stored values become the modality's (PS3.3 C.11.1)."""
+    """How stored values become modality values (PS3.3 C.11.1)."""
 
     NONE = "none"
     RESCALE = "rescale"
@@ -34,7 +34,7 @@ class ModalityMap(StrEnum):
 
 
 class Voi(StrEnum):
-    """How the modality's values become grey (PS3.3 C.11.2)."""
+    """How modality values become grey (PS3.3 C.11.2)."""
 
     NONE = "none"
     LINEAR = "LINEAR"
@@ -66,12 +66,12 @@ class BodyPart(StrEnum):
     HAND = "HAND"
 
 
-_UNDECLARED: Final = (TransferSyntax.IMPLICIT_LE, TransferSyntax.EXPLICIT_LE)
-_PLAIN: Final = frozenset(syntax for syntax in TransferSyntax if syntax.native or syntax is TransferSyntax.RLE)
-#: Transfer syntaxes in which the less common photometric interpretations are written.
-_COLOUR: Final[dict[Photometric, frozenset[TransferSyntax]]] = {
-    Photometric.RGB: _PLAIN,
-    Photometric.YBR_FULL: _PLAIN,
+_DEFAULT_SYNTAXES: Final = (TransferSyntax.IMPLICIT_LE, TransferSyntax.EXPLICIT_LE)
+_NATIVE_OR_RLE: Final = frozenset(syntax for syntax in TransferSyntax if syntax.native or syntax is TransferSyntax.RLE)
+#: Allowed transfer syntaxes of the less common photometric interpretations.
+_ALLOWED_SYNTAXES: Final[dict[Photometric, frozenset[TransferSyntax]]] = {
+    Photometric.RGB: _NATIVE_OR_RLE,
+    Photometric.YBR_FULL: _NATIVE_OR_RLE,
     Photometric.YBR_FULL_422: frozenset({TransferSyntax.JPEG_BASELINE}),
     Photometric.PALETTE: frozenset(syntax for syntax in TransferSyntax if syntax.lossless),
 }
@@ -81,24 +81,28 @@ _COLOUR: Final[dict[Photometric, frozenset[TransferSyntax]]] = {
 class DicomStyle:
     """How a phantom is written as DICOM.
 
+    The SOP Instance UID is derived from ``repr`` of the style: renaming this class, its fields or its enumerations
+    changes the files.
+
     Attributes
     ----------
     bits_stored : int
-        8 to 16, as far as the transfer syntax can.
+        8 to 16, if the transfer syntax allows it.
     signed : bool
-        Pixel Representation 1.
+        Whether values are signed (Pixel Representation 1).
     padding : bool
-        A hundredth of the short side at left and right is Pixel Padding Value; no lung is there.
+        Whether 1 % of the short side at left and right is Pixel Padding Value; it covers no lung.
     mirrored : bool
-        Stored as seen from behind, and said so in Patient Orientation.
+        Whether the film is stored as seen from behind, with the matching Patient Orientation.
     planar : bool
-        Colour by plane, for native syntaxes; RLE always is.
+        Whether colour is stored by plane, for native syntaxes; RLE always does.
     preamble, file_meta : bool
-        Whether the file begins as PS3.10 wants it; without file meta only uncompressed little endian can be read.
+        Whether the file has the preamble and the file meta group of PS3.10. Without file meta, only uncompressed
+        little endian can be read.
     position : Position or None
-        The phantom's own where None.
+        View position; None means that of the phantom.
     with_pixels : bool
-        Without, it is a header alone.
+        Whether the file has pixel data or only a header.
     """
 
     syntax: TransferSyntax = TransferSyntax.EXPLICIT_LE
@@ -120,36 +124,42 @@ class DicomStyle:
     with_pixels: bool = True
 
     def __post_init__(self) -> None:
-        for wrong, said in (
+        for wrong, problem in (
             (self.bits_stored not in self.syntax.bits, f"{self.syntax.name} cannot hold {self.bits_stored} bits"),
-            (self.frames < 1, f"a film has one frame or more, not {self.frames}"),
+            (self.frames < 1, f"expected at least one frame; got {self.frames}"),
             (
-                not self.file_meta and self.syntax not in _UNDECLARED,
+                not self.file_meta and self.syntax not in _DEFAULT_SYNTAXES,
                 f"{self.syntax.name} must be declared in file meta",
             ),
-            (not self.file_meta and self.preamble, "a preamble without file meta is no DICOM file"),
-            (self.planar and not (self.photometric.colour and self.syntax.native), "only native colour lies in planes"),
-            (self._odd_grey(), f"{self.photometric.name} is written with 8 unsigned bits and no grey-scale map"),
+            (not self.file_meta and self.preamble, "a preamble needs file meta"),
             (
-                self.photometric in _COLOUR and self.syntax not in _COLOUR[self.photometric],
-                f"{self.photometric.name} is not written in {self.syntax.name}",
+                self.planar and not (self.photometric.colour and self.syntax.native),
+                "planar needs colour and a native transfer syntax",
+            ),
+            (
+                self._unsupported_grey(),
+                f"{self.photometric.name} needs 8 unsigned bits and no modality map, VOI or padding",
+            ),
+            (
+                self.photometric in _ALLOWED_SYNTAXES and self.syntax not in _ALLOWED_SYNTAXES[self.photometric],
+                f"{self.photometric.name} cannot be written in {self.syntax.name}",
             ),
             (
                 self.signed and not self.syntax.lossless and self.syntax is not TransferSyntax.HTJ2K,
-                f"signed values do not survive {self.syntax.name}",
+                f"{self.syntax.name} does not preserve signed values",
             ),
-            (self.padding and not self.syntax.lossless, "lossy compression smears the padding value"),
+            (self.padding and not self.syntax.lossless, "lossy compression changes the padding value"),
         ):
             if wrong:
-                raise ValueError(f"no such DICOM style: {said}")
+                raise ValueError(f"invalid DICOM style: {problem}")
 
-    def _odd_grey(self) -> bool:
+    def _unsupported_grey(self) -> bool:
         plain = self.bits_stored == 8 and not self.signed and not self.padding
         plain = plain and self.modality_map is ModalityMap.NONE and self.voi is Voi.NONE
-        return self.photometric in _COLOUR and not plain
+        return self.photometric in _ALLOWED_SYNTAXES and not plain
 
 
-#: What an archive of mixed age and make holds: 15 transfer syntaxes, both polarities, 8 to 16 bits.
+#: Styles of an archive of mixed age and vendors: 15 transfer syntaxes, both polarities, 8 to 16 bits.
 MIXED_STYLES: Final[tuple[DicomStyle, ...]] = (
     DicomStyle(),
     DicomStyle(TransferSyntax.JPEG_2000_LOSSLESS, bits_stored=12, voi=Voi.SIGMOID),

@@ -1,4 +1,4 @@
-"""Write a phantom as an object of an archive: DICOM in any style, PNG, JPEG."""
+"""Encode a phantom as a file: DICOM in any style, PNG or JPEG."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _STUDY_DAYS: Final = 3650
 
 
 def derived_uid(*parts: object) -> UID:
-    """Return a UID that is a function of `parts`, under the root for UUIDs (DICOM PS3.5 B.2)."""
+    """Return a UID derived from `parts`, under the root 2.25 for UUIDs (DICOM PS3.5 B.2)."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
 def study_date(seed: int) -> dt.date:
-    """Return the day on which the fictitious patient of `seed` was filmed."""
+    """Return the study date of the fictitious patient of `seed`."""
     return _FIRST_STUDY + dt.timedelta(
         days=int.from_bytes(hashlib.sha256(b"day %d" % seed).digest()[:4], "big") % _STUDY_DAYS
     )
 
 
 def encode_dicom(phantom: Phantom, style: DicomStyle) -> bytes:
-    """Return the phantom as a DICOM file (PS3.10), the same bytes each time.
+    """Return the phantom as a DICOM file (PS3.10); the same arguments give the same bytes.
 
-    The patient is fictitious: PHANTOM-<seed>. UIDs follow from the seed and the style.
+    The patient is fictitious: PHANTOM-<seed>. UIDs are derived from the seed and the style.
     """
     syntax = UID(style.syntax.value)
     meta = FileMetaDataset()
@@ -59,30 +59,30 @@ def encode_dicom(phantom: Phantom, style: DicomStyle) -> bytes:
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = syntax
     meta.ImplementationClassUID = derived_uid("implementation", PHANTOM_VERSION)
-    whole = style.preamble and style.file_meta
+    conformant = style.preamble and style.file_meta
     out = io.BytesIO()
     if not style.file_meta:
         bare = Dataset(dataset)
         dcmwrite(out, bare, implicit_vr=syntax.is_implicit_VR, little_endian=True, enforce_file_format=False)
     else:
-        dcmwrite(out, dataset, enforce_file_format=whole)
+        dcmwrite(out, dataset, enforce_file_format=conformant)
     return out.getvalue()
 
 
 def encode_png(phantom: Phantom, bits: int = 8) -> bytes:
-    """Return the phantom as a grey PNG of 8 or 16 bits."""
+    """Return the phantom as a grey PNG of 8 or 16 bits; other depths raise ValueError."""
     if bits not in (8, 16):
-        raise ValueError(f"a PNG is written with 8 or 16 bits: got {bits}")
+        raise ValueError(f"expected a PNG of 8 or 16 bits; got {bits}")
     return _opencv(".png", _quantise(phantom.pixels, bits), [cv2.IMWRITE_PNG_COMPRESSION, 3])
 
 
 def encode_jpeg(phantom: Phantom, quality: int = 92) -> bytes:
-    """Return the phantom as a grey JPEG of `quality` 1 to 100."""
+    """Return the phantom as a grey baseline JPEG of `quality` 1 to 100."""
     return bytes(imagecodecs.jpeg8_encode(_quantise(phantom.pixels, 8), level=quality))
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Return a mask as a PNG of 0 and 255."""
+    """Return a mask as a one-bit PNG: 0 and 255."""
     return _opencv(".png", mask.astype(np.uint8) * np.uint8(255), [cv2.IMWRITE_PNG_BILEVEL, 1])
 
 
@@ -160,7 +160,7 @@ def _add_pixels(dataset: Dataset, phantom: Phantom, style: DicomStyle) -> None:
 
 
 def _colour(film: NDArray[np.float32], style: DicomStyle) -> NDArray[np.uint8]:
-    """Return a grey film as three samples; compressed, the codec turns RGB into YBR itself."""
+    """Return a grey film as three samples. JPEG codecs convert RGB to YBR themselves."""
     grey = _quantise(film, 8).astype(np.uint8)
     middle = np.full_like(grey, 128)
     planes = [grey, middle, middle] if style.photometric is Photometric.YBR_FULL else [grey, grey, grey]
@@ -168,14 +168,14 @@ def _colour(film: NDArray[np.float32], style: DicomStyle) -> NDArray[np.uint8]:
 
 
 def _add_palette(dataset: Dataset, style: DicomStyle) -> None:
-    """Add a palette that is the grey ramp upside down, so that whoever ignores it sees a negative."""
+    """Add a palette that is an inverted grey ramp, so that a reader which ignores it gets a negative."""
     ramp = np.arange(255, -1, -1, dtype=np.uint16) * np.uint16(257)
     for colour in ("Red", "Green", "Blue"):
         setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
-        setattr(dataset, f"{colour}PaletteColorLookupTableData", _words(ramp, style))
+        setattr(dataset, f"{colour}PaletteColorLookupTableData", _table_bytes(ramp, style))
 
 
-def _words(table: NDArray[np.uint16], style: DicomStyle) -> bytes:
+def _table_bytes(table: NDArray[np.uint16], style: DicomStyle) -> bytes:
     return table.astype(">u2" if style.syntax is TransferSyntax.EXPLICIT_BE else "<u2").tobytes()
 
 
@@ -199,7 +199,7 @@ def _add_grey_scale(dataset: Dataset, grey: GreyScale, style: DicomStyle) -> Non
 
 def _lut_item(table: NDArray[np.uint16], first: int, style: DicomStyle) -> Dataset:
     item = Dataset()
-    # A count of 65,536 is written as 0; the middle value has the sign of the pixels (PS3.3 C.11.1.1, C.11.2.1.1).
+    # A count of 65,536 is written as 0. The second value is signed if the pixels are (PS3.3 C.11.1.1, C.11.2.1.1).
     item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(table) % 65536, first, 16])
-    item.add_new("LUTData", "OW", _words(table, style))
+    item.add_new("LUTData", "OW", _table_bytes(table, style))
     return item

@@ -1,4 +1,4 @@
-"""From attenuation to grey: detector response, processing, display curve, noise, and what is written on a film."""
+"""Turn attenuation into grey values: detector response, processing, noise, collimator shadow and annotations."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """How one film was taken and processed.
+    """How one film is exposed and processed.
 
     Attributes
     ----------
     lung_grey, dense_grey : float
-        Where aerated lung and the abdomen come to lie, in [0, 1].
+        Grey of aerated lung and of the abdomen, in [0, 1].
     boost : float
-        Local contrast that the reader's processing adds; scatter takes some away.
+        Local contrast added by image processing, net of the loss by scatter.
     gamma : float
+        Exponent of the display curve.
     blur : float
-        Unsharpness, in grid points (of 512 across the short side).
+        Standard deviation of the blur, in grid points (512 across the short side).
     noise : float
-        Deviation of the quantum noise in the lung, in grey.
+        Standard deviation of the quantum noise in the lung, in grey.
     grain : float
         Correlation length of the noise, in pixels of the film.
     """
@@ -64,9 +65,9 @@ def develop(cm: Field, reference_cm: Field, lung: NDArray[np.bool_], exposure: E
     cm : float32 array
         Water-equivalent depth along each ray.
     reference_cm : float32 array
-        The same without infection: it sets the exposure, so that disease brightens the lung and not the film.
+        The same without infection. It determines the exposure, so that disease brightens the lung only.
     lung : bool array
-        Both lungs.
+        Mask of both lungs.
     """
     low = float(np.quantile(reference_cm[lung][::7], 0.3))
     body = reference_cm[::4, ::4]
@@ -77,7 +78,7 @@ def develop(cm: Field, reference_cm: Field, lung: NDArray[np.bool_], exposure: E
     t = np.asarray(cv2.GaussianBlur(t, (0, 0), exposure.blur), dtype=np.float32)
     t = (t - np.float32(low)) * np.float32(1.0 / max(high - low, 3.0))
     grey = np.float32(exposure.lung_grey) + np.float32(exposure.dense_grey - exposure.lung_grey) * t
-    # Shoulder and toe of the film's curve: nothing clips hard.
+    # Shoulder and toe of the characteristic curve, so that nothing is clipped abruptly.
     knee = np.float32(0.72)
     grey = np.where(grey > knee, knee + (1 - knee) * np.tanh((grey - knee) / (1 - knee)), grey)
     toe = np.float32(0.2)
@@ -86,10 +87,10 @@ def develop(cm: Field, reference_cm: Field, lung: NDArray[np.bool_], exposure: E
 
 
 def add_noise(rng: np.random.Generator, film: Field, exposure: Exposure) -> Field:
-    """Return the film with quantum noise, which grows where few quanta came through, clipped to [0, 1]."""
+    """Return the film with quantum noise, which is stronger where few quanta arrive, clipped to [0, 1]."""
     noise = rng.standard_normal(film.shape, dtype=np.float32)
     if exposure.grain > 0.3:
-        # Blurring takes deviation away: for a Gaussian of s pixels about 1 / (2 s sqrt(pi)) is left.
+        # A Gaussian blur of s pixels reduces the standard deviation to about 1 / (2 s sqrt(pi)).
         noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), exposure.grain), dtype=np.float32)
         noise *= np.float32(max(1.0, 2.0 * exposure.grain * np.sqrt(np.pi)))
     noise *= np.float32(exposure.noise) * (0.4 + 1.6 * film)
@@ -98,15 +99,15 @@ def add_noise(rng: np.random.Generator, film: Field, exposure: Exposure) -> Fiel
 
 
 def add_annotations(rng: np.random.Generator, film: Field, view: View, lung: NDArray[np.bool_]) -> Field:
-    """Return the film with collimator shadow, side marker and annotations, none of which covers any lung."""
+    """Return the film with collimator shadow, black boxes and side marker, none of which covers lung."""
     canvas = film.copy()
     rows, columns = (int(side) for side in film.shape)
     down, across = np.flatnonzero(lung.any(axis=1)), np.flatnonzero(lung.any(axis=0))
     top, bottom, first, last = int(down[0]), int(down[-1]), int(across[0]), int(across[-1])
     if rng.random() < 0.35:
-        _collimate(rng, canvas, (top, bottom, first, last))
+        _add_collimator_shadow(rng, canvas, (top, bottom, first, last))
     if rng.random() < 0.12:
-        # De-identified films have black boxes in their corners.
+        # De-identified films often have black boxes in their corners.
         high, wide = int(rng.uniform(0.03, 0.09) * rows), int(rng.uniform(0.08, 0.2) * columns)
         for box in (np.s_[: min(high, top), :wide], np.s_[: min(high, top), columns - wide :]):
             canvas[box] = 0.0
@@ -118,17 +119,17 @@ def add_annotations(rng: np.random.Generator, film: Field, view: View, lung: NDA
         x = columns - wide - int(rng.uniform(4, 20)) if left_marker else int(rng.uniform(4, 20))
         y = int(rng.uniform(0.06, 0.3) * rows)
         white = np.float32(rng.uniform(0.85, 1.0))
-        ink = np.zeros(film.shape, dtype=np.uint8)
-        cv2.putText(ink, text, (x, y), _FONT, size, 255, max(1, round(2 * size)), cv2.LINE_AA)
-        if not (lung & (ink > 0)).any():
-            canvas += (white - canvas) * (ink * np.float32(1 / 255))
+        text_mask = np.zeros(film.shape, dtype=np.uint8)
+        cv2.putText(text_mask, text, (x, y), _FONT, size, 255, max(1, round(2 * size)), cv2.LINE_AA)
+        if not (lung & (text_mask > 0)).any():
+            canvas += (white - canvas) * (text_mask * np.float32(1 / 255))
     return canvas
 
 
-def _collimate(rng: np.random.Generator, canvas: Field, box: tuple[int, int, int, int]) -> None:
+def _add_collimator_shadow(rng: np.random.Generator, canvas: Field, box: tuple[int, int, int, int]) -> None:
     rows, columns = canvas.shape
     top, bottom, first, last = box
-    # A little scatter reaches below the collimator, so that no row there has one value alone.
+    # Some scatter reaches behind the collimator, so that no row there is constant.
     scatter = cv2.resize(
         cv2.GaussianBlur(canvas[::8, ::8], (0, 0), 8.0), (columns, rows), interpolation=cv2.INTER_LINEAR
     )

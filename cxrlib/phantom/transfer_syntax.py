@@ -1,8 +1,8 @@
-"""Compress one frame in any transfer syntax of a still image.
+"""Encode pixel data in every transfer syntax for still images.
 
-All of it is imagecodecs: libjpeg-turbo 3 for baseline, extended and lossless JPEG, CharLS, OpenJPEG and OpenJPH. Each
-was checked against another decoder (libjpeg of pylibjpeg, OpenJPEG, CharLS of pyjpegls). Two cannot be told the
-precision of the samples and write that of the array: JPEG-LS and HTJ2K are for 8 or 16 bits only.
+The encoders are those of imagecodecs: libjpeg-turbo 3 (baseline, extended and lossless JPEG), CharLS, OpenJPEG and
+OpenJPH. Each was checked with another decoder (libjpeg of pylibjpeg, OpenJPEG, CharLS of pyjpegls). The JPEG-LS and
+HTJ2K encoders write the precision of the array, so these syntaxes support 8 or 16 bits only.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class TransferSyntax(StrEnum):
 
     @property
     def native(self) -> bool:
-        """Whether pixels lie in the file as they are, in the byte order of the file."""
+        """Whether pixels are stored uncompressed, in the byte order of the file."""
         return self in _NATIVE
 
     @property
     def lossless(self) -> bool:
-        """Whether every pixel comes back as it was."""
+        """Whether decoding restores every pixel exactly."""
         return self not in _LOSSY
 
     @property
     def bits(self) -> tuple[int, ...]:
-        """Bits stored that can be written in it."""
+        """Supported values of Bits Stored."""
         return _BITS.get(self, tuple(range(8, 17)))
 
 
@@ -93,10 +93,10 @@ def pixel_data(frames: list[Stored], syntax: TransferSyntax, bits: int) -> bytes
     Raises
     ------
     ValueError
-        The syntax cannot hold so many bits.
+        The syntax does not support this number of bits.
     """
     if bits not in syntax.bits:
-        raise ValueError(f"{syntax.name} holds {' or '.join(map(str, syntax.bits))} bits: got {bits}")
+        raise ValueError(f"expected {' or '.join(map(str, syntax.bits))} bits for {syntax.name}; got {bits}")
     if syntax.native:
         order: Literal["<", ">"] = ">" if syntax is TransferSyntax.EXPLICIT_BE else "<"
         raw = b"".join(frame.astype(frame.dtype.newbyteorder(order)).tobytes() for frame in frames)
@@ -105,21 +105,21 @@ def pixel_data(frames: list[Stored], syntax: TransferSyntax, bits: int) -> bytes
 
 
 def compress(frame: Stored, syntax: TransferSyntax, bits: int) -> bytes:
-    """Return one frame as a codestream, or as RLE segments; parameters as in `pixel_data`, native syntaxes excluded."""
+    """Return one frame as a codestream or RLE segments. Parameters as in `pixel_data`; ValueError if native."""
     if syntax.native:
         raise ValueError(f"{syntax.name} does not compress")
     if syntax is TransferSyntax.RLE:
         return _rle(frame)
-    if syntax in _KEEPS_SIGN:
+    if syntax in _SIGNED_CODECS:
         return bytes(_ENCODERS[syntax](frame, bits))
     unsigned: Stored = frame.view(f"u{frame.dtype.itemsize}")
     if bits < 16 and frame.dtype.kind == "i":
-        # Codecs without a sign carry the low bits of the two's complement (PS3.5 8.2.1).
+        # Codecs without signed samples store the low bits of the two's complement (PS3.5 8.2.1).
         unsigned = unsigned & unsigned.dtype.type(2**bits - 1)
     return bytes(_ENCODERS[syntax](unsigned, bits))
 
 
-_KEEPS_SIGN: Final = frozenset(
+_SIGNED_CODECS: Final = frozenset(
     {
         TransferSyntax.JPEG_2000_LOSSLESS,
         TransferSyntax.JPEG_2000,
@@ -138,7 +138,7 @@ def _jpeg_lossless(frame: Stored, bits: int, predictor: int) -> bytes:
 
 
 def _jpeg_2000(frame: Stored, bits: int, decibels: int) -> bytes:
-    """Return a bare codestream, lossless where `decibels` (peak signal to noise) is 0."""
+    """Return a bare codestream; `decibels` is the peak signal-to-noise ratio, 0 means lossless."""
     return bytes(
         imagecodecs.jpeg2k_encode(
             frame, level=decibels, codecformat="J2K", bitspersample=bits, reversible=not decibels, mct=False
@@ -161,14 +161,14 @@ _ENCODERS: Final[dict[TransferSyntax, Callable[[Stored, int], bytes | bytearray]
 
 
 def _rle(frame: Stored) -> bytes:
-    """Return DICOM RLE: one PackBits segment for each byte of each sample, most significant first (PS3.5 Annex G)."""
+    """Return DICOM RLE: one PackBits segment per byte of each sample, most significant byte first (PS3.5 Annex G)."""
     samples = [frame] if frame.ndim == 2 else [frame[..., k] for k in range(frame.shape[2])]
     big = np.dtype(frame.dtype).newbyteorder(">")
     segments = []
     for sample in samples:
         octets = np.ascontiguousarray(sample, dtype=big).view(np.uint8).reshape(*sample.shape, big.itemsize)
-        for place in range(big.itemsize):
-            packed = bytes(imagecodecs.packbits_encode(np.ascontiguousarray(octets[..., place]), axis=-1))
+        for byte_index in range(big.itemsize):
+            packed = bytes(imagecodecs.packbits_encode(np.ascontiguousarray(octets[..., byte_index]), axis=-1))
             segments.append(packed + b"\0" * (len(packed) % 2))
     offsets = np.cumsum([64, *(len(segment) for segment in segments[:-1])]).tolist()
     header = struct.pack("<16L", len(segments), *offsets, *([0] * (15 - len(segments))))

@@ -29,7 +29,8 @@ class Counts(BaseModel):
         if self.listed != settled:
             raise ValueError(
                 f"outcome counts do not add up: {self.listed} listed, but {self.scored} scored + "
-                f"{self.rejected} rejected + {self.duplicate} duplicate + {self.settled_before} settled before = {settled}"
+                f"{self.rejected} rejected + {self.duplicate} duplicate + {self.settled_before} settled before "
+                f"= {settled}"
             )
         return self
 

@@ -1,1 +1,1 @@
-"""The body of a phantom: anatomy, bones, tissue, vessels, devices and infection."""
+"""The body of a phantom: its anatomy, and the attenuation of tissue, bones, vessels, devices and infection."""

@@ -1,10 +1,10 @@
-"""The person and the set-up of one synthetic film: every figure that is drawn once per film.
+"""Draw the person and the positioning of one synthetic film at random.
 
-Body coordinates: the origin lies on the midline at the height of the lung apices; `y` points down and reaches 1 at the
-deepest costophrenic angle; `x` has the same unit and points to the patient's left, which is the right of the image.
-Shapes of the lung borders are the mean borders, and their spread, of some 330 lung masks in the convention that leaves
-out the heart shadow and what lies below the diaphragm (Shiraishi et al. 2000, JSRT; van Ginneken et al. 2006, SCR;
-Tahir et al. 2021, COVID-QU-Ex).
+Body coordinates: the origin is on the midline at the height of the lung apices. `y` points down and is 1 at the deepest
+costophrenic angle. `x` has the same unit and points to the patient's left, which is on the right of the image.
+
+The lung borders follow the mean and the spread of about 330 lung masks that exclude the heart shadow and lung below the
+diaphragm (Shiraishi et al. 2000, JSRT; van Ginneken et al. 2006, SCR; Tahir et al. 2021, COVID-QU-Ex).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from scipy.interpolate import PchipInterpolator
 
 from cxr_schemas import View
 
-#: Body coordinates that a `Curve` covers; beyond them its end values hold.
+#: Range of body coordinates that a `Curve` covers; outside it, the curve has its end values.
 CURVE_RANGE: Final = (-1.5, 2.5)
 _CURVE_POINTS: Final = 16384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """A smooth function of one body coordinate, tabulated so finely that looking it up is as good as evaluating it."""
+    """A smooth function of one body coordinate, stored as a fine table for fast evaluation."""
 
     table: NDArray[np.float32]
 
     @classmethod
     def through(cls, at: NDArray[np.float64], values: NDArray[np.float64], *, root: bool = False) -> Curve:
-        """Return the monotone cubic through the points; with `root`, in the square root of `at` (a vertical start)."""
+        """Return the monotone cubic through the points; `root` interpolates in sqrt(`at`), for a vertical start."""
         grid = np.linspace(*CURVE_RANGE, _CURVE_POINTS)
         knots, points = (np.sqrt(at), np.sqrt(np.maximum(grid, 0.0))) if root else (at, grid)
         spline = PchipInterpolator(knots, values, extrapolate=True)
@@ -46,7 +46,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lung:
-    """One lung's outline: `medial` and `lateral` |x| as functions of y, `dome` y as a function of |x|."""
+    """Outline of one lung: `medial` and `lateral` are |x| as functions of y, `dome` is y as a function of |x|."""
 
     side: int
     medial: Curve
@@ -58,20 +58,20 @@ class Lung:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anatomy:
-    """One person as positioned for one film. Lengths are in body units unless said otherwise.
+    """One person, positioned for one film. Lengths are in body units unless stated otherwise.
 
     Attributes
     ----------
     lung_mm : float
         Length of one body unit, in mm.
     lung_of_film : float
-        Share of the film's short side that one body unit takes.
+        Length of one body unit, as a share of the film's short side.
     tilt : float
         Rotation in the film plane, in radians.
     bend : float
         Curvature of the midline.
     build : float
-        Soft tissue outside the rib cage, in body units.
+        Thickness of the soft tissue outside the rib cage, in body units.
     bone : float
         Bone density relative to a young adult.
     child : float
@@ -111,13 +111,13 @@ def _age(rng: np.random.Generator) -> float:
 def _lung(rng: np.random.Generator, *, side: int, width: float, heart: float, top: float, old: float) -> Lung:
     right = side < 0
     lateral = (_LATERAL_R if right else _LATERAL_L) * width
-    # A slow random curve along the border stands for the spread between people that width alone does not explain.
+    # A slow random curve along the border models the variation between people that width does not explain.
     lateral = lateral + np.interp(_Y, [0.0, 0.5, 1.0], rng.normal(0.0, [0.008, 0.014, 0.018]))
     medial = (_MEDIAL_R if right else _MEDIAL_L).copy()
     lower = np.clip((_Y - 0.35) / 0.3, 0.0, 1.0)
     medial = medial + lower * (medial - 0.06) * (heart - 1.0)
     medial = medial + np.interp(_Y, [0.0, 0.3, 0.6, 1.0], rng.normal(0.0, [0.004, 0.008, 0.014, 0.014]))
-    # The mean border blurs what each border has: knuckle (unfolding with age), bay, ventricle; cava, atrium.
+    # Add features that the mean border averages out: aortic knuckle (larger with age), bay, ventricle; cava, atrium.
     y = np.linspace(0.0, 1.0, 41)
     medial = PchipInterpolator(np.sqrt(_Y), medial)(np.sqrt(y))
     if right:
@@ -151,7 +151,7 @@ def _lung(rng: np.random.Generator, *, side: int, width: float, heart: float, to
 
 
 def sample_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Return a person and a positioning drawn from `rng`."""
+    """Return a random person and positioning."""
     age = _age(rng)
     child = float(np.clip((16.0 - age) / 15.0, 0.0, 1.0))
     old = float(np.clip((age - 40.0) / 45.0, 0.0, 1.0))

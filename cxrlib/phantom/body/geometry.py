@@ -1,7 +1,7 @@
-"""From a film's plane to the body: the grid a phantom is drawn on, and the signed fields that define its lungs.
+"""Define the grid on which a phantom is drawn, and the signed fields that define its lungs.
 
-Everything is drawn on one grid of `BASE` points across the short side, whatever the size of the film, and masks are the
-sign of smooth fields on it: so the same seed gives the same film, and the same truth, at any size.
+The grid has `BASE` points across the short side, independent of the size of the film. Masks are the positive regions of
+smooth fields on this grid. The same seed therefore gives the same film and the same truth at any size.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Field = NDArray[np.float32]
 
 #: Grid points across the short side of the film.
 BASE: Final = 512
-#: Longest side over shortest that a film may have.
+#: Largest allowed ratio of the sides of a film.
 MAX_ASPECT: Final = 2.0
 _MARGIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BodyGrid:
-    """The grid in body coordinates.
+    """The drawing grid in body coordinates.
 
     Attributes
     ----------
@@ -49,21 +49,21 @@ class BodyGrid:
         return int(rows), int(columns)
 
     def to_grid(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return body points (n x 2, x then y) as grid coordinates (n x 2, column then row), less the fine warp."""
+        """Convert body points (n x 2: x, y) to grid coordinates (n x 2: column, row), without the fine warp."""
         bent = points + np.stack([self.bend * (points[:, 1] - 0.5) ** 2, np.zeros(len(points))], axis=1)
         return bent @ self._to_grid[:, :2].T + self._to_grid[:, 2]
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> Field:
-    """Return noise of mean 0 and unit deviation at its knots, with `cells` knots (a power of 2) to `BASE` points.
+    """Return smooth noise of mean 0 and unit standard deviation at its knots; `cells` knots (a power of 2) per `BASE`.
 
-    The knots cover the largest grid there can be and are cropped to this one about the centre, so that the same seed
-    draws the same pattern, and the same number of values, whatever the shape.
+    Knots are drawn for the largest possible grid and cropped around the centre. The same seed therefore gives the same
+    pattern for every shape, and consumes the same number of random values.
     """
     step = BASE // cells
     most = int(MAX_ASPECT) * cells + 2 * _MARGIN
     knots = rng.standard_normal((most, most), dtype=np.float32)
-    # Two knots more than the grid at each side: the edge of the interpolation must not show.
+    # Two extra knots on each side hide the border of the interpolation.
     used = [2 * int(np.ceil(side / step / 2)) + 2 * _MARGIN for side in shape]
     rows, columns = (slice((most - side) // 2, (most + side) // 2) for side in used)
     high, wide = (side * step for side in used)
@@ -73,7 +73,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -
 
 
 def smoothstep(field: Field, low: float, high: float) -> Field:
-    """Return 0 below `low`, 1 above `high` and a cubic between; `low` may exceed `high`."""
+    """Return 0 below `low`, 1 above `high` and a cubic in between; if `low` exceeds `high`, the step falls."""
     t = np.asarray((field - np.float32(low)) * np.float32(1.0 / (high - low)), dtype=np.float32)
     np.clip(t, 0.0, 1.0, out=t)
     cubic = np.float32(3.0) - np.float32(2.0) * t
@@ -83,13 +83,13 @@ def smoothstep(field: Field, low: float, high: float) -> Field:
 
 
 def make_grid(rng: np.random.Generator, anatomy: Anatomy, rows: int, columns: int) -> BodyGrid:
-    """Return the grid for a film of `rows` x `columns`, whose sides differ by a factor of `MAX_ASPECT` at most."""
+    """Return the grid of a film of `rows` x `columns`. Raises ValueError if their ratio exceeds `MAX_ASPECT`."""
     short = min(rows, columns)
     if short < 1 or max(rows, columns) > MAX_ASPECT * short:
         raise ValueError(
-            f"a phantom's sides must be positive and differ by a factor of {MAX_ASPECT} at most: got {rows} x {columns}"
+            f"expected positive sides that differ by a factor of at most {MAX_ASPECT}; got {rows} x {columns}"
         )
-    # Even, so that grids of all shapes share their centre.
+    # Even sides, so that grids of all shapes have the same centre.
     grid_rows, grid_columns = (2 * round(BASE * side / short / 2) for side in (rows, columns))
     per_unit = anatomy.lung_of_film * BASE
     cos, sin = np.cos(anatomy.tilt), np.sin(anatomy.tilt)
@@ -110,15 +110,20 @@ def make_grid(rng: np.random.Generator, anatomy: Anatomy, rows: int, columns: in
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LungFields:
-    """One lung on the grid; all are float32, grid rows x columns, in body units.
+    """Signed fields of one lung; all float32, grid rows x columns, in body units.
 
     Attributes
     ----------
-    inside : signed distance, about: positive inside the lung
-    cage : signed distance to the chest wall alone: positive on the body's side of the lateral border
-    medial : signed distance to the heart and mediastinum: positive on the lung's side
-    dome : signed height above the diaphragm
-    across : 0 at the midline, 1 at the chest wall
+    inside : array
+        Approximate signed distance to the outline, positive inside the lung.
+    cage : array
+        Signed distance to the chest wall, positive inside it.
+    medial : array
+        Signed distance to the heart and mediastinum, positive on the side of the lung.
+    dome : array
+        Signed height above the diaphragm.
+    across : array
+        0 at the midline, 1 at the chest wall.
     """
 
     inside: Field
@@ -134,14 +139,14 @@ def _steepness(curve: Curve) -> Curve:
     return Curve((1.0 / np.sqrt(1.0 + np.minimum(slope**2, 36.0))).astype(np.float32))
 
 
-def lung_fields(frame: BodyGrid, lung: Lung) -> LungFields:
-    """Return the signed fields of one lung, from its borders."""
-    out = frame.x if lung.side > 0 else -frame.x
-    lateral = lung.lateral(frame.y)
-    above = np.minimum(frame.y, 0.0)
-    cage = (lateral - out) * _steepness(lung.lateral)(frame.y) + above
-    medial = (out - lung.medial(frame.y)) * _steepness(lung.medial)(frame.y)
-    dome = (lung.dome(out) - frame.y) * _steepness(lung.dome)(out)
-    inside = np.minimum(np.minimum(cage, medial), np.minimum(dome, frame.y))
+def lung_fields(grid: BodyGrid, lung: Lung) -> LungFields:
+    """Compute the signed fields of one lung from its outline."""
+    out = grid.x if lung.side > 0 else -grid.x
+    lateral = lung.lateral(grid.y)
+    above = np.minimum(grid.y, 0.0)
+    cage = (lateral - out) * _steepness(lung.lateral)(grid.y) + above
+    medial = (out - lung.medial(grid.y)) * _steepness(lung.medial)(grid.y)
+    dome = (lung.dome(out) - grid.y) * _steepness(lung.dome)(out)
+    inside = np.minimum(np.minimum(cage, medial), np.minimum(dome, grid.y))
     across = out / np.maximum(lateral, np.float32(0.12))
     return LungFields(inside=inside, cage=cage, medial=medial, dome=dome, across=np.asarray(across, dtype=np.float32))

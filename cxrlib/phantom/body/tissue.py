@@ -1,7 +1,8 @@
-"""Soft tissue and air: how many centimetres of water each ray of the film has crossed.
+"""Compute the attenuation of soft tissue and air along each ray, in water-equivalent centimetres.
 
-A film shows the logarithm of what the body lets through, which is the sum of what lies along the ray (Beer, Lambert).
-So the phantom adds up water-equivalent centimetres: body outline, less the air in lungs, trachea and stomach.
+A film shows the logarithm of the transmitted radiation, which is the sum of the attenuation along the ray (Beer-Lambert
+law). The phantom therefore adds up water-equivalent centimetres: the body outline minus the air in lungs, trachea and
+stomach.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ import numpy as np
 from cxrlib.phantom.body.anatomy import Anatomy
 from cxrlib.phantom.body.geometry import BodyGrid, Field, LungFields, smooth_noise, smoothstep
 
-#: Depth of an adult's lungs along the ray, in cm, and the share of it that is air.
+#: Depth of an adult's lungs along the ray in cm, and the share of air in it.
 LUNG_CM: Final = 15.0
 AIR: Final = 0.74
 
 
 def round_profile(distance: Field, reach: float) -> Field:
-    """Return the chord of a cylinder seen from the side, 0 at its edge and 1 from `reach` inwards."""
+    """Return the relative chord length of a cylinder: 0 at its edge, 1 at `reach` and further inside."""
     t = np.clip(distance * np.float32(1.0 / reach), 0.0, 1.0)
     return np.asarray(np.sqrt(t * (2.0 - t)), dtype=np.float32)
 
 
-def body_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
-    """Return the water-equivalent depth of trunk, shoulders, neck and arms, lungs not yet taken out, in cm."""
-    x, y = frame.x, frame.y
+def body_cm(rng: np.random.Generator, grid: BodyGrid, anatomy: Anatomy) -> Field:
+    """Return the water-equivalent depth of trunk, shoulders, neck and arms in cm, as if lungs were solid."""
+    x, y = grid.x, grid.y
     out = np.abs(x)
     half = max(anatomy.right.widest, anatomy.left.widest) + anatomy.build
     shoulder = float(rng.uniform(0.22, 0.34))
@@ -48,42 +49,40 @@ def body_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Fiel
         chord = np.sqrt(np.clip(1.0 - ((out - axis) / radius) ** 2, 0.0, 1.0))
         total = np.maximum(total, (50.0 * radius) * chord * smoothstep(y, -0.02, 0.22))
     if anatomy.female and anatomy.age_years > 14.0:
-        total += _breasts(rng, frame, anatomy)
-    # Fat and muscle are no smooth cylinder.
-    total *= 1.0 + np.float32(0.012) * smooth_noise(rng, frame.shape, 8)
+        total += _breasts(rng, grid, anatomy)
+    # Fat and muscle are not a perfect cylinder.
+    total *= 1.0 + np.float32(0.012) * smooth_noise(rng, grid.shape, 8)
     return np.asarray(total, dtype=np.float32)
 
 
-def _breasts(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
+def _breasts(rng: np.random.Generator, grid: BodyGrid, anatomy: Anatomy) -> Field:
     size = float(rng.uniform(0.2, 0.34) * (0.8 + anatomy.build))
     low = float(rng.uniform(0.66, 0.86))
     thick = float(rng.uniform(0.8, 3.2))
-    out = np.abs(frame.x)
+    out = np.abs(grid.x)
     r2 = ((out - np.float32(0.33)) / np.float32(size * 1.15)) ** 2 + (
-        (frame.y - np.float32(low)) / np.float32(size)
+        (grid.y - np.float32(low)) / np.float32(size)
     ) ** 2
     cap = np.sqrt(np.clip(1.0 - r2, 0.0, 1.0))
     return np.asarray(
-        np.float32(thick) * cap * smoothstep(frame.y, low - 1.0 * size, low + 0.75 * size), dtype=np.float32
+        np.float32(thick) * cap * smoothstep(grid.y, low - 1.0 * size, low + 0.75 * size), dtype=np.float32
     )
 
 
-def aeration(
-    rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy, lungs: tuple[LungFields, LungFields]
-) -> Field:
-    """Return the depth of aerated lung along each ray, in cm, both lungs together.
+def aeration(rng: np.random.Generator, grid: BodyGrid, anatomy: Anatomy, lungs: tuple[LungFields, LungFields]) -> Field:
+    """Return the depth of aerated lung along each ray in cm, both lungs together.
 
-    Lung behind the heart and in the recess behind the diaphragm is in it, as it is on a film, though no mask counts it.
+    It includes lung behind the heart and behind the diaphragm, as on a real film, although the masks exclude it.
     """
     # Heart and diaphragm move during the exposure.
-    edge = 0.6 / frame.per_unit
+    edge = 0.6 / grid.per_unit
     beat = edge + float(rng.uniform(0.0, 0.010))
-    total = np.zeros(frame.shape, dtype=np.float32)
+    total = np.zeros(grid.shape, dtype=np.float32)
     behind_heart = float(rng.uniform(0.18, 0.5))
     recess = float(rng.uniform(0.12, 0.35))
     for fields in lungs:
         wall = round_profile(fields.cage, 0.30)
-        apex = 0.45 + 0.55 * smoothstep(frame.y, 0.0, 0.28)
+        apex = 0.45 + 0.55 * smoothstep(grid.y, 0.0, 0.28)
         heart = smoothstep(fields.medial, -beat, beat)
         heart += (1.0 - heart) * np.float32(behind_heart) * smoothstep(fields.medial, -0.16, 0.02)
         heart *= smoothstep(fields.across, 0.03, 0.12)
@@ -91,16 +90,16 @@ def aeration(
         dome = smoothstep(fields.dome, -0.7 * beat, 0.7 * beat)
         dome += (1.0 - dome) * below
         thick = wall * apex * heart * dome
-        thick *= smoothstep(frame.y, -edge, 0.02)
+        thick *= smoothstep(grid.y, -edge, 0.02)
         total += thick
-    # Lungs are deepest in the middle of their height.
-    total *= np.float32(LUNG_CM) * (0.82 + 0.18 * smoothstep(frame.y, 0.1, 0.55))
+    # Lungs are deeper in their lower half.
+    total *= np.float32(LUNG_CM) * (0.82 + 0.18 * smoothstep(grid.y, 0.1, 0.55))
     return np.asarray(total, dtype=np.float32)
 
 
-def airway_and_stomach_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy, left: LungFields) -> Field:
-    """Return centimetres of air outside the lungs: trachea, main bronchi, gastric bubble and bowel gas."""
-    x, y = frame.x, frame.y
+def airway_and_stomach_cm(rng: np.random.Generator, grid: BodyGrid, anatomy: Anatomy, left: LungFields) -> Field:
+    """Return the depth of air outside the lungs in cm: trachea, main bronchi, gastric bubble and bowel gas."""
+    x, y = grid.x, grid.y
     shift = float(rng.normal(-0.008, 0.008))
     carina = float(rng.uniform(0.26, 0.31))
     air = smoothstep(np.abs(x - np.float32(shift)), 0.042, 0.022) * smoothstep(y, carina + 0.03, carina - 0.02)
@@ -119,15 +118,15 @@ def airway_and_stomach_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: An
         bubble = smoothstep(r2, 1.15, 0.75) * np.sqrt(np.clip(1.25 - 0.8 * r2, 0.0, 1.0))
         total += np.float32(rng.uniform(2.0, 5.5)) * bubble * smoothstep(left.dome, -0.012, -0.024)
     if rng.random() < 0.6:
-        gas = smooth_noise(rng, frame.shape, 16)
+        gas = smooth_noise(rng, grid.shape, 16)
         low = anatomy.right.dome_top + 0.2
         total += np.float32(rng.uniform(0.4, 1.6)) * smoothstep(gas, 0.5, 1.3) * smoothstep(y, low, low + 0.2)
     return np.asarray(total, dtype=np.float32)
 
 
-def mediastinum_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
-    """Return what heart and great vessels add to the muscle that the body outline counts already, in cm."""
-    x, y = frame.x, frame.y
+def mediastinum_cm(rng: np.random.Generator, grid: BodyGrid, anatomy: Anatomy) -> Field:
+    """Return the depth that heart and great vessels add to the body outline, in cm."""
+    x, y = grid.x, grid.y
     cx, cy = 0.06 * anatomy.heart, 0.66
     across = (x - np.float32(cx)) / np.float32(0.24 * anatomy.heart)
     down = (y - np.float32(cy)) / np.float32(0.25)

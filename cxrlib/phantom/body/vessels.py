@@ -1,4 +1,4 @@
-"""Hila and lung vessels: trees of tapering tubes that fan out from each hilum."""
+"""Draw hila and lung vessels: trees of tapering tubes that branch from each hilum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from cxrlib.phantom.body.anatomy import Anatomy, Lung
 from cxrlib.phantom.body.geometry import BodyGrid, Field, smoothstep
 
-#: Calibre, in body units, that is drawn as full white; 0.04 of a 26 cm lung is one centimetre.
+#: Calibre that is drawn as full white, in body units; 0.04 of a 26 cm lung is one centimetre.
 _FULL: Final = 0.045
 _SHIFT: Final = 5
 
@@ -53,27 +53,27 @@ def _tree(rng: np.random.Generator, lung: Lung, calibre: float) -> list[tuple[fl
     return segments
 
 
-def vessels_cm(rng: np.random.Generator, frame: BodyGrid, anatomy: Anatomy) -> Field:
-    """Return vessels and hila as centimetres of blood; over the heart and outside the lungs they count too."""
-    canvas = np.zeros(frame.shape, dtype=np.uint8)
+def vessels_cm(rng: np.random.Generator, grid: BodyGrid, anatomy: Anatomy) -> Field:
+    """Return vessels and hila in cm of blood, including those over the heart and outside the lungs."""
+    canvas = np.zeros(grid.shape, dtype=np.uint8)
     calibre = float(rng.uniform(0.016, 0.026))
-    hila = np.zeros(frame.shape, dtype=np.float32)
+    hila = np.zeros(grid.shape, dtype=np.float32)
     for lung in (anatomy.right, anatomy.left):
         flip = np.array([float(lung.side), 1.0])
         segments = np.array(_tree(rng, lung, calibre))
         segments = segments[np.argsort(segments[:, 4], kind="stable")]
-        start = np.round(frame.to_grid(segments[:, 0:2] * flip) * 2**_SHIFT).astype(int)
-        stop = np.round(frame.to_grid(segments[:, 2:4] * flip) * 2**_SHIFT).astype(int)
-        widths = segments[:, 4] * frame.per_unit
-        values = np.clip(255.0 * np.maximum(segments[:, 4], 0.2 * widths / frame.per_unit) / _FULL, 18, 255)
+        start = np.round(grid.to_grid(segments[:, 0:2] * flip) * 2**_SHIFT).astype(int)
+        stop = np.round(grid.to_grid(segments[:, 2:4] * flip) * 2**_SHIFT).astype(int)
+        widths = segments[:, 4] * grid.per_unit
+        values = np.clip(255.0 * np.maximum(segments[:, 4], 0.2 * widths / grid.per_unit) / _FULL, 18, 255)
         for (c0, r0), (c1, r1), width, value in zip(start.tolist(), stop.tolist(), widths, values, strict=True):
-            # A tube thinner than a grid point is drawn one point wide and fainter.
+            # A tube thinner than one grid point is drawn one point wide, but fainter.
             thin = min(1.0, float(width))
             cv2.line(canvas, (c0, r0), (c1, r1), float(value) * thin, max(1, round(float(width))), cv2.LINE_AA, _SHIFT)
-        along = (frame.x * np.float32(lung.side) - np.float32(0.12)) / np.float32(0.05)
-        down = (frame.y - np.float32(0.40 if lung.side > 0 else 0.43)) / np.float32(0.10)
+        along = (grid.x * np.float32(lung.side) - np.float32(0.12)) / np.float32(0.05)
+        down = (grid.y - np.float32(0.40 if lung.side > 0 else 0.43)) / np.float32(0.10)
         hila += np.exp(-(along * along) - down * down)
     soft = np.asarray(cv2.GaussianBlur(canvas, (0, 0), 0.9), dtype=np.float32)
-    fade = 0.5 + 0.5 * smoothstep(np.abs(frame.x), 0.55, 0.15)
+    fade = 0.5 + 0.5 * smoothstep(np.abs(grid.x), 0.55, 0.15)
     total = soft * np.float32(0.045 * 26.0 / 255.0 * 5.0) * fade + np.float32(rng.uniform(0.5, 1.8)) * hila
     return np.asarray(total, dtype=np.float32)

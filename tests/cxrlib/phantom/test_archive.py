@@ -1,4 +1,4 @@
-"""Archives of phantoms: what is written, what is said of it, and that both follow from the seed."""
+"""Archives of phantoms: objects and truth table agree, and both depend only on seed and options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def contents(root: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_every_object_is_listed_in_the_truth_and_has_the_outcome_it_names(tmp_path: Path) -> None:
+def test_every_object_has_the_outcome_of_its_truth_row(tmp_path: Path) -> None:
     count, bad = len(DEFAULT_STYLES), len(BadKind)
     summary = write_archive(str(tmp_path), count, seed=1, rows=SIDE, bad=bad, workers=1)
     truth = pd.read_parquet(tmp_path / "truth.parquet").set_index("uri")
@@ -54,7 +54,7 @@ def test_every_object_is_listed_in_the_truth_and_has_the_outcome_it_names(tmp_pa
         assert outcome == truth.expected[ref.uri], ref.uri
 
 
-def test_film_n_is_the_same_in_a_larger_archive_and_whatever_writes_it(tmp_path: Path) -> None:
+def test_film_n_does_not_depend_on_archive_size_or_workers(tmp_path: Path) -> None:
     write_archive(str(tmp_path / "small"), 3, seed=5, rows=SIDE, bad=1, workers=1)
     write_archive(str(tmp_path / "large"), 8, seed=5, rows=SIDE, bad=2, workers=2)
     small, large = contents(tmp_path / "small"), contents(tmp_path / "large")
@@ -62,14 +62,14 @@ def test_film_n_is_the_same_in_a_larger_archive_and_whatever_writes_it(tmp_path:
     assert small.items() <= large.items()
 
 
-def test_archives_of_other_seeds_share_no_film(tmp_path: Path) -> None:
+def test_archives_of_different_seeds_share_no_film(tmp_path: Path) -> None:
     styles = [DicomStyle()]
     write_archive(str(tmp_path / "a"), 3, seed=0, rows=SIDE, workers=1, styles=styles)
     write_archive(str(tmp_path / "b"), 3, seed=1, rows=SIDE, workers=1, styles=styles)
     assert not set(contents(tmp_path / "a").values()) & set(contents(tmp_path / "b").values())
 
 
-def test_truth_and_masks_are_those_of_the_film(tmp_path: Path) -> None:
+def test_truth_and_masks_match_the_phantom(tmp_path: Path) -> None:
     write_archive(str(tmp_path), 2, seed=3, rows=SIDE, workers=1, styles=[ImageFormat.PNG_8], masks=True)
     for row in pd.read_parquet(tmp_path / "truth.parquet").itertuples():
         phantom = make_phantom(int(str(row.seed)), rows=SIDE, columns=SIDE)
@@ -81,13 +81,13 @@ def test_truth_and_masks_are_those_of_the_film(tmp_path: Path) -> None:
             assert np.array_equal(drawn > 0, mask)
 
 
-def test_sizes_are_mixed_where_none_is_given(tmp_path: Path) -> None:
+def test_sizes_are_mixed_by_default(tmp_path: Path) -> None:
     write_archive(str(tmp_path), 4, workers=1, styles=[ImageFormat.JPEG])
     truth = pd.read_parquet(tmp_path / "truth.parquet")
     assert len(set(zip(truth["rows"], truth["columns"], strict=True))) == 4
 
 
-def test_an_archive_can_be_written_to_memory() -> None:
+def test_archive_can_be_written_to_memory() -> None:
     uri = "memory://phantom-archive-test"
     write_archive(uri, 10, rows=128, workers=2, styles=[ImageFormat.PNG_8])
     filesystem = fsspec.filesystem("memory")
@@ -101,6 +101,6 @@ def test_an_archive_can_be_written_to_memory() -> None:
 @pytest.mark.parametrize(
     "options", [{"count": -1}, {"bad": -1}, {"seed": -1}, {"styles": ()}, {"uri": "nosuch://x"}], ids=str
 )
-def test_an_archive_that_cannot_be_is_refused(tmp_path: Path, options: dict[str, object]) -> None:
+def test_invalid_archive_options_are_usage_errors(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         write_archive(**{"uri": str(tmp_path), "count": 1, **options})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Phantoms as objects of an archive: every style comes back as it went in, and shows the phantom."""
+"""Encoding phantoms: every style round-trips and displays as the phantom."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STYLES = (
 DECODERS = {
     TransferSyntax.JPEG_BASELINE: imagecodecs.jpeg8_decode,
     TransferSyntax.JPEG_EXTENDED: imagecodecs.jpeg8_decode,
-    # Not the library that encoded it.
+    # A different library than the encoder.
     TransferSyntax.JPEG_LOSSLESS: imagecodecs.ljpeg_decode,
     TransferSyntax.JPEG_LOSSLESS_SV1: imagecodecs.jpegsof3_decode,
     TransferSyntax.JPEG_LS: imagecodecs.jpegls_decode,
@@ -63,7 +63,7 @@ def phantom() -> Phantom:
 
 
 def read_back(data: bytes) -> tuple[pydicom.Dataset, NDArray[np.integer]]:
-    """Return the dataset and its first frame as stored, sign restored."""
+    """Return the dataset and the stored values of its first frame, with their sign."""
     dataset = pydicom.dcmread(io.BytesIO(data), force=True)
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = (
@@ -80,32 +80,32 @@ def read_back(data: bytes) -> tuple[pydicom.Dataset, NDArray[np.integer]]:
 
 
 @pytest.mark.parametrize("style", STYLES, ids=named)
-def test_stored_values_come_back(phantom: Phantom, style: DicomStyle) -> None:
+def test_stored_values_round_trip(phantom: Phantom, style: DicomStyle) -> None:
     dataset, frame = read_back(encode_dicom(phantom, style))
     film = phantom.pixels[:, ::-1] if style.mirrored else phantom.pixels
     if style.photometric is Photometric.PALETTE:
-        wanted = 255 - np.rint(film * 255)
+        expected = 255 - np.rint(film * 255)
     elif style.photometric.colour:
-        wanted, frame = np.rint(film * 255), frame[..., 0]
+        expected, frame = np.rint(film * 255), frame[..., 0]
     else:
-        wanted = to_stored_values(film, style).stored
-    off = np.abs(frame.astype(np.int64) - wanted.astype(np.int64))
+        expected = to_stored_values(film, style).stored
+    error = np.abs(frame.astype(np.int64) - expected.astype(np.int64))
     assert dataset.BitsStored == style.bits_stored
     if style.syntax.lossless:
-        assert off.max() == 0
+        assert error.max() == 0
     else:
-        assert 0 < off.max() <= 0.06 * 2**style.bits_stored
-        assert off.mean() < 0.01 * 2**style.bits_stored
+        assert 0 < error.max() <= 0.06 * 2**style.bits_stored
+        assert error.mean() < 0.01 * 2**style.bits_stored
 
 
 @pytest.mark.parametrize("style", [style for style in STYLES if style.voi is not Voi.NONE], ids=named)
-def test_a_reader_that_follows_the_header_sees_the_phantom(phantom: Phantom, style: DicomStyle) -> None:
+def test_read_film_restores_the_phantom(phantom: Phantom, style: DicomStyle) -> None:
     image = read_film(encode_dicom(phantom, style), Settings(), ROWS, COLUMNS)
-    off = np.abs(image.pixels - phantom.pixels)
+    error = np.abs(image.pixels - phantom.pixels)
     step = 1.0 / (0.78 * (2**style.bits_stored - 1))
     if style.syntax.lossless:
-        assert off.max() <= max(1.2 * step, 0.0045)
-    assert off.mean() < max(step, 0.006)
+        assert error.max() <= max(1.2 * step, 0.0045)
+    assert error.mean() < max(step, 0.006)
     assert image.facts.mirrored == style.mirrored
     assert image.facts.inverted == (style.photometric is Photometric.MONOCHROME1)
     spacing = None if not style.spacing else (pytest.approx(phantom.spacing_mm, rel=1e-5),) * 2
@@ -113,7 +113,7 @@ def test_a_reader_that_follows_the_header_sees_the_phantom(phantom: Phantom, sty
 
 
 @pytest.mark.parametrize("style", [style for style in STYLES if style.voi is Voi.NONE], ids=named)
-def test_a_film_without_window_is_shown_alike(phantom: Phantom, style: DicomStyle) -> None:
+def test_film_without_window_correlates_with_the_phantom(phantom: Phantom, style: DicomStyle) -> None:
     image = read_film(encode_dicom(phantom, style), Settings(), ROWS, COLUMNS)
     assert np.corrcoef(image.pixels[:, 8:-8].ravel(), phantom.pixels[:, 8:-8].ravel())[0, 1] > 0.99
 
@@ -124,7 +124,7 @@ def test_same_phantom_and_style_give_the_same_bytes(phantom: Phantom) -> None:
         assert encode_dicom(phantom, style) == encode_dicom(again, style)
 
 
-def test_default_mix_is_that_of_an_archive() -> None:
+def test_mixed_styles_cover_all_syntaxes_and_options() -> None:
     assert {style.syntax for style in MIXED_STYLES} == set(TransferSyntax)
     assert set(range(8, 17)) == {style.bits_stored for style in MIXED_STYLES}
     assert set(Photometric) - {Photometric.YBR_FULL_422} == {style.photometric for style in MIXED_STYLES}
@@ -143,7 +143,7 @@ def test_header_is_that_of_a_fictitious_patient(phantom: Phantom) -> None:
     assert derived_uid("a", 1) == derived_uid("a", 1) != derived_uid("a", 2)
 
 
-def test_frames_view_and_missing_parts_are_written_as_asked(phantom: Phantom) -> None:
+def test_frames_view_and_omitted_parts_follow_the_style(phantom: Phantom) -> None:
     style = DicomStyle(TransferSyntax.JPEG_LS, bits_stored=8, frames=3, position=Position.LL, spacing=False)
     dataset = pydicom.dcmread(io.BytesIO(encode_dicom(phantom, style)))
     assert dataset.NumberOfFrames == 3
@@ -155,7 +155,7 @@ def test_frames_view_and_missing_parts_are_written_as_asked(phantom: Phantom) ->
     assert b"1.2.840.10008.1.2.1\0" not in bare[:400]
 
 
-def test_padding_is_at_the_sides_and_hides_no_lung(phantom: Phantom) -> None:
+def test_padding_is_at_the_sides_and_covers_no_lung(phantom: Phantom) -> None:
     grey = to_stored_values(phantom.pixels, DicomStyle(TransferSyntax.DEFLATED, padding=True))
     padded = grey.stored == grey.padding
     assert padded[:, 0].all()
@@ -180,17 +180,17 @@ def test_padding_is_at_the_sides_and_hides_no_lung(phantom: Phantom) -> None:
     ],
     ids=str,
 )
-def test_a_style_that_cannot_be_is_refused(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="no such DICOM style"):
+def test_invalid_style_is_rejected(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="invalid DICOM style"):
         DicomStyle(**options)  # type: ignore[arg-type]
 
 
-def test_a_native_syntax_does_not_compress(phantom: Phantom) -> None:
+def test_native_syntax_does_not_compress(phantom: Phantom) -> None:
     with pytest.raises(ValueError, match="does not compress"):
         compress(to_stored_values(phantom.pixels, DicomStyle()).stored, TransferSyntax.EXPLICIT_LE, 12)
 
 
-def test_pictures_come_back(phantom: Phantom) -> None:
+def test_png_jpeg_and_mask_round_trip(phantom: Phantom) -> None:
     for bits in (8, 16):
         pixels = cv2.imdecode(np.frombuffer(encode_png(phantom, bits), np.uint8), cv2.IMREAD_UNCHANGED)
         assert pixels.itemsize * 8 == bits
@@ -205,7 +205,7 @@ def test_pictures_come_back(phantom: Phantom) -> None:
 
 
 @pytest.mark.parametrize("kind", BadKind)
-def test_bad_object_is_refused_for_the_reason_it_names(kind: BadKind) -> None:
+def test_bad_object_is_rejected_with_its_reason(kind: BadKind) -> None:
     data = make_bad_film(kind, 77, rows=ROWS, columns=COLUMNS)
     assert data == make_bad_film(kind, 77, rows=ROWS, columns=COLUMNS)
     with pytest.raises(FilmError) as got:
