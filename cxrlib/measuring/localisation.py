@@ -24,7 +24,7 @@ from cxrlib.reading.resample import resize
 from cxrlib.types import Prediction
 
 #: Most cells per side; a finer layer is averaged over areas first, so that a row stays small (1.4 kB at most).
-MOST_CELLS: Final = 32
+MAX_CELLS: Final = 32
 _STEPS: Final = 255
 _STORED: Final = re.compile(r"([1-9]\d?)x([1-9]\d?):([A-Za-z0-9+/]+={0,2})")
 
@@ -40,10 +40,10 @@ def to_cells(attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
     Returns
     -------
     uint8 array
-        At most `MOST_CELLS` a side, 0 to 255 for 0 to 1. All 0 where nothing in the film spoke for its class.
+        At most `MAX_CELLS` a side, 0 to 255 for 0 to 1. All 0 where nothing in the film spoke for its class.
     """
     rows, columns = attribution.shape
-    reduced = resize(np.maximum(attribution, np.float32(0)), min(rows, MOST_CELLS), min(columns, MOST_CELLS))
+    reduced = resize(np.maximum(attribution, np.float32(0)), min(rows, MAX_CELLS), min(columns, MAX_CELLS))
     largest = reduced.max()
     if not largest > 0:
         return np.zeros(reduced.shape, np.uint8)
@@ -51,7 +51,7 @@ def to_cells(attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
     return cells
 
 
-def spread(cells: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
+def expand_cells(cells: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
     """Return the map on a grid of `rows` x `columns`: float32 in [0, 1], linear between the middles of the cells."""
     return resize(cells.astype(np.float32) / np.float32(_STEPS), rows, columns)
 
@@ -59,13 +59,13 @@ def spread(cells: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.floa
 def localisation_map(prediction: Prediction) -> NDArray[np.float32] | None:
     """Return the map of one film: float32 in [0, 1], rows x columns of `prediction.lung`; None where there is none."""
     cells = prediction.localisation_cells
-    return None if cells is None else spread(cells, *prediction.lung.shape)
+    return None if cells is None else expand_cells(cells, *prediction.lung.shape)
 
 
 def encode(cells: NDArray[np.uint8]) -> str:
     """Return the cells of a map as text (ASCII)."""
-    if cells.ndim != 2 or cells.dtype != np.uint8 or not 0 < max(cells.shape) <= MOST_CELLS or cells.size == 0:
-        raise ValueError(f"expected uint8 cells, 1 to {MOST_CELLS} a side; got {cells.dtype} of shape {cells.shape}")
+    if cells.ndim != 2 or cells.dtype != np.uint8 or not 0 < max(cells.shape) <= MAX_CELLS or cells.size == 0:
+        raise ValueError(f"expected uint8 cells, 1 to {MAX_CELLS} a side; got {cells.dtype} of shape {cells.shape}")
     rows, columns = cells.shape
     return f"{rows}x{columns}:{base64.b64encode(cells.tobytes()).decode('ascii')}"
 
@@ -86,9 +86,9 @@ def decode_cells(text: str) -> NDArray[np.uint8]:
         data = base64.b64decode(stored[3], validate=True)
     except binascii.Error as error:
         raise ValueError(f"expected Base64 after {rows}x{columns}:; got other text") from error
-    if len(data) != rows * columns or max(rows, columns) > MOST_CELLS:
+    if len(data) != rows * columns or max(rows, columns) > MAX_CELLS:
         raise ValueError(
-            f"expected one byte for each of {rows}x{columns} cells, {MOST_CELLS} a side at most; got {len(data)} bytes"
+            f"expected one byte for each of {rows}x{columns} cells, {MAX_CELLS} a side at most; got {len(data)} bytes"
         )
     cells = np.frombuffer(data, np.uint8).reshape(rows, columns)
     if encode(cells) != text:
@@ -106,4 +106,4 @@ def decode(text: str, rows: int, columns: int) -> NDArray[np.float32]:
     ValueError
         As `decode_cells`.
     """
-    return spread(decode_cells(text), rows, columns)
+    return expand_cells(decode_cells(text), rows, columns)

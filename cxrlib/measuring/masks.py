@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
 from cxr_schemas.card import Postprocess
-from cxrlib.measuring import lungs
-from cxrlib.measuring.plausibility import check_shape, check_share
-from cxrlib.measuring.regions import Connectivity, Regions, find_regions, has_holes, regions_apart
+from cxrlib.measuring import lung_sides
+from cxrlib.measuring.plausibility import check_lung_shape, check_lung_share
+from cxrlib.measuring.regions import Connectivity, Regions, find_regions, find_separate_regions, has_holes
 from cxrlib.types import Masks, Prediction
 
 
-def clean(prediction: Prediction, constants: Postprocess) -> Masks:
+def clean_masks(prediction: Prediction, constants: Postprocess) -> Masks:
     """Threshold and clean the probabilities of one film.
 
     With two lungs of very unequal size (one lung white) the small one may be under `min_region_fraction` and be
@@ -46,9 +46,9 @@ def clean(prediction: Prediction, constants: Postprocess) -> Masks:
     """
     regions = lung_regions(prediction.lung, constants)
     lung = regions.mask
-    check_share(lung, constants)
-    sides = lungs.part(lung, regions)
-    check_shape(regions, sides)
+    check_lung_share(lung, constants)
+    sides = lung_sides.split_lungs(lung, regions)
+    check_lung_shape(regions, sides)
     return Masks(
         left=sides.left,
         right=sides.right,
@@ -66,10 +66,10 @@ def lung_regions(probability: NDArray[np.float32], constants: Postprocess) -> Re
     This is the lung that a row measures, and that the later network of a cascade is shown. It may be empty.
     """
     positive = probability > np.float32(constants.lung_threshold)
-    regions = regions_apart(positive)  # where no boxes meet, there is no hole either
+    regions = find_separate_regions(positive)  # where no boxes meet, there is no hole either
     if regions is None:
         regions = find_regions(fill_holes(positive, constants.max_hole_fraction))
-    return large_regions(regions, constants.min_region_fraction)
+    return remove_small_regions(regions, constants.min_region_fraction)
 
 
 def fill_holes(mask: NDArray[np.bool_], max_hole_fraction: float) -> NDArray[np.bool_]:
@@ -86,7 +86,7 @@ def fill_holes(mask: NDArray[np.bool_], max_hole_fraction: float) -> NDArray[np.
     return mask | background.select(enclosed & (background.areas <= max_hole_fraction * mask.size))
 
 
-def large_regions(regions: Regions, min_fraction: float) -> Regions:
+def remove_small_regions(regions: Regions, min_fraction: float) -> Regions:
     """Return the regions that are no less than `min_fraction` of all their pixels (qu-ex section 3.2: 5 %)."""
     return regions.keep(regions.areas >= min_fraction * int(regions.areas.sum()))
 

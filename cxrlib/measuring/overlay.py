@@ -41,7 +41,7 @@ _HAZE: Final = 0.45
 _THICKNESS: Final = 2
 
 
-def draw(
+def draw_overlay(
     image: CxrImage,
     masks: Masks,
     localisation: NDArray[np.float32] | None = None,

@@ -16,25 +16,25 @@ from numpy.typing import NDArray
 from cxr_schemas import Reason
 from cxr_schemas.card import Postprocess
 from cxrlib.errors import FilmError
-from cxrlib.measuring.lungs import Sides
-from cxrlib.measuring.regions import Regions, rows_of
+from cxrlib.measuring.lung_sides import LungSides
+from cxrlib.measuring.regions import Regions, row_range
 
 #: Most regions of a mask whose small regions were removed (met: 1 to 2).
-MOST_REGIONS: Final = 8
+MAX_REGIONS: Final = 8
 #: Largest share of the film's four edges that is lung (met: 0 to 0.15); the background of a film covers most of them.
-MOST_EDGE: Final = 0.5
+MAX_EDGE_SHARE: Final = 0.5
 #: Least height of the mask, as a share of the film's (met: 0.25 to 1).
-LEAST_HEIGHT: Final = 0.12
+MIN_HEIGHT: Final = 0.12
 #: Width over height of the mask (met: 0.49 for a lone lung to 1.93).
-LEAST_ASPECT: Final = 0.12
-MOST_ASPECT: Final = 4.0
+MIN_ASPECT: Final = 0.12
+MAX_ASPECT: Final = 4.0
 #: Largest share of its bounding box that a mask fills (met: 0.21 to 0.71); a rectangle is no lung.
-MOST_FILLED: Final = 0.95
+MAX_BOX_FILL: Final = 0.95
 #: Least share of the lower lung's height at which the other stands beside it (met: 0.77 to 1).
-LEAST_ABREAST: Final = 0.2
+MIN_SIDE_BY_SIDE: Final = 0.2
 
 
-def check_share(lung: NDArray[np.bool_], constants: Postprocess) -> None:
+def check_lung_share(lung: NDArray[np.bool_], constants: Postprocess) -> None:
     """Check that the film has a lung, and that its share of the film is within the card's bounds.
 
     Raises
@@ -55,7 +55,7 @@ def check_share(lung: NDArray[np.bool_], constants: Postprocess) -> None:
         raise _implausible(f"lung on {100 * least:g} to {100 * most:g} % of the film", f"{100 * share:.1f} %")
 
 
-def check_shape(regions: Regions, sides: Sides) -> None:
+def check_lung_shape(regions: Regions, sides: LungSides) -> None:
     """Check that the mask has a shape that a chest film can have.
 
     Parameters
@@ -70,38 +70,38 @@ def check_shape(regions: Regions, sides: Sides) -> None:
     FilmError
         IMPLAUSIBLE_LUNG, with the bound that is broken and the value met.
     """
-    if len(regions) > MOST_REGIONS:
-        raise _implausible(f"a lung mask of at most {MOST_REGIONS} regions", f"{len(regions)}")
+    if len(regions) > MAX_REGIONS:
+        raise _implausible(f"a lung mask of at most {MAX_REGIONS} regions", f"{len(regions)}")
     lung = regions.mask
     rows, columns = lung.shape
     on_edge = sum(int(np.count_nonzero(edge)) for edge in (lung[0], lung[-1], lung[:, 0], lung[:, -1]))
     edge = on_edge / (2 * (rows + columns))
-    if edge > MOST_EDGE:
-        raise _implausible(f"lung on at most {100 * MOST_EDGE:g} % of the film's edges", f"{100 * edge:.0f} %")
+    if edge > MAX_EDGE_SHARE:
+        raise _implausible(f"lung on at most {100 * MAX_EDGE_SHARE:g} % of the film's edges", f"{100 * edge:.0f} %")
     height, width = regions.height, regions.width
-    if height < LEAST_HEIGHT * rows:
-        raise _implausible(f"lungs at least {100 * LEAST_HEIGHT:g} % of the film high", f"{100 * height / rows:.1f} %")
+    if height < MIN_HEIGHT * rows:
+        raise _implausible(f"lungs at least {100 * MIN_HEIGHT:g} % of the film high", f"{100 * height / rows:.1f} %")
     # Measured on a square grid, so that a network of another input shape is judged alike.
     aspect = (width / columns) / (height / rows)
-    if not LEAST_ASPECT <= aspect <= MOST_ASPECT:
-        raise _implausible(f"lungs {LEAST_ASPECT:g} to {MOST_ASPECT:g} times as wide as high", f"{aspect:.2f}")
+    if not MIN_ASPECT <= aspect <= MAX_ASPECT:
+        raise _implausible(f"lungs {MIN_ASPECT:g} to {MAX_ASPECT:g} times as wide as high", f"{aspect:.2f}")
     filled = int(regions.areas.sum()) / (height * width)
-    if filled > MOST_FILLED:
+    if filled > MAX_BOX_FILL:
         raise _implausible(
-            f"lungs that fill at most {100 * MOST_FILLED:g} % of the rectangle around them", f"{100 * filled:.1f} %"
+            f"lungs that fill at most {100 * MAX_BOX_FILL:g} % of the rectangle around them", f"{100 * filled:.1f} %"
         )
     _check_abreast(sides)
 
 
-def _check_abreast(sides: Sides) -> None:
-    left, right = rows_of(sides.left), rows_of(sides.right)
+def _check_abreast(sides: LungSides) -> None:
+    left, right = row_range(sides.left), row_range(sides.right)
     lower = min(left.stop - left.start, right.stop - right.start)
     if lower == 0:
         return
     abreast = (min(left.stop, right.stop) - max(left.start, right.start)) / lower
-    if abreast < LEAST_ABREAST:
+    if abreast < MIN_SIDE_BY_SIDE:
         raise _implausible(
-            f"two lungs side by side over at least {100 * LEAST_ABREAST:g} % of the lower one's height",
+            f"two lungs side by side over at least {100 * MIN_SIDE_BY_SIDE:g} % of the lower one's height",
             f"{100 * max(abreast, 0.0):.0f} %",
         )
 

@@ -135,7 +135,7 @@ class Regions:
 def find_regions(mask: NDArray[np.bool_], connectivity: Connectivity = Connectivity.EDGES_AND_CORNERS) -> Regions:
     """Return the connected regions of a bool mask, in the order in which OpenCV's labelling numbers them."""
     if connectivity is Connectivity.EDGES_AND_CORNERS:
-        apart = regions_apart(mask)
+        apart = find_separate_regions(mask)
         if apart is not None:
             return apart
     _, labels, stats, centroids = cv2.connectedComponentsWithStats(
@@ -154,7 +154,7 @@ def find_regions(mask: NDArray[np.bool_], connectivity: Connectivity = Connectiv
     )
 
 
-def regions_apart(mask: NDArray[np.bool_]) -> Regions | None:
+def find_separate_regions(mask: NDArray[np.bool_]) -> Regions | None:
     """Return the regions that `find_regions` gives, or None where they are many, have holes, or two boxes meet."""
     # In three fifths of the time of `findContours`; tells no outline of a region from that of a hole.
     outlines = cv2.findContoursLinkRuns(_bytes(mask))[0]
@@ -200,7 +200,7 @@ def has_holes(mask: NDArray[np.bool_]) -> bool:
     return nesting is not None and bool((nesting[0, :, 3] >= 0).any())
 
 
-def rows_of(mask: NDArray[np.bool_]) -> slice:
+def row_range(mask: NDArray[np.bool_]) -> slice:
     """Return the rows from the first to the last that have a pixel of a mask; none where it has no pixel."""
     rows = np.flatnonzero(cv2.reduce(_bytes(mask), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
     return slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0)

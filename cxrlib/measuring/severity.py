@@ -24,7 +24,7 @@ class AreasMm2:
     infection: float | None
 
 
-def measure(
+def measure_severity(
     masks: Masks, pixel_mm2: float | None, cuts: GradeCuts, localised: NDArray[np.bool_] | None = None
 ) -> Severity:
     """Measure a film's masks.
@@ -32,7 +32,7 @@ def measure(
     Parameters
     ----------
     masks : Masks
-        As `cxrlib.measuring.masks.clean` gives them.
+        As `cxrlib.measuring.masks.clean_masks` gives them.
     pixel_mm2 : float or None
         Area of one mask pixel in mm2 at the detector (`CxrImage.pixel_mm2`); None where the spacing is unknown.
     cuts : GradeCuts

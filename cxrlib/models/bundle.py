@@ -1,7 +1,7 @@
-"""Read and write model bundles: one directory, on any fsspec URL, with a card, safetensors weights and their digest.
+"""Read and write model bundles: a directory, on any fsspec URL, with a card, safetensors weights and a digest.
 
-A bundle's digest is taken over the raw bytes of ``bundle.toml`` and of every ``*.safetensors`` file beside it. The file
-``DIGEST`` holds it, and it is checked before a single byte is parsed. Pickled weights are never read.
+The digest covers the raw bytes of ``bundle.toml`` (the card) and of every ``*.safetensors`` file beside it. The file
+``DIGEST`` holds it. It is checked before anything is parsed. Pickled weights are never read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CARD_FILE: Final = "bundle.toml"
 DIGEST_FILE: Final = "DIGEST"
 WEIGHTS_SUFFIX: Final = ".safetensors"
 
-#: Bundles that ship inside the package, by name: where each lies, relative to the package ``cxrlib``.
+#: Bundles that ship inside the package: name, and directory relative to the package ``cxrlib``.
 SHIPPED: Final[Mapping[str, str]] = {"default": "models/default"}
 
 
@@ -38,7 +38,7 @@ class Bundle:
     ----------
     card : Card
     digest : str
-        SHA-256, hexadecimal; stands in every row.
+        SHA-256, hexadecimal; every row states it.
     files : mapping of str to bytes
         Weight files by name, unparsed.
     """
@@ -49,7 +49,7 @@ class Bundle:
 
     @property
     def partition(self) -> str:
-        """``<name>-<digest8>``: how the bundle is called in a results root."""
+        """``<name>-<digest8>``: the name of the bundle in a results root."""
         return f"{self.card.bundle.name}-{self.digest[:8]}"
 
     def weights(self, network: Network) -> bytes:
@@ -58,7 +58,7 @@ class Bundle:
 
 
 def bundle_digest(card: bytes, weights: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 over the card and the weight files, in order of name; names and lengths are part of it."""
+    """Return the SHA-256 over the card and the weight files, sorted by name, with their names and lengths."""
     total = hashlib.sha256()
     for name, data in [(CARD_FILE, card), *sorted(weights.items())]:
         total.update(f"{name}:{len(data)}:".encode())
@@ -67,47 +67,60 @@ def bundle_digest(card: bytes, weights: Mapping[str, bytes]) -> str:
 
 
 def locate(name_or_uri: str) -> str:
-    """Return the URI of the directory of a bundle that ships, by name; any other URI as it is."""
+    """Return the directory of a shipped bundle, given its name; return any other URI unchanged."""
     return str(files("cxrlib").joinpath(SHIPPED[name_or_uri])) if name_or_uri in SHIPPED else name_or_uri
 
 
 def load_bundle(name_or_uri: str) -> Bundle:
     """Load a bundle that ships with the package, by name, or any other by the URI of its directory.
 
+    Imports no torch: the weights are not parsed.
+
     Raises
     ------
     BundleError
         A file is missing, the digest differs, or the card is not valid.
+
+    Examples
+    --------
+    >>> from cxrlib import load_bundle
+    >>> bundle = load_bundle("default")
+    >>> [network.outputs for network in bundle.card.networks]
+    [('lung', 'infection', 'classes')]
+    >>> bundle.card.input.rows, bundle.card.input.columns
+    (256, 256)
+    >>> bundle.card.postprocess.min_region_fraction  # the 5 % rule: smaller lung regions are removed
+    0.05
     """
     uri = locate(name_or_uri)
     contents = _read_directory(uri)
     card_bytes = contents.pop(CARD_FILE)
     stated = contents.pop(DIGEST_FILE).decode("ascii", errors="replace").strip()
-    got = bundle_digest(card_bytes, contents)
-    if not hmac.compare_digest(stated, got):
-        raise BundleError(f"bundle {uri}: expected digest {stated} as its {DIGEST_FILE} file says, got {got}")
+    digest = bundle_digest(card_bytes, contents)
+    if not hmac.compare_digest(stated, digest):
+        raise BundleError(f"bundle {uri}: expected digest {stated} as its {DIGEST_FILE} file states; got {digest}")
     card = parse_card(card_bytes, uri)
     missing = sorted({network.weights for network in card.networks} - contents.keys())
     if missing:
-        raise BundleError(f"bundle {uri}: the card names weights that are not there: {', '.join(missing)}")
-    return Bundle(card=card, digest=got, files=contents)
+        raise BundleError(f"bundle {uri}: expected the weights that its card names; missing {', '.join(missing)}")
+    return Bundle(card=card, digest=digest, files=contents)
 
 
 def parse_card(data: bytes, where: str) -> Card:
-    """Parse the bytes of a ``bundle.toml``; `where` names it in errors."""
+    """Parse the bytes of a ``bundle.toml``; errors call the bundle `where`."""
     try:
         return Card.model_validate(tomllib.loads(data.decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise BundleError(f"bundle {where}: its card {CARD_FILE} is not valid: {error}") from error
+        raise BundleError(f"bundle {where}: expected a valid card {CARD_FILE}; got {error}") from error
 
 
 def write_card(card: Card) -> bytes:
-    """Return the bytes of the ``bundle.toml`` that `parse_card` reads as `card`; what is None is left out."""
+    """Return the bytes of the ``bundle.toml`` that `parse_card` reads as `card`; fields that are None are omitted."""
     return tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)).encode()
 
 
 def write_bundle(uri: str, card: Card, weights: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle to the directory `uri`, replacing one that is there, and return it as it would be loaded."""
+    """Write a bundle to the directory `uri`, replacing one that exists, and return it as `load_bundle` would."""
     card_bytes = write_card(card)
     digest = bundle_digest(card_bytes, weights)
     filesystem, root = fsspec.core.url_to_fs(uri)
@@ -126,7 +139,9 @@ def _read_directory(uri: str) -> dict[str, bytes]:
         names = [path.rsplit("/", 1)[-1] for path in filesystem.ls(root, detail=False)]
     except (OSError, ValueError, ImportError) as error:
         known = ", ".join(sorted(SHIPPED))
-        raise BundleError(f"bundle {uri!r} is neither shipped ({known}) nor a directory that can be read") from error
+        raise BundleError(
+            f"expected a shipped bundle ({known}) or the URI of a readable directory; got {uri!r}"
+        ) from error
     wanted = [name for name in names if name in {CARD_FILE, DIGEST_FILE} or name.endswith(WEIGHTS_SUFFIX)]
     missing = {CARD_FILE, DIGEST_FILE} - set(wanted)
     if missing:

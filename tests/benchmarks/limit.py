@@ -1,14 +1,14 @@
-"""The least that a film costs: the forward pass alone, and its codec, resize and digest alone, in processor seconds.
+"""Measure the minimum cost of a film: forward pass, codec, resize and digest, each alone, in processor seconds.
 
-``python -m tests.benchmarks.limit FOLDER`` measures each on films in memory and writes one line of JSON. Of several
-codecs the cheapest counts, and so it is with resizing by areas, be it our own: a limit that can be gone below is none.
-The network is the engine's own, with its layers fused, in memory that is kept as a run keeps it
-(`cxrlib.parallel.malloc_settings`, by the environment). Divided by the cores it is the time per film that no program can go
-below on these parts.
+``python -m tests.benchmarks.limit FOLDER`` measures each part on films in memory and writes one line of JSON. The
+cheapest of several codecs and of several area resizes counts, our own included, so that no program can be faster than
+the limit. The network is the engine's own with fused layers, under the malloc settings of a run
+(`cxrlib.parallel.malloc_settings`, set in the environment). Divided by the number of cores, the sum is the time per
+film that no program can go below with these parts.
 
-The same weights as torch runs them, as every rival does, the cheapest codec that a library offers and OpenCV's resize
-are measured too (`forward_by_torch`, `codec_by_libraries`, `resize_by_libraries`): a limit by those tells what the
-engine's own forward pass and decode plan are worth, and can be gone below.
+A second limit uses what libraries offer: the same weights run by torch, as every rival does, the cheapest codec of a
+library, and OpenCV's resize (`forward_by_torch`, `codec_by_libraries`, `resize_by_libraries`). It shows what the
+engine's fused forward pass and the decode plan gain, and a program can go below it.
 """
 
 from __future__ import annotations
@@ -56,19 +56,21 @@ Decode = Callable[[bytes], Pixels]
 
 
 def _jpeg_2000_by_pillow(frame: bytes) -> Pixels:
-    """Decode at the lowest resolution that keeps twice what the network reads: one below moves percent infected by up
-    to 1.9 points (measured), so that it is another result and no cheaper way to the same."""
+    """Decode at the lowest resolution that has at least twice the network's rows and columns.
+
+    One resolution lower changes percent infected by up to 1.9 points (measured), so its result is not the same.
+    """
     film = Image.open(io.BytesIO(frame))
     film.reduce = _spare_level(frame_header.frame_header(frame))  # type: ignore[attr-defined]
     return np.asarray(film)
 
 
 def _jpeg_2000_by_ours(frame: bytes, shown: float) -> Pixels:
-    """Decode at that resolution by `cxrlib.reading.codecs.reduced`, without the bit planes that a window so wide hides."""
+    """Decode at the same resolution with our decoder, without the bit planes that a window of width `shown` hides."""
     header = frame_header.frame_header(frame)
     reduced = decode_reduced(frame, header, _spare_level(header), shown)
     if reduced is None:
-        raise ValueError("expected a stream with lower resolutions")
+        raise ValueError("expected a codestream with lower resolutions; got none")
     return reduced.pixels
 
 
@@ -97,29 +99,29 @@ _CODECS: Final[dict[str, tuple[Decode, ...]]] = {
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Return the median processor seconds of a piece of work, all threads together."""
-    taken = []
+    """Return the median processor seconds of a call, all threads together."""
+    seconds = []
     for _ in range(_REPEATS):
         started = time.process_time()
         work()
-        taken.append(time.process_time() - started)
-    return statistics.median(taken)
+        seconds.append(time.process_time() - started)
+    return statistics.median(seconds)
 
 
 def _measured(frame: bytes, codecs: Sequence[Decode]) -> list[tuple[float, Pixels]]:
-    """Return the processor seconds and the pixels of each codec that decodes this frame."""
+    """Return processor seconds and pixels of each codec that can decode this frame."""
     found: list[tuple[float, Pixels]] = []
     for decode in codecs:
         try:
             pixels = decode(frame)
-        except Exception:  # noqa: S112 - a codec that cannot decode this frame is no candidate
+        except Exception:  # noqa: S112 - skip a codec that cannot decode this frame
             continue
         found.append((_seconds(lambda decode=decode: decode(frame)), pixels))
     return found
 
 
 def film_cost(data: bytes) -> dict[str, float]:
-    """Return the processor seconds of one film's codec and resize, each in two ways, and digest, each alone."""
+    """Return the processor seconds of one film's codec and resize, each in two ways, and of its digest."""
     by_libraries: list[tuple[float, Pixels]] = []
     by_ours: list[tuple[float, Pixels]] = []
     if data.startswith(b"\x89PNG"):
@@ -129,7 +131,7 @@ def film_cost(data: bytes) -> dict[str, float]:
         syntax = UID(film.file_meta.TransferSyntaxUID)
         if syntax.is_encapsulated:
             frame = get_frame(film.PixelData, 0, number_of_frames=1)
-            # Told the size, which a film's header says, the codec of run lengths takes a fifth less.
+            # With the size from the film's header, the RLE codec takes a fifth less time.
             run_lengths = partial(_run_lengths, size=2 * film.Rows * film.Columns)
             by_libraries = _measured(frame, [run_lengths] if syntax == _RLE else _CODECS[str(syntax)])
             if syntax == _JPEG_2000:
@@ -155,8 +157,10 @@ def film_cost(data: bytes) -> dict[str, float]:
 
 
 def _resize_by_ours(pixels: NDArray[np.uint16], bits: int) -> float:
-    """Return the processor seconds of halving a film and averaging what that leaves, as `cxrlib.reading.display.grayscale` does;
-    infinite for a film that is too small for it."""
+    """Return the processor seconds of halving a film and averaging it, as `cxrlib.reading.display.grayscale` does.
+
+    The result is infinite for a film that is too small to be halved.
+    """
     grid = Grid(_SIDE, _SIDE)
     if grid.spare_level(*pixels.shape, bits) < 1:
         return math.inf
@@ -165,49 +169,51 @@ def _resize_by_ours(pixels: NDArray[np.uint16], bits: int) -> float:
         means, lattice = halve(pixels)
         lattice.average(means, grid)
 
-    resize()  # which works out the weights of this size
+    resize()  # computes and caches the weights of this size
     return _seconds(resize)
 
 
 def forward_cost() -> float:
-    """Return the processor seconds per film of the engine's own network on a full batch in memory, in its precision."""
+    """Return the processor seconds per film of the engine's network on a full batch in memory, in its own precision."""
     torch.set_num_threads(1)
     bundle = load_bundle("default")
     device = choose_device("cpu")
     (plan,) = bundle.card.networks
     network = BundleNetwork(bundle, plan, device, choose_precision("auto", device))
-    films = network.tensor(np.random.default_rng(0).random((bundle.card.input.batch, _SIDE, _SIDE), dtype=np.float32))
+    films = network.to_tensor(
+        np.random.default_rng(0).random((bundle.card.input.batch, _SIDE, _SIDE), dtype=np.float32)
+    )
     network.run(films)
     return _seconds(lambda: network.run(films)) / len(films)
 
 
 def forward_cost_by_torch() -> float:
-    """Return the same of the rivals' network, in the faster of the two arithmetics that they try."""
+    """Return the processor seconds per film of the rivals' network, in the faster of fp32 and bf16."""
     torch.set_num_threads(1)
     module = user_code.network()
     films = torch.rand(user_code.BATCH, 1, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
-    taken = []
+    seconds = []
     for bf16 in (False, True):
         user_code.predict(module, films, bf16=bf16)
-        taken.append(_seconds(lambda bf16=bf16: user_code.predict(module, films, bf16=bf16)))
-    return min(taken) / len(films)
+        seconds.append(_seconds(lambda bf16=bf16: user_code.predict(module, films, bf16=bf16)))
+    return min(seconds) / len(films)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the films of a folder."""
+    """Measure the films of a folder and print JSON."""
     parser = argparse.ArgumentParser(prog="limit", description=__doc__)
     parser.add_argument("folder")
     chosen = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     paths = user_code.films_in(chosen.folder)
-    # Links to one film cost what it costs.
+    # Hard links to one film have the same cost, so each inode is measured once.
     weights: dict[int, int] = {}
-    of: dict[int, str] = {}
+    path_of: dict[int, str] = {}
     for path in paths:
         number = Path(path).stat().st_ino
         weights[number] = weights.get(number, 0) + 1
-        of[number] = path
-    costs = {number: film_cost(Path(path).read_bytes()) for number, path in of.items()}
+        path_of[number] = path
+    costs = {number: film_cost(Path(path).read_bytes()) for number, path in path_of.items()}
     parts = {
         part: sum(cost[part] * weights[number] for number, cost in costs.items()) / len(paths)
         for part in ("codec", "codec_by_libraries", "resize", "resize_by_libraries", "digest")

@@ -1,9 +1,9 @@
-"""Milliseconds a film from probabilities to cleaned masks, percentages and run lengths, against the plain reference.
+"""Measure milliseconds per film from probabilities to cleaned masks, percentages and run lengths.
 
-``python -m tests.benchmarks.masks_speed`` takes the annotators' masks of ``../shared/data`` at 256 x 256 where they are
-there, else made-up lungs, softened to the probabilities that a network gives. Both ways run in turns on one thread; a
-line of medians goes to ``results/masks_speed.csv``. The reference, scipy and loops, does less: it parts no lungs and
-judges no shape.
+``python -m tests.benchmarks.masks_speed`` takes the annotators' masks in ``../shared/data`` at 256 x 256 pixels, or
+ellipses if there are none, and blurs them to probabilities such as a network returns. The product and the reference
+implementation run in turns on one thread; a line of medians goes to ``results/masks_speed.csv``. The reference uses
+scipy and loops and does less: it separates no lungs and checks no shapes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from cxr_schemas import Card
 from cxrlib.errors import FilmError
 from cxrlib.measuring import rle
-from cxrlib.measuring.masks import clean
-from cxrlib.measuring.severity import measure
+from cxrlib.measuring.masks import clean_masks
+from cxrlib.measuring.severity import measure_severity
 from cxrlib.models.bundle import load_bundle
 from cxrlib.types import Prediction
 from tests.benchmarks import machine
@@ -37,12 +37,12 @@ _FILMS: Final = REAL_FILMS / "covid-qu-ex"
 _SIDE: Final = 256
 
 
-def _soft(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _blurred(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.5), dtype=np.float32)
 
 
 def predictions(count: int) -> list[Prediction]:
-    """Return `count` predictions of films with infection, real ones where there are any."""
+    """Return `count` predictions of films with infection, from real masks if there are any."""
     paths = sorted(_FILMS.glob("*/*/COVID-19/lung masks/*"))[:count]
     pairs = [
         tuple(
@@ -51,26 +51,26 @@ def predictions(count: int) -> list[Prediction]:
         )
         for path in paths
     ] or [(two_lungs(_SIDE), ellipse(_SIDE, 0.6, 0.3, 0.1, 0.1))] * count
-    return [Prediction(_soft(lung), _soft(infection), None, "fp32") for lung, infection in pairs]
+    return [Prediction(_blurred(lung), _blurred(infection), None, "fp32") for lung, infection in pairs]
 
 
 def ours(prediction: Prediction, card: Card) -> None:
-    """Do what a scored film goes through after the network."""
+    """Clean, measure and encode the masks as a run does."""
     try:
-        masks = clean(prediction, card.postprocess)
+        masks = clean_masks(prediction, card.postprocess)
     except FilmError:
         return
-    measure(masks, 1.0, card.grades)
+    measure_severity(masks, 1.0, card.grades)
     rle.encode(masks.lung)
     if masks.infection is not None:
         rle.encode(masks.infection)
 
 
-def plain(prediction: Prediction, card: Card) -> None:
-    """Do the same as the definitions read."""
+def reference(prediction: Prediction, card: Card) -> None:
+    """Clean, measure and encode the masks with the reference implementation."""
     lung = reference_masks.lung(prediction.lung > card.postprocess.lung_threshold, card.postprocess)
     if prediction.infection is None:
-        raise ValueError("expected a prediction with infection")
+        raise ValueError("expected a prediction with infection; got none")
     infected = prediction.infection > card.postprocess.infection_threshold
     infection = reference_masks.infection(infected, lung, card.postprocess)
     reference_masks.percent(infection, lung)
@@ -79,7 +79,7 @@ def plain(prediction: Prediction, card: Card) -> None:
     reference_masks.run_lengths(infection)
 
 
-def _each(work: Callable[[Prediction, Card], None], films: Sequence[Prediction], card: Card) -> float:
+def _milliseconds(work: Callable[[Prediction, Card], None], films: Sequence[Prediction], card: Card) -> float:
     started = time.process_time()
     for film in films:
         work(film, card)
@@ -87,7 +87,7 @@ def _each(work: Callable[[Prediction, Card], None], films: Sequence[Prediction],
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; parameters as ``--help`` says."""
+    """Run the benchmark; ``--help`` lists the options."""
     parser = argparse.ArgumentParser(prog="masks_speed", description=__doc__)
     parser.add_argument("--films", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=5)
@@ -95,14 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     card = load_bundle("default").card
     films = predictions(chosen.films)
-    turns = [(_each(ours, films, card), _each(plain, films, card)) for _ in range(chosen.repeats)]
-    own, reference = (statistics.median(turn[way] for turn in turns) for way in (0, 1))
+    turns = [(_milliseconds(ours, films, card), _milliseconds(reference, films, card)) for _ in range(chosen.repeats)]
+    own, theirs = (statistics.median(turn[way] for turn in turns) for way in (0, 1))
     line = {
         "films": len(films),
         "turns": chosen.repeats,
         "ours_ms": round(own, 3),
-        "reference_ms": round(reference, 3),
-        "reference_over_ours": round(statistics.median(theirs / mine for mine, theirs in turns), 1),
+        "reference_ms": round(theirs, 3),
+        "reference_over_ours": round(statistics.median(reference_ms / own_ms for own_ms, reference_ms in turns), 1),
         **machine.describe(),
     }
     add_line("masks_speed", line, keys=("films",))

@@ -1,16 +1,16 @@
-"""Where the processor time of `cxr score` goes, by name: the parts that are in the limit, and those that are not.
+"""Measure the processor time of each part of `cxr score`, and which parts are in the limit.
 
-``python -m tests.benchmarks.parts --archive native`` runs the whole command on an archive, and measures each of its
-parts alone and in one thread: the steps of reading under Python's own profiler, by the function that does them (those
-of many calls look dearer there than they are), the others by the processor's clock. What the whole takes beyond all of
-them is a line of its own: Beam, the rows and their Parquet, and that steps take longer beside others, which want the
-same caches. A line per part goes to ``results/parts.csv``.
+``python -m tests.benchmarks.parts --archive native`` runs the whole command on an archive. Then it measures each part
+alone in one thread: the steps of reading with Python's profiler, by function (which overstates functions with many
+calls), the other parts by processor time. The last line is the rest of the whole: Beam, rows and Parquet, and the time
+that steps lose when they share caches with others. A line per part goes to ``results/parts.csv``.
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
+import inspect
 import json
 import pickle
 import pstats
@@ -23,10 +23,23 @@ from typing import Final
 
 import cv2
 
+from cxrlib.archive.fetch import fetch
 from cxrlib.film_steps import FilmReader, ScoringParameters
 from cxrlib.models.bundle import load_bundle
 from cxrlib.parallel.cores import NO_BLAS_THREADS
 from cxrlib.parallel.malloc_settings import MALLOC_FOR_DECODING, MALLOC_FOR_NETWORKS
+from cxrlib.reading.dicom import film
+from cxrlib.reading.dicom.display import display_of
+from cxrlib.reading.dicom.eligibility import check_eligible
+from cxrlib.reading.dicom.file import open_dicom
+from cxrlib.reading.dicom.header import read_header
+from cxrlib.reading.dicom.pixels import stored_values
+from cxrlib.reading.display import grayscale
+from cxrlib.reading.display.polarity import is_negative
+from cxrlib.reading.halving import halve
+from cxrlib.reading.raster import read_png
+from cxrlib.reading.truncation import check_tail
+from cxrlib.reading.whole_film_checks import check_foot
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef
 from tests.benchmarks import machine
@@ -36,39 +49,39 @@ from tests.benchmarks.masks_speed import ours, predictions
 from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
 
-#: What `cxr score` imports and loads, by the process that does: the command, the one that scores, and those that read.
+_SCORING_PROCESS: Final = """\
+import gc
+from cxr_pipelines.jobs.child_main import GC_THRESHOLDS
+gc.set_threshold(*GC_THRESHOLDS)
+import cxr_pipelines.score
+import cxr_pipelines.beam.run_graph
+from cxrlib.models.inference.engine import TorchEngine
+from cxrlib.models.bundle import load_bundle
+TorchEngine(load_bundle("default"), cache_graphs=True)
+"""
+#: What the processes of `cxr score` import and load: the command, the scoring process, and the reading processes.
 _STARTED: Final = (
     ("import cxr_flows.cli.main", {}),
-    (
-        "import gc; from cxr_pipelines.jobs.child_main import GC_THRESHOLDS; gc.set_threshold(*GC_THRESHOLDS); import cxr_pipelines.score; "
-        "import cxr_pipelines.beam.run_graph; from cxrlib.models.inference.engine import Engine; from cxrlib.models.bundle import load_bundle; "
-        "Engine(load_bundle('default'), keep=True)",
-        {**NO_BLAS_THREADS, **MALLOC_FOR_NETWORKS},
-    ),
+    (_SCORING_PROCESS, {**NO_BLAS_THREADS, **MALLOC_FOR_NETWORKS}),
     *[("import cxrlib.film_steps", MALLOC_FOR_DECODING)] * machine.cores(),
 )
-#: The steps of reading, by the end of the file and the name of the function that does them; none calls another.
-_READING: Final = {
-    "fetch": (("archive/fetch.py", "fetch"),),
-    "digest": (("", "<built-in method _hashlib.openssl_sha256>"),),
-    "header": (
-        ("reading/dicom.py", "open_dicom"),
-        ("reading/eligible.py", "refuse"),
-        ("reading/dicom_film.py", "display_of"),
-        ("reading/dicom_film.py", "_facts"),
-    ),
-    "codec": (("reading/pixels.py", "stored_values"), ("reading/raster.py", "read_png")),
-    "halving": (("reading/halving.py", "halve"),),
-    "grey values mapped": (("reading/display.py", "_table"),),
-    "looked up and averaged": (("reading/display.py", "_through"), ("reading/display.py", "cells")),
-    "cut films looked for": (("reading/tail.py", "check_tail"), ("reading/doubt.py", "check_foot")),
-    "negatives looked for": (("reading/polarity.py", "is_negative"),),
+#: The functions of each step of reading; none of them calls another. A string is the profiler's name of a C function.
+READING_STEPS: Final[dict[str, tuple[Callable[..., object] | str, ...]]] = {
+    "fetch": (fetch,),
+    "digest": ("<built-in method _hashlib.openssl_sha256>",),
+    "header": (open_dicom, read_header, check_eligible, display_of, film._facts),
+    "codec": (stored_values, read_png),
+    "halving": (halve,),
+    "grey values mapped": (grayscale._Film._table,),
+    "looked up and averaged": (grayscale._Film._through, grayscale._Film.cells),
+    "cut films looked for": (check_tail, check_foot),
+    "negatives looked for": (is_negative,),
 }
 _IN_LIMIT: Final = ("networks", "digest", "codec", "halving", "looked up and averaged")
 
 
 def measure(name: str, films: int) -> None:
-    """Measure the parts of one archive and put their lines into the results."""
+    """Measure the parts of one archive and write their lines to the results."""
     with tempfile.TemporaryDirectory(prefix="cxr-bench-") as folder:
         archive = make_archive(Path(folder) / "archive", ARCHIVES[name], films)
         command = [
@@ -100,7 +113,7 @@ def measure(name: str, films: int) -> None:
 
 
 def _start_up() -> float:
-    """Return the processor seconds of all imports, and of loading the networks."""
+    """Return the processor seconds of all imports and of loading the networks."""
     return sum(
         machine.cost_of([sys.executable, "-c", statement], environment=environment).cpu_seconds
         for statement, environment in _STARTED
@@ -108,46 +121,46 @@ def _start_up() -> float:
 
 
 def _networks() -> Mapping[str, float]:
-    """Return the seconds a film takes in the networks, in a process that keeps memory as one that scores does."""
-    return machine.said_by("tests.benchmarks.parts", "--networks", environment=MALLOC_FOR_NETWORKS)
+    """Return the seconds per film in the networks, measured under the malloc settings of a scoring process."""
+    return machine.figures_of("tests.benchmarks.parts", "--networks", environment=MALLOC_FOR_NETWORKS)
 
 
 def _reading(archive: Path) -> Mapping[str, float]:
-    """Return the seconds a film takes in each step of reading, in a process that keeps memory as those that read do."""
-    return machine.said_by("tests.benchmarks.parts", "--reading", str(archive), environment=MALLOC_FOR_DECODING)
+    """Return the seconds per film of each step of reading, measured under the malloc settings of a reading process."""
+    return machine.figures_of("tests.benchmarks.parts", "--reading", str(archive), environment=MALLOC_FOR_DECODING)
 
 
-def read_here(archive: Path) -> dict[str, float]:
-    """Return the same of this process."""
+def measure_reading(archive: Path) -> dict[str, float]:
+    """Return the seconds per film of each step of reading, of the rest, and of pickling, measured in this process."""
     read = FilmReader(Settings(), ScoringParameters.of(load_bundle("default").card))
     paths = sorted(path for path in archive.rglob("*") if path.is_file())[:DISTINCT]
     refs = [ImageRef(str(path), f"size:{path.stat().st_size}", path.stat().st_size) for path in paths]
     images = [read(ref) for ref in refs]
     if not all(isinstance(image, CxrImage) for image in images):
-        raise ValueError(f"expected films that can be read; got {images}")
-    profile = cProfile.Profile()  # by the clock: to ask for processor time costs more than most of the calls
+        raise ValueError(f"expected readable films; got {images}")
+    profile = cProfile.Profile()  # wall time: asking for processor time costs more than most of the calls
     profile.runcall(lambda: [read(ref) for ref in refs])
     found = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     cumulative = {key: entry[3] / len(refs) for key, entry in found.items()}
     parts = {
-        part: sum(
-            seconds
-            for (file, _, function), seconds in cumulative.items()
-            if any(file.endswith(end) and function == wanted for end, wanted in steps)
-        )
-        for part, steps in _READING.items()
+        part: sum(cumulative.get(_profile_key(function), 0.0) for function in functions)
+        for part, functions in READING_STEPS.items()
     }
-    (whole,) = (
-        seconds
-        for (file, _, function), seconds in cumulative.items()
-        if file.endswith("cxrlib/film_steps.py") and function == "__call__"
-    )
-    handing = _seconds(lambda: [pickle.loads(pickle.dumps(image)) for image in images]) / len(images)  # noqa: S301
-    return {**parts, "rest of reading": whole - sum(parts.values()), "handing over": handing}
+    whole = cumulative[_profile_key(FilmReader.__call__)]
+    pickling = _seconds(lambda: [pickle.loads(pickle.dumps(image)) for image in images]) / len(images)  # noqa: S301
+    return {**parts, "rest of reading": whole - sum(parts.values()), "handing over": pickling}
+
+
+def _profile_key(function: Callable[..., object] | str) -> tuple[str, int, str]:
+    """Return the key of a function in the statistics of Python's profiler."""
+    if isinstance(function, str):
+        return "~", 0, function
+    code = inspect.unwrap(function).__code__
+    return code.co_filename, code.co_firstlineno, code.co_name
 
 
 def _measuring() -> float:
-    """Return the seconds that masks, percentages, grades and run lengths of a film take."""
+    """Return the seconds per film of masks, percentages, grades and run lengths."""
     card, films = load_bundle("default").card, predictions(DISTINCT)
     return _seconds(lambda: [ours(film, card) for film in films]) / len(films)
 
@@ -159,7 +172,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; parameters as ``--help`` says."""
+    """Run the benchmark; ``--help`` lists the options."""
     parser = argparse.ArgumentParser(prog="parts", description=__doc__)
     parser.add_argument("--archive", action="append", choices=sorted(ARCHIVES), help="may be repeated; all by default")
     parser.add_argument("--films", type=int, default=2000)
@@ -171,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(json.dumps({"networks": forward_cost()}) + "\n")
         return 0
     if chosen.reading is not None:
-        sys.stdout.write(json.dumps(read_here(chosen.reading)) + "\n")
+        sys.stdout.write(json.dumps(measure_reading(chosen.reading)) + "\n")
         return 0
     for name in chosen.archive or ARCHIVES:
         measure(name, chosen.films)

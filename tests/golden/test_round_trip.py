@@ -84,7 +84,7 @@ def test_a_network_comes_back_from_a_bundle_with_the_same_logits_bit_for_bit(cas
     assert network_weights(built) == bundle.weights(plan), "exported again, it is the same file"
 
     run = BundleNetwork(bundle, plan, torch.device("cpu"), Precision.FP32)
-    answer = run.run(run.tensor(grey))
+    answer = run.run(run.to_tensor(grey))
     fuse(built.requires_grad_(False), (1, 1, case.side, case.side), torch.float32)
     with torch.inference_mode():
         fused = built(films)

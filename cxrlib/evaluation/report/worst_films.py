@@ -1,4 +1,4 @@
-"""The films on which a bundle did worst, drawn beside their truth."""
+"""Choose the films with the worst results and draw them beside their true masks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cxrlib.measuring.overlay import draw_overlay
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Masks, ScoredFilm
 
-#: Films of each ranking, and of one source among them.
+#: Films shown per ranking, and how many of them may come from one source.
 MAX_PER_RANKING: Final = 8
 MAX_PER_SOURCE: Final = 4
 
@@ -33,7 +33,7 @@ _JPEG_QUALITY: Final = 75
 
 
 class ShownFilms(StrEnum):
-    """Which films may stand in a report; a report that leaves its data's keeper may hold none of theirs."""
+    """Which films a report may show. A report that is passed on must not show films that may not be."""
 
     ALL = "all"
     PHANTOMS = "phantoms"
@@ -42,7 +42,7 @@ class ShownFilms(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A way to be worst: `badness` of a film, or None where it has none; the worst is the largest."""
+    """A ranking of films by `badness`, largest first. A film with badness None is not ranked."""
 
     title: str
     badness: Callable[[FilmResult], float | None]
@@ -50,25 +50,25 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class FilmPicture:
-    """One film of a ranking: what it came to, and a JPEG of its truth (left) beside what was found (right)."""
+    """One film of a ranking: its result, and a JPEG of its true masks (left) beside the found masks (right)."""
 
     film: FilmResult
     jpeg: bytes
 
 
-def _lung(film: FilmResult) -> float | None:
+def _lung_badness(film: FilmResult) -> float | None:
     return None if film.lung_dice is None else -film.lung_dice
 
 
-def _infection(film: FilmResult) -> float | None:
+def _infection_badness(film: FilmResult) -> float | None:
     return -film.infection_dice if film.truth.infected and film.infection_dice is not None else None
 
 
-def _percent(film: FilmResult) -> float | None:
+def _percent_badness(film: FilmResult) -> float | None:
     return None if film.percent is None or film.truth.percent is None else abs(film.percent - film.truth.percent)
 
 
-def _class(film: FilmResult) -> float | None:
+def _class_badness(film: FilmResult) -> float | None:
     true, probabilities = film.sample.film_class, film.probabilities
     if true is None or probabilities is None or film.film_class is true:
         return None
@@ -76,25 +76,25 @@ def _class(film: FilmResult) -> float | None:
 
 
 RANKINGS: Final = (
-    Ranking("Lowest lung Dice", _lung),
-    Ranking("Lowest infection Dice of infected films", _infection),
-    Ranking("Percent infected furthest off", _percent),
-    Ranking("Surest of a wrong class", _class),
+    Ranking("Lowest lung Dice", _lung_badness),
+    Ranking("Lowest infection Dice of infected films", _infection_badness),
+    Ranking("Largest error in percent infected", _percent_badness),
+    Ranking("Wrong class with the highest probability", _class_badness),
 )
 
 
 def worst_films(results: Sequence[FilmResult], ranking: Ranking) -> list[FilmResult]:
-    """Return the worst films of a ranking, worst first, with no more than `MAX_PER_SOURCE` of one source.
+    """Return the worst films of a ranking, worst first, with at most `MAX_PER_SOURCE` from one source.
 
-    Rejected films are in no ranking: nothing was found that could be drawn.
+    Rejected films are not ranked because they have no masks to draw.
     """
     rated = [
         (badness, film) for film in results if film.reason is None and (badness := ranking.badness(film)) is not None
     ]
-    chosen, of_source = list[FilmResult](), Counter[str]()
+    chosen, per_source = list[FilmResult](), Counter[str]()
     for _, film in sorted(rated, key=lambda item: (-item[0], item[1].sample.image)):
-        if of_source[film.sample.source] < MAX_PER_SOURCE and len(chosen) < MAX_PER_RANKING:
-            of_source[film.sample.source] += 1
+        if per_source[film.sample.source] < MAX_PER_SOURCE and len(chosen) < MAX_PER_RANKING:
+            per_source[film.sample.source] += 1
             chosen.append(film)
     return chosen
 
@@ -102,7 +102,7 @@ def worst_films(results: Sequence[FilmResult], ranking: Ranking) -> list[FilmRes
 def draw_worst_films(
     results: Sequence[FilmResult], predict: Predict, card: Card, settings: Settings
 ) -> dict[str, list[FilmPicture]]:
-    """Return the pictures of every ranking, by its title; the films are scored anew, which gives the same masks."""
+    """Return the pictures of every ranking, by its title. The films are scored again, which gives the same masks."""
     chosen = {ranking.title: worst_films(results, ranking) for ranking in RANKINGS}
     samples = sorted({film.sample for films in chosen.values() for film in films}, key=lambda sample: sample.image)
     with ThreadPoolExecutor(settings.run.decode_threads) as pool:
@@ -132,20 +132,21 @@ def _scaled(png: bytes) -> NDArray[np.uint8]:
 
 
 def _true_masks(sample: Sample, image: CxrImage) -> Masks:
-    """Return the true masks on the film's grid, empty where there are none. A lung of either convention is shown."""
+    """Return the true masks on the film's grid; missing masks are empty. Lungs drawn with the heart are shown too."""
     rows, columns = (int(side) for side in image.pixels.shape)
 
     def read(mask: Mask | None) -> NDArray[np.bool_]:
         return np.zeros((rows, columns), dtype=bool) if mask is None else read_mask(mask, rows, columns)
 
     lung = read(sample.lung)
-    sides = (
-        lung_sides.split_lungs(lung) if lung.any() else lung_sides.LungSides(lung, lung, LungsFound.BOTH, split=False)
-    )
+    if lung.any():
+        sides = lung_sides.split_lungs(lung)
+    else:
+        sides = lung_sides.LungSides(lung, lung, LungsFound.BOTH, split=False)
     infection = None if sample.infection is None else read(sample.infection)
     return Masks(sides.left, sides.right, infection, sides.found, sides.split)
 
 
 def rejected_films(results: Sequence[FilmResult]) -> Iterator[FilmResult]:
-    """Yield the films that were rejected, in order."""
+    """Yield the rejected films, in order."""
     return (film for film in results if film.reason is not None)

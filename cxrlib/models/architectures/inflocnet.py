@@ -4,7 +4,7 @@ Sections 3.2, 4.1 and 4.2, Figure 3, Table 9. One network gives lung and class, 
 infection. Eq. 4 defines node (i, j) of scale i as two convolutions over the node before it on its path and the
 upsampled node below: ``x[i][j] = H(x[i][j-1], U(x[i+1][j-1]))``, and the nodes with ``i + j = 4`` are the four
 decoder blocks. Two things are not said outright and are settled by the counts of Table 9 (as Keras counts, see
-`cxrlib.models.architectures.nested`):
+`cxrlib.models.architectures.inflocnet_parts`):
 
 - How the skip paths are slimmed. U-Net++ has 3, 2, 1 and 0 nodes between encoder and decoder on its paths, fine to
   coarse. All of them under Eq. 4 would make 28,887,169 parameters, a tenth more than the 26,165,825 of the paper.
@@ -26,13 +26,21 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from cxrlib.models.architectures.nested import VGG16_CENTRE, WIDTHS, ChestNet, ClassHead, convolutions, upsampled, vgg16
+from cxrlib.models.architectures.inflocnet_parts import (
+    VGG16_CENTRE,
+    WIDTHS,
+    ClassHead,
+    EncoderDecoder,
+    conv_block,
+    upsample,
+    vgg16,
+)
 from cxrlib.models.architectures.single_mask import MaskOutput
 
 #: Nodes between encoder and decoder on each skip path, fine to coarse.
 _SKIP_NODES: Final = (2, 1, 0, 0)
 #: Channels of the class head's convolutions.
-HEAD: Final = (256, 256, 64)
+HEAD_CHANNELS: Final = (256, 256, 64)
 
 
 class SlimDecoder(nn.Module):
@@ -45,7 +53,7 @@ class SlimDecoder(nn.Module):
         for scale, width in enumerate(WIDTHS):
             # After the skip nodes 1, 2, ... of its path comes the decoder block of the scale.
             for node in range(1, _SKIP_NODES[scale] + 2):
-                self.nodes[_name(scale, node)] = convolutions(width + channels[scale + 1], width)
+                self.nodes[_name(scale, node)] = conv_block(width + channels[scale + 1], width)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Map the encoder's five maps, fine to coarse, to the finest decoder block's."""
@@ -60,7 +68,7 @@ class SlimDecoder(nn.Module):
         return decoded
 
     def _node(self, scale: int, node: int, paths: list[list[Tensor]], below: Tensor) -> Tensor:
-        joined = torch.cat([paths[scale][node - 1], upsampled(below)], dim=1)
+        joined = torch.cat([paths[scale][node - 1], upsample(below)], dim=1)
         values: Tensor = self.nodes[_name(scale, node)](joined)
         return values
 
@@ -71,9 +79,9 @@ def _name(scale: int, node: int) -> str:
 
 def build_lung_class(classes: int = 3) -> nn.Module:
     """Build the network of lung and class with random weights; the entry of the catalog calls this."""
-    return ChestNet(vgg16(), SlimDecoder(), MaskOutput.LUNG, ClassHead(VGG16_CENTRE, HEAD, classes))
+    return EncoderDecoder(vgg16(), SlimDecoder(), MaskOutput.LUNG, ClassHead(VGG16_CENTRE, HEAD_CHANNELS, classes))
 
 
 def build_infection() -> nn.Module:
     """Build the infection network with random weights; the entry of the catalog calls this."""
-    return ChestNet(vgg16(), SlimDecoder(), MaskOutput.INFECTION, None)
+    return EncoderDecoder(vgg16(), SlimDecoder(), MaskOutput.INFECTION, None)

@@ -2,7 +2,7 @@
 
 With transfer they stand on VGG16, without on a plain encoder of 64 to 1024 channels; where they give the lung they
 have the class head. The paper describes none of them and prints their counts (Table 9, as Keras counts; see
-`cxrlib.models.architectures.nested`):
+`cxrlib.models.architectures.inflocnet_parts`):
 
 - U-Net++: every path dense, each node reads all before it on its path and the upsampled node below, two convolutions
   a node. Both encoders agree with the infection column to the last digit.
@@ -25,16 +25,16 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from cxrlib.models.architectures.inflocnet import HEAD
-from cxrlib.models.architectures.nested import (
+from cxrlib.models.architectures.inflocnet import HEAD_CHANNELS
+from cxrlib.models.architectures.inflocnet_parts import (
     PLAIN_CENTRE,
     VGG16_CENTRE,
     WIDTHS,
-    ChestNet,
     ClassHead,
+    EncoderDecoder,
     PlainEncoder,
-    convolutions,
-    upsampled,
+    conv_block,
+    upsample,
     vgg16,
 )
 from cxrlib.models.architectures.single_mask import MaskOutput
@@ -50,7 +50,7 @@ class BilinearDecoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            convolutions(below + skip, out)
+            conv_block(below + skip, out)
             for (below, out), skip in zip(pairwise((VGG16_CENTRE, *_VGG16_BLOCKS)), reversed(WIDTHS), strict=True)
         )
 
@@ -58,7 +58,7 @@ class BilinearDecoder(nn.Module):
         """Map the encoder's five maps, fine to coarse, to the finest block's."""
         *skips, values = maps
         for block, skip in zip(self.blocks, reversed(skips), strict=True):
-            values = block(torch.cat([skip, upsampled(values)], dim=1))
+            values = block(torch.cat([skip, upsample(values)], dim=1))
         return values
 
 
@@ -69,7 +69,7 @@ class TransposedDecoder(nn.Module):
         super().__init__()
         steps = list(pairwise((PLAIN_CENTRE, *reversed(WIDTHS))))
         self.upward = nn.ModuleList(nn.ConvTranspose2d(below, out, kernel_size=2, stride=2) for below, out in steps)
-        self.blocks = nn.ModuleList(convolutions(2 * out, out, count=1) for _, out in steps)
+        self.blocks = nn.ModuleList(conv_block(2 * out, out, count=1) for _, out in steps)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Map the encoder's five maps, fine to coarse, to the finest block's."""
@@ -87,7 +87,7 @@ class DenseDecoder(nn.Module):
         channels = (*WIDTHS, centre)
         self.nodes = nn.ModuleDict(
             {
-                f"x{scale}{node}": convolutions(node * WIDTHS[scale] + channels[scale + 1], WIDTHS[scale])
+                f"x{scale}{node}": conv_block(node * WIDTHS[scale] + channels[scale + 1], WIDTHS[scale])
                 for node in range(1, _SCALES + 1)
                 for scale in range(_SCALES + 1 - node)
             }
@@ -98,7 +98,7 @@ class DenseDecoder(nn.Module):
         paths = [[map_] for map_ in maps]
         for node in range(1, _SCALES + 1):
             for scale in range(_SCALES + 1 - node):
-                below = upsampled(paths[scale + 1][node - 1])
+                below = upsample(paths[scale + 1][node - 1])
                 paths[scale].append(self.nodes[f"x{scale}{node}"](torch.cat([*paths[scale], below], dim=1)))
         return paths[0][-1]
 
@@ -107,7 +107,7 @@ def _class_head(output: str, transfer: bool, classes: int) -> ClassHead | None:
     if MaskOutput(output) is not MaskOutput.LUNG:
         return None
     if transfer:
-        return ClassHead(VGG16_CENTRE, HEAD, classes)
+        return ClassHead(VGG16_CENTRE, HEAD_CHANNELS, classes)
     return ClassHead(PLAIN_CENTRE, (PLAIN_CENTRE // 2, PLAIN_CENTRE // 4, PLAIN_CENTRE // 8), classes)
 
 
@@ -115,11 +115,11 @@ def build_unet(output: str, transfer: bool, classes: int = 3) -> nn.Module:
     """Build the rival U-Net with random weights; the entry of the catalog calls this."""
     encoder = vgg16() if transfer else PlainEncoder()
     decoder = BilinearDecoder() if transfer else TransposedDecoder()
-    return ChestNet(encoder, decoder, output, _class_head(output, transfer, classes))
+    return EncoderDecoder(encoder, decoder, output, _class_head(output, transfer, classes))
 
 
 def build_unetplusplus(output: str, transfer: bool, classes: int = 3) -> nn.Module:
     """Build the rival U-Net++ with random weights; the entry of the catalog calls this."""
     encoder = vgg16() if transfer else PlainEncoder()
     decoder = DenseDecoder(VGG16_CENTRE if transfer else PLAIN_CENTRE)
-    return ChestNet(encoder, decoder, output, _class_head(output, transfer, classes))
+    return EncoderDecoder(encoder, decoder, output, _class_head(output, transfer, classes))

@@ -1,1 +1,1 @@
-"""Run a bundle's networks over batches of films."""
+"""Runs the networks of a bundle on films: engine, devices, Grad-CAM, and fused CPU graphs."""

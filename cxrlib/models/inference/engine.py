@@ -1,12 +1,12 @@
-"""Run a bundle's networks over films in batches of one fixed size.
+"""Run a bundle's networks on films, in batches of one fixed size.
 
-A film's outputs are bit-equal wherever it stands in a batch and whatever stands beside it, but not across batch sizes
-(bf16 logits then move by up to 0.02). So every forward pass has the number of films the card states, the last one
-padded with black films, and the size in which films arrive changes nothing.
+A film's outputs are bit-identical at any place in a batch and beside any other films, but not across batch sizes: bf16
+logits then differ by up to 0.02. So every forward pass has as many films as the card states, and the last batch is
+padded with black films. How many films arrive at a time changes nothing.
 
-On a CPU, batches are run beside one another, each in one thread. A batch that is spread over all cores makes each core
-wait for the slowest at every layer, longest where others decode films meanwhile; and its bits hang on the number of
-threads (measured: the bf16 logits of three threads differ from those of one, two and four).
+On a CPU, batches run in parallel, each in one thread. Splitting one batch over all cores would make each core wait for
+the slowest one at every layer, longest while other cores decode films. It would also make the bits depend on the number
+of threads (measured: the bf16 logits of three threads differ from those of one, two and four).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.measuring.localisation import to_cells
 from cxrlib.models.bundle import Bundle
-from cxrlib.models.inference.hardware import choose_device, choose_precision, release
-from cxrlib.models.inference.system import System
+from cxrlib.models.inference.bundle_inference import BundleInference
+from cxrlib.models.inference.hardware import choose_device, choose_precision, free_cached_memory
 from cxrlib.parallel.cores import cores
 from cxrlib.types import CxrImage, Prediction
 
@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class TorchEngine:
-    """A bundle's networks, loaded once, on one device.
+    """A bundle's networks, loaded once on one device, run by torch.
 
     Parameters
     ----------
@@ -41,32 +41,35 @@ class TorchEngine:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : str
         ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-    keep : bool
-        Keep networks as they are run here for later engines, which then start sooner, and take those that are kept.
+    cache_graphs : bool
+        Store the recorded graphs of the networks on disk, and load those that are stored: later engines then start
+        faster.
 
     Notes
     -----
-    On out-of-memory the batch is halved for the rest of the engine's life and a warning says so; a film's probabilities
-    may then differ within 0.01 from those of a full batch.
+    When memory runs out, the engine halves its batch for the rest of its life and logs a warning. A film's
+    probabilities may then differ by up to 0.01 from those of a full batch.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto", precision: str = "auto", keep: bool = False) -> None:
+    def __init__(
+        self, bundle: Bundle, *, device: str = "auto", precision: str = "auto", cache_graphs: bool = False
+    ) -> None:
         self.card = bundle.card
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.batch = bundle.card.input.batch
-        self._system = System(bundle, self.device, self.precision, keep=keep)
+        self._inference = BundleInference(bundle, self.device, self.precision, cache_graphs=cache_graphs)
         self._threads: ThreadPoolExecutor | None = None
         if self.device.type == "cpu":
             self._threads = ThreadPoolExecutor(cores(), "networks", torch.set_num_threads, (1,))
 
     def predict(self, images: Sequence[CxrImage]) -> list[Prediction | FilmError]:
-        """Return one outcome per film, in order: its prediction, or why the networks failed on this film alone.
+        """Return one result per film, in order: its prediction, or why the networks failed on this film.
 
         Raises
         ------
         MemoryError, torch.OutOfMemoryError
-            Not even one film fits the device.
+            The device has no memory for a batch of one film.
         """
         for image in images:
             expected = (self.card.input.rows, self.card.input.columns)
@@ -76,52 +79,52 @@ class TorchEngine:
                 )
         films = [image.pixels for image in images]
         while True:
-            parts = [films[start : start + self.batch] for start in range(0, len(films), self.batch)]
+            batches = [films[start : start + self.batch] for start in range(0, len(films), self.batch)]
             try:
-                return [outcome for outcomes in self._all(parts) for outcome in outcomes]
+                return [result for results in self._predict_batches(batches) for result in results]
             except (torch.OutOfMemoryError, MemoryError):
                 if self.batch == 1:
                     raise
                 size, self.batch = self.batch, max(1, self.batch // 2)
-                release(self.device)
-                _LOG.warning("out of memory with %d films on %s; going on with %d", size, self.device, self.batch)
+                free_cached_memory(self.device)
+                _LOG.warning("out of memory with %d films on %s; continuing with %d", size, self.device, self.batch)
 
-    def _all(self, parts: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[Prediction | FilmError]]:
-        """Predict all batches, on a CPU beside one another."""
+    def _predict_batches(self, batches: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[Prediction | FilmError]]:
+        """Predict all batches; on a CPU in parallel."""
         if self._threads is None:
-            return [self._isolating(part) for part in parts]
-        begun = [self._threads.submit(self._isolating, part) for part in parts]
-        wait(begun)  # where one found no memory, smaller ones are not tried while others still hold it
-        return [part.result() for part in begun]
+            return [self._bisect(batch) for batch in batches]
+        futures = [self._threads.submit(self._bisect, batch) for batch in batches]
+        wait(futures)  # if one ran out of memory, the others must free theirs before a smaller batch is tried
+        return [future.result() for future in futures]
 
-    def _isolating(self, films: Sequence[NDArray[np.float32]]) -> list[Prediction | FilmError]:
-        """Predict a batch; where that fails, halve it until the film that makes it fail stands alone."""
+    def _bisect(self, films: Sequence[NDArray[np.float32]]) -> list[Prediction | FilmError]:
+        """Predict a batch; if that fails, halve it until the film that causes the failure is alone."""
         try:
             return list(self._forward(films))
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except RuntimeError as error:
-            if "not enough memory" in str(error):  # what the CPU allocator says in place of OutOfMemoryError
+            if "not enough memory" in str(error):  # the CPU allocator raises this instead of OutOfMemoryError
                 raise MemoryError(str(error)) from error
             if len(films) == 1:
                 got = f"{type(error).__name__} in the forward pass"
                 return [FilmError(Reason.MODEL_FAILED, expected="a forward pass that ends", got=got)]
             middle = len(films) // 2
-            return [*self._isolating(films[:middle]), *self._isolating(films[middle:])]
+            return [*self._bisect(films[:middle]), *self._bisect(films[middle:])]
 
     def _forward(self, films: Sequence[NDArray[np.float32]]) -> Iterator[Prediction | FilmError]:
-        found = self._system.run(films, self.batch)
+        output = self._inference.run(films, self.batch)
         for index in range(len(films)):
-            # oneDNN's ReLU makes 0 of what is not a number, so that what goes in is looked at too.
-            if not (np.isfinite(films[index]).all() and found.finite(index)):
+            # The input is checked too, because oneDNN's ReLU turns NaN into 0.
+            if not (np.isfinite(films[index]).all() and output.is_finite(index)):
                 yield FilmError(Reason.MODEL_FAILED, expected="finite numbers from the networks", got="NaN or infinity")
                 continue
             yield Prediction(
-                lung=found.lung[index],
-                infection=None if found.infection is None else found.infection[index],
+                lung=output.lung[index],
+                infection=None if output.infection is None else output.infection[index],
                 classes=None
-                if found.classes is None
-                else dict(zip(self.card.classes, found.classes[index].tolist(), strict=True)),
+                if output.classes is None
+                else dict(zip(self.card.classes, output.classes[index].tolist(), strict=True)),
                 precision=self.precision.value,
-                localisation_cells=None if found.attribution is None else to_cells(found.attribution[index]),
+                localisation_cells=None if output.attribution is None else to_cells(output.attribution[index]),
             )

@@ -1,7 +1,7 @@
-"""Grad-CAM: what in a film spoke for the class that a network gives it (hybrid, section Localization).
+"""Grad-CAM: which parts of a film support the class that a network predicts (hybrid, section Localization).
 
-A map is the sum of a layer's channels, each weighted by the mean over the film of the gradient of the class's logit
-with respect to that channel, and what is negative set to 0 (Selvaraju et al., Eq. 1 and 2). Captum computes it.
+The map is the sum of a layer's channels, each weighted by the mean over the film of the gradient of the class logit
+with respect to that channel. Negative values are set to 0 (Selvaraju et al., Eq. 1 and 2). Captum computes it.
 """
 
 from __future__ import annotations
@@ -16,48 +16,50 @@ from cxrlib.errors import BundleError
 
 
 class Explainer:
-    """Runs a network and explains the class that it finds most probable: one forward pass, part of a backward one.
+    """Runs a network and explains the most probable class: one forward pass and part of a backward pass.
 
-    Gradients reach back to the explained layer and no further, for neither the weights nor the film ask for one: what
-    comes before the layer keeps nothing, and what comes after is small.
+    Neither weights nor film require a gradient, so the backward pass ends at the explained layer. Layers before it
+    store no activations, and those after it are small.
 
     Parameters
     ----------
     module : Module
-        Gives ``classes``, logits of shape (films, classes). No parameter of it may ask for a gradient.
+        Returns ``classes``, logits of shape (films, classes). None of its parameters may require a gradient.
     layer : str
         Dotted path of a module within it whose output is (films, channels, rows, columns).
 
     Raises
     ------
     BundleError
-        There is no such layer.
+        The network has no such layer.
     """
 
     def __init__(self, module: nn.Module, layer: str) -> None:
         try:
             self._layer = module.get_submodule(layer)
         except AttributeError as error:
-            raise BundleError(f"localisation: no layer {layer!r} in {type(module).__name__}: {error}") from error
+            raise BundleError(
+                f"localisation: expected a layer of {type(module).__name__}; got {layer!r}: {error}"
+            ) from error
         self._module = module
-        # Captum hangs its hook on the shared layer: two threads at once would hand each other their films' maps.
+        # Captum registers its hook on the shared layer: two threads at once would get each other's maps.
         self._lock = threading.Lock()
 
     def __call__(self, films: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the network's logits by output, and the maps: (films, rows, columns of the layer), none negative.
 
-        Each film's map comes from its own logit alone, so it does not depend on what stands beside it.
+        A film's map is computed from its own logit only, so it does not depend on the other films of the batch.
         """
         logits: dict[str, Tensor] = {}
 
-        def most_probable(batch: Tensor) -> Tensor:
+        def largest_class_logit(batch: Tensor) -> Tensor:
             logits.update(self._module(batch))
-            return logits["classes"].max(dim=1).values  # of equals the first, as in the row
+            return logits["classes"].max(dim=1).values  # the first of equal values, as in the row
 
-        # cuDNN's default for gradients of convolutions may add in any order.
+        # By default, cuDNN may add the gradients of convolutions in any order.
         deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
         with self._lock, deterministic:
-            maps = LayerGradCam(most_probable, self._layer).attribute(films, relu_attributions=True)
+            maps = LayerGradCam(largest_class_logit, self._layer).attribute(films, relu_attributions=True)
         if maps.ndim != 4:
             raise BundleError(
                 f"localisation: expected a layer whose output is (films, channels, rows, columns); got {maps.ndim} "

@@ -1,8 +1,8 @@
-"""Programs of networks, kept from one run to the next, in the folder that torch keeps its own downloads in.
+"""Disk cache of recorded network graphs, in a folder beside torch's own downloads.
 
-A file is known by all that its program could depend on: bundle, batch, arithmetic, processor, versions, and the code
-that makes networks here. One that is cut or altered is not used, and what cannot be written is not kept: both cost the
-time to build the network, and nothing else.
+The name of a file is a digest of everything that its graph depends on: bundle, batch, precision, processor, versions,
+and the code that builds networks here. A truncated or altered file is ignored. If a file cannot be written, the run
+goes on. Both cost only the time to build the network.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from typing import Final
 
 import torch
 
-from cxrlib.models.inference.graph import Program, UnfitError
+from cxrlib.models.inference.graph import GraphError, NetworkGraph
 from cxrlib.models.inference.hardware import has_onednn
 
 _LOG = logging.getLogger(__name__)
 
-#: What networks are built of.
+#: Packages that networks are built with.
 _PACKAGES: Final = ("torch", "timm", "segmentation-models-pytorch")
 _SUFFIX: Final = ".program"
 _DIGEST_BYTES: Final = 32
-#: A file that no run has read for so long is removed when another is written.
-_KEPT_FOR_S: Final = 90 * 86_400
+#: A file that no run has read for this long is removed when another is written.
+_MAX_UNUSED_S: Final = 90 * 86_400
 
 
 def folder() -> Path:
-    """Return where programs are kept: beside torch's hub, which ``TORCH_HOME`` moves."""
+    """Return the folder of the cache: ``cxr-programs`` beside torch's hub, which ``TORCH_HOME`` moves."""
     return Path(torch.hub.get_dir()).parent / "cxr-programs"
 
 
 def key(bundle_digest: str, network: str, precision: str, batch: int) -> str:
-    """Return the name of one network's program: a SHA-256, hexadecimal, over all that it depends on."""
-    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
+    """Return the key of one network's graph: a SHA-256, hexadecimal, over everything that it depends on."""
+    models = Path(__file__).parents[1]
+    sources = [*sorted(models.rglob("*.py")), models / "architectures" / "catalog.toml"]
     parts = {
         "network": [bundle_digest, network, precision, batch],
         "versions": [version(package) for package in _PACKAGES],
@@ -51,47 +52,49 @@ def key(bundle_digest: str, network: str, precision: str, batch: int) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def load(name: str) -> Program | None:
-    """Return the program kept under `name`, or None where there is none that is whole."""
+def load(name: str) -> NetworkGraph | None:
+    """Return the graph stored under the key `name`, or None if there is none or its file is damaged."""
     path = folder() / f"{name}{_SUFFIX}"
     try:
         data = path.read_bytes()
         if hashlib.sha256(data[_DIGEST_BYTES:]).digest() != data[:_DIGEST_BYTES]:
-            raise UnfitError("its digest differs")
-        program = Program.from_bytes(data[_DIGEST_BYTES:])
+            raise GraphError("its digest differs")
+        graph = NetworkGraph.from_bytes(data[_DIGEST_BYTES:])
     except FileNotFoundError:
         return None
-    except (OSError, RuntimeError, UnfitError) as error:
-        _LOG.warning("kept network %s is not used: %s: %s; it is built anew", path, type(error).__name__, error)
+    except (OSError, RuntimeError, GraphError) as error:
+        _LOG.warning(
+            "cached network %s is ignored (%s: %s); the network is built instead", path, type(error).__name__, error
+        )
         return None
     with suppress(OSError):
         os.utime(path)
-    return program
+    return graph
 
 
-def keep(name: str, program: Program) -> None:
-    """Keep a program under `name`, whole or not at all; where that cannot be, for want of leave or room, go on."""
-    place = folder()
-    data = program.to_bytes()
+def store(name: str, graph: NetworkGraph) -> None:
+    """Store a graph under the key `name`, atomically. If it cannot be written (permission, disk full), go on."""
+    target = folder()
+    data = graph.to_bytes()
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place, delete=False) as file:
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target, delete=False) as file:
             try:
                 file.write(hashlib.sha256(data).digest() + data)
                 file.close()
-                os.replace(file.name, place / f"{name}{_SUFFIX}")
+                os.replace(file.name, target / f"{name}{_SUFFIX}")
             except BaseException:
                 os.unlink(file.name)
                 raise
-        _remove_unread(place)
+        _remove_unused(target)
     except OSError as error:
-        _LOG.info("network not kept for later runs in %s: %s", place, error.strerror)
+        _LOG.info("network not cached for later runs in %s: %s", target, error.strerror)
 
 
-def _remove_unread(place: Path) -> None:
-    """Remove what no run has read for long, and what a run that was killed has left."""
-    before = time.time() - _KEPT_FOR_S
-    for path in place.iterdir():
-        with suppress(FileNotFoundError):  # another run did
+def _remove_unused(cache: Path) -> None:
+    """Remove files that no run has read for long, and temporary files of killed runs."""
+    before = time.time() - _MAX_UNUSED_S
+    for path in cache.iterdir():
+        with suppress(FileNotFoundError):  # another run removed it
             if path.stat().st_mtime < before:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""On which device the networks run, and in which arithmetic."""
+"""Choose the device and the precision (arithmetic) of the networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Precision(StrEnum):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What torch calls it."""
+        """The torch data type."""
         return _DTYPES[self]
 
 
@@ -27,7 +27,7 @@ _DTYPES: Final = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16,
 
 
 def choose_device(wanted: str) -> torch.device:
-    """Return the device called `wanted`; ``auto`` is the first CUDA device, else the CPU.
+    """Return the device called `wanted`; ``auto`` is the first CUDA device if there is one, else the CPU.
 
     Raises
     ------
@@ -39,37 +39,39 @@ def choose_device(wanted: str) -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError as error:
-        raise UsageError(f"device {wanted!r}: expected auto, cpu, cuda or cuda:N") from error
+        raise UsageError(f"device: expected auto, cpu, cuda or cuda:N; got {wanted!r}") from error
     if device.type not in {"cpu", "cuda"}:
-        raise UsageError(f"device {wanted!r}: expected auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {wanted!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
+        raise UsageError(f"device: expected auto, cpu, cuda or cuda:N; got {wanted!r}")
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UsageError(f"device: expected one of this machine's {count} CUDA devices or cpu; got {wanted!r}")
     return device
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """Return the precision called `wanted`; ``auto`` is bf16 where the hardware gains by it, fp16 on
-    older GPUs, else fp32.
+    """Return the precision called `wanted`.
 
-    The choice follows from what the processor says of itself and not from a timing, so it is the same in every run.
+    ``auto`` is bf16 if the hardware computes faster in it, fp16 on GPUs without bf16, and fp32 otherwise. The choice
+    depends on the reported hardware and not on a timing, so it is the same in every run.
     """
     if wanted != "auto":
         return Precision(wanted)
     if device.type == "cuda":
         return Precision.BF16 if torch.cuda.get_device_capability(device) >= (8, 0) else Precision.FP16
-    return Precision.BF16 if _processor_gains_by_bf16() else Precision.FP32
+    return Precision.BF16 if _bf16_is_faster() else Precision.FP32
 
 
-def _processor_gains_by_bf16() -> bool:
-    """Return whether networks run faster in bf16 here, as was measured with the default bundle on one core.
+def _bf16_is_faster() -> bool:
+    """Return whether this CPU runs networks faster in bf16 than in fp32.
 
-    With AMX a film took a quarter of fp32's time (before `DoublingConvolution`, which takes a quarter off fp32). The
-    bf16 instructions of AVX-512 halve it on AMD's processors (Zen 4: 24.6 ms for 47.9), which multiply twice as many of
-    bf16 at a time; on an Intel one without AMX they took half as long again as fp32.
+    Measured with the default bundle on one core, as bf16 time over fp32 time: 0.25 with AMX (before
+    `UpsamplingConvolution`, which saves a quarter of fp32's time), 0.51 with AVX-512 bf16 on AMD Zen 4 (24.6 ms against
+    47.9 ms), which multiplies twice as many bf16 numbers at a time, and 1.5 with AVX-512 bf16 on an Intel CPU without
+    AMX.
     """
-    told = torch.cpu.get_capabilities()
-    by_amd = str(told.get("cpu_name")).startswith("AMD")
-    return bool(told.get("amx_bf16") or (by_amd and told.get("avx512_bf16")))
+    capabilities = torch.cpu.get_capabilities()
+    is_amd = str(capabilities.get("cpu_name")).startswith("AMD")
+    return bool(capabilities.get("amx_bf16") or (is_amd and capabilities.get("avx512_bf16")))
 
 
 def has_onednn() -> bool:
@@ -77,7 +79,7 @@ def has_onednn() -> bool:
     return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
-def release(device: torch.device) -> None:
-    """Hand memory that torch keeps for later back to the device."""
+def free_cached_memory(device: torch.device) -> None:
+    """Return the GPU memory that torch caches for reuse to the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""One network of a bundle: built, loaded, tried once, and run over a batch of films."""
+"""One network of a bundle: build it, load its weights, check its outputs, and run it on a batch of films."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from cxrlib.errors import BundleError
 from cxrlib.models.architectures.catalog import find_architecture
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference import graph_cache
-from cxrlib.models.inference.graph import Program
+from cxrlib.models.inference.graph import NetworkGraph
 from cxrlib.models.inference.hardware import Precision
 
 if TYPE_CHECKING:
     from cxrlib.models.inference.gradcam import Explainer
 
-#: What an error of the network itself may be, where its card and its architecture do not agree.
-_MISFITS: Final = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
+#: Errors that a forward pass raises if a network's card and its architecture do not agree.
+_MISMATCH_ERRORS: Final = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What a network says of a batch of films.
+class NetworkOutput:
+    """Probabilities that one network gives for a batch of films.
 
     Attributes
     ----------
     probabilities : dict of str to float32 array
-        By output, those that the card lists: ``lung`` and ``infection`` (films, rows, columns) on the network's own
-        grid, ``classes`` (films, classes).
+        The outputs that the card lists: ``lung`` and ``infection`` (films, rows, columns) on the network's own grid,
+        ``classes`` (films, classes).
     attribution : float32 array or None
-        Grad-CAM (films, rows, columns of the layer), none negative; None unless the card has this network explained.
+        Grad-CAM (films, rows, columns of the layer), none negative; None if the card does not explain this network.
     """
 
     probabilities: dict[str, NDArray[np.float32]]
@@ -47,104 +47,105 @@ class Answer:
 
 
 class BundleNetwork:
-    """A network of a bundle, ready to be run on one device in one precision.
+    """A network of a bundle on one device, in one precision, ready to run.
 
     Parameters
     ----------
     bundle : Bundle
-    plan : Network
-        One of the card's networks.
+    spec : Network
+        One of the networks of the bundle's card.
     device : torch.device
     precision : Precision
-    keep : bool
-        Whether to run, and to keep for later, the network's program in place of its modules, where it has one: on a
-        CPU, unless it is explained. It gives the same bits.
+    cache_graph : bool
+        Run the network's recorded graph instead of its modules: load it from the disk cache, or record and store it.
+        It gives the same bits. Only for networks on a CPU that are not explained.
 
     Attributes
     ----------
-    plan : Network
+    spec : Network
     input : Input
-        What it reads: the bundle's input, with what the network has of its own.
+        The bundle's input, changed as this network's card entry says.
 
     Raises
     ------
     BundleError
-        The weights do not fit the architecture, or what the network gives is not what the card says.
+        The weights do not fit the architecture, or the outputs are not those of the card.
     """
 
     def __init__(
-        self, bundle: Bundle, plan: Network, device: torch.device, precision: Precision, *, keep: bool = False
+        self, bundle: Bundle, spec: Network, device: torch.device, precision: Precision, *, cache_graph: bool = False
     ) -> None:
         card = bundle.card
-        self.plan = plan
-        self.input: Input = card.input_of(plan)
-        self._unbuilt = [bundle]  # taken out once its weights are in a module, for they are large
+        self.spec = spec
+        self.input: Input = card.input_of(spec)
+        self._weights = bundle.weights(spec)
         self._device = device
         self._precision = precision
-        self._explain: Explainer | None = None
-        self._building = threading.Lock()
+        self._explainer: Explainer | None = None
+        self._build_lock = threading.Lock()
         self._module: nn.Module | None = None
-        self._program: Program | None = None
-        explained = card.localisation if card.localisation and card.localisation.network == plan.name else None
+        self._graph: NetworkGraph | None = None
+        explained = card.localisation if card.localisation and card.localisation.network == spec.name else None
         self._explained_layer = explained.layer if explained else None
-        name = None
-        if keep and self._explained_layer is None and device.type == "cpu":
-            name = graph_cache.key(bundle.digest, plan.name, precision.value, card.input.batch)
-            self._program = graph_cache.load(name)
-        if self._program is None:
-            self._module = self._built()
+        key = None
+        if cache_graph and self._explained_layer is None and device.type == "cpu":
+            key = graph_cache.key(bundle.digest, spec.name, precision.value, card.input.batch)
+            self._graph = graph_cache.load(key)
+        if self._graph is None:
+            self._module = self._build()
             if self._explained_layer is not None:
-                from cxrlib.models.inference.gradcam import Explainer  # noqa: PLC0415 - Captum costs seconds, few bundles use it
+                from cxrlib.models.inference.gradcam import Explainer  # noqa: PLC0415 - Captum takes seconds, few bundles use it
 
-                self._explain = Explainer(self._module, self._explained_layer)
-            self._try(len(card.classes))
-        if name is not None and self._program is None:
+                self._explainer = Explainer(self._module, self._explained_layer)
+            self._check_outputs(len(card.classes))
+        if key is not None and self._graph is None:
             black = np.zeros((card.input.batch, self.input.rows, self.input.columns), np.float32)
-            self._program = Program.record(self._logits, self.tensor(black))
-            if self._program is not None:
-                graph_cache.keep(name, self._program)
+            self._graph = NetworkGraph.record(self._logits, self.to_tensor(black))
+            if self._graph is not None:
+                graph_cache.store(key, self._graph)
 
-    def _built(self) -> nn.Module:
-        """Build the module, once, with its weights, on its device, and fuse what can be fused."""
+    def _build(self) -> nn.Module:
+        """Build the module with its weights on its device, and fuse its layers. May be called once."""
         from cxrlib.models.inference.fused import can_fuse, compute_first_in_float32, fuse  # noqa: PLC0415 - imports timm
 
-        loaded = load_network(self.plan, self._unbuilt.pop().weights(self.plan)).requires_grad_(False)
+        loaded = load_network(self.spec, self._weights).requires_grad_(False)
+        self._weights = b""  # freed here, because weights are large and a network is built once
         module: nn.Module = loaded.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         shape = (1, 1, self.input.rows, self.input.columns)
-        # A network that cannot be watched is run as it is; what does not fit its card is told by the film tried.
-        with suppress(*_MISFITS):
+        # A network that cannot be traced runs unfused. If it does not fit its card, `_check_outputs` reports it.
+        with suppress(*_MISMATCH_ERRORS):
             if self._explained_layer is None and can_fuse(self._device, self._precision.dtype):
                 fuse(module, shape, self._precision.dtype)
             elif self._precision is not Precision.FP32:
                 compute_first_in_float32(module, shape, self._device)
         return module
 
-    def tensor(self, films: NDArray[np.float32]) -> Tensor:
+    def to_tensor(self, films: NDArray[np.float32]) -> Tensor:
         """Return films as this network reads them: (films, 1, rows, columns), normalised, on its device."""
         film = torch.from_numpy(films[:, None]).to(self._device).contiguous(memory_format=torch.channels_last)
         return (film - self.input.mean) / self.input.std
 
-    def run(self, films: Tensor) -> Answer:
-        """Run the network over a batch that `tensor` made."""
+    def run(self, films: Tensor) -> NetworkOutput:
+        """Run the network on a batch that `to_tensor` made."""
         attribution: Tensor | None = None
-        if self._explain is not None:
+        if self._explainer is not None:
             with self._autocast():
-                logits, attribution = self._explain(films)
+                logits, attribution = self._explainer(films)
         else:
-            program = self._program
+            graph = self._graph
             with torch.inference_mode():
-                fits = program is not None and program.shape == films.shape
-                logits = program(films) if program is not None and fits else self._logits(films)
-        return Answer(
-            probabilities={output: _probability(output, logits[output]) for output in self.plan.outputs},
+                fits = graph is not None and graph.shape == films.shape
+                logits = graph(films) if graph is not None and fits else self._logits(films)
+        return NetworkOutput(
+            probabilities={output: _to_probability(output, logits[output]) for output in self.spec.outputs},
             attribution=None if attribution is None else attribution.float().cpu().numpy(),
         )
 
     def _logits(self, films: Tensor) -> dict[str, Tensor]:
-        """Run the module, which is built where only its program was needed until now."""
-        with self._building:
+        """Run the module. It is built here if only its graph was needed until now."""
+        with self._build_lock:
             if self._module is None:
-                self._module = self._built()
+                self._module = self._build()
         with self._autocast():
             logits: dict[str, Tensor] = self._module(films)
         return logits
@@ -153,43 +154,43 @@ class BundleNetwork:
         enabled = self._precision is not Precision.FP32
         return torch.autocast(self._device.type, dtype=self._precision.dtype, enabled=enabled)
 
-    def _try(self, classes: int) -> None:
-        """Run one black film, so that a card that does not fit its network stops the run and not every film of it."""
+    def _check_outputs(self, classes: int) -> None:
+        """Run one black film, so that a card that does not fit its network stops the run before the first film."""
         rows, columns = self.input.rows, self.input.columns
         expected = {"lung": (1, rows, columns), "infection": (1, rows, columns), "classes": (1, classes)}
-        where = f"network {self.plan.name} ({self.plan.architecture}) on {rows} x {columns} pixels"
+        where = f"network {self.spec.name} ({self.spec.architecture}) on {rows} x {columns} pixels"
         try:
-            answer = self.run(self.tensor(np.zeros((1, rows, columns), np.float32)))
+            found = self.run(self.to_tensor(np.zeros((1, rows, columns), np.float32)))
         except torch.OutOfMemoryError:
             raise
-        except _MISFITS as error:
+        except _MISMATCH_ERRORS as error:
             raise BundleError(
-                f"{where}: expected outputs {', '.join(self.plan.outputs)}; got {type(error).__name__}: {error}"
+                f"{where}: expected outputs {', '.join(self.spec.outputs)}; got {type(error).__name__}: {error}"
             ) from error
-        for output, probability in answer.probabilities.items():
+        for output, probability in found.probabilities.items():
             if probability.shape != expected[output]:
                 raise BundleError(f"{where}: expected {output} of shape {expected[output]}; got {probability.shape}")
 
 
-def load_network(plan: Network, weights: bytes) -> nn.Module:
-    """Build a network of a card and load its safetensors weights, strictly; ready for inference, float32.
+def load_network(spec: Network, weights: bytes) -> nn.Module:
+    """Build a network of a card and load its safetensors weights. It is float32 and in evaluation mode.
 
     Raises
     ------
     BundleError
-        The weights do not fit the architecture, or are not finite.
+        A weight is missing, superfluous, of another shape or not finite.
     """
-    module = find_architecture(plan.architecture).build(plan.arguments)
+    module = find_architecture(spec.architecture).build(spec.arguments)
     try:
         module.load_state_dict(safetensors.torch.load(weights), strict=True)
     except (RuntimeError, safetensors.SafetensorError) as error:
-        raise BundleError(f"network {plan.name}: its weights do not fit {plan.architecture}: {error}") from error
-    if odd := [name for name, tensor in module.state_dict().items() if not torch.isfinite(tensor).all()]:
-        raise BundleError(f"network {plan.name}: expected finite weights; got others in {odd[0]}")
+        raise BundleError(f"network {spec.name}: its weights do not fit {spec.architecture}: {error}") from error
+    if not_finite := [name for name, tensor in module.state_dict().items() if not torch.isfinite(tensor).all()]:
+        raise BundleError(f"network {spec.name}: expected finite weights; got NaN or infinity in {not_finite[0]}")
     return module.float().eval()
 
 
-def _probability(output: str, logits: Tensor) -> NDArray[np.float32]:
+def _to_probability(output: str, logits: Tensor) -> NDArray[np.float32]:
     raw = logits.float()
     probability = torch.softmax(raw, dim=1) if output == "classes" else torch.sigmoid(raw)
     return probability.cpu().numpy()

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from cxrlib.measuring.localisation import MOST_CELLS, decode, decode_cells, encode, spread, to_cells
+from cxrlib.measuring.localisation import MAX_CELLS, decode, decode_cells, encode, expand_cells, to_cells
 
-_cells = hnp.arrays(np.uint8, st.tuples(st.integers(1, MOST_CELLS), st.integers(1, MOST_CELLS)))
+_cells = hnp.arrays(np.uint8, st.tuples(st.integers(1, MAX_CELLS), st.integers(1, MAX_CELLS)))
 _attributions = hnp.arrays(
     np.float32, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.floats(-1e6, 1e6, width=32)
 )
@@ -22,15 +22,15 @@ def test_cells_come_back_from_their_text(cells: NDArray[np.uint8]) -> None:
     text = encode(cells)
     assert text.isascii()
     np.testing.assert_array_equal(decode_cells(text), cells)
-    np.testing.assert_array_equal(decode(text, 64, 48), spread(cells, 64, 48))
+    np.testing.assert_array_equal(decode(text, 64, 48), expand_cells(cells, 64, 48))
 
 
 @given(_attributions)
 def test_a_map_is_scaled_to_its_own_largest_value(attribution: NDArray[np.float32]) -> None:
     cells = to_cells(attribution)
-    assert max(cells.shape) <= MOST_CELLS
+    assert max(cells.shape) <= MAX_CELLS
     assert cells.max() in (0, 255)
-    drawn = spread(cells, 64, 64)
+    drawn = expand_cells(cells, 64, 64)
     assert drawn.dtype == np.float32
     assert drawn.shape == (64, 64)
     assert 0 <= drawn.min() <= drawn.max() <= 1
@@ -56,7 +56,7 @@ def test_a_layer_finer_than_is_stored_is_averaged() -> None:
 
 
 def test_a_map_is_linear_between_the_middles_of_its_cells() -> None:
-    row = spread(np.array([[0, 255]], np.uint8), 1, 8)[0]
+    row = expand_cells(np.array([[0, 255]], np.uint8), 1, 8)[0]
     np.testing.assert_allclose(row, [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1], atol=1e-6)
 
 

@@ -13,8 +13,8 @@ from scipy import ndimage
 from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.errors import FilmError
 from cxrlib.measuring import rle
-from cxrlib.measuring.masks import clean, lung_regions
-from cxrlib.measuring.severity import measure
+from cxrlib.measuring.masks import clean_masks, lung_regions
+from cxrlib.measuring.severity import measure_severity
 from tests.support import reference_masks
 from tests.support.paths import REAL_FILMS
 from tests.support.scored_films import prediction, two_lungs
@@ -65,14 +65,14 @@ def _check(pair: Pair) -> bool:
     np.testing.assert_array_equal(lung_regions(predicted.lung, _LENIENT).mask, lung)
     assert rle.encode(lung) == reference_masks.run_lengths(lung)
     try:
-        masks = clean(predicted, _LENIENT)
+        masks = clean_masks(predicted, _LENIENT)
     except FilmError:
         return False
     infection = reference_masks.infection(infected, lung, _LENIENT)
     np.testing.assert_array_equal(masks.lung, lung)
     np.testing.assert_array_equal(masks.infection, infection)
     assert not (masks.left & masks.right).any()
-    severity = measure(masks, None, GradeCuts())
+    severity = measure_severity(masks, None, GradeCuts())
     assert severity.whole.percent == reference_masks.percent(infection, lung)
     assert severity.left.percent == reference_masks.percent(infection, masks.left)
     assert severity.right.percent == reference_masks.percent(infection, masks.right)

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlib.measuring.localisation import localisation_map
-from cxrlib.measuring.overlay import LONG_SIDE, Colour, draw
+from cxrlib.measuring.overlay import LONG_SIDE, Colour, draw_overlay
 from cxrlib.types import ScoredFilm
 from tests.support.scored_films import scored_film
 
 
 def _picture(film: ScoredFilm) -> NDArray[np.uint8]:
     """Return the overlay as red, green, blue."""
-    decoded = cv2.imdecode(np.frombuffer(draw(film.image, film.masks), np.uint8), cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(np.frombuffer(draw_overlay(film.image, film.masks), np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
     return np.asarray(decoded[:, :, ::-1], dtype=np.uint8)
 
@@ -43,7 +43,9 @@ def test_healthy_film_has_no_infection_drawn() -> None:
 
 def test_localisation_is_a_haze_with_a_contour_at_its_threshold() -> None:
     film = scored_film(cells=np.array([[0, 0], [0, 255]], np.uint8))
-    plain, drawn = (draw(film.image, film.masks, *rest) for rest in ((), (localisation_map(film.prediction), 0.5)))
+    plain, drawn = (
+        draw_overlay(film.image, film.masks, *rest) for rest in ((), (localisation_map(film.prediction), 0.5))
+    )
     before, after = (cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR) for each in (plain, drawn))
     assert before is not None
     assert after is not None
@@ -64,4 +66,4 @@ def test_film_shows_through_off_the_masks() -> None:
 
 def test_same_film_gives_the_same_bytes() -> None:
     film = scored_film()
-    assert draw(film.image, film.masks) == draw(film.image, film.masks)
+    assert draw_overlay(film.image, film.masks) == draw_overlay(film.image, film.masks)

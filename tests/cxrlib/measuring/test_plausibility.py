@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cxr_schemas import Reason
 from cxr_schemas.card import Postprocess
 from cxrlib.errors import FilmError
-from cxrlib.measuring.masks import clean
+from cxrlib.measuring.masks import clean_masks
 from tests.support.scored_films import ellipse, prediction, two_lungs
 
 
@@ -54,14 +54,14 @@ def _apart() -> NDArray[np.bool_]:
 )
 def test_mask_that_no_chest_film_has_is_refused(mask: NDArray[np.bool_], words: str) -> None:
     with pytest.raises(FilmError) as caught:
-        clean(prediction(mask), Postprocess())
+        clean_masks(prediction(mask), Postprocess())
     assert caught.value.reason is Reason.IMPLAUSIBLE_LUNG
     assert words in caught.value.expected
 
 
 def test_empty_mask_is_no_lung_and_not_zero_percent() -> None:
     with pytest.raises(FilmError) as caught:
-        clean(prediction(_blank(), _blank()), Postprocess())
+        clean_masks(prediction(_blank(), _blank()), Postprocess())
     assert caught.value.reason is Reason.NO_LUNG
 
 
@@ -75,4 +75,4 @@ def test_empty_mask_is_no_lung_and_not_zero_percent() -> None:
     ],
 )
 def test_plausible_lungs_pass(mask: NDArray[np.bool_]) -> None:
-    np.testing.assert_array_equal(clean(prediction(mask), Postprocess()).lung, mask)
+    np.testing.assert_array_equal(clean_masks(prediction(mask), Postprocess()).lung, mask)

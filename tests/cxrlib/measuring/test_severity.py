@@ -13,7 +13,7 @@ from scipy import ndimage
 from cxr_schemas import Grade, LungsFound
 from cxr_schemas.card import GradeCuts
 from cxrlib.measuring.regions import Connectivity, count_regions, find_regions
-from cxrlib.measuring.severity import areas_mm2, measure
+from cxrlib.measuring.severity import areas_mm2, measure_severity
 from cxrlib.types import Extent, Masks
 
 
@@ -32,7 +32,7 @@ def _masks(percent: int) -> Masks:
 
 
 def test_percent_is_of_both_lungs_and_of_each() -> None:
-    severity = measure(_masks(30), None, GradeCuts())
+    severity = measure_severity(_masks(30), None, GradeCuts())
     assert severity.whole.percent == 15.0
     assert severity.left.percent == 30.0
     assert severity.right.percent == 0.0
@@ -42,7 +42,7 @@ def test_percent_is_of_both_lungs_and_of_each() -> None:
 @given(hnp.arrays(np.int8, (12, 12), elements=st.integers(0, 4)))
 def test_left_and_right_add_up_to_the_whole(codes: NDArray[np.int8]) -> None:
     left, right = (codes == 1) | (codes == 2), (codes == 3) | (codes == 4)
-    severity = measure(masks_of(left, right, (codes == 2) | (codes == 4)), 0.5, GradeCuts())
+    severity = measure_severity(masks_of(left, right, (codes == 2) | (codes == 4)), 0.5, GradeCuts())
     whole, each = severity.whole, (severity.left, severity.right)
     assert whole.lung_px == sum(extent.lung_px for extent in each)
     assert whole.infection_px == sum(extent.infection_px or 0 for extent in each)
@@ -54,7 +54,7 @@ def test_left_and_right_add_up_to_the_whole(codes: NDArray[np.int8]) -> None:
 
 
 def test_missing_lung_has_no_percent() -> None:
-    severity = measure(
+    severity = measure_severity(
         masks_of(np.ones((4, 4), bool), np.zeros((4, 4), bool), np.zeros((4, 4), bool)), 1.0, GradeCuts()
     )
     assert severity.right.percent is None
@@ -62,7 +62,7 @@ def test_missing_lung_has_no_percent() -> None:
 
 
 def test_bundle_without_infection_gives_no_percent_regions_or_grade() -> None:
-    severity = measure(masks_of(np.ones((4, 4), bool), np.zeros((4, 4), bool), None), 1.0, GradeCuts())
+    severity = measure_severity(masks_of(np.ones((4, 4), bool), np.zeros((4, 4), bool), None), 1.0, GradeCuts())
     assert severity.whole == Extent(16, None)
     assert (severity.whole.percent, severity.regions, severity.grade) == (None, None, None)
 
@@ -79,11 +79,11 @@ def test_bundle_without_infection_gives_no_percent_regions_or_grade() -> None:
     ],
 )
 def test_grade_follows_the_cut_points(percent: int, grade: Grade) -> None:
-    assert measure(_masks(percent), None, GradeCuts()).grade is grade
+    assert measure_severity(_masks(percent), None, GradeCuts()).grade is grade
 
 
 def test_grade_follows_the_cut_points_of_the_card() -> None:
-    assert measure(_masks(50), None, GradeCuts(moderate=5, severe=10, critical=20)).grade is Grade.CRITICAL
+    assert measure_severity(_masks(50), None, GradeCuts(moderate=5, severe=10, critical=20)).grade is Grade.CRITICAL
 
 
 def test_areas_are_pixels_times_the_area_of_one() -> None:
@@ -118,5 +118,5 @@ def test_localised_percent_is_of_both_lungs_and_of_nothing_else() -> None:
     localised = np.zeros((20, 20), dtype=bool)
     localised[:5] = True
     localised[15:] = True  # off the lungs
-    assert measure(masks, None, GradeCuts(), localised).localisation_percent == 50
-    assert measure(masks, None, GradeCuts()).localisation_percent is None
+    assert measure_severity(masks, None, GradeCuts(), localised).localisation_percent == 50
+    assert measure_severity(masks, None, GradeCuts()).localisation_percent is None

@@ -1,4 +1,4 @@
-"""Bundles: the digest is checked before anything is parsed, and errors name what is wrong."""
+"""Bundles: the digest is checked before anything is parsed, and errors name the fault."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def test_a_bundle_reads_from_any_filesystem() -> None:
     assert load_bundle("memory://bundles/tiny").digest == bundle.digest
 
 
-@pytest.mark.parametrize("victim", [CARD_FILE, "tiny.safetensors"])
-def test_a_flipped_byte_is_refused_before_anything_is_parsed(folder: Path, victim: str) -> None:
-    data = bytearray((folder / victim).read_bytes())
+@pytest.mark.parametrize("file", [CARD_FILE, "tiny.safetensors"])
+def test_a_flipped_byte_is_rejected_before_anything_is_parsed(folder: Path, file: str) -> None:
+    data = bytearray((folder / file).read_bytes())
     data[len(data) // 2] ^= 1
-    (folder / victim).write_bytes(bytes(data))
+    (folder / file).write_bytes(bytes(data))
     with pytest.raises(BundleError, match=r"expected digest [0-9a-f]{64} .* got [0-9a-f]{64}"):
         load_bundle(str(folder))
 
 
-def test_an_invalid_card_with_a_right_digest_says_what_is_wrong(folder: Path) -> None:
+def test_the_error_for_an_invalid_card_names_the_field(folder: Path) -> None:
     weights = {"tiny.safetensors": (folder / "tiny.safetensors").read_bytes()}
     card = (folder / CARD_FILE).read_bytes().replace(b'name = "tiny"', b'name = "Tiny Bundle"', 1)
     (folder / CARD_FILE).write_bytes(card)
@@ -52,19 +52,19 @@ def test_an_invalid_card_with_a_right_digest_says_what_is_wrong(folder: Path) ->
         load_bundle(str(folder))
 
 
-def test_missing_weights_are_named(folder: Path) -> None:
+def test_the_error_for_missing_weights_names_the_file(folder: Path) -> None:
     (folder / "tiny.safetensors").unlink()
     (folder / DIGEST_FILE).write_text(bundle_digest((folder / CARD_FILE).read_bytes(), {}))
     with pytest.raises(BundleError, match=r"tiny\.safetensors"):
         load_bundle(str(folder))
 
 
-def test_an_unknown_name_lists_what_ships() -> None:
+def test_the_error_for_an_unknown_name_lists_the_shipped_bundles() -> None:
     with pytest.raises(BundleError, match="default"):
         load_bundle("no-such-bundle")
 
 
-def test_stale_weights_do_not_outlive_a_rewrite(folder: Path) -> None:
+def test_writing_a_bundle_removes_weights_of_the_old_one(folder: Path) -> None:
     (folder / "old.safetensors").write_bytes(b"old")
     bundle = tiny_bundle()
     write_bundle(str(folder), bundle.card, bundle.files)
@@ -74,7 +74,7 @@ def test_stale_weights_do_not_outlive_a_rewrite(folder: Path) -> None:
 def test_a_card_must_give_a_lung_mask() -> None:
     plain = tiny_card().model_dump()
     plain["networks"][0]["outputs"] = ("infection", "classes")
-    with pytest.raises(ValueError, match="lung mask"):
+    with pytest.raises(ValueError, match="output lung"):
         Card.model_validate(plain)
 
 

@@ -31,7 +31,7 @@ def test_an_unknown_field_of_an_entry_is_rejected() -> None:
 
 
 def test_the_error_for_an_unknown_architecture_lists_the_catalog() -> None:
-    with pytest.raises(BundleError, match="multitask-unet.*got 'resnet-9000'"):
+    with pytest.raises(BundleError, match=r"multitask-unet.*got 'resnet-9000'"):
         find_architecture("resnet-9000")
 
 

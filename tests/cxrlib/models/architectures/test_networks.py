@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cxrlib.errors import BundleError
 from cxrlib.models.architectures.catalog import Architecture, find_architecture, load_catalog
 from cxrlib.models.architectures.inflocnet import SlimDecoder
-from cxrlib.models.architectures.nested import ClassHead, upsampled
+from cxrlib.models.architectures.inflocnet_parts import ClassHead, upsample
 from cxrlib.models.architectures.single_mask import SingleMask
 from cxrlib.training.pretrained import load_encoder
 from cxrlib.training.recipe import load_recipe
@@ -115,7 +115,7 @@ def test_inflocnet_computes_the_nodes_of_its_equation_4() -> None:
         if j == 0:
             return maps[i]
         below = node(i + 1, last[i + 1] if j == last[i] else j - 1)
-        found: Tensor = decoder.nodes[f"x{i}{j}"](torch.cat([node(i, j - 1), upsampled(below)], dim=1))
+        found: Tensor = decoder.nodes[f"x{i}{j}"](torch.cat([node(i, j - 1), upsample(below)], dim=1))
         return found
 
     with torch.no_grad():

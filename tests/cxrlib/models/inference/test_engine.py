@@ -1,4 +1,4 @@
-"""The engine: same bits in any company, one bad film fails alone, out-of-memory halves the batch."""
+"""The engine: a film's bits do not depend on its batch, one bad film fails alone, out-of-memory halves the batch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cxr_schemas.card import Network
 from cxrlib.errors import FilmError
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference import network as network_module
+from cxrlib.models.inference.bundle_inference import BundleInference, BundleOutput
 from cxrlib.models.inference.engine import TorchEngine
-from cxrlib.models.inference.system import Found, System
 from cxrlib.types import CxrImage, FilmFacts, Prediction
 from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_bundle, tiny_system
 
@@ -45,8 +45,8 @@ def same(a: Prediction | FilmError, b: Prediction | FilmError) -> bool:
     return masks and a.classes == b.classes
 
 
-def everything() -> Bundle:
-    """Return a bundle of all kinds of network: an ensemble, inputs of their own, a cascade and a localisation."""
+def bundle_with_all_features() -> Bundle:
+    """Return a bundle with an ensemble, networks with their own input, a cascade and a localisation."""
     return tiny_system(
         card_network("lung", "lung", "infection"),
         card_network("lung-2", "lung", seed=8, input={"rows": 32, "columns": 96}),
@@ -59,10 +59,12 @@ def everything() -> Bundle:
 @pytest.fixture(scope="module", params=["one-fp32", "one-bf16", "all-fp32", "all-bf16"])
 def engine(request: pytest.FixtureRequest) -> TorchEngine:
     kind, precision = request.param.split("-")
-    return TorchEngine(tiny_bundle() if kind == "one" else everything(), device="cpu", precision=precision)
+    return TorchEngine(
+        tiny_bundle() if kind == "one" else bundle_with_all_features(), device="cpu", precision=precision
+    )
 
 
-def test_outputs_are_probabilities_on_the_cards_grid(engine: TorchEngine) -> None:
+def test_outputs_are_probabilities_on_the_grid_of_the_card(engine: TorchEngine) -> None:
     (prediction,) = engine.predict([film(0)])
     assert isinstance(prediction, Prediction)
     assert prediction.lung.shape == (64, 64)
@@ -94,7 +96,7 @@ def test_batch_sizes_agree_within_the_stated_tolerance() -> None:
             assert np.abs(a.lung - b.lung).max() <= tolerance
 
 
-def test_a_film_that_gives_nan_fails_alone(engine: TorchEngine) -> None:
+def test_a_film_with_nan_fails_alone(engine: TorchEngine) -> None:
     films = [film(seed) for seed in range(6)]
     healthy = engine.predict(films)
     films[2] = film_of(np.full((64, 64), np.nan, dtype=np.float32))
@@ -106,7 +108,7 @@ def test_a_film_that_gives_nan_fails_alone(engine: TorchEngine) -> None:
 
 
 class _Poisoned(torch.nn.Module):
-    """Raises as long as a marked film is in the batch, as a device fault on one input would."""
+    """Raises whenever a marked film is in the batch, as a device fault on one input would."""
 
     def __init__(self, inner: torch.nn.Module) -> None:
         super().__init__()
@@ -121,9 +123,9 @@ class _Poisoned(torch.nn.Module):
 def poison(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     load = network_module.load_network
 
-    def poisoned(plan: Network, weights: bytes) -> torch.nn.Module:
-        network = load(plan, weights)
-        return _Poisoned(network) if plan.name == name else network
+    def poisoned(spec: Network, weights: bytes) -> torch.nn.Module:
+        network = load(spec, weights)
+        return _Poisoned(network) if spec.name == name else network
 
     monkeypatch.setattr(network_module, "load_network", poisoned)
 
@@ -157,22 +159,22 @@ def test_a_poisoned_batch_is_bisected_so_that_only_the_bad_film_fails(
     assert all(same(outcomes[i], healthy[i]) for i in range(8) if i != 5)
 
 
-def test_out_of_memory_halves_the_batch_and_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_halves_the_batch_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = TorchEngine(tiny_bundle(8), device="cpu", precision="fp32")
-    forward = System.run
-    tried: list[int] = []
+    forward = BundleInference.run
+    batches: list[int] = []
 
-    def limited(self: System, films: Sequence[NDArray[np.float32]], batch: int) -> Found:
-        tried.append(batch)
+    def limited(self: BundleInference, films: Sequence[NDArray[np.float32]], batch: int) -> BundleOutput:
+        batches.append(batch)
         if batch > 2:
             raise torch.OutOfMemoryError("no room")
         return forward(self, films, batch)
 
-    monkeypatch.setattr(System, "run", limited)
+    monkeypatch.setattr(BundleInference, "run", limited)
     assert len(engine.predict([film(seed) for seed in range(5)])) == 5
-    assert tried == [8, 4, 4, 2, 2, 2], "both batches of 4 are tried, since they are run beside one another"
+    assert batches == [8, 4, 4, 2, 2, 2], "both batches of 4 are tried, because they run in parallel"
     engine.predict([film(0)])
-    assert tried[-1] == 2
+    assert batches[-1] == 2
 
 
 def test_out_of_memory_while_explaining_halves_the_batch_for_all_networks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,10 +204,10 @@ _EXPLAINED = {"network": "classifier", "layer": GRADCAM_LAYER}
 def test_out_of_memory_on_a_single_film_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = TorchEngine(tiny_bundle(2), device="cpu", precision="fp32")
 
-    def full(*_: object) -> Found:
+    def full(*_: object) -> BundleOutput:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(System, "run", full)
+    monkeypatch.setattr(BundleInference, "run", full)
     with pytest.raises(torch.OutOfMemoryError):
         engine.predict([film(0)])
 
@@ -214,6 +216,6 @@ def test_no_films_give_no_predictions(engine: TorchEngine) -> None:
     assert engine.predict([]) == []
 
 
-def test_a_film_of_another_size_is_a_programming_error(engine: TorchEngine) -> None:
+def test_a_film_of_another_size_raises_a_value_error(engine: TorchEngine) -> None:
     with pytest.raises(ValueError, match=r"expected films of \(64, 64\) pixels.*got \(32, 64\)"):
         engine.predict([film_of(np.zeros((32, 64), dtype=np.float32))])

@@ -1,4 +1,4 @@
-"""What is folded into a convolution, and what must not be: whatever somebody else reads, or is used twice."""
+"""Which layers are fused into a convolution, and which are not: those that another layer reads, or that run twice."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from cxrlib.models.inference.fused import can_fuse, compute_first_in_float32, first_convolutions, fuse
-from cxrlib.models.inference.onednn import DoublingConvolution, FusedConvolution
+from cxrlib.models.inference.onednn import FusedConvolution, UpsamplingConvolution
 
 FILMS = (2, 1, 16, 16)
 
 
 class Net(nn.Module):
-    """A convolution, a norm and an activation; `kind` says what else is done with what is between them."""
+    """A convolution, a norm and an activation; `kind` says what else reads the values between them."""
 
     def __init__(self, kind: str, activation: nn.Module) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Net(nn.Module):
         return out
 
 
-def made(network: nn.Module) -> nn.Module:
+def with_random_norms(network: nn.Module) -> nn.Module:
     torch.manual_seed(1)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -55,7 +55,7 @@ def made(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def same_before_and_after(network: nn.Module, expected: int, dtype: torch.dtype = torch.float32) -> None:
+def check_fused_equals_unfused(network: nn.Module, expected: int, dtype: torch.dtype = torch.float32) -> None:
     films = torch.rand(FILMS)
     with torch.inference_mode():
         before = network(films)
@@ -66,9 +66,9 @@ def same_before_and_after(network: nn.Module, expected: int, dtype: torch.dtype 
 
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.SiLU])
-def test_norm_and_activation_become_part_of_the_convolution(activation: type[nn.Module], in_place: bool) -> None:
-    network = made(Net("plain", activation(inplace=in_place)))
-    same_before_and_after(network, 1)
+def test_norm_and_activation_are_fused_into_the_convolution(activation: type[nn.Module], in_place: bool) -> None:
+    network = with_random_norms(Net("plain", activation(inplace=in_place)))
+    check_fused_equals_unfused(network, 1)
     assert [type(part) for part in network.children()] == [FusedConvolution, nn.Identity, nn.Identity, nn.Conv2d]
 
 
@@ -84,18 +84,20 @@ def test_norm_and_activation_become_part_of_the_convolution(activation: type[nn.
         ("activation twice", False, [FusedConvolution, nn.Identity, nn.ReLU, nn.Conv2d]),
     ],
 )
-def test_what_others_read_or_use_again_stays(kind: str, in_place: bool, left: list[type[nn.Module]]) -> None:
-    network = made(Net(kind, nn.ReLU(inplace=in_place)))
-    same_before_and_after(network, sum(part is FusedConvolution for part in left))
+def test_layers_that_others_read_or_that_run_twice_are_not_fused(
+    kind: str, in_place: bool, left: list[type[nn.Module]]
+) -> None:
+    network = with_random_norms(Net(kind, nn.ReLU(inplace=in_place)))
+    check_fused_equals_unfused(network, sum(part is FusedConvolution for part in left))
     assert [type(part) for part in network.children()] == left
 
 
 @pytest.mark.parametrize(
     ("activation", "left"), [(nn.ReLU6, nn.Identity), (nn.ELU, nn.ELU), (nn.Identity, nn.Identity)]
 )
-def test_the_norms_and_convolutions_of_timm_are_known(activation: type[nn.Module], left: type[nn.Module]) -> None:
-    network = made(nn.Sequential(Conv2dSame(1, 8, 3, stride=2), BatchNormAct2d(8, act_layer=activation)))
-    same_before_and_after(network, 1)
+def test_norms_and_convolutions_of_timm_are_fused(activation: type[nn.Module], left: type[nn.Module]) -> None:
+    network = with_random_norms(nn.Sequential(Conv2dSame(1, 8, 3, stride=2), BatchNormAct2d(8, act_layer=activation)))
+    check_fused_equals_unfused(network, 1)
     assert [type(part) for part in network.children()] == [FusedConvolution, left]
 
 
@@ -109,13 +111,13 @@ def test_the_norms_and_convolutions_of_timm_are_known(activation: type[nn.Module
         {"out_channels": 8, "groups": 1, "dilation": 2},
         {"out_channels": 32, "groups": 1, "dilation": 1},
     ],
-    ids=["each channel by itself", "dilated", "more channels"],
+    ids=["depthwise", "dilated", "more channels"],
 )
-def test_padding_at_the_far_side_is_that_of_tensorflow(
+def test_same_padding_equals_that_of_tensorflow(
     rest: dict[str, int], kernel: int | tuple[int, int], stride: int | tuple[int, int], sides: tuple[int, int]
 ) -> None:
     padded = Conv2dSame(8, kernel_size=kernel, stride=stride, **rest)
-    network = made(nn.Sequential(padded, BatchNormAct2d(rest["out_channels"], act_layer=nn.ReLU6)))
+    network = with_random_norms(nn.Sequential(padded, BatchNormAct2d(rest["out_channels"], act_layer=nn.ReLU6)))
     films = torch.rand(2, 8, *sides)
     with torch.inference_mode():
         before = network(films)
@@ -126,22 +128,22 @@ def test_padding_at_the_far_side_is_that_of_tensorflow(
 
 
 class Decoder(nn.Module):
-    """A block that reads maps of half a film's size, and joins what `joined` channels of the film's own size say."""
+    """A decoder block that reads maps of half the film's size and a full-size skip connection of `joined` channels."""
 
     def __init__(self, block: type[nn.Module], joined: int, uses: int = 1, **options: str) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1, 16, 1, stride=2)
-        self.beside = nn.Conv2d(1, joined, 1) if joined else None
+        self.skip = nn.Conv2d(1, joined, 1) if joined else None
         self.block = block(16, joined, 16, **options)
-        self.told_sizes = block is UnetDecoderBlock
+        self.needs_sizes = block is UnetDecoderBlock
         self.uses = uses
 
     def forward(self, films: Tensor) -> Tensor:
         maps = self.stem(films)
-        joined = None if self.beside is None else self.beside(films)
+        joined = None if self.skip is None else self.skip(films)
         for _ in range(self.uses):
             maps = maps[..., : -(-films.shape[-2] // 2), : -(-films.shape[-1] // 2)]
-            if self.told_sizes:
+            if self.needs_sizes:
                 maps = self.block(maps, *films.shape[-2:], skip_connection=joined)
             else:
                 maps = self.block(maps, *([] if joined is None else [joined]))
@@ -151,30 +153,30 @@ class Decoder(nn.Module):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("joined", [0, 3, 16])
 @pytest.mark.parametrize("block", [UnetDecoderBlock, DecoderBlock])
-def test_maps_that_a_block_doubles_are_convolved_as_they_are(
+def test_upsampling_is_folded_into_the_next_convolution(
     block: type[nn.Module], joined: int, dtype: torch.dtype
 ) -> None:
-    network = made(Decoder(block, joined))
-    same_before_and_after(network, 2, dtype)
+    network = with_random_norms(Decoder(block, joined))
+    check_fused_equals_unfused(network, 2, dtype)
     kinds = [type(part) for part in network.modules()]
-    assert kinds.count(DoublingConvolution) == kinds.count(FusedConvolution) == 1
+    assert kinds.count(UpsamplingConvolution) == kinds.count(FusedConvolution) == 1
     assert block not in kinds
 
 
 @pytest.mark.parametrize("decoder", [smp.Unet, smp.UnetPlusPlus])
-def test_an_encoder_that_gives_no_maps_at_one_scale_is_known(decoder: type[nn.Module]) -> None:
-    network = made(decoder("tu-convnext_atto", encoder_weights=None, decoder_channels=(16, 12, 8, 6, 4)))
+def test_an_encoder_without_maps_at_one_scale_is_supported(decoder: type[nn.Module]) -> None:
+    network = with_random_norms(decoder("tu-convnext_atto", encoder_weights=None, decoder_channels=(16, 12, 8, 6, 4)))
     films = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         before = network(films)
         fuse(network, (1, 3, 64, 64), torch.float32)
         assert torch.allclose(before, network(films), atol=1e-4)
-    assert any(isinstance(part, DoublingConvolution) for part in network.modules())
+    assert any(isinstance(part, UpsamplingConvolution) for part in network.modules())
 
 
 @pytest.mark.parametrize("sides", [(2, 2), (2, 14), (10, 4)])
-def test_the_borders_of_doubled_maps_are_padded_as_before(sides: tuple[int, int]) -> None:
-    network = made(Decoder(UnetDecoderBlock, 3))
+def test_folded_upsampling_pads_the_borders_as_before(sides: tuple[int, int]) -> None:
+    network = with_random_norms(Decoder(UnetDecoderBlock, 3))
     films = torch.rand(3, 1, *sides)
     with torch.inference_mode():
         before = network(films)
@@ -190,12 +192,12 @@ def test_the_borders_of_doubled_maps_are_padded_as_before(sides: tuple[int, int]
         (3, 1, (15, 16), {}),
         (0, 2, FILMS[2:], {}),
     ],
-    ids=["maps between pixels", "what is joined is weighed", "not quite doubled", "used twice"],
+    ids=["bilinear", "attention", "odd size", "used twice"],
 )
-def test_a_block_that_does_more_than_double_stays(
+def test_a_block_that_does_more_than_upsample_is_not_replaced(
     joined: int, uses: int, sides: tuple[int, int], options: dict[str, str]
 ) -> None:
-    network = made(Decoder(UnetDecoderBlock, joined, uses, **options))
+    network = with_random_norms(Decoder(UnetDecoderBlock, joined, uses, **options))
     films = torch.rand(2, 1, *sides)
     with torch.inference_mode():
         before = network(films)
@@ -204,7 +206,7 @@ def test_a_block_that_does_more_than_double_stays(
     assert isinstance(network.block, UnetDecoderBlock)
 
 
-def test_a_convolution_that_is_used_twice_stays() -> None:
+def test_a_convolution_that_runs_twice_is_not_fused() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -216,15 +218,15 @@ def test_a_convolution_that_is_used_twice_stays() -> None:
                 films = norm(self.shared(films))
             return films
 
-    same_before_and_after(made(Twice()), 0)
+    check_fused_equals_unfused(with_random_norms(Twice()), 0)
 
 
-def test_what_computes_in_bf16_is_as_near_as_bf16_is() -> None:
-    same_before_and_after(made(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())), 1, torch.bfloat16)
+def test_a_fused_bf16_convolution_is_within_bf16_rounding() -> None:
+    check_fused_equals_unfused(with_random_norms(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())), 1, torch.bfloat16)
 
 
 def encoder() -> nn.Sequential:
-    """A stem, a convolution of each channel by itself, one that mixes them: the beginning of MobileNets."""
+    """The beginning of a MobileNet: a stem, a depthwise convolution, and one that mixes channels."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
         nn.BatchNorm2d(8),
@@ -246,14 +248,14 @@ def test_the_first_convolutions_are_those_before_channels_are_mixed() -> None:
 
 
 def test_the_first_convolutions_are_fused_in_float32() -> None:
-    network = made(encoder())
+    network = with_random_norms(encoder())
     fuse(network, (1, *FILMS[1:]), torch.bfloat16)
     dtypes = [part.weight.dtype for part in network if isinstance(part, FusedConvolution)]
     assert dtypes == [torch.float32, torch.float32, torch.bfloat16, torch.bfloat16]
 
 
 def test_a_first_convolution_that_cannot_be_fused_computes_in_float32_too() -> None:
-    network = made(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Tanhshrink(), nn.Conv2d(8, 8, 1), nn.ReLU()))
+    network = with_random_norms(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Tanhshrink(), nn.Conv2d(8, 8, 1), nn.ReLU()))
     assert fuse(network, (1, *FILMS[1:]), torch.bfloat16) == 1
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         first = network[0](torch.rand(FILMS))
@@ -261,23 +263,23 @@ def test_a_first_convolution_that_cannot_be_fused_computes_in_float32_too() -> N
         assert network[2](first).dtype is torch.bfloat16
 
 
-def test_the_first_convolutions_compute_in_float32_where_nothing_is_fused() -> None:
-    network = made(encoder())
-    given: dict[int, Tensor] = {}
+def test_unfused_first_convolutions_compute_in_float32() -> None:
+    network = with_random_norms(encoder())
+    results: dict[int, Tensor] = {}
     for place, part in enumerate(network):
-        part.register_forward_hook(lambda _part, _read, result, place=place: given.update({place: result}))
+        part.register_forward_hook(lambda _part, _read, result, place=place: results.update({place: result}))
     films = torch.rand(FILMS)
     with torch.inference_mode():
         network(films)
-        exact = given[3]
+        exact = results[3]
         assert compute_first_in_float32(network, (1, *FILMS[1:]), torch.device("cpu")) == 2
         with torch.autocast("cpu", dtype=torch.bfloat16):
             network(films)
-    assert torch.equal(given[3], exact)
-    assert given[6].dtype is torch.bfloat16
+    assert torch.equal(results[3], exact)
+    assert results[6].dtype is torch.bfloat16
 
 
-def test_only_the_processor_fuses_and_not_in_half_precision() -> None:
+def test_layers_are_fused_only_on_a_cpu_and_not_in_fp16() -> None:
     assert can_fuse(torch.device("cpu"), torch.bfloat16)
     assert not can_fuse(torch.device("cpu"), torch.float16)
     assert not can_fuse(torch.device("cuda"), torch.bfloat16)

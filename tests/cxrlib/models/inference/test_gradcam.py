@@ -1,4 +1,4 @@
-"""Grad-CAM: right on a network that can be worked out by hand, each film by itself, also from several threads."""
+"""Grad-CAM agrees with a network computed by hand, and explains each film by itself, also from several threads."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from cxrlib.errors import BundleError
 from cxrlib.models.architectures.catalog import find_architecture, load_catalog
+from cxrlib.models.inference.bundle_inference import BundleInference
 from cxrlib.models.inference.gradcam import Explainer
 from cxrlib.models.inference.hardware import Precision
-from cxrlib.models.inference.system import System
 from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_system
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,8 +39,8 @@ def explainer(layer: str = "features") -> Explainer:
     return Explainer(TwoChannels().requires_grad_(False).eval(), layer)
 
 
-def test_the_map_of_a_network_worked_out_by_hand() -> None:
-    # The first film is positive: class 0, of which each pixel of channel 0 is a 16th, times 3. The second: class 1.
+def test_the_map_equals_one_computed_by_hand() -> None:
+    # The first film is positive: class 0, which is 3 times the mean of the 16 pixels of channel 0. The second: class 1.
     ramp = torch.arange(1.0, 17.0).reshape(1, 4, 4)
     logits, maps = explainer("after")(torch.stack([ramp, -ramp]))
     torch.testing.assert_close(logits["classes"].argmax(dim=1), torch.tensor([0, 1]))
@@ -48,7 +48,7 @@ def test_the_map_of_a_network_worked_out_by_hand() -> None:
     torch.testing.assert_close(maps[1], ramp[0] * 5 / 16)
 
 
-def test_what_spoke_against_the_class_is_zero() -> None:
+def test_pixels_that_lower_the_class_logit_are_zero() -> None:
     film = torch.full((1, 1, 4, 4), 2.0)
     film[0, 0, 0, 0] = -1.0
     _, maps = explainer()(film)
@@ -56,12 +56,12 @@ def test_what_spoke_against_the_class_is_zero() -> None:
     assert (maps[0].flatten()[1:] > 0).all()
 
 
-def test_a_layer_may_be_changed_in_place_by_what_follows() -> None:
+def test_the_next_layer_may_change_the_explained_one_in_place() -> None:
     _, maps = explainer("features")(torch.ones(1, 1, 4, 4))
     assert maps.shape == (1, 4, 4)
 
 
-def test_no_gradient_is_kept_and_none_reaches_the_weights() -> None:
+def test_results_and_weights_have_no_gradients() -> None:
     module = TwoChannels().requires_grad_(False).eval()
     logits, maps = Explainer(module, "features")(torch.ones(2, 1, 4, 4))
     assert not maps.requires_grad
@@ -69,8 +69,8 @@ def test_no_gradient_is_kept_and_none_reaches_the_weights() -> None:
     assert all(parameter.grad is None for parameter in module.parameters())
 
 
-def test_a_layer_that_is_not_there_is_named() -> None:
-    with pytest.raises(BundleError, match="no layer 'absent' in TwoChannels"):
+def test_the_error_for_an_unknown_layer_names_it() -> None:
+    with pytest.raises(BundleError, match="expected a layer of TwoChannels; got 'absent'"):
         explainer("absent")
 
 
@@ -78,20 +78,20 @@ def test_a_layer_that_is_not_there_is_named() -> None:
     ("layer", "got"),
     [("unet.classification_head.3", "got 2 dimensions"), ("unet.segmentation_head", "got RuntimeError")],
 )
-def test_a_layer_that_cannot_explain_a_class_is_refused_before_any_film(layer: str, got: str) -> None:
+def test_a_layer_that_cannot_explain_a_class_is_rejected_before_any_film(layer: str, got: str) -> None:
     bundle = tiny_system(card_network("all", "lung", "classes"), localisation={"network": "all", "layer": layer})
     with pytest.raises(BundleError, match=got):
-        System(bundle, torch.device("cpu"), Precision.FP32)
+        BundleInference(bundle, torch.device("cpu"), Precision.FP32)
 
 
 def test_threads_that_share_a_network_get_the_maps_of_their_own_films() -> None:
     classifier = card_network("all", "lung", "classes")
     bundle = tiny_system(classifier, localisation={"network": "all", "layer": GRADCAM_LAYER})
-    system = System(bundle, torch.device("cpu"), Precision.FP32)
+    inference = BundleInference(bundle, torch.device("cpu"), Precision.FP32)
     films = [np.random.default_rng(seed).random((64, 64), dtype=np.float32) for seed in range(24)]
 
     def attribution(film: np.ndarray) -> np.ndarray:
-        found = system.run([film], 1).attribution
+        found = inference.run([film], 1).attribution
         assert found is not None
         return found
 

@@ -1,4 +1,4 @@
-"""Device and precision follow from what is asked and what the machine says of itself."""
+"""Device and precision depend on the setting and on the hardware that the machine reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cxrlib.models.inference.hardware import Precision, choose_device, choose_pr
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:99", "gpu 0"])
-def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
+def test_a_missing_device_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="device"):
         choose_device(name)
 
@@ -19,7 +19,7 @@ _INTEL, _AMD = "Intel(R) Xeon(R) Processor", "AMD EPYC"
 
 
 @pytest.mark.parametrize(
-    ("told", "precision"),
+    ("capabilities", "precision"),
     [
         ({"cpu_name": _INTEL, "avx512_bf16": True, "amx_bf16": True}, Precision.BF16),
         ({"cpu_name": _INTEL, "avx512_bf16": True, "amx_bf16": False}, Precision.FP32),
@@ -28,10 +28,10 @@ _INTEL, _AMD = "Intel(R) Xeon(R) Processor", "AMD EPYC"
         ({}, Precision.FP32),
     ],
 )
-def test_precision_follows_from_what_the_processor_says(
-    told: dict[str, str | bool], precision: Precision, monkeypatch: pytest.MonkeyPatch
+def test_auto_precision_depends_on_the_reported_processor(
+    capabilities: dict[str, str | bool], precision: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu = torch.device("cpu")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert choose_precision("auto", cpu) is precision
     assert choose_precision("bf16", cpu) is Precision.BF16

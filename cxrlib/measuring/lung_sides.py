@@ -28,22 +28,22 @@ from cxr_schemas import LungsFound
 from cxrlib.measuring.regions import Regions, column_counts, find_regions
 
 #: A mask narrower than this share of its height is one lung.
-PAIR_RATIO: Final = 0.6
+MIN_PAIR_WIDTH: Final = 0.6
 #: Regions side by side may overlap by this share of the film's width (lungs of a turned patient).
-SIDE_OVERLAP: Final = 0.04
+MAX_SIDE_OVERLAP: Final = 0.04
 #: A region that spans both lungs reaches this share of its width beyond the midline, on either side.
-CROSSING: Final = 0.2
+MIN_CROSSING: Final = 0.2
 #: A cut that leaves less than this share of the region on one side does not part two lungs.
-LEAST_PART: Final = 0.05
+MIN_PART: Final = 0.05
 #: A cut may cross this share of the mask's height, or more only where the region is as wide as high.
-LONGEST_NECK: Final = 0.5
+MAX_NECK: Final = 0.5
 #: Cost of crossing one lung pixel. Standing off the midline costs half as much at the edge of the band of columns that
 #: the seam may take: a detour around lung is always worth it, and a blob without a neck is cut down the middle.
 LUNG_COST: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sides:
+class LungSides:
     """A lung mask in two.
 
     Attributes
@@ -61,7 +61,7 @@ class Sides:
     split: bool
 
 
-def part(lung: NDArray[np.bool_], regions: Regions | None = None) -> Sides:
+def split_lungs(lung: NDArray[np.bool_], regions: Regions | None = None) -> LungSides:
     """Part a lung mask into left and right lung.
 
     Deterministic, and even-handed: the mirrored mask gives the mirrored lungs with their names exchanged (unless the
@@ -100,7 +100,7 @@ def part(lung: NDArray[np.bool_], regions: Regions | None = None) -> Sides:
         found = LungsFound.LEFT_ONLY
     else:
         found = LungsFound.BOTH
-    return Sides(left=left, right=right, found=found, split=bool(cuts))
+    return LungSides(left=left, right=right, found=found, split=bool(cuts))
 
 
 def _low_side(regions: Regions) -> tuple[NDArray[np.bool_], dict[int, NDArray[np.bool_]]]:
@@ -126,7 +126,7 @@ def _midline(regions: Regions, film_columns: int) -> float | None:
     left, right, columns = regions.left.tolist(), regions.right.tolist(), regions.columns.tolist()
     first, last = min(left), max(right)
     width = last - first
-    if width <= PAIR_RATIO * regions.height:
+    if width <= MIN_PAIR_WIDTH * regions.height:
         return None
     order = sorted(range(len(regions)), key=columns.__getitem__)
     before = list(accumulate((right[index] for index in order[:-1]), max))
@@ -134,21 +134,21 @@ def _midline(regions: Regions, film_columns: int) -> float | None:
     gaps = [one - other for one, other in zip(after, before, strict=True)]
     if gaps:
         widest = gaps.index(max(gaps))
-        if gaps[widest] > -SIDE_OVERLAP * film_columns:
+        if gaps[widest] > -MAX_SIDE_OVERLAP * film_columns:
             return float(before[widest] + after[widest] - 1) / 2
     middle = film_columns / 2
-    if min(middle - first, last - middle) >= CROSSING * width:
+    if min(middle - first, last - middle) >= MIN_CROSSING * width:
         return float(first + last - 1) / 2
     return None
 
 
 def _spanning(regions: Regions, midline: float) -> list[int]:
     """Return the indices of the regions that are as wide as two lungs and lie on both sides of the midline."""
-    wide = PAIR_RATIO * regions.height
+    wide = MIN_PAIR_WIDTH * regions.height
     spanning = []
     for index, (left, right) in enumerate(zip(regions.left.tolist(), regions.right.tolist(), strict=True)):
         width, inside = right - left, midline - left
-        if width > wide and CROSSING * width <= inside <= (1 - CROSSING) * width:
+        if width > wide and MIN_CROSSING * width <= inside <= (1 - MIN_CROSSING) * width:
             spanning.append(index)
     return spanning
 
@@ -156,14 +156,14 @@ def _spanning(regions: Regions, midline: float) -> list[int]:
 def _cut(region: NDArray[np.bool_], midline: float, mask_height: int) -> NDArray[np.bool_] | None:
     """Return the low part of a region, given within its box, or None where no cut there parts two lungs."""
     height, width = region.shape
-    margin = round(CROSSING * width)
+    margin = round(MIN_CROSSING * width)
     seam = _seam(region[:, margin : width - margin], 2 * (midline - margin)) + margin
     crossed = int(np.count_nonzero(region[np.arange(height), seam]))
-    if crossed > LONGEST_NECK * mask_height and width < mask_height:
+    if crossed > MAX_NECK * mask_height and width < mask_height:
         return None
     low: NDArray[np.bool_] = region & (np.arange(width) < seam[:, None])
     share = np.count_nonzero(low) / np.count_nonzero(region)
-    return low if LEAST_PART <= share <= 1 - LEAST_PART else None
+    return low if MIN_PART <= share <= 1 - MIN_PART else None
 
 
 def _seam(band: NDArray[np.bool_], twice_midline: float) -> NDArray[np.intp]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cxr_schemas import LungsFound
-from cxrlib.measuring import lungs
-from cxrlib.measuring.lungs import part
+from cxrlib.measuring import lung_sides
+from cxrlib.measuring.lung_sides import split_lungs
 from cxrlib.measuring.metrics import dice
 from tests.support.paths import REAL_FILMS as _DATA
 from tests.support.scored_films import ellipse, two_lungs
@@ -44,7 +44,7 @@ def pairs(draw: st.DrawFn) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 @given(pairs())
 def test_lungs_apart_are_named_by_position(pair: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
     right, left = pair
-    sides = part(right | left)
+    sides = split_lungs(right | left)
     assert sides.found is LungsFound.BOTH
     assert not sides.split
     np.testing.assert_array_equal(sides.right, right)
@@ -62,7 +62,7 @@ def test_touching_lungs_are_parted_near_where_they_touch(
     for row in rows:
         mask[row, np.flatnonzero(right[row])[-1] : np.flatnonzero(left[row])[0]] = True
     assume(ndimage.label(mask, np.ones((3, 3)))[1] == 1)
-    sides = part(mask)
+    sides = split_lungs(mask)
     assert sides.split
     assert sides.found is LungsFound.BOTH
     np.testing.assert_array_equal(sides.left | sides.right, mask)
@@ -74,7 +74,7 @@ def test_touching_lungs_are_parted_near_where_they_touch(
 @pytest.mark.parametrize(("column", "found"), [(0.28, LungsFound.RIGHT_ONLY), (0.72, LungsFound.LEFT_ONLY)])
 def test_lone_lung_is_named_by_its_side_of_the_film(column: float, found: LungsFound) -> None:
     lung = ellipse(128, 0.5, column, 0.34, 0.16)
-    sides = part(lung)
+    sides = split_lungs(lung)
     assert sides.found is found
     assert not sides.split
     np.testing.assert_array_equal(sides.right if found is LungsFound.RIGHT_ONLY else sides.left, lung)
@@ -83,7 +83,7 @@ def test_lone_lung_is_named_by_its_side_of_the_film(column: float, found: LungsF
 def test_lone_lung_in_two_pieces_stays_one_lung() -> None:
     lung = ellipse(128, 0.5, 0.28, 0.4, 0.16)
     lung[60:64] = False
-    sides = part(lung)
+    sides = split_lungs(lung)
     assert sides.found is LungsFound.RIGHT_ONLY
     np.testing.assert_array_equal(sides.right, lung)
 
@@ -92,27 +92,27 @@ def test_pieces_of_two_broken_lungs_go_to_their_sides() -> None:
     right, left = ellipse(128, 0.5, 0.28, 0.4, 0.16), ellipse(128, 0.5, 0.72, 0.4, 0.16)
     right[60:64], left[40:44] = False, False
     left[80:83] = False
-    sides = part(right | left)
+    sides = split_lungs(right | left)
     np.testing.assert_array_equal(sides.right, right)
     np.testing.assert_array_equal(sides.left, left)
 
 
 def test_lungs_far_from_the_middle_of_the_film_are_still_two() -> None:
     right, left = ellipse(128, 0.5, 0.12, 0.25, 0.1), ellipse(128, 0.5, 0.38, 0.25, 0.1)
-    sides = part(right | left)
+    sides = split_lungs(right | left)
     np.testing.assert_array_equal(sides.right, right)
     np.testing.assert_array_equal(sides.left, left)
 
 
 def test_merged_blob_as_wide_as_two_lungs_is_parted_in_the_middle() -> None:
-    sides = part(ellipse(128, 0.5, 0.5, 0.3, 0.36))
+    sides = split_lungs(ellipse(128, 0.5, 0.5, 0.3, 0.36))
     assert sides.split
     assert 0.45 < sides.left.sum() / (sides.left.sum() + sides.right.sum()) < 0.55
 
 
 def test_mirrored_touching_lungs_exchange_names() -> None:
     mask = touching_lungs()
-    sides, mirrored = part(mask), part(mask[:, ::-1])
+    sides, mirrored = split_lungs(mask), split_lungs(mask[:, ::-1])
     assert sides.split
     np.testing.assert_array_equal(mirrored.left, sides.right[:, ::-1])
     np.testing.assert_array_equal(mirrored.right, sides.left[:, ::-1])
@@ -120,7 +120,7 @@ def test_mirrored_touching_lungs_exchange_names() -> None:
 
 def test_parting_an_empty_mask_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one pixel"):
-        part(np.zeros((8, 8), dtype=bool))
+        split_lungs(np.zeros((8, 8), dtype=bool))
 
 
 def reference_seam(band: NDArray[np.bool_], twice_midline: float) -> list[int]:
@@ -128,7 +128,8 @@ def reference_seam(band: NDArray[np.bool_], twice_midline: float) -> list[int]:
     rows, columns = band.shape
     cost = [
         [
-            lungs.LUNG_COST * int(band[r, c]) + lungs.LUNG_COST * abs(2 * c - round(twice_midline)) // (2 * columns)
+            lung_sides.LUNG_COST * int(band[r, c])
+            + lung_sides.LUNG_COST * abs(2 * c - round(twice_midline)) // (2 * columns)
             for c in range(columns)
         ]
         for r in range(rows)
@@ -145,7 +146,7 @@ def reference_seam(band: NDArray[np.bool_], twice_midline: float) -> list[int]:
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 20), st.floats(0, 1), st.floats(0, 1))
 def test_seam_equals_the_plain_reference(seed: int, rows: int, columns: int, level: float, middle: float) -> None:
     band = np.random.default_rng(seed).random((rows, columns)) < level
-    assert lungs._seam(band, 2 * middle * columns).tolist() == reference_seam(band, 2 * middle * columns)
+    assert lung_sides._seam(band, 2 * middle * columns).tolist() == reference_seam(band, 2 * middle * columns)
 
 
 def _annotated(index: Path, wanted: str, left: str, right: str) -> list[tuple[Path, Path]]:
@@ -174,6 +175,6 @@ def test_sides_agree_with_the_annotators(folder: str, prefix: str, left: str, ri
     agreed = []
     for left_path, right_path in _annotated(_DATA / folder / "index.csv", prefix, left, right):
         true_left, true_right = _mask(left_path), _mask(right_path)
-        sides = part(true_left | true_right)
+        sides = split_lungs(true_left | true_right)
         agreed.append(dice(true_left & ~true_right, sides.left) > 0.95 and dice(true_right, sides.right) > 0.95)
     assert np.mean(agreed) >= least

@@ -30,7 +30,7 @@ _DENSE: Final = (512, 128)
 _DROPOUT: Final = 0.5  # not stated
 
 
-def convolutions(inwards: int, out: int, count: int = 2) -> nn.Sequential:
+def conv_block(inwards: int, out: int, count: int = 2) -> nn.Sequential:
     """Return `count` 3x3 convolutions, each with batch normalisation and ReLU; rows and columns stay."""
     layers: list[nn.Module] = []
     for before, after in pairwise([inwards, *[out] * count]):
@@ -54,7 +54,7 @@ class PlainEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            convolutions(inwards, out) for inwards, out in pairwise((_COLOURS, *WIDTHS, PLAIN_CENTRE))
+            conv_block(inwards, out) for inwards, out in pairwise((_COLOURS, *WIDTHS, PLAIN_CENTRE))
         )
 
     def forward(self, films: Tensor) -> list[Tensor]:
@@ -65,7 +65,7 @@ class PlainEncoder(nn.Module):
         return maps
 
 
-def upsampled(values: Tensor) -> Tensor:
+def upsample(values: Tensor) -> Tensor:
     """Return maps of twice the rows and columns, bilinearly (section 4.1.4)."""
     return functional.interpolate(values, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -105,7 +105,7 @@ class ClassHead(nn.Module):
         return logits
 
 
-class ChestNet(nn.Module):
+class EncoderDecoder(nn.Module):
     """An encoder, a decoder and, where it gives the lung, a class head on the centre.
 
     Parameters
