@@ -1,7 +1,7 @@
-"""The archives that programs are measured on: phantom films of 3000 x 2500 pixels, by how they are stored.
+"""Write the archives of the benchmarks: phantom films of 3000 x 2500 pixels, one archive per way of storing them.
 
-A few films are drawn and linked under as many names as an archive has films. They are different objects to whoever
-lists them, and are read, decoded and scored one by one; but they lie in the page cache, for every program alike.
+A few films are drawn and hard-linked under as many names as the archive has films. Programs list, read, decode and
+score every name as an object of its own, but all of them read the bytes from the page cache.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _NATIVE: Final = DicomStyle(TransferSyntax.EXPLICIT_LE)
 _RLE: Final = DicomStyle(TransferSyntax.RLE)
 _JPEG: Final = DicomStyle(TransferSyntax.JPEG_BASELINE, bits_stored=8)
 
-#: How the films of each archive are stored, in turns. The mix of a hospital is an assumption: half of it as an archive
-#: compresses today, a quarter as one did before, the rest as devices and other sites sent it.
+#: The styles of each archive, used in turn. The mix of a hospital is an assumption: half is stored as an archive
+#: compresses today, a quarter as archives did before, the rest as devices and other sites send it.
 ARCHIVES: Final[dict[str, tuple[Style, ...]]] = {
     "native": (_NATIVE,),
     "rle": (_RLE,),
@@ -38,19 +38,19 @@ ARCHIVES: Final[dict[str, tuple[Style, ...]]] = {
         *(_JPEG_2000, _JPEG_LS, _JPEG_2000, _JPEG_LOSSLESS, _JPEG, _JPEG_2000),
     ),
 }
-#: Films that are drawn for an archive: each style of the mix once or more.
+#: Number of films drawn for an archive; enough for every style of the mix.
 DISTINCT: Final = 24
 
 
 def make_archive(folder: Path, styles: Sequence[Style], films: int, *, distinct: int = DISTINCT, side: int = 0) -> Path:
-    """Write an archive and return the folder of its films, which are called alike in every run.
+    """Write an archive and return the folder of its films; their names are the same in every run.
 
     Parameters
     ----------
     folder : Path
         Empty or new.
     side : int
-        Rows and columns of every film; 0 for `ROWS` by `COLUMNS`.
+        Rows and columns of every film in pixels; 0 for `ROWS` by `COLUMNS`.
     """
     drawn = folder / "drawn"
     write_archive(

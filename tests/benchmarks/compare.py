@@ -1,9 +1,9 @@
-"""`cxr score` against three rivals and against the limit, on each archive, interleaved, in one run.
+"""Compare `cxr score` with three rival programs and with the computed limit, on each archive.
 
-``python -m tests.benchmarks.compare --films 2000`` (``make bench FILMS=2000``) makes each archive, lets every rival
-try its options on a tenth of it, then runs all programs in turns, each a fresh process, as often as asked. A line per
-archive, program and number of films goes to ``results/compare.csv``: medians, and ratios taken turn by turn. Start-up
-is in every figure; on 2,000 films it is a tenth where nothing is decoded, and a twentieth elsewhere.
+``python -m tests.benchmarks.compare --films 2000`` (``make bench FILMS=2000``) writes each archive and tries the
+options of every rival on a tenth of it. Then it runs all programs in turns, each in a fresh process, `--repeats`
+times. A line per archive, program and number of films goes to ``results/compare.csv``: medians, and ratios taken turn
+by turn. Every figure includes start-up: with 2,000 films a tenth of it where nothing is decoded, a twentieth elsewhere.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
 
 OURS = "cxr score"
-#: Each limit, and the parts it is the sum of, by the names they have in `tests.benchmarks.limit`.
+#: Each limit and the parts that add up to it, by their names in `tests.benchmarks.limit`.
 LIMITS: Final = {
     "limit": ("forward", "codec", "resize", "digest"),
     "limit by libraries": ("forward_by_torch", "codec_by_libraries", "resize_by_libraries", "digest"),
@@ -42,14 +42,14 @@ _AGREEMENT: Final = ("rows", "rows_ours", "same_class_share", "percent_differenc
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is run on an archive.
+    """A program to run on an archive.
 
     Attributes
     ----------
     command : tuple of str
-        Before the folder of films and the folder of results.
+        Command line before the folder of films and the folder of results.
     options : tuple of tuple of str
-        Those worth trying; the fastest set on a tenth of the archive is kept.
+        Sets of options to try; the fastest on a tenth of the archive is used.
     """
 
     command: tuple[str, ...]
@@ -70,19 +70,19 @@ RIVALS: Final = {
 
 @dataclass(slots=True)
 class Turns:
-    """What a program took, turn by turn; of the limit, seconds are worked out and there is no memory."""
+    """The costs of a program, turn by turn; those of a limit are computed and have no memory."""
 
     options: tuple[str, ...] = ()
     costs: list[Cost] = field(default_factory=list)
 
     @property
     def seconds(self) -> list[float]:
-        """Of each turn, by the clock."""
+        """Wall seconds of each turn."""
         return [cost.seconds for cost in self.costs]
 
 
 def run_program(name: str, options: Sequence[str], films: Path, out: Path) -> Cost:
-    """Run one program on a folder of films into a folder of results, which is made anew."""
+    """Run one program on a folder of films; empty the folder of results first."""
     shutil.rmtree(out, ignore_errors=True)
     if name == OURS:
         command = [sys.executable, "-m", "cxr_flows.cli.main", "score", str(films), "--out", str(out), "--quiet"]
@@ -91,34 +91,34 @@ def run_program(name: str, options: Sequence[str], films: Path, out: Path) -> Co
 
 
 def limit_parts(films: Path) -> Mapping[str, float]:
-    """Return the processor seconds of a film's forward pass, codec and resize, each in two ways, and digest."""
-    return machine.said_by("tests.benchmarks.limit", str(films), environment=MALLOC_FOR_NETWORKS)
+    """Return the processor seconds per film of forward pass, codec and resize, each in two ways, and of the digest."""
+    return machine.figures_of("tests.benchmarks.limit", str(films), environment=MALLOC_FOR_NETWORKS)
 
 
 def limit_cost(limit: str, parts: Mapping[str, float], count: int) -> Cost:
-    """Return what these parts of `count` films take, on all cores."""
+    """Return the cost of the parts of a limit for `count` films, spread over all cores."""
     own = {part: parts[part] for part in LIMITS[limit]}
     cpu = count * sum(own.values())
     return Cost(cpu / machine.cores(), cpu, 0.0, json.dumps(own))
 
 
 def tune(name: str, films: Path, out: Path) -> tuple[str, ...]:
-    """Return the fastest of a rival's options on a few films; those that fail are passed over."""
-    taken = {}
+    """Return the fastest of a rival's options on a few films; skip options that fail."""
+    seconds = {}
     for options in RIVALS[name].options:
         try:
-            taken[options] = run_program(name, options, films, out).seconds
+            seconds[options] = run_program(name, options, films, out).seconds
         except subprocess.SubprocessError as error:
             sys.stderr.write(f"{name} {' '.join(options)}: {error}\n")
-    if not taken:
+    if not seconds:
         raise RuntimeError(f"{name}: expected one of its options to work; got none")
-    return min(taken, key=lambda options: taken[options])
+    return min(seconds, key=lambda options: seconds[options])
 
 
 def rows_of(name: str, out: Path) -> pd.DataFrame:
-    """Return uri, label and percent infected of every row that a program wrote, by uri."""
+    """Return class label and percent infected of every row that a program wrote, indexed by uri."""
     if name == OURS:
-        # Not by the cohort loader, which drops copies: the films of these archives are links to a few.
+        # The cohort loader would drop copies, and most films of these archives are links to the same file.
         films = pd.read_parquet(out / "scores", columns=["uri", "class_label", "percent_infected"])
         label = films["class_label"].astype(str)
     else:
@@ -129,7 +129,7 @@ def rows_of(name: str, out: Path) -> pd.DataFrame:
 
 
 def agreement(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
-    """Say how far the rows of a rival are those of ours: as many films, their class, their percent infected."""
+    """Compare the rows of a rival with ours: number of films, class, percent infected."""
     both = ours.merge(theirs, left_index=True, right_index=True, suffixes=("", "_theirs"))
     return {
         "rows": len(theirs),
@@ -140,12 +140,12 @@ def agreement(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
 
 
 def compare(name: str, films: int, repeats: int, rivals: Sequence[str]) -> None:
-    """Measure one archive and put its lines into the results."""
+    """Measure one archive and write its lines to the results."""
     with tempfile.TemporaryDirectory(prefix="cxr-bench-") as folder:
         archive = make_archive(Path(folder) / "archive", ARCHIVES[name], films)
-        some = make_archive(Path(folder) / "some", ARCHIVES[name], max(films // 10, DISTINCT))
+        sample = make_archive(Path(folder) / "some", ARCHIVES[name], max(films // 10, DISTINCT))
         out = Path(folder) / "out"
-        turns = {OURS: Turns(), **{rival: Turns(tune(rival, some, out)) for rival in rivals}}
+        turns = {OURS: Turns(), **{rival: Turns(tune(rival, sample, out)) for rival in rivals}}
         limits = {limit: Turns() for limit in LIMITS}
         rows: dict[str, pd.DataFrame] = {}
         for _ in range(repeats):
@@ -185,7 +185,7 @@ def _line(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; parameters as ``--help`` says."""
+    """Run the benchmark; ``--help`` lists the options."""
     parser = argparse.ArgumentParser(prog="compare", description=__doc__)
     parser.add_argument("--films", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=5)

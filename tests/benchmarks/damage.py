@@ -1,8 +1,8 @@
-"""What one wrong byte among a film's pixel data does to what the network reads, and whether anyone is told.
+"""Measure how one wrong byte in a film changes the network's input, and how often the film is rejected.
 
-``python -m tests.benchmarks.damage`` changes one byte of a film of 1200 x 1040, somewhere in the middle three fifths of
-the object, and reads it by the plan; a line for each way of storing it goes to ``results/damage.csv``. A film is told
-of where it is rejected, whatever the reason.
+``python -m tests.benchmarks.damage`` changes one byte in the middle three fifths of a film of 1200 x 1040 pixels and
+reads the film with the decode plan. A line per way of storing the film goes to ``results/damage.csv``. Its column
+``told`` counts rejected films, whatever the reason.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from tests.benchmarks.tables import add_line
 from tests.support.film_files import LOSSLESS, LOSSY, dicom, film, jpeg, png
 
 _SIZE: Final = (1200, 1040)
-#: A pixel of the network's input is another one from half a step of 8 bits on, a film from one in a hundred of these.
-_SEEN: Final = 1 / 512
-_MANY: Final = 0.01
+#: A pixel of the network's input counts as changed from half a step of 8 bits on.
+_PIXEL_CHANGE: Final = 1 / 512
+#: A film counts as changed if more than this fraction of its pixels changed.
+_FILM_CHANGE: Final = 0.01
 
 
 def stored_films() -> Mapping[str, bytes]:
-    """Return one film, stored in every way that is read."""
+    """Return one film in every transfer syntax and file format that is read."""
     deep, byte = film(*_SIZE), film(*_SIZE, bits=8)
     films = {
         UID(syntax).name: dicom(byte, syntax, 8) if syntax == JPEGBaseline8Bit else dicom(deep, syntax)
@@ -43,26 +44,26 @@ def stored_films() -> Mapping[str, bytes]:
 
 
 def with_wrong_byte(data: bytes, random: np.random.Generator) -> bytes:
-    """Return the object with another value in one byte of the middle three fifths."""
+    """Return the object with a different value in one byte of its middle three fifths."""
     wrong = bytearray(data)
     wrong[int(random.integers(len(data) // 5, 4 * len(data) // 5))] ^= int(random.integers(1, 256))
     return bytes(wrong)
 
 
 def outcome(data: bytes, sound: CxrImage, settings: Settings) -> str:
-    """Return what became of a damaged film: ``told``, ``changed``, ``changed_little`` or ``as_before``."""
+    """Classify a damaged film: ``told`` (rejected), ``changed``, ``changed_little`` or ``as_before``."""
     try:
         got = read_film(data, settings, *sound.pixels.shape)
     except FilmError:
         return "told"
-    others = float((np.abs(got.pixels - sound.pixels) >= _SEEN).mean())
-    if others > _MANY:
+    changed = float((np.abs(got.pixels - sound.pixels) >= _PIXEL_CHANGE).mean())
+    if changed > _FILM_CHANGE:
         return "changed"
-    return "changed_little" if others else "as_before"
+    return "changed_little" if changed else "as_before"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; parameters as ``--help`` says."""
+    """Run the benchmark; ``--help`` lists the options."""
     parser = argparse.ArgumentParser(prog="damage", description=__doc__)
     parser.add_argument("--films", type=int, default=200)
     chosen = parser.parse_args(arguments)

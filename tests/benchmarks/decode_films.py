@@ -1,4 +1,4 @@
-"""The films that planned decoding is held against full decoding on: phantoms, real DICOM films, real films wrapped."""
+"""Films for comparing planned with full decoding: phantoms, real DICOM films, and real images stored as DICOM."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from cxrlib.phantom.transfer_syntax import TransferSyntax
 from cxrlib.reading.lattice import COARSE_BITS
 from tests.support.paths import REAL_FILMS
 
-#: Where the real films are, if they are there at all.
+#: Folder of the real films; it may be missing.
 DATA: Final = REAL_FILMS
 
-#: Seeds that no training or test of a bundle used.
+#: First of the seeds that no training or test of a bundle used.
 FIRST_SEED: Final = 910_000
 
-#: Sizes of detectors and plate readers, in pixels.
+#: Sizes of detectors and plate readers, rows and columns in pixels.
 SIZES: Final = ((3000, 2500), (2500, 2048), (2140, 1760), (2991, 2430), (2022, 2022), (1280, 1060))
 
-#: Standard deviation of the noise put on an enlarged film, which has none of its own finer than its old pixels.
-_GRAIN: Final = 0.008
+#: Standard deviation of the noise added to an enlarged film, whose own noise is no finer than its old pixels.
+_NOISE: Final = 0.008
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One object to read in both ways.
+    """One object to read with planned and with full decoding.
 
     Attributes
     ----------
     brighter : float
-        Added to the grey values, in [0, 1], of what the plan reads.
+        Added to the grey values, in [0, 1], of the planned image.
     other : bytes or None
-        Another object that is read in place of this one by the plan, and like this one whole.
+        Another object to read instead of this one as the planned image, also with full decoding.
     """
 
     group: str
@@ -52,7 +52,7 @@ class Case:
 
 
 def phantoms_in_jpeg_2000(count: int) -> Iterator[Case]:
-    """Yield lossless JPEG 2000 films of 3000 x 2500 in 12 bits; every other one has no window in its header."""
+    """Yield lossless JPEG 2000 films of 3000 x 2500 pixels in 12 bits; every second one has no window in its header."""
     for number in range(count):
         style = DicomStyle(TransferSyntax.JPEG_2000_LOSSLESS, voi=Voi.NONE if number % 2 else Voi.LINEAR)
         film = make_phantom(FIRST_SEED + number, rows=3000, columns=2500)
@@ -80,9 +80,11 @@ def phantoms_in_every_style(count: int) -> Iterator[Case]:
 
 
 def phantoms_of_a_test() -> Iterator[Case]:
-    """Yield twelve films: four each in JPEG 2000 and as they are, of 1100 x 1030, and in JPEG, of 2200 x 2060."""
+    """Yield four films each in HTJ2K and native (1100 x 1030 pixels) and in JPEG (2200 x 2060 pixels)."""
     styles = (
-        DicomStyle(TransferSyntax.HTJ2K_LOSSLESS, bits_stored=16),  # the same samples as JPEG 2000, in a tenth the time
+        DicomStyle(
+            TransferSyntax.HTJ2K_LOSSLESS, bits_stored=16
+        ),  # encodes the same samples as JPEG 2000 in a tenth of the time
         DicomStyle(TransferSyntax.JPEG_BASELINE, bits_stored=8, voi=Voi.NONE),
         DicomStyle(TransferSyntax.EXPLICIT_LE, Photometric.MONOCHROME1, 14),
     )
@@ -94,42 +96,44 @@ def phantoms_of_a_test() -> Iterator[Case]:
 
 
 def real_dicom_films() -> Iterator[Case]:
-    """Yield the real DICOM files as they are; those that are no chest films are refused in both ways alike."""
+    """Yield the real DICOM files unchanged; both ways of decoding reject those that are no chest films."""
     for path in sorted((DATA / "dicom" / "files").glob("*")):
         yield Case("real DICOM files", path.read_bytes())
 
 
 def real_pictures() -> list[Path]:
-    """Return every real film of the data sets that is a PNG or JPEG, sorted."""
-    named = [path for folder in ("lung_seg", "infection_seg", "classes", "severity") for path in _images(DATA / folder)]
-    return sorted([*named, *(DATA / "covid-qu-ex").glob("*/*/*/images/*.png")])
+    """Return every PNG or JPEG film of the real data sets, sorted."""
+    images = [
+        path for folder in ("lung_seg", "infection_seg", "classes", "severity") for path in _images(DATA / folder)
+    ]
+    return sorted([*images, *(DATA / "covid-qu-ex").glob("*/*/*/images/*.png")])
 
 
 def real_films_in_jpeg_2000() -> Iterator[Case]:
-    """Yield every real film at its own size, up to 512 pixels, as lossless JPEG 2000."""
+    """Yield every real film at its own size, up to 512 x 512 pixels, as lossless JPEG 2000."""
     for path in real_pictures():
-        yield Case("real films of up to 512 x 512, JPEG 2000 lossless", _wrapped(_picture(path)))
+        yield Case("real films of up to 512 x 512, JPEG 2000 lossless", _as_dicom(_picture(path)))
 
 
 def real_films_enlarged(count: int) -> Iterator[Case]:
-    """Yield `count` real films, spread over the data sets, enlarged to 2048 x 2048 with grain, as JPEG 2000."""
+    """Yield `count` real films, spread over the data sets, enlarged to 2048 x 2048 pixels with noise, as JPEG 2000."""
     for number, film in enumerate(_enlarged(count)):
-        yield Case("real films enlarged to 2048 x 2048, JPEG 2000 lossless", _wrapped(_with_grain(film, number)))
+        yield Case("real films enlarged to 2048 x 2048, JPEG 2000 lossless", _as_dicom(_with_noise(film, number)))
 
 
 def real_films_regrained(count: int) -> Iterator[Case]:
-    """Yield the same films twice, with other grain each time, as two exposures of a patient have: both read whole."""
-    native = TransferSyntax.EXPLICIT_LE  # the same pixels, sooner
+    """Yield the same films with two different noises, as in two exposures of a patient; both are fully decoded."""
+    native = TransferSyntax.EXPLICIT_LE  # the same pixels, faster to encode
     for number, film in enumerate(_enlarged(count)):
-        one, other = (_wrapped(_with_grain(film, seed), native) for seed in (number, FIRST_SEED + number))
+        one, other = (_as_dicom(_with_noise(film, seed), native) for seed in (number, FIRST_SEED + number))
         yield Case("no plan: real films enlarged, and the same with other grain", one, other=other)
 
 
 def real_films_brighter(count: int) -> Iterator[Case]:
-    """Yield `count` real films, spread over the data sets, of which nothing is reduced: what moves is the networks'."""
+    """Yield `count` real films too small for reduction, to measure how much the networks alone change."""
     paths = real_pictures()
     for at in np.linspace(0, len(paths) - 1, count).astype(int):
-        yield Case("no plan: real films, and the same 0.0001 brighter", _wrapped(_picture(paths[at])), 0.0001)
+        yield Case("no plan: real films, and the same 0.0001 brighter", _as_dicom(_picture(paths[at])), 0.0001)
 
 
 def _images(folder: Path) -> Iterator[Path]:
@@ -139,7 +143,7 @@ def _images(folder: Path) -> Iterator[Path]:
 def _picture(path: Path) -> NDArray[np.float32]:
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
-        raise ValueError(f"{path.name} is no image")
+        raise ValueError(f"expected an image; got {path.name}")
     return pixels.astype(np.float32) / np.float32(255)
 
 
@@ -149,16 +153,16 @@ def _enlarged(count: int) -> Iterator[NDArray[np.float32]]:
         yield cv2.resize(_picture(paths[at]), (2048, 2048), interpolation=cv2.INTER_CUBIC).astype(np.float32)
 
 
-def _with_grain(film: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    grain = np.random.default_rng(seed).normal(0.0, _GRAIN, film.shape)
-    return np.clip(film + grain, 0.0, 1.0).astype(np.float32)
+def _with_noise(film: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    noise = np.random.default_rng(seed).normal(0.0, _NOISE, film.shape)
+    return np.clip(film + noise, 0.0, 1.0).astype(np.float32)
 
 
-def _wrapped(film: NDArray[np.float32], syntax: TransferSyntax = TransferSyntax.JPEG_2000_LOSSLESS) -> bytes:
+def _as_dicom(film: NDArray[np.float32], syntax: TransferSyntax = TransferSyntax.JPEG_2000_LOSSLESS) -> bytes:
     style = DicomStyle(syntax, voi=Voi.NONE, spacing=False)
-    return encode_dicom(dataclasses.replace(_frame_of_a_phantom(), pixels=film), style)
+    return encode_dicom(dataclasses.replace(_header_phantom(), pixels=film), style)
 
 
 @cache
-def _frame_of_a_phantom() -> Phantom:
+def _header_phantom() -> Phantom:
     return make_phantom(FIRST_SEED, rows=256, columns=256)

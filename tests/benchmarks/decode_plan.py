@@ -1,8 +1,8 @@
-"""Planned against full decoding: how far masks, percent infected and class move, film by film.
+"""Compare planned with full decoding: differences of masks, percent infected and class, film by film.
 
 ``python -m tests.benchmarks.decode_plan [GROUP ...]`` reads every film in both ways, runs the default bundle on both
-images and puts one line per group of films into ``results/decode_plan.csv``. With ``--films FILE`` it writes one line
-per film. Real films are read from ``../shared/data`` where that is there. All of it takes half an hour on one core.
+images and writes one line per group of films to ``results/decode_plan.csv``. With ``--films FILE`` it writes one line
+per film. Real films are read from ``../shared/data`` if it exists. All groups take half an hour on one core.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ PLANNED: Final = Settings()
 FULL: Final = Settings(read=ReadSettings(decode=Decode.FULL))
 _REF: Final = ImageRef("memory://film", "size:0")
 
-#: What must hold over the phantoms and over the real films: Dice of a mask, and the share of films that
-#: reach it; points of percent infected, on that share and on all; share of films that keep their class.
+#: Bounds that must hold for the phantoms and for the real films: Dice of a mask and the share of films that reach it;
+#: difference of percent infected in points, for a share of the films and for all; share of films with the same class.
 DICE, DICE_SHARE = 0.995, 0.99
 POINTS, POINTS_SHARE, MOST_POINTS = 0.2, 0.95, 1.0
 CLASS_SHARE = 0.99
@@ -50,13 +50,13 @@ class Compared:
     Attributes
     ----------
     outcome : str
-        ``scored``, the reason it was rejected for, or ``differs`` where the two ways do not agree on that.
+        ``scored``, the reason of the reject, or ``differs`` if the two ways disagree on it.
     grey : float
         Largest difference of the two images, in [0, 1].
     lung_dice, infection_dice : float or None
-        Of the two masks; 1 where both are empty.
+        Dice of the two masks; 1 if both are empty.
     points : float or None
-        Difference of percent infected.
+        Absolute difference of percent infected, in percentage points.
     same_class : bool or None
     """
 
@@ -71,7 +71,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Films that are summed up in a line, or in one for each of their styles."""
+    """Films of one name on the command line, and their default number; 0 if the number is fixed."""
 
     cases: Callable[[int], Iterator[Case]]
     count: int
@@ -89,9 +89,9 @@ GROUPS: Final = {
 
 
 class Comparison:
-    """The default bundle, on images of both ways, in the precision that it takes on this machine or in another.
+    """Scores fully decoded and planned images with the default bundle and compares the results.
 
-    Whole films may be scored in another precision than planned ones, `against` which these are then held too.
+    `precision` applies to both; `against` sets another precision for the fully decoded images.
     """
 
     def __init__(self, precision: str = "auto", against: str | None = None) -> None:
@@ -101,16 +101,16 @@ class Comparison:
         self._against = self._engine if against is None else TorchEngine(bundle, precision=against)
 
     def compare(self, cases: Iterable[Case]) -> Iterator[Compared]:
-        """Yield what became of each film."""
+        """Yield the comparison of each film."""
         source = iter(cases)
-        while part := list(islice(source, self._engine.batch)):
-            pairs = [(self._read(case.data, FULL), self._otherwise(case)) for case in part]
+        while batch := list(islice(source, self._engine.batch)):
+            pairs = [(self._read(case.data, FULL), self._read_planned(case)) for case in batch]
             whole = self._score(self._against, [full for full, _ in pairs])
             scored = self._score(self._engine, [planned for _, planned in pairs])
-            for case, (full, planned), one, other in zip(part, pairs, whole, scored, strict=True):
+            for case, (full, planned), one, other in zip(batch, pairs, whole, scored, strict=True):
                 yield _compared(case.group, full, planned, one, other)
 
-    def _otherwise(self, case: Case) -> CxrImage | FilmError:
+    def _read_planned(self, case: Case) -> CxrImage | FilmError:
         if case.other is not None:
             return self._read(case.other, FULL)
         return _brighter(self._read(case.data, PLANNED), case.brighter)
@@ -123,10 +123,10 @@ class Comparison:
 
     def _score(self, engine: TorchEngine, images: Sequence[CxrImage | FilmError]) -> list[ScoredFilm | FilmError]:
         films = [image for image in images if isinstance(image, CxrImage)]
-        found = iter(zip(films, engine.predict(films), strict=True))
-        return [image if isinstance(image, FilmError) else self._assess(*next(found)) for image in images]
+        scored = iter(zip(films, engine.predict(films), strict=True))
+        return [image if isinstance(image, FilmError) else self._measure(*next(scored)) for image in images]
 
-    def _assess(self, image: CxrImage, prediction: Prediction | FilmError) -> ScoredFilm | FilmError:
+    def _measure(self, image: CxrImage, prediction: Prediction | FilmError) -> ScoredFilm | FilmError:
         return (
             prediction
             if isinstance(prediction, FilmError)
@@ -166,32 +166,32 @@ def _compared(
 
 def _infection(film: ScoredFilm) -> NDArray[np.bool_]:
     if film.masks.infection is None:
-        raise ValueError("expected a bundle that gives infection")
+        raise ValueError("expected a bundle with infection output; got none")
     return film.masks.infection
 
 
 def _percent(film: ScoredFilm) -> float:
     percent = film.severity.whole.percent
     if percent is None:
-        raise ValueError("expected a bundle that gives infection")
+        raise ValueError("expected a bundle with infection output; got none")
     return percent
 
 
 def _class(film: ScoredFilm) -> FilmClass:
     classes = film.prediction.classes
     if classes is None:
-        raise ValueError("expected a bundle that gives classes")
+        raise ValueError("expected a bundle with class output; got none")
     return max(classes, key=classes.__getitem__)
 
 
 def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Return the Dice of two masks, 1 where both are empty."""
+    """Return the Dice of two masks; 1 if both are empty."""
     both = int(np.count_nonzero(one)) + int(np.count_nonzero(other))
     return 2.0 * int(np.count_nonzero(one & other)) / both if both else 1.0
 
 
 def summary(films: pd.DataFrame) -> pd.DataFrame:
-    """Return one line per group of `films` (`Compared` as columns)."""
+    """Return one line per group of `films`, whose columns are the fields of `Compared`."""
     return pd.DataFrame(_line(str(group), part) for group, part in films.groupby("group", sort=False))
 
 
@@ -223,22 +223,27 @@ def _line(name: str, films: pd.DataFrame) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; parameters as ``--help`` says."""
+    """Run the benchmark; ``--help`` lists the options."""
     parser = argparse.ArgumentParser(prog="decode_plan", description=__doc__)
-    parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all where none is named")
-    parser.add_argument("--count", type=int, help="films of a group, where it has no number of its own")
+    parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all by default")
+    parser.add_argument("--count", type=int, help="films of each group whose number is not fixed")
     parser.add_argument("--films", type=Path, help="also write one line per film here")
-    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"], help="named in the lines")
-    parser.add_argument("--against", choices=["fp32"], help="what whole films are scored in; named in the lines")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=["auto", "fp32", "bf16"],
+        help="of the networks; other than auto, it is named in the results",
+    )
+    parser.add_argument("--against", choices=["fp32"], help="precision for fully decoded films; named in the results")
     chosen = parser.parse_args(arguments)
     unknown = sorted(set(chosen.groups) - set(GROUPS))
     if unknown:
-        parser.error(f"expected groups of {', '.join(GROUPS)}: got {', '.join(unknown)}")
+        parser.error(f"expected groups of {', '.join(GROUPS)}; got {', '.join(unknown)}")
     groups = [GROUPS[name] for name in chosen.groups or GROUPS]
     cases = chain.from_iterable(group.cases(chosen.count or group.count) for group in groups)
     films = pd.DataFrame(asdict(found) for found in Comparison(chosen.precision, chosen.against).compare(cases))
     if films.empty:
-        parser.error("no film was found; the real ones are read from ../shared/data")
+        parser.error("expected films; got none: real films are read from ../shared/data")
     if chosen.precision != "auto":
         films["group"] += f", {chosen.precision}"
     if chosen.against is not None:

@@ -1,8 +1,8 @@
-"""From the bytes of a film to what the network reads: planned, whole, and as a competent user would.
+"""Measure the time from a film's bytes to the network's input: planned decoding, full decoding, and plain pydicom.
 
-``python -m tests.benchmarks.decode_speed`` reads a phantom of 3000 x 2500 in each syntax in turns and puts medians of
-processor time into ``results/decode_speed.csv``. The rival decodes with pydicom, by the fastest of the plug-ins that
-are installed, and shrinks the stored values with OpenCV; it neither windows nor takes a digest, as we do.
+``python -m tests.benchmarks.decode_speed`` reads a phantom of 3000 x 2500 pixels in each syntax in turns and writes
+medians of processor time to ``results/decode_speed.csv``. The rival decodes with the fastest installed plug-in of
+pydicom and shrinks the stored values with OpenCV. Unlike `read_film` it applies no window and computes no digest.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STYLES: Final = (
 
 
 def rivals(data: bytes) -> dict[str, Callable[[], object]]:
-    """Return a way of reading `data` for each plug-in of pydicom that can decode it."""
+    """Return a function that reads `data` for each available pydicom plug-in of its syntax."""
     header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
     syntax = header.file_meta.TransferSyntaxUID
     plugins = get_decoder(syntax).available_plugins if syntax.is_encapsulated else ("",)
@@ -60,24 +60,24 @@ def rivals(data: bytes) -> dict[str, Callable[[], object]]:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Return the processor time of one call."""
+    """Return the processor time of one call in milliseconds."""
     started = time.process_time()
     work()
     return 1000 * (time.process_time() - started)
 
 
 def measured(style: DicomStyle, turns: int) -> dict[str, object]:
-    """Return the figures of one syntax."""
+    """Return the result line of one syntax."""
     data = encode_dicom(make_phantom(FIRST_SEED, rows=3000, columns=2500), style)
     card = load_bundle("default").card.input
-    ways = rivals(data)
-    # Each once before it counts, which also finds the plug-in to compare with.
-    first = {name: milliseconds(way) for name, way in ways.items() if _decodes(way)}
+    readers = rivals(data)
+    # Warm each plug-in up once; the fastest that works is the rival.
+    first = {name: milliseconds(reader) for name, reader in readers.items() if _decodes(reader)}
     plugin = min(first, key=first.__getitem__)
     works: tuple[Callable[[], object], ...] = (
         lambda: read_film(data, PLANNED, card.rows, card.columns),
         lambda: read_film(data, FULL, card.rows, card.columns),
-        ways[plugin],
+        readers[plugin],
     )
     for work in works:
         work()
@@ -95,18 +95,18 @@ def measured(style: DicomStyle, turns: int) -> dict[str, object]:
     }
 
 
-def _decodes(way: Callable[[], object]) -> bool:
+def _decodes(read: Callable[[], object]) -> bool:
     try:
-        way()
-    except Exception:  # each plug-in has errors of its own for what it does not decode
+        read()
+    except Exception:  # each plug-in raises its own errors
         return False
     return True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; parameters as ``--help`` says."""
+    """Run the benchmark; ``--help`` lists the options."""
     parser = argparse.ArgumentParser(prog="decode_speed", description=__doc__)
-    parser.add_argument("syntaxes", nargs="*", help="names of transfer syntaxes; all of them where none is given")
+    parser.add_argument("syntaxes", nargs="*", help="names of transfer syntaxes; all by default")
     parser.add_argument("--repeats", type=int, default=5)
     chosen = parser.parse_args(arguments)
     cv2.setNumThreads(1)

@@ -1,10 +1,10 @@
-"""One and two task managers of Flink, and what Flink costs over the local runner: films a second, in one run.
+"""Measure Flink with one and two task managers against the local runner, in films per second.
 
-``tests/cluster/servers/isolated.sh python -m tests.benchmarks.flink_scale`` (``make bench-flink``) starts an S3 server and, for each
-setting in turn, a cluster whose machines are held to the cores it names; the SDK workers are pinned with their task
-manager. Films are small phantoms, from bucket to bucket. `seconds` is the whole command: the start of the job and of
-its workers is in it, that of the cluster is not. `settling` is films a second between the first chunk that is settled
-and the last, which no start-up is in. A line per setting goes to ``results/flink_scale.csv``.
+``tests/cluster/servers/isolated.sh python -m tests.benchmarks.flink_scale`` (``make bench-flink``) starts an S3 server
+and, for each setting in turn, a cluster whose machines are pinned to the given cores; SDK workers are pinned with their
+task manager. Small phantoms are scored from bucket to bucket. A line per setting goes to ``results/flink_scale.csv``:
+`seconds` is the whole command, with the start of the job and its workers but not of the cluster; `settling` is films
+per second between the first and the last settled chunk, without any start-up.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.cluster.servers.services import ObjectStore, object_store
 
 @dataclass(frozen=True)
 class Setting:
-    """Who works: task managers by the cores of each, or nobody but the local runner on `local`."""
+    """The cores of each task manager, or in `local` those of the local runner, in the notation of ``taskset``."""
 
     name: str
     task_managers: tuple[str, ...] = ()
@@ -45,46 +45,46 @@ SETTINGS: Final = (
     Setting("1 task manager, 2 cores", ("0,1",)),
     Setting("2 task managers, 1 core each", ("0", "1")),
 )
-#: Films per chunk: small, so that the last chunks of all workers end together.
+#: Films per chunk: few, so that all workers finish their last chunks together.
 _CHUNK: Final = 25
 
 
 @dataclass(frozen=True)
-class Taken:
-    """One turn of a setting: the whole command, and films a second from the first settled chunk to the last."""
+class Turn:
+    """One turn of a setting: seconds of the command, and films per second between first and last settled chunk."""
 
     seconds: float
     settling: float
 
 
 def settling(bucket: Bucket, out: str, films: int) -> float:
-    """Return films a second between the first settled chunk of a results root and the last, by the store's clock."""
+    """Return films per second between the first and the last settled chunk, by the object store's timestamps."""
     chunks = bucket.files().find(f"scores/{out}/scores", detail=True).values()
     times = sorted(chunk["LastModified"].timestamp() for chunk in chunks)
     return float((films - _CHUNK) / (times[-1] - times[0]))
 
 
 def score(folder: Path, setting: Setting, network: Sequence[Host], objects: ObjectStore, out: str) -> tuple[float, int]:
-    """Score the films in one setting; return the seconds of the whole command, and how many were scored."""
+    """Score the films in one setting; return the seconds of the whole command and the number of scored films."""
     own, *others = network
     options: tuple[str, ...] = ()
     used = others[: len(setting.task_managers)]
     cores = setting.task_managers
     with cluster(folder, own, used, objects.owner, cores=cores) if used else nullcontext() as flink:
         if flink is not None:
-            # A slot works on one chunk at a time, with as many batches of networks as it has cores.
+            # A slot scores one chunk at a time, with as many parallel batches as it has cores.
             beam = flink.beam_options(parallelism=len(used))
             options = ("--runner", "flink", *(f"--beam-option={option}" for option in beam))
         pin = ("taskset", "--cpu-list", setting.local) if setting.local else ()
-        what = ("score", "s3://films/bench/films", "--out", f"s3://scores/{out}", "--chunk-size", str(_CHUNK))
-        command = (*pin, sys.executable, "-m", "cxr_flows.cli.main", *what, "--quiet", "--json", *options)
+        arguments = ("score", "s3://films/bench/films", "--out", f"s3://scores/{out}", "--chunk-size", str(_CHUNK))
+        command = (*pin, sys.executable, "-m", "cxr_flows.cli.main", *arguments, "--quiet", "--json", *options)
         cost = machine.cost_of(command, environment={**os.environ, **objects.owner})
     return cost.seconds, int(json.loads(cost.output)["counts"]["scored"])
 
 
 def measure(films: int, repeats: int) -> None:
-    """Run all settings in turns and put a line of each into the results."""
-    taken: dict[str, list[Taken]] = {setting.name: [] for setting in SETTINGS}
+    """Run all settings in turns and write a line for each to the results."""
+    taken: dict[str, list[Turn]] = {setting.name: [] for setting in SETTINGS}
     with (
         tempfile.TemporaryDirectory(prefix="cxr-bench-") as name,
         hosts(2) as network,
@@ -92,17 +92,17 @@ def measure(films: int, repeats: int) -> None:
     ):
         folder = Path(name)
         bucket = Bucket(folder, objects)
-        for made in ("films", "scores"):
-            make_bucket(objects, made)
+        for created in ("films", "scores"):
+            make_bucket(objects, created)
         bucket.make_archive("bench", films, 0)
         for turn in range(repeats):
             for number, setting in enumerate(SETTINGS):
-                place = folder / f"{turn}-{number}"
-                place.mkdir()
-                seconds, scored = score(place, setting, network, objects, f"{turn}-{number}")
+                home = folder / f"{turn}-{number}"
+                home.mkdir()
+                seconds, scored = score(home, setting, network, objects, f"{turn}-{number}")
                 if scored != films:
-                    raise RuntimeError(f"{setting.name}: expected {films} films to be scored; got {scored}")
-                taken[setting.name].append(Taken(seconds, settling(bucket, f"{turn}-{number}", films)))
+                    raise RuntimeError(f"{setting.name}: expected {films} scored films; got {scored}")
+                taken[setting.name].append(Turn(seconds, settling(bucket, f"{turn}-{number}", films)))
     for setting in SETTINGS:
         own = taken[setting.name]
         line: dict[str, object] = {
@@ -121,7 +121,7 @@ def measure(films: int, repeats: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; parameters as ``--help`` says."""
+    """Run the benchmark; ``--help`` lists the options."""
     parser = argparse.ArgumentParser(prog="flink_scale", description=__doc__)
     parser.add_argument("--films", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,4 +1,4 @@
-"""On what a figure was measured, and what a command costs: wall and processor seconds, and peak memory of its tree."""
+"""Measure a command (wall and processor seconds, peak memory of its process tree) and describe this machine."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _POLL_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a command took.
+    """The measured cost of a command.
 
     Attributes
     ----------
     seconds, cpu_seconds : float
-        By the clock; and of processors, all of the command's processes together.
+        Wall seconds, and processor seconds of all of the command's processes.
     peak_mib : float
-        Largest sum of the resident memory of all its processes, looked at twenty times a second; pages that processes
-        share count in each.
+        Largest sum of the resident memory of all its processes in MiB, sampled twenty times a second; shared pages
+        count in each process.
     output : str
-        What it wrote to its standard output.
+        Standard output of the command.
     """
 
     seconds: float
@@ -55,14 +55,14 @@ class Cost:
 
 
 def cost_of(command: Sequence[str], *, environment: Mapping[str, str] | None = None, timeout_s: float = 7200) -> Cost:
-    """Run a command in a process group of its own, and measure it.
+    """Run a command in its own process group and measure it.
 
     Raises
     ------
     subprocess.CalledProcessError
-        It failed; its standard error goes to ours.
+        The command failed; its standard error goes to ours.
     subprocess.TimeoutExpired
-        It did not end in time, and was killed with all its children.
+        The command ran longer than `timeout_s` and was killed with all its children.
     """
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -93,20 +93,20 @@ def cost_of(command: Sequence[str], *, environment: Mapping[str, str] | None = N
     return Cost(seconds, tree.cpu_seconds, tree.peak / 2**20, output)
 
 
-def said_by(module: str, *arguments: str, environment: Mapping[str, str]) -> Mapping[str, float]:
-    """Run a module of the benchmarks in a process of its own, and return the last line it writes, which is JSON."""
+def figures_of(module: str, *arguments: str, environment: Mapping[str, str]) -> Mapping[str, float]:
+    """Run a benchmark module in its own process and return the JSON object of its last output line."""
     measured = cost_of([sys.executable, "-m", module, *arguments], environment=environment)
     figures: Mapping[str, float] = json.loads(measured.output.splitlines()[-1])
     return figures
 
 
 class _Tree(threading.Thread):
-    """Watches a process and all that descend from it: what they have resident, and their processor seconds.
+    """Samples the resident memory and processor seconds of a process and all of its descendants.
 
-    The kernel adds up the latter only of children that were waited for, which a pool of workers may leave to it; here
-    the last look at a process counts, so that its last twentieth of a second may be missing.
+    The kernel adds up the seconds of waited-for children only, and a pool may leave its workers unwaited. So the last
+    sample of each process counts, which may miss its last twentieth of a second.
 
-    What it takes itself is taken from what it measures, so that all other processes of the machine are looked at once.
+    Sampling takes processor time from the measured command, so each unrelated process is looked at only once.
     """
 
     def __init__(self, root: int) -> None:
@@ -119,7 +119,7 @@ class _Tree(threading.Thread):
 
     @property
     def cpu_seconds(self) -> float:
-        """Of all processes that were seen."""
+        """Processor seconds of all sampled processes."""
         return sum(self._seconds.values())
 
     def run(self) -> None:
@@ -140,7 +140,7 @@ class _Tree(threading.Thread):
 
 @dataclass(frozen=True, slots=True)
 class _Stat:
-    """What the kernel tells of a process (proc_pid_stat(5)), its memory in bytes."""
+    """Fields of a process from proc_pid_stat(5); memory in bytes."""
 
     parent: int
     cpu_seconds: float
@@ -152,7 +152,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def _stat(pid: int) -> _Stat | None:
-    """Return what there is of a process, or None where it has ended and was waited for."""
+    """Return the fields of a process, or None if it has ended and was waited for."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -161,15 +161,15 @@ def _stat(pid: int) -> _Stat | None:
 
 
 def cores() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def describe() -> dict[str, str]:
-    """Return the machine and the versions that a figure is of.
+    """Return the machine and the versions that belong to a figure.
 
-    ``kind`` is who made the processor, and the arithmetic that networks choose on it by themselves: bf16 takes them a
-    half or a quarter of what fp32 takes, so that figures of two kinds are not to be compared.
+    ``kind`` is the vendor of the processor and the precision that networks choose on it. bf16 takes a half or a quarter
+    of the time of fp32, so figures of different kinds cannot be compared.
     """
     versions = {}
     for name in _PACKAGES:
@@ -178,8 +178,8 @@ def describe() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "absent"
     return {
-        "processor": _told_of_processor("model name"),
-        "kind": f"{_maker()} {choose_precision('auto', torch.device('cpu'))}",
+        "processor": _processor_field("model name"),
+        "kind": f"{_vendor()} {choose_precision('auto', torch.device('cpu'))}",
         "cores": str(cores()),
         "memory_gib": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f}",
         "system": f"{platform.system()} {platform.release()}",
@@ -188,14 +188,14 @@ def describe() -> dict[str, str]:
     }
 
 
-def _maker() -> str:
-    vendor = _told_of_processor("vendor_id")
+def _vendor() -> str:
+    vendor = _processor_field("vendor_id")
     return {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}.get(vendor, vendor)
 
 
-def _told_of_processor(what: str) -> str:
+def _processor_field(name: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return "unknown"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), "unknown")
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "unknown")

@@ -1,9 +1,9 @@
-"""Plan millions of references against a ledger of as many: seconds, and peak memory.
+"""Measure planning of millions of references against a ledger of the same size: seconds and peak memory.
 
-``python -m tests.benchmarks.plan_scale --objects 10000000`` makes a results root whose scores have as many rows (256 an
-object, as runs write them, with every column of the schema; or, with ``--compact``, as `cxr compact` leaves them) and
-an inventory of as many objects, of which one in a hundred is not scored yet. Then a fresh process plans the run, as
-often as asked, and a line of medians goes to ``results/plan_scale.csv``. Making the root takes longer than planning.
+``python -m tests.benchmarks.plan_scale --objects 10000000`` writes a results root with that many rows of scores: 256 in
+each object, as runs write them, with every column of the schema; or, with ``--compact``, as `cxr compact` writes them.
+It also writes an inventory of as many objects, of which one in a hundred is new. Then fresh processes plan the run
+`--repeats` times, and a line of medians goes to ``results/plan_scale.csv``. Writing takes longer than planning.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from tests.benchmarks.tables import add_line
 
 _CHUNK: Final = 256
 _COMPACT: Final = 2**18
-#: One object in so many is new.
+#: One object in `_NEW` is new.
 _NEW: Final = 100
 _BYTES_OF_A_FILM: Final = 9_000_000
 
 
 def uris(first: int, count: int) -> pa.Array:
-    """Return addresses of the length and make that an archive by study has."""
+    """Return URIs with the length and structure of those in an archive sorted by study."""
     numbers = np.arange(first, first + count)
     return pa.array(
         [
@@ -56,22 +56,22 @@ def uris(first: int, count: int) -> pa.Array:
 
 
 def versions(first: int, count: int) -> pa.Array:
-    """Return entity tags of 32 digits, no two alike."""
+    """Return distinct entity tags of 32 hexadecimal digits."""
     spread = 0x9E3779B97F4A7C15F39CC0605CEDC835
     return pa.array([f"etag:{n * spread % 2**128:032x}" for n in range(first + 1, first + count + 1)])
 
 
 def write_scores(first: int, *, root: str, partition: str, digests: tuple[str, str], rows: int, total: int) -> None:
-    """Write one object of scores, and its empty pair of rejects."""
+    """Write one object of scores and the empty object of rejects that belongs to it."""
     results = ResultsRoot.at(root)
     count = min(rows, total - first)
-    given = {
+    known = {
         "uri": uris(first, count),
         "version": versions(first, count),
         "bundle_digest": pa.repeat(digests[0], count),
         "config_digest": pa.repeat(digests[1], count),
     }
-    columns = [_column(field, given.get(field.name), count) for field in SCORES]
+    columns = [_column(field, known.get(field.name), count) for field in SCORES]
     name = f"compact-{first // rows:05d}" if rows > _CHUNK else f"{first // rows:032x}"
     for kind, table in (
         (RowKind.REJECTS, REJECTS.empty_table()),
@@ -82,9 +82,9 @@ def write_scores(first: int, *, root: str, partition: str, digests: tuple[str, s
         pq.write_table(table, path, compression="zstd", compression_level=1)
 
 
-def _column(field: pa.Field, given: pa.Array | None, count: int) -> pa.Array:
-    if given is not None:
-        return given.cast(field.type)
+def _column(field: pa.Field, known: pa.Array | None, count: int) -> pa.Array:
+    if known is not None:
+        return known.cast(field.type)
     if field.nullable:
         return pa.nulls(count, field.type)
     if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type):
@@ -104,7 +104,7 @@ def write_inventory(path: Path, first: int, count: int) -> None:
 
 
 def plan_once(root: str, inventory: str, run_id: str) -> dict[str, float]:
-    """List, and plan, in this process; return the seconds of either and what the plan came to."""
+    """List and plan in this process; return the seconds of each and the counts of the plan."""
     started, cpu = time.perf_counter(), time.process_time()
     listed = sum(batch.num_rows for batch in list_batches([inventory]))
     listing = time.perf_counter() - started
@@ -120,7 +120,7 @@ def plan_once(root: str, inventory: str, run_id: str) -> dict[str, float]:
 
 
 def measure(objects: int, repeats: int, *, compact: bool) -> dict[str, object]:
-    """Make a root and an inventory of so many objects, plan them `repeats` times, and return the medians."""
+    """Write a root and an inventory of `objects` objects, plan them `repeats` times, and return the medians."""
     bundle, settings = load_bundle("default"), Settings()
     rows = _COMPACT if compact else _CHUNK
     with tempfile.TemporaryDirectory(prefix="cxr-bench-") as folder:
@@ -133,7 +133,7 @@ def measure(objects: int, repeats: int, *, compact: bool) -> dict[str, object]:
             total=objects,
         )
         with ProcessPoolExecutor() as pool:
-            made = sum(1 for _ in pool.map(write, range(0, objects, rows), chunksize=8))
+            written = sum(1 for _ in pool.map(write, range(0, objects, rows), chunksize=8))
         inventory = Path(folder) / "inventory.parquet"
         write_inventory(inventory, objects // _NEW, objects)
         runs, peaks = [], []
@@ -142,16 +142,16 @@ def measure(objects: int, repeats: int, *, compact: bool) -> dict[str, object]:
             cost = machine.cost_of(command)
             runs.append(json.loads(cost.output.splitlines()[-1]))
             peaks.append(cost.peak_mib)
-    middle = {name: statistics.median(run[name] for run in runs) for name in ("listing_s", "plan_s", "cpu_s")}
+    medians = {name: statistics.median(run[name] for run in runs) for name in ("listing_s", "plan_s", "cpu_s")}
     return {
         "objects": objects,
-        "ledger_objects": 2 * made,
+        "ledger_objects": 2 * written,
         "ledger_rows_each": rows,
         "to_score": runs[0]["to_score"],
         "settled": runs[0]["settled"],
-        "listing_s": round(middle["listing_s"], 2),
-        "plan_with_listing_s": round(middle["plan_s"], 2),
-        "cpu_s": round(middle["cpu_s"], 2),
+        "listing_s": round(medians["listing_s"], 2),
+        "plan_with_listing_s": round(medians["plan_s"], 2),
+        "cpu_s": round(medians["cpu_s"], 2),
         "peak_mib": round(max(peaks)),
         "runs": repeats,
         **machine.describe(),
@@ -159,11 +159,11 @@ def measure(objects: int, repeats: int, *, compact: bool) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; parameters as ``--help`` says."""
+    """Run the benchmark; ``--help`` lists the options."""
     parser = argparse.ArgumentParser(prog="plan_scale", description=__doc__)
     parser.add_argument("--objects", type=int, default=10_000_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--compact", action="store_true", help="a compacted root, of few large objects")
+    parser.add_argument("--compact", action="store_true", help="a compacted root with few large objects")
     parser.add_argument("--plan", nargs=3, metavar=("ROOT", "INVENTORY", "RUN_ID"), help="plan once, in this process")
     chosen = parser.parse_args(arguments)
     if chosen.plan:

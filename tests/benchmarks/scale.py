@@ -1,9 +1,9 @@
-"""Seconds per film and peak memory of `cxr score` at 500, 2,000 and 10,000 films, interleaved.
+"""Measure seconds per film and peak memory of `cxr score` at 500, 2,000 and 10,000 films, in turns.
 
-``python -m tests.benchmarks.scale`` (``make bench-scale``) writes a line per size into ``results/scale.csv``. The slope
-is that of log seconds over log films: 1 where a film costs the same in an archive of any size. It is taken of the whole
-of scoring, which begins with seconds of imports that no film is to blame for, and of what lies beyond the smallest
-size. Films are JPEG 2000 of 1024 x 1024, so that the largest size is done in minutes.
+``python -m tests.benchmarks.scale`` (``make bench-scale``) writes a line per size to ``results/scale.csv``. `slope` is
+that of log seconds over log films; it is 1 if a film costs the same in an archive of any size. Scoring starts with
+seconds of imports, so `slope_beyond_first` takes only the films and seconds beyond the smallest size. Films are JPEG
+2000 of 1024 x 1024 pixels, so that the largest size takes minutes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIDE: Final = 1024
 
 
 def score_once(films: Path, out: Path) -> tuple[Cost, float]:
-    """Score a folder into a new root; return the cost, and the seconds of scoring that the manifest states."""
+    """Score a folder into a new root; return the cost and the manifest's seconds of scoring."""
     command = [sys.executable, "-m", "cxr_flows.cli.main", "score", str(films), "--out", str(out), "--quiet", "--json"]
     cost = machine.cost_of(command)
     return cost, float(json.loads(cost.output)["seconds_scoring"])
@@ -42,7 +42,7 @@ def slope(films: Sequence[int], seconds: Sequence[float]) -> float:
 
 
 def measure(sizes: Sequence[int], repeats: int) -> None:
-    """Score an archive of each size in turns, and put a line of each into the results."""
+    """Score an archive of each size in turns and write a line for each to the results."""
     scoring: dict[int, list[float]] = {size: [] for size in sizes}
     costs: dict[int, list[Cost]] = {size: [] for size in sizes}
     with tempfile.TemporaryDirectory(prefix="cxr-bench-") as folder:
@@ -54,22 +54,22 @@ def measure(sizes: Sequence[int], repeats: int) -> None:
                 cost, seconds = score_once(archive, Path(folder) / f"out-{size}-{repeat}")
                 costs[size].append(cost)
                 scoring[size].append(seconds)
-    middle = {size: statistics.median(scoring[size]) for size in sizes}
+    medians = {size: statistics.median(scoring[size]) for size in sizes}
     peaks = {size: statistics.median(cost.peak_mib for cost in costs[size]) for size in sizes}
     first = sizes[0]
-    further = {size: (middle[size] - middle[first]) / (size - first) for size in sizes[1:]}
-    beyond = slope([size - first for size in further], [middle[size] - middle[first] for size in further])
+    further = {size: (medians[size] - medians[first]) / (size - first) for size in sizes[1:]}
+    beyond = slope([size - first for size in further], [medians[size] - medians[first] for size in further])
     for size in sizes:
         line = {
             "films": size,
             "turns": repeats,
-            "scoring_s": round(middle[size], 2),
+            "scoring_s": round(medians[size], 2),
             "whole_command_s": round(statistics.median(cost.seconds for cost in costs[size]), 2),
-            "ms_per_film": round(1000 * middle[size] / size, 3),
+            "ms_per_film": round(1000 * medians[size] / size, 3),
             "ms_per_further_film": round(1000 * further[size], 3) if size in further else "",
             "peak_mib": round(peaks[size]),
             "peak_over_first": round(peaks[size] / peaks[first], 3),
-            "slope": round(slope(sizes, [middle[size] for size in sizes]), 3),
+            "slope": round(slope(sizes, [medians[size] for size in sizes]), 3),
             "slope_beyond_first": round(beyond, 3),
             **machine.describe(),
         }
@@ -77,7 +77,7 @@ def measure(sizes: Sequence[int], repeats: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; parameters as ``--help`` says."""
+    """Run the benchmark; ``--help`` lists the options."""
     parser = argparse.ArgumentParser(prog="scale", description=__doc__)
     parser.add_argument("--films", type=int, nargs="+", default=list(SIZES), help="three sizes or more")
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,4 +1,4 @@
-"""Where figures go: one CSV per benchmark in ``results/``, a line per thing measured, new figures in place of old."""
+"""Store figures: one CSV per benchmark in ``results/``, where a new line replaces the old one with the same keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESULTS: Final = Path(__file__).with_name("results")
 
 
 def add_line(benchmark: str, line: Mapping[str, object], *, keys: Sequence[str]) -> pd.DataFrame:
-    """Put a line into ``results/<benchmark>.csv``, in place of one that is equal in `keys`; return all lines."""
+    """Write a line to ``results/<benchmark>.csv``, replace the line with equal `keys`, and return all lines."""
     path = RESULTS / f"{benchmark}.csv"
     table = pd.DataFrame([dict(line)]).astype(str)
     if path.exists():

@@ -1,7 +1,6 @@
-"""What the networks make of a film does not hang on how much of it was decoded.
+"""Planned decoding hardly changes the networks' results, on a dozen phantoms just large enough to be reduced.
 
-A dozen phantoms, just above the least size that is reduced; `tests/benchmarks/decode_plan.py` holds hundreds of films
-against the same bounds at the size of a detector.
+`tests/benchmarks/decode_plan.py` checks the same bounds on hundreds of films of detector size.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ def lines() -> pd.DataFrame:
 
 def test_every_film_is_scored_in_both_ways(lines: pd.DataFrame) -> None:
     assert (lines.scored == lines.n).all()
-    assert (lines.images_equal == 0).all()  # or nothing was reduced
+    assert (lines.images_equal == 0).all()  # else nothing was reduced
 
 
-def test_masks_and_percent_infected_hardly_move(lines: pd.DataFrame) -> None:
+def test_masks_and_percent_infected_hardly_change(lines: pd.DataFrame) -> None:
     assert lines.lung_dice_least.min() >= DICE
     assert lines.infection_dice_least.min() >= 0.98
     assert lines.points_most.max() <= MOST_POINTS / 2
 
 
-def test_class_stays(lines: pd.DataFrame) -> None:
+def test_class_does_not_change(lines: pd.DataFrame) -> None:
     assert lines.class_same_share.min() >= CLASS_SHARE

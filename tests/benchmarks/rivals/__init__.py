@@ -1,4 +1,4 @@
-"""Three programs that a competent user would write in place of this product, on the same weights and the same films.
+"""Three programs that a competent user would write instead of this product, with the same weights and films.
 
-They share what is theirs alike: how a film is read, what becomes of a prediction, and the rows (`user_code`).
+They share `user_code`: how a film is read, how a prediction is measured, and the rows.
 """

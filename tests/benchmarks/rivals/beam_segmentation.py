@@ -1,8 +1,8 @@
 """Rival: Beam's published image segmentation pipeline (apache_beam.examples.inference.pytorch_image_segmentation).
 
-Its graph step by step: read the names from a text file, read and preprocess each image in a Map, RunInference with a
-keyed PyTorch handler, and write what a DoFn makes of the predictions. What is put in for this task: how a film is read,
-the network, and rows of Parquet in place of lines of text. The batch size is fixed at that of the other programs.
+The graph has the same steps: read the names from a text file, read and preprocess each image in a Map, RunInference
+with a keyed PyTorch handler, and write what a DoFn makes of the predictions. Only the reading of films, the network and
+the Parquet rows are ours. The batch size is that of the other programs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SCHEMA: Final = pa.schema(
 
 
 class _Network(torch.nn.Module):
-    """The network with its weights and its precision: the handler wants a class that it can build itself."""
+    """The network with its weights and precision, as a class, because the handler builds the network itself."""
 
     def __init__(self, threads: int, bf16: bool) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class _Network(torch.nn.Module):
         self.bf16 = bf16
 
     def forward(self, films: torch.Tensor) -> torch.Tensor:
-        found = user_code.predict(self.module, films, bf16=self.bf16)
-        flat = [torch.from_numpy(found[name]).flatten(1) for name in ("lung", "infection", "classes")]
+        predicted = user_code.predict(self.module, films, bf16=self.bf16)
+        flat = [torch.from_numpy(predicted[name]).flatten(1) for name in ("lung", "infection", "classes")]
         return torch.cat(flat, dim=1)
 
 
@@ -60,19 +60,19 @@ def _read_image(name: str) -> tuple[str, np.ndarray[Any, Any]]:
 class _PostProcessor(beam.DoFn):
     def process(self, element: tuple[str, PredictionResult]) -> Iterator[dict[str, Any]]:
         name, result = element
-        found = result.inference.numpy()
+        flat = result.inference.numpy()
         pixels = user_code.SIDE**2
-        lung, infection = (found[part * pixels : (part + 1) * pixels].reshape(user_code.SIDE, -1) for part in (0, 1))
-        yield user_code.row(name, lung, infection, found[2 * pixels :])
+        lung, infection = (flat[part * pixels : (part + 1) * pixels].reshape(user_code.SIDE, -1) for part in (0, 1))
+        yield user_code.row(name, lung, infection, flat[2 * pixels :])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Score a folder."""
+    """Score a folder of films."""
     parser = argparse.ArgumentParser(prog="beam_segmentation", description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("out")
     parser.add_argument("--workers", type=int, default=1, help="worker processes of the local runner")
-    parser.add_argument("--threads", type=int, default=2, help="of the network")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the network")
     parser.add_argument("--bf16", action="store_true")
     chosen = parser.parse_args(arguments)
     mode = "in_memory" if chosen.workers == 1 else "multi_processing"

@@ -1,4 +1,4 @@
-"""Rival: a PyTorch DataLoader that decodes in worker processes, and one network in front of it."""
+"""Rival: a PyTorch DataLoader that decodes in worker processes and feeds one network."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class _Films(Dataset[tuple[str, torch.Tensor]]):
         return path, torch.from_numpy(user_code.read_film(path))[None]
 
 
-def _alone(_worker: int) -> None:
-    """One core per decoding process: more threads in each would only be in one another's way."""
+def _use_one_thread(_worker: int) -> None:
+    """Limit a decoding process to one thread, because the processes together already use every core."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Score a folder."""
+    """Score a folder of films."""
     parser = argparse.ArgumentParser(prog="dataloader", description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("out")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=2, help="of the network")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the network")
     parser.add_argument("--bf16", action="store_true")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         batch_size=user_code.BATCH,
         num_workers=chosen.workers,
         prefetch_factor=2 if chosen.workers else None,
-        worker_init_fn=_alone,
+        worker_init_fn=_use_one_thread,
     )
     table: list[dict[str, Any]] = []
     for uris, films in loader:

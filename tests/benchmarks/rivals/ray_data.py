@@ -1,4 +1,4 @@
-"""Rival: Ray Data, which decodes in tasks and runs the network in an actor."""
+"""Rival: a Ray Data pipeline that decodes in tasks and runs the network in an actor."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class _Predictor:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Score a folder."""
+    """Score a folder of films."""
     parser = argparse.ArgumentParser(prog="ray_data", description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("out")
-    parser.add_argument("--threads", type=int, default=2, help="of the network")
-    parser.add_argument("--decoders", type=float, default=2, help="tasks that decode at a time")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the network")
+    parser.add_argument("--decoders", type=float, default=2, help="decoding tasks that run at once")
     parser.add_argument("--bf16", action="store_true")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
-    # The actor reserves no core: on two, decoding would else have one to itself and the network the other.
+    # The actor reserves no core. Otherwise, on two cores, decoding and the network would each be limited to one.
     ray.init(
         num_cpus=max(1, round(chosen.decoders)), include_dashboard=False, log_to_driver=False, logging_level="error"
     )

@@ -1,8 +1,8 @@
-"""What each rival needs: read a film, build the network, turn a batch of predictions into rows.
+"""Code that the rivals share: read a film, build the network, turn a batch of predictions into rows.
 
-Written as a competent user writes it, for speed: pydicom with its fastest installed decoders, OpenCV on the stored
-integers before any float is made, masks cleaned by OpenCV. What it leaves out is what such a program leaves out:
-refusals, polarity, left and right, provenance. Nothing here is used by the product.
+It is written for speed, as a competent user would: pydicom with its fastest installed decoders, OpenCV on the stored
+integers before conversion to float, masks cleaned by OpenCV. Such a program has no rejects, no polarity detection, no
+left and right lung and no provenance. The product uses nothing of this module.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from cxrlib.models.inference.network import load_network
 
 SIDE: Final = 256
 BATCH: Final = 16
-_LEAST_REGION: Final = 0.05
-_LEAST_INFECTION: Final = 0.01
+_MIN_REGION_FRACTION: Final = 0.05
+_MIN_INFECTION_FRACTION: Final = 0.01
 _NORMAL_GATE: Final = 0.5
 
 Image = NDArray[np.float32]
 
 
 def read_film(path: str) -> Image:
-    """Return a film as the network reads it: 256 x 256, float32 in [0, 1], white is dense."""
+    """Return a film as the network's input: 256 x 256, float32 in [0, 1], white is dense."""
     if path.endswith(".dcm"):
         return _read_dicom(path)
     stored = cv2.imread(path, cv2.IMREAD_UNCHANGED)
     if stored is None:
-        raise ValueError(f"{path} is no image")
+        raise ValueError(f"expected an image; got {path}")
     grey = stored if stored.ndim == 2 else cv2.cvtColor(stored, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return _stretched(small.astype(np.float32))
@@ -65,7 +65,7 @@ def _stretched(grey: Image, low: float | None = None, high: float | None = None)
 
 
 def network() -> nn.Module:
-    """Return the default bundle's network with its weights, for inference, channels last."""
+    """Return the default bundle's network with its weights in inference mode, channels last."""
     bundle = load_bundle("default")
     (plan,) = bundle.card.networks
     module: nn.Module = load_network(plan, bundle.weights(plan))
@@ -80,7 +80,7 @@ def predict(module: nn.Module, films: torch.Tensor, *, bf16: bool) -> dict[str, 
 
 
 def probabilities(logits: dict[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
-    """Return what the network's logits say."""
+    """Return the probabilities of the network's logits, by output."""
     return {
         "lung": torch.sigmoid(logits["lung"].float()).numpy(),
         "infection": torch.sigmoid(logits["infection"].float()).numpy(),
@@ -101,7 +101,7 @@ def row(uri: str, lung: Image, infection: Image, classes: NDArray[np.float32]) -
     cleaned = _clean(lung > 0.5)
     infected = (infection > 0.5) & (cleaned > 0)
     lung_px = int(np.count_nonzero(cleaned))
-    if classes[2] > _NORMAL_GATE or np.count_nonzero(infected) < _LEAST_INFECTION * lung_px:
+    if classes[2] > _NORMAL_GATE or np.count_nonzero(infected) < _MIN_INFECTION_FRACTION * lung_px:
         infected[:] = False
     infection_px = int(np.count_nonzero(infected))
     return {
@@ -121,7 +121,7 @@ def _clean(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(filled, connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= _LEAST_REGION * filled.sum()
+    large = stats[:, cv2.CC_STAT_AREA] >= _MIN_REGION_FRACTION * filled.sum()
     large[0] = False
     cleaned: NDArray[np.uint8] = large[labels].astype(np.uint8)
     return cleaned
@@ -138,6 +138,6 @@ def films_in(folder: str) -> list[str]:
 
 
 def write(table: Sequence[dict[str, Any]], out: str) -> None:
-    """Write all rows as one Parquet file."""
+    """Write all rows to one Parquet file."""
     Path(out).mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(table)), f"{out}/rows.parquet", compression="zstd")
