@@ -1,10 +1,10 @@
-"""Draw the results, and write their tables into this folder's README between the marks it has for them."""
+"""Draw plots of the results, and write their tables into this folder's README between its marker comments."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -13,94 +13,63 @@ from tests.benchmarks.tables import RESULTS
 
 README: Final = Path(__file__).with_name("README.md")
 _MACHINE: Final = ("processor", "cores", "memory_gib", "python", "torch", "apache-beam", "ray", "duckdb", "pyarrow")
+#: Kinds of machine, those whose figures are newest first.
+_KINDS: Final = ("AMD bf16", "Intel fp32", "Intel bf16")
+#: Heads of the columns of the first table, by the program that they are about.
+_RIVALS: Final = {
+    "limit": "the limit takes",
+    "limit by libraries": "the limit by libraries takes",
+    "PyTorch DataLoader": "DataLoader takes",
+    "Ray Data": "Ray Data takes",
+    "Beam RunInference": "Beam RunInference takes",
+}
 #: The columns of each table of the README; the CSV has more.
 _SHOWN: Final = {
-    "compare": (
-        "archive",
-        "kind",
-        "program",
-        "films",
-        "turns",
-        "films_per_s",
-        "seconds_over_ours",
-        "peak_mib",
-        "same_class_share",
-    ),
-    "parts": ("archive", "kind", "part", "ms_per_film", "share", "in_limit"),
-    "scale": (
-        "kind",
-        "films",
-        "turns",
-        "scoring_s",
-        "ms_per_film",
-        "ms_per_further_film",
-        "slope",
-        "slope_beyond_first",
-        "peak_mib",
-        "peak_over_first",
-    ),
-    "flink_scale": (
-        "kind",
-        "setting",
-        "films",
-        "turns",
-        "seconds",
-        "settling_films_per_s",
-        "seconds_over_local",
-        "seconds_over_one_core",
-        "settling_over_local",
-        "settling_over_one_core",
-    ),
+    "scale": ("kind", "films", "turns", "ms_per_film", "slope", "slope_beyond_first", "peak_mib", "peak_over_first"),
+    "flink_scale": ("setting", "films", "seconds", "settling_films_per_s", "seconds_over_local", "settling_over_local"),
     "plan_scale": ("objects", "ledger_objects", "to_score", "listing_s", "plan_with_listing_s", "cpu_s", "peak_mib"),
     "masks_speed": ("films", "turns", "ours_ms", "reference_ms", "reference_over_ours"),
-    "decode_speed": (
-        "syntax",
-        "turns",
-        "planned_ms",
-        "full_ms",
-        "pydicom_ms",
-        "plugin",
-        "full_over_planned",
-        "pydicom_over_planned",
-    ),
-    "damage": ("stored", "films", "told", "changed", "changed_little", "as_before"),
+    "decode_speed": ("syntax", "planned_ms", "full_ms", "pydicom_ms", "full_over_planned", "pydicom_over_planned"),
     "decode_plan": (
-        "kind",
         "films",
+        "kind",
         "n",
-        "scored",
-        "rejected_alike",
-        "rejected_otherwise",
-        "images_equal",
-        "lung_dice_least",
         "lung_dice_share",
-        "infection_dice_least",
         "infection_dice_share",
         "points_p95",
-        "points_share",
         "points_most",
         "class_same_share",
         "within_bounds",
     ),
 }
+#: Lines of ``decode_plan`` that the README leaves to the CSV.
+_DETAILS: Final = r"mixed size|brighter|, fp32$"
+#: Milliseconds a film below which the README adds a part to the others.
+_SMALL_PART_MS: Final = 1.0
 
 
 def write_report() -> None:
-    """Bring plots and tables up to the CSV files that are there."""
+    """Write the tables of the README and draw the plots from the CSV files that exist."""
     plt.switch_backend("Agg")
     text = README.read_text(encoding="utf-8")
+    results = {path.stem: pd.read_csv(path) for path in RESULTS.glob("*.csv")}
+    for name, plot in _PLOTS.items():
+        if name in results:
+            plot(results[name])
     for name, columns in _SHOWN.items():
-        path = RESULTS / f"{name}.csv"
-        if not path.exists():
-            continue
-        table = pd.read_csv(path)
-        shown = [_markdown(table[list(columns)].fillna("").astype(str)), _measured_on(table)]
-        if name in _PLOTS:
-            _PLOTS[name](table)
-            shown.append(f"![{name}](results/{name}.png)")
-        text = _with_table(text, name, "\n\n".join(shown))
-        if name == "compare":
-            text = _with_table(text, "limit", _markdown(_shares_of_limit(table)))
+        if name in results:
+            table = results[name]
+            if name == "decode_plan":
+                table = _newest_kind(table[~table["films"].str.contains(_DETAILS)])
+            if name == "scale":
+                table = table[table["kind"] == _KINDS[0]]
+            text = _with_table(text, name, _markdown(table[list(columns)].fillna("").astype(str)))
+    if "compare" in results:
+        text = _with_table(text, "summary", _markdown(_summary(results["compare"])))
+    if "parts" in results:
+        text = _with_table(text, "parts", _markdown(_parts_by_archive(results["parts"])))
+    machines = pd.concat([table for name, table in results.items() if name in _PLOTS])
+    text = _with_table(text, "machines", _measured_on(machines))
     README.write_text(text, encoding="utf-8")
 
 
@@ -109,13 +78,41 @@ def _with_table(text: str, name: str, table: str) -> str:
     return re.sub(rf"<!-- table: {name} -->.*?<!-- end -->", lambda _: block, text, flags=re.DOTALL)
 
 
-def _shares_of_limit(table: pd.DataFrame) -> pd.DataFrame:
-    """Return each limit's seconds over ours on the most films of each archive, by kind of processor."""
-    limits = table[table["program"].str.startswith("limit")].sort_values("films")
-    limits = limits.drop_duplicates(["archive", "program", "kind"], keep="last")
-    shares = limits.pivot_table(index="archive", columns=["program", "kind"], values="seconds_over_ours")
-    shares.columns = pd.Index([f"{program}, {kind}" for program, kind in shares.columns])
-    return shares.reset_index().fillna("").astype(str)
+def _newest_kind(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the line of each kind of films that was measured on the first of `_KINDS`."""
+    ranked = table.assign(rank=table["kind"].map({kind: rank for rank, kind in enumerate(_KINDS)}))
+    return ranked.sort_values("rank", kind="stable").drop_duplicates("films").sort_index()
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return films a second of each archive, and how many times as long each other program takes."""
+    lines = []
+    for archive, measured in table.groupby("archive"):
+        ours = _best(measured[measured["program"] == "cxr score"])
+        line = {"archive": archive, "films/s": f"{ours['films_per_s']:.1f}"}
+        for program, head in _RIVALS.items():
+            rows = measured[measured["program"] == program]
+            best = None if rows.empty else _best(rows)
+            kind = "" if best is None or best["kind"] == _KINDS[0] else f" ({best['kind']})"
+            line[head] = "" if best is None else f"{best['seconds_over_ours']:.2f}{kind}"
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _best(rows: pd.DataFrame) -> pd.Series[Any]:
+    """Return the line on the first of `_KINDS` and of the most films."""
+    ranked = rows.assign(rank=rows["kind"].map({kind: rank for rank, kind in enumerate(_KINDS)}))
+    return ranked.sort_values(["rank", "films"], ascending=[True, False]).iloc[0]
+
+
+def _parts_by_archive(table: pd.DataFrame) -> pd.DataFrame:
+    """Return milliseconds a film of each part, an archive a column; archives measured on the first of `_KINDS`."""
+    newest = table[table["kind"] == _KINDS[0]]
+    wide = newest.pivot_table(index=["part", "in_limit"], columns="archive", values="ms_per_film", sort=False)
+    small = wide.max(axis=1) < _SMALL_PART_MS
+    shown = wide[~small].sort_values(str(wide.columns[0]), ascending=False)
+    shown.loc[(f"{int(small.sum())} smaller parts", ""), :] = wide[small].sum()
+    return shown.map("{:.1f}".format).reset_index().astype(str)
 
 
 def _markdown(table: pd.DataFrame) -> str:
@@ -124,8 +121,8 @@ def _markdown(table: pd.DataFrame) -> str:
 
 
 def _measured_on(table: pd.DataFrame) -> str:
-    """Return each fact of the machines that the lines were measured on; where these differ, every one there is."""
-    facts = (f"{name} {' or '.join(table[name].astype(str).unique())}" for name in _MACHINE)
+    """Return each fact about the machines that the lines were measured on; if they differ, every value."""
+    facts = (f"{name} {' or '.join(table[name].dropna().astype(str).unique())}" for name in _MACHINE)
     return f"Measured on: {', '.join(facts)}."
 
 
@@ -239,3 +236,7 @@ _PLOTS: Final = {
     "damage": _damage,
     "decode_plan": _decode_plan,
 }
+
+
+if __name__ == "__main__":
+    write_report()
