@@ -22,6 +22,7 @@ from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
 from tests.support.backfills import SETTINGS, new_backfill, write_films_by_year
 from tests.support.paths import ROOT
+from tests.support.processes import wait_until
 
 FILMS, PARTS, KILLS = 400, 8, 3
 SECONDS_PER_FILM = 0.01
@@ -44,9 +45,8 @@ def test_backfill_killed_three_times_and_resumed_has_every_row_once(tmp_path: Pa
     chance = random.Random(20261121)
     for _ in range(KILLS):
         victim = resume(out, log, SECONDS_PER_FILM)
-        before, deadline = scored(log), time.monotonic() + 600
-        while scored(log) == before and time.monotonic() < deadline:
-            time.sleep(0.02)
+        before = scored(log)
+        wait_until(lambda before=before: scored(log) > before, seconds=600, poll_s=0.02)
         time.sleep(chance.uniform(0.0, FILMS * SECONDS_PER_FILM / 2 / (KILLS + 1)))
         assert victim.poll() is None, "the process ended before it could be killed"
         os.killpg(victim.pid, signal.SIGKILL)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from cxrlib.results.verify import verify
 from tests.support.fakes import fake_settings
 from tests.support.paths import ROOT
+from tests.support.processes import wait_until
 from tests.support.results_roots import chunk_objects
 from tests.support.small_archives import score_films, write_films
 
@@ -32,6 +33,10 @@ SECONDS_PER_FILM = 0.02
 def start(source: Path, out: Path, log: Path, seconds_per_film: float) -> subprocess.Popen[bytes]:
     arguments = [str(source), str(out), str(log), str(seconds_per_film)]
     return subprocess.Popen([sys.executable, "-m", "tests.chaos.victim", *arguments], cwd=ROOT, start_new_session=True)
+
+
+def lines_of(log: Path) -> int:
+    return log.read_text().count("\n") if log.exists() else 0
 
 
 def settled_films(out: Path) -> dict[str, int]:
@@ -52,19 +57,18 @@ def test_repeatedly_killed_run_ends_byte_equal_and_settles_no_chunk_twice(tmp_pa
     written: dict[str, tuple[int, int]] = {}
     for _ in range(KILLS):
         victim = start(source, out, log, SECONDS_PER_FILM)
-        scored = log.read_text().count("\n") if log.exists() else 0
-        deadline = time.monotonic() + 120
+        scored = lines_of(log)
         # Kill it at a random moment after it has scored a film; before that there is nothing to lose.
-        while victim.poll() is None and time.monotonic() < deadline:
-            if log.exists() and log.read_text().count("\n") > scored:
-                break
-            time.sleep(0.02)
+        wait_until(
+            lambda victim=victim, scored=scored: lines_of(log) > scored or victim.poll() is not None,
+            seconds=120,
+            poll_s=0.02,
+        )
         time.sleep(chance.uniform(0, 0.8 * 20 * SECONDS_PER_FILM))
         assert victim.poll() is None, "the process ended before it could be killed"
         os.killpg(victim.pid, signal.SIGKILL)
         victim.wait()
-        logged = len(log.read_text().splitlines())
-        lost = logged - sum(settled_films(out).values())
+        lost = lines_of(log) - sum(settled_films(out).values())
         for path in out.rglob("part-*.parquet"):
             state = (path.stat().st_mtime_ns, path.stat().st_ino)
             whole = (tmp_path / "whole" / path.relative_to(out)).read_bytes()
@@ -73,8 +77,7 @@ def test_repeatedly_killed_run_ends_byte_equal_and_settles_no_chunk_twice(tmp_pa
                 assert written.setdefault(str(path), state) == state, "expected a settled chunk not to be written again"
     assert start(source, out, log, 0).wait(timeout=120) == 0
     assert chunk_objects(out) == chunk_objects(tmp_path / "whole")
-    got = len(log.read_text().splitlines())
-    assert got == sum(settled_films(out).values()) + lost, (
+    assert lines_of(log) == sum(settled_films(out).values()) + lost, (
         "expected no film to be scored twice but those in progress at a kill"
     )
     assert verify(str(out)).ok

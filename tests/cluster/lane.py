@@ -7,8 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ import s3fs
 
 from tests.cluster.servers.flink import Cluster, Machine
 from tests.cluster.servers.services import ObjectStore
+from tests.support.processes import processes_with
 
 BUNDLE: Final = "s3://bundles/default"
 #: S3 actions that the account that scores may perform, by bucket.
@@ -30,6 +30,8 @@ RIGHTS: Final = {
 }
 #: Time limit of one run in seconds, on a busy machine.
 LIMIT_S: Final = 600
+#: Time limit in seconds until a started run has settled its first chunks.
+START_S: Final = 300
 
 
 def client_options(account: Mapping[str, str]) -> dict[str, Any]:
@@ -135,18 +137,12 @@ class Lane(Bucket):
 
     def sdk_workers(self, machine: Machine | None = None) -> list[int]:
         """Return the process ids of the live SDK workers, on all machines or on one."""
-        homes = [f"HOME={one.home}".encode() for one in self.cluster.machines if machine in (None, one)]
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    command = (entry / "cmdline").read_bytes().split(b"\0")
-                    environment = (entry / "environ").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if b"cxr_pipelines.beam.worker" in command and any(home in environment for home in homes):
-                    found.append(int(entry.name))
-        return found
+        machines = [one for one in self.cluster.machines if machine in (None, one)]
+        return [
+            process
+            for one in machines
+            for process in processes_with("HOME", str(one.home), argument="cxr_pipelines.beam.worker")
+        ]
 
     def jobs(self) -> int:
         """Return the number of Flink jobs that are not over."""
@@ -170,11 +166,3 @@ def run_cxr(
     with (folder / "cxr.log").open("a") as log:
         log.write(done.stdout + done.stderr)
     return done
-
-
-def wait_until(condition: Callable[[], object], *, seconds: float = 300.0) -> None:
-    """Wait until `condition` returns something true; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
-        time.sleep(0.2)

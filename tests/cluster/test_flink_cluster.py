@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cxrlib.results.verify import verify
-from tests.cluster.lane import LIMIT_S, Lane, wait_until
+from tests.cluster.lane import LIMIT_S, START_S, Lane
+from tests.support.processes import wait_until
 
 #: Enough films, in chunks of five, that a run lasts some seconds and can be killed in the middle.
 FILMS, BAD = 176, 4
@@ -43,7 +44,7 @@ def begin(lane: Lane, out: str) -> Callable[[], tuple[int, str]]:
             log.write(output)
         return command.returncode, output
 
-    wait_until(lambda: lane.settled(out) >= 2 or command.poll() is not None)
+    wait_until(lambda: lane.settled(out) >= 2 or command.poll() is not None, seconds=START_S)
     assert command.poll() is None, end()
     return end
 
@@ -101,7 +102,7 @@ def test_killed_command_leaves_no_process_and_its_run_can_be_resumed(
 ) -> None:
     out = "few-command"
     command = lane.begin(*lane.score_arguments("few", out))
-    wait_until(lambda: lane.settled(out) >= 2)
+    wait_until(lambda: lane.settled(out) >= 2, seconds=START_S)
     command.kill()
     wait_until(lambda: not lane.jobs() and not lane.sdk_workers(), seconds=GONE_S)
     before = lane.stored(out)

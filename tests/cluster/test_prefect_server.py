@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from cxrlib.results.verify import verify
-from tests.cluster.lane import BUNDLE, LIMIT_S, Bucket, Lane, wait_until
+from tests.cluster.lane import BUNDLE, LIMIT_S, START_S, Bucket, Lane
 from tests.cluster.servers.prefect_server import PrefectServer, prefect_server
+from tests.support.processes import processes_with, wait_until
 
 #: Seconds after which no process of a cancelled run may be left.
 GONE_S = 10
@@ -29,17 +30,7 @@ def server(home: Path, scorer: dict[str, str], bundle: None) -> Iterator[Prefect
 
 def processes_of(run: str) -> list[int]:
     """Return the live processes of a flow run, children included: its id is in their environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                environment = (entry / "environ").read_bytes()
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            except OSError:
-                continue
-            if f"PREFECT__FLOW_RUN_ID={run}".encode() in environment and state != "Z":
-                found.append(int(entry.name))
-    return found
+    return processes_with("PREFECT__FLOW_RUN_ID", run)
 
 
 def end(server: PrefectServer, identifier: str) -> dict[str, Any]:
@@ -125,7 +116,7 @@ def test_cancelled_run_ends_within_seconds_and_can_be_resumed(
     bucket.make_archive("cancel", 100, 0)
     parameters = {"sources": ["s3://films/cancel/films"], "out": "s3://scores/cancel", "bundle": BUNDLE, "run_id": "c"}
     run = server.trigger("nightly/nightly", **parameters)
-    wait_until(lambda: bucket.settled("cancel") >= 2)
+    wait_until(lambda: bucket.settled("cancel") >= 2, seconds=START_S)
     assert len(processes_of(run)) >= 2, "expected the flow and its scoring process"
     server.ask("POST", f"/flow_runs/{run}/set_state", state={"type": "CANCELLING"})
     cancelled_at = time.monotonic()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr_pipelines.backfill.scheduler import BackfillWork
+from cxr_pipelines.backfill.work import BackfillWork
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_pipelines.score import score
 from cxr_schemas import BackfillManifest, Cut, CutBy, Manifest, Reason

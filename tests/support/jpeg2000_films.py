@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxrlib.reading.codecs.frame_header import frame_header
+from cxrlib.reading.codecs.frame_header import read_frame_header
 from cxrlib.reading.codecs.reduced import Reduced, decode_reduced
 from cxrlib.reading.jpeg2000.bit_planes import without_lowest_planes
 from cxrlib.reading.jpeg2000.markers import CodingStyle, coding_style
@@ -54,7 +54,7 @@ def fewer_planes(data: bytes, bits: int, level: int, noise: float) -> bytes:
 
 def decoded(data: bytes, shown: float = 0.0) -> Reduced:
     """Decode at `LEVEL` as the decode plan does."""
-    found = decode_reduced(data, frame_header(data), LEVEL, shown)
+    found = decode_reduced(data, read_frame_header(data), LEVEL, shown)
     assert found is not None
     return found
 

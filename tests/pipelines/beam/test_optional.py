@@ -40,7 +40,7 @@ def test_a_runner_elsewhere_gets_beam_whole() -> None:
 import json, sys
 from cxr_pipelines.beam.runners import make_runner
 from apache_beam.io.filesystems import FileSystems
-from cxr_pipelines.choice import RunnerChoice
+from cxr_pipelines.runner_choice import RunnerChoice
 options = ("--job_endpoint=localhost:1", "--environment_type=EXTERNAL")
 make_runner(RunnerChoice.parse("portable", options))
 schemes = [FileSystems.get_filesystem(f"{{scheme}}://a/b/c").scheme() for scheme in ("azfs", "gs", "s3")]
