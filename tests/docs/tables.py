@@ -24,7 +24,7 @@ from cxr_flows.cli.options import SETTING_OF, variable_of
 from cxr_schemas import PLAN, REJECTS, SCORES, Counts, Manifest, Reason
 from cxrlib.models.architectures.catalog import load_catalog
 from cxrlib.models.bundle import load_bundle
-from cxrlib.reading.codecs.decode import SYNTAXES
+from cxrlib.reading.codecs.transfer_syntaxes import SYNTAXES
 from cxrlib.settings import Settings
 from tests.support.paths import ROOT
 

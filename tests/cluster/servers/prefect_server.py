@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any, Final
 import httpx
 
 from tests.cluster.servers.services import READY_S, Service, ServiceError, free_port, running
+from tests.docs.readme_blocks import blocks
 from tests.support.paths import ROOT
 
 POOL: Final = "cxr"
@@ -162,8 +164,8 @@ def prefect_server(folder: Path, environment: Mapping[str, str]) -> Iterator[Pre
     service = Service(command, port, folder / "server.log", settings)
     with running(service):
         server = PrefectServer(service, settings)
-        server.call("work-pool", "create", POOL, "--type", "process")
-        server.call("deploy", "--prefect-file", "infra/prefect.yaml", "--all")
+        for command in (command for block in blocks("Prefect", "infra/README.md") for command in block.commands):
+            server.call(*(word for word in shlex.split(command)[1:] if word != "--no-prompt"))
         for schedule in server.deployment("nightly/nightly")["schedules"]:
             identifier = server.deployment("nightly/nightly")["id"]
             server.ask("PATCH", f"/deployments/{identifier}/schedules/{schedule['id']}", active=False)
