@@ -1,1 +1,1 @@
-"""From probabilities to cleaned masks, percentages, grades, and the pictures of them."""
+"""From probabilities to cleaned masks, percent infected, grades, stored masks and overlay pictures."""

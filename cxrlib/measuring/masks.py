@@ -1,10 +1,19 @@
-"""From a network's probabilities to the masks that are measured (qu-ex section 3.2).
+"""Clean a network's probabilities into the lung and infection masks that are measured (qu-ex section 3.2).
 
-Lung: threshold, hole filling, removal of regions under a share of all positive pixels, plausibility, left and right.
-Infection: threshold, cut to the cleaned lung; under a share of the lung (by default, none) it is taken for none, and so
-it is where the bundle's own class head says that the film is normal (off unless the card sets `normal_gate`).
+Lung, in this order:
 
-Connectivity is the usual dual pair: regions are connected with diagonals (8), their holes without (4).
+1. Threshold (`Postprocess.lung_threshold`).
+2. Fill holes (`fill_holes`).
+3. Remove small regions: the 5 % rule (`remove_small_regions`). A region under 5 % of all lung pixels is removed. The
+   share is `min_region_fraction` on the bundle's card; its default is `cxr_schemas.card.MIN_REGION_FRACTION`.
+4. Check size and shape (`cxrlib.measuring.plausibility`).
+5. Split into left and right lung (`cxrlib.measuring.lung_sides`).
+
+Infection: threshold, and cut to the cleaned lung. The card may set two limits, both off by default: infection under a
+share of the lung counts as none (`min_infection_fraction`), and so does any infection if the class head finds the film
+normal with a probability above `normal_gate`.
+
+Regions are connected with diagonals (8-connectivity), their holes without (4-connectivity).
 """
 
 from __future__ import annotations
@@ -14,7 +23,7 @@ from numpy.typing import NDArray
 
 from cxr_schemas import FilmClass
 from cxr_schemas.card import Postprocess
-from cxrlib.measuring import lung_sides
+from cxrlib.measuring.lung_sides import split_lungs
 from cxrlib.measuring.plausibility import check_lung_shape, check_lung_share
 from cxrlib.measuring.regions import Connectivity, Regions, find_regions, find_separate_regions, has_holes
 from cxrlib.types import Masks, Prediction
@@ -23,8 +32,8 @@ from cxrlib.types import Masks, Prediction
 def clean_masks(prediction: Prediction, constants: Postprocess) -> Masks:
     """Threshold and clean the probabilities of one film.
 
-    With two lungs of very unequal size (one lung white) the small one may be under `min_region_fraction` and be
-    removed with the specks; `Masks.lungs_found` then says that one lung was found.
+    If one lung is nearly white, it may be smaller than `min_region_fraction` and be removed like a speck.
+    `Masks.lungs_found` then states that one lung was found.
 
     Parameters
     ----------
@@ -41,13 +50,13 @@ def clean_masks(prediction: Prediction, constants: Postprocess) -> Masks:
     Raises
     ------
     FilmError
-        NO_LUNG if no lung pixel remains, so that no film is 0 % infected for want of a lung; IMPLAUSIBLE_LUNG if the
-        mask has a size or shape that no chest film has (`cxrlib.measuring.plausibility`).
+        NO_LUNG if no lung pixel remains (such a film must not count as 0 % infected); IMPLAUSIBLE_LUNG if the mask has
+        a size or shape that no chest film has (`cxrlib.measuring.plausibility`).
     """
     regions = lung_regions(prediction.lung, constants)
     lung = regions.mask
     check_lung_share(lung, constants)
-    sides = lung_sides.split_lungs(lung, regions)
+    sides = split_lungs(lung, regions)
     check_lung_shape(regions, sides)
     return Masks(
         left=sides.left,
@@ -61,25 +70,25 @@ def clean_masks(prediction: Prediction, constants: Postprocess) -> Masks:
 
 
 def lung_regions(probability: NDArray[np.float32], constants: Postprocess) -> Regions:
-    """Return the lung as regions: thresholded, holes filled, small regions removed (qu-ex section 3.2).
+    """Return the regions of the cleaned lung: thresholded, holes filled, small regions removed (qu-ex section 3.2).
 
-    This is the lung that a row measures, and that the later network of a cascade is shown. It may be empty.
+    A row measures this lung, and the later network of a cascade reads the film within it. It may be empty.
     """
     positive = probability > np.float32(constants.lung_threshold)
-    regions = find_separate_regions(positive)  # where no boxes meet, there is no hole either
+    regions = find_separate_regions(positive)  # if no boxes overlap, there are no holes either
     if regions is None:
         regions = find_regions(fill_holes(positive, constants.max_hole_fraction))
     return remove_small_regions(regions, constants.min_region_fraction)
 
 
 def fill_holes(mask: NDArray[np.bool_], max_hole_fraction: float) -> NDArray[np.bool_]:
-    """Return `mask` with its holes filled: background that is enclosed and does not reach the film's edge.
+    """Return `mask` with its holes filled. A hole is background that the mask encloses, away from the film's edge.
 
-    A hole over `max_hole_fraction` of the film stays: lungs that touch above and below the heart enclose the
-    mediastinum, which is not lung.
+    A hole larger than `max_hole_fraction` of the film stays open: lungs that touch above and below the heart enclose
+    the mediastinum, which is not lung.
     """
     if not has_holes(mask):
-        return mask.copy()  # the common case, at a fifth of the cost
+        return mask.copy()  # the common case, in a fifth of the time
     background = find_regions(~mask, Connectivity.EDGES)
     rows, columns = mask.shape
     enclosed = (background.left > 0) & (background.top > 0) & (background.right < columns) & (background.bottom < rows)
@@ -87,7 +96,14 @@ def fill_holes(mask: NDArray[np.bool_], max_hole_fraction: float) -> NDArray[np.
 
 
 def remove_small_regions(regions: Regions, min_fraction: float) -> Regions:
-    """Return the regions that are no less than `min_fraction` of all their pixels (qu-ex section 3.2: 5 %)."""
+    """Apply the 5 % rule: return the regions that have at least `min_fraction` of the pixels of all regions.
+
+    Parameters
+    ----------
+    regions : Regions
+    min_fraction : float
+        0 to 1; qu-ex section 3.2 uses 5 %. A region of exactly this share stays.
+    """
     return regions.keep(regions.areas >= min_fraction * int(regions.areas.sum()))
 
 

@@ -1,6 +1,6 @@
-"""How well a mask agrees with the truth, counted in pixels (qu-ex Eq. 3 to 5).
+"""Compare a mask with the true mask, pixel by pixel: Dice, IoU, sensitivity and others (qu-ex Eq. 3 to 5).
 
-How films are put together, and with what interval, is the business of `cxrlib.evaluation`.
+`cxrlib.evaluation` combines films and computes confidence intervals.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class PixelCounts:
-    """Pixels of one film, or of several added up, by truth and finding."""
+    """Confusion counts in pixels, of one film or summed over several."""
 
     true_positive: int
     false_positive: int
@@ -26,9 +26,9 @@ class PixelCounts:
 
 
 class PixelMetric(Enum):
-    """Measures of a mask against the truth. Each gives NaN where it is not defined.
+    """Measures of a mask against the true mask; NaN if the denominator is 0.
 
-    Dice and IoU of an empty mask against an empty truth are 1: nothing was to be found, and nothing was.
+    Dice and IoU are 1 if both masks are empty.
     """
 
     DICE = "dice"
@@ -39,38 +39,38 @@ class PixelMetric(Enum):
     ACCURACY = "accuracy"
 
     def of(self, counts: PixelCounts) -> float:
-        """Return the measure, 0 to 1, of one film or of the pooled pixels of several."""
+        """Return the measure, 0 to 1, of one film or of the summed pixels of several."""
         return _PIXEL_METRICS[self](counts)
 
 
-def _share(part: int, whole: int, *, of_nothing: float = math.nan) -> float:
-    return part / whole if whole else of_nothing
+def _ratio(part: int, whole: int, *, if_empty: float = math.nan) -> float:
+    return part / whole if whole else if_empty
 
 
 def _dice(c: PixelCounts) -> float:
     both = 2 * c.true_positive
-    return _share(both, both + c.false_positive + c.false_negative, of_nothing=1.0)
+    return _ratio(both, both + c.false_positive + c.false_negative, if_empty=1.0)
 
 
 def _iou(c: PixelCounts) -> float:
-    return _share(c.true_positive, c.true_positive + c.false_positive + c.false_negative, of_nothing=1.0)
+    return _ratio(c.true_positive, c.true_positive + c.false_positive + c.false_negative, if_empty=1.0)
 
 
 def _sensitivity(c: PixelCounts) -> float:
-    return _share(c.true_positive, c.true_positive + c.false_negative)
+    return _ratio(c.true_positive, c.true_positive + c.false_negative)
 
 
 def _specificity(c: PixelCounts) -> float:
-    return _share(c.true_negative, c.true_negative + c.false_positive)
+    return _ratio(c.true_negative, c.true_negative + c.false_positive)
 
 
 def _precision(c: PixelCounts) -> float:
-    return _share(c.true_positive, c.true_positive + c.false_positive)
+    return _ratio(c.true_positive, c.true_positive + c.false_positive)
 
 
 def _accuracy(c: PixelCounts) -> float:
     right = c.true_positive + c.true_negative
-    return _share(right, right + c.false_positive + c.false_negative)
+    return _ratio(right, right + c.false_positive + c.false_negative)
 
 
 _PIXEL_METRICS: Final[dict[PixelMetric, Callable[[PixelCounts], float]]] = {
@@ -89,7 +89,7 @@ def count_pixels(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> PixelCou
     Raises
     ------
     ValueError
-        If the shapes differ or a mask is not bool.
+        The shapes differ, or a mask is not bool.
     """
     if truth.shape != found.shape or truth.dtype != np.bool_ or found.dtype != np.bool_:
         raise ValueError(
@@ -103,10 +103,10 @@ def count_pixels(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> PixelCou
 
 
 def dice(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
-    """Return the Dice similarity of two masks (qu-ex Eq. 5); 1 where both are empty."""
+    """Return the Dice similarity of two masks (qu-ex Eq. 5); 1 if both are empty."""
     return PixelMetric.DICE.of(count_pixels(truth, found))
 
 
 def iou(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
-    """Return the intersection over union of two masks (qu-ex Eq. 4; inflocnet Eq. 1); 1 where both are empty."""
+    """Return the intersection over union of two masks (qu-ex Eq. 4; inflocnet Eq. 1); 1 if both are empty."""
     return PixelMetric.IOU.of(count_pixels(truth, found))

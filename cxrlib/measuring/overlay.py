@@ -1,9 +1,13 @@
-"""Draw the masks on the film, for a person to look at (after inflocnet Algorithm 2: contours of both masks).
+"""Draw the contours of the masks on the film, as a PNG for people to look at (after inflocnet Algorithm 2).
 
-Contours rather than filled areas, so that what lies under them can still be read. The colours are of the palette of
-Okabe and Ito, which people who see red and green alike tell apart: the patient's right lung sky blue, the left lung
-bluish green, infection vermilion with a faint tint. A localisation map, where the bundle gives one, is a yellow haze,
-the denser the more a pixel spoke for the film's class, with a contour at its threshold.
+Contours leave the film below them readable. The colours are from the palette of Okabe and Ito, which is safe for
+colour-blind people:
+
+- right lung of the patient: sky blue
+- left lung: bluish green
+- infection: vermilion, with a faint tint
+- localisation map, if the bundle gives one: yellow haze, denser where a pixel supports the class more, and a contour at
+  its threshold
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ class Colour(Enum):
 
     @property
     def bgr(self) -> tuple[int, int, int]:
-        """The colour in the order that OpenCV draws in."""
+        """The colour in OpenCV's order: blue, green, red."""
         red, green, blue = self.value
         return blue, green, red
 
@@ -47,10 +51,10 @@ def draw_overlay(
     localisation: NDArray[np.float32] | None = None,
     threshold: float | None = None,
 ) -> bytes:
-    """Return a PNG, 8-bit RGB, of the film with its masks drawn, and its localisation map where there is one.
+    """Return a PNG, 8-bit RGB, of the film with its masks drawn, and its localisation map if there is one.
 
-    The picture has the proportions of the source film (the network reads it stretched) and `LONG_SIDE` pixels along its
-    longer side. Nothing of the header stands in it; an ``L`` marks the side of the patient's left.
+    The picture has the proportions of the source film (the network reads a stretched one); its longer side has
+    `LONG_SIDE` pixels. It shows nothing of the header. An ``L`` marks the patient's left side.
 
     Parameters
     ----------
@@ -58,21 +62,21 @@ def draw_overlay(
     masks : Masks
     localisation : float32 array in [0, 1], rows x columns of the masks, optional
     threshold : float, optional
-        Where the contour of the localisation runs.
+        Value of the localisation at which its contour is drawn.
     """
     size = _size(image)
     grey = np.clip(np.rint(cv2.resize(image.pixels, size, interpolation=cv2.INTER_LINEAR) * 255.0), 0, 255)
     picture = cv2.cvtColor(grey.astype(np.uint8), cv2.COLOR_GRAY2BGR)
     if localisation is not None:
-        _haze(picture, resize(localisation, size[1], size[0]))
+        _draw_haze(picture, resize(localisation, size[1], size[0]))
     layers = [(masks.right, Colour.RIGHT_LUNG), (masks.left, Colour.LEFT_LUNG)]
     if masks.infection is not None:
         layers.append((masks.infection, Colour.INFECTION))
-        _tint(picture, _grow(masks.infection, size), Colour.INFECTION)
+        _draw_tint(picture, _scale_mask(masks.infection, size), Colour.INFECTION)
     if localisation is not None and threshold is not None:
         layers.append((localisation > np.float32(threshold), Colour.LOCALISED))
     for mask, colour in layers:
-        outlines, _ = cv2.findContours(_grow(mask, size), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        outlines, _ = cv2.findContours(_scale_mask(mask, size), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
         cv2.drawContours(picture, outlines, -1, colour.bgr, _THICKNESS, cv2.LINE_AA)
     width, _ = size
     cv2.putText(picture, "L", (width - 40, 44), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (255, 255, 255), 2, cv2.LINE_AA)
@@ -86,17 +90,17 @@ def _size(image: CxrImage) -> tuple[int, int]:
     return max(round(image.facts.columns * scale), 1), max(round(image.facts.rows * scale), 1)
 
 
-def _grow(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a mask as 0 and 1 at the picture's size, its edges smoothed."""
+def _scale_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a mask as 0 and 1 at the picture's size, with smooth edges."""
     soft = cv2.resize(np.ascontiguousarray(mask).astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     return (soft >= 0.5).astype(np.uint8)
 
 
-def _haze(picture: NDArray[np.uint8], strength: NDArray[np.float32]) -> None:
+def _draw_haze(picture: NDArray[np.uint8], strength: NDArray[np.float32]) -> None:
     weight = np.float32(_HAZE) * strength[..., None]
     picture[:] = np.rint((1 - weight) * picture + weight * np.asarray(Colour.LOCALISED.bgr)).astype(np.uint8)
 
 
-def _tint(picture: NDArray[np.uint8], mask: NDArray[np.uint8], colour: Colour) -> None:
+def _draw_tint(picture: NDArray[np.uint8], mask: NDArray[np.uint8], colour: Colour) -> None:
     inside = mask.astype(bool)
     picture[inside] = np.rint((1 - _TINT) * picture[inside] + _TINT * np.asarray(colour.bgr)).astype(np.uint8)

@@ -1,9 +1,9 @@
-"""Whether a cleaned lung mask can be that of a chest film at all.
+"""Check that a cleaned lung mask can be that of a chest film; reject the film otherwise.
 
-A network gives some mask for any picture: a hand, a page of text, a film with its grey reversed. The share of the film
-that is lung is bounded by the bundle's card. The bounds below are of shape and refuse pictures, not patients: all 3,696
-annotated lung masks that the project can test on (adults and children, stretched to a square grid) pass.
-The range met on 2,113 of them, of every source, stands beside each.
+A network gives a mask for any picture: a hand, a page of text, a film with inverted grey values. The bundle's card
+limits the share of the film that is lung. The limits below are on the shape of the mask. They reject pictures, not
+patients: all 3,696 annotated lung masks of the project's test data (adults and children, stretched to a square grid)
+pass. The range observed on 2,113 of them, from every source, is stated with each limit.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from cxrlib.errors import FilmError
 from cxrlib.measuring.lung_sides import LungSides
 from cxrlib.measuring.regions import Regions, row_range
 
-#: Most regions of a mask whose small regions were removed (met: 1 to 2).
+#: Largest number of regions of a mask after small regions were removed (observed: 1 to 2).
 MAX_REGIONS: Final = 8
-#: Largest share of the film's four edges that is lung (met: 0 to 0.15); the background of a film covers most of them.
+#: Largest share of the film's four edges that is lung (observed: 0 to 0.15); the background covers most of them.
 MAX_EDGE_SHARE: Final = 0.5
-#: Least height of the mask, as a share of the film's (met: 0.25 to 1).
+#: Smallest height of the mask, as a share of the film's height (observed: 0.25 to 1).
 MIN_HEIGHT: Final = 0.12
-#: Width over height of the mask (met: 0.49 for a lone lung to 1.93).
+#: Width over height of the mask (observed: 0.49 for a single lung to 1.93).
 MIN_ASPECT: Final = 0.12
 MAX_ASPECT: Final = 4.0
-#: Largest share of its bounding box that a mask fills (met: 0.21 to 0.71); a rectangle is no lung.
+#: Largest share of its bounding box that a mask fills (observed: 0.21 to 0.71); a rectangle is not a lung.
 MAX_BOX_FILL: Final = 0.95
-#: Least share of the lower lung's height at which the other stands beside it (met: 0.77 to 1).
+#: Smallest share of the shorter lung's height over which the other lung is beside it (observed: 0.77 to 1).
 MIN_SIDE_BY_SIDE: Final = 0.2
 
 
 def check_lung_share(lung: NDArray[np.bool_], constants: Postprocess) -> None:
-    """Check that the film has a lung, and that its share of the film is within the card's bounds.
+    """Check that the film has a lung, and that its share of the film is within the card's limits.
 
     Raises
     ------
     FilmError
-        NO_LUNG if the mask is empty; IMPLAUSIBLE_LUNG if the share is out of bounds.
+        NO_LUNG if the mask is empty; IMPLAUSIBLE_LUNG if the share is outside the limits.
     """
     pixels = int(np.count_nonzero(lung))
     if pixels == 0:
@@ -61,14 +61,14 @@ def check_lung_shape(regions: Regions, sides: LungSides) -> None:
     Parameters
     ----------
     regions : Regions
-        Those of the cleaned mask, not empty.
+        Regions of the cleaned mask, at least one.
     sides : Sides
         The same mask as left and right lung.
 
     Raises
     ------
     FilmError
-        IMPLAUSIBLE_LUNG, with the bound that is broken and the value met.
+        IMPLAUSIBLE_LUNG, with the limit that is exceeded and the value.
     """
     if len(regions) > MAX_REGIONS:
         raise _implausible(f"a lung mask of at most {MAX_REGIONS} regions", f"{len(regions)}")
@@ -81,7 +81,7 @@ def check_lung_shape(regions: Regions, sides: LungSides) -> None:
     height, width = regions.height, regions.width
     if height < MIN_HEIGHT * rows:
         raise _implausible(f"lungs at least {100 * MIN_HEIGHT:g} % of the film high", f"{100 * height / rows:.1f} %")
-    # Measured on a square grid, so that a network of another input shape is judged alike.
+    # Measured on a square grid, so that the limits hold for every input shape.
     aspect = (width / columns) / (height / rows)
     if not MIN_ASPECT <= aspect <= MAX_ASPECT:
         raise _implausible(f"lungs {MIN_ASPECT:g} to {MAX_ASPECT:g} times as wide as high", f"{aspect:.2f}")
@@ -90,19 +90,19 @@ def check_lung_shape(regions: Regions, sides: LungSides) -> None:
         raise _implausible(
             f"lungs that fill at most {100 * MAX_BOX_FILL:g} % of the rectangle around them", f"{100 * filled:.1f} %"
         )
-    _check_abreast(sides)
+    _check_side_by_side(sides)
 
 
-def _check_abreast(sides: LungSides) -> None:
+def _check_side_by_side(sides: LungSides) -> None:
     left, right = row_range(sides.left), row_range(sides.right)
-    lower = min(left.stop - left.start, right.stop - right.start)
-    if lower == 0:
+    shorter = min(left.stop - left.start, right.stop - right.start)
+    if shorter == 0:
         return
-    abreast = (min(left.stop, right.stop) - max(left.start, right.start)) / lower
-    if abreast < MIN_SIDE_BY_SIDE:
+    shared = (min(left.stop, right.stop) - max(left.start, right.start)) / shorter
+    if shared < MIN_SIDE_BY_SIDE:
         raise _implausible(
             f"two lungs side by side over at least {100 * MIN_SIDE_BY_SIDE:g} % of the lower one's height",
-            f"{100 * max(abreast, 0.0):.0f} %",
+            f"{100 * max(shared, 0.0):.0f} %",
         )
 
 

@@ -1,7 +1,8 @@
-"""Connected regions of a mask, by OpenCV.
+"""Find the connected regions of a mask with OpenCV. (The 5 % rule is `masks.remove_small_regions`.)
 
-The common mask is a few regions whose bounding boxes do not meet: two lungs and a speck. Their outlines, a quarter of
-the cost of labelling, then tell each region's pixels: those in its box. Any other mask is labelled.
+Most masks have a few regions whose bounding boxes do not overlap: two lungs and a speck. Then a region is the mask
+within its box, and outlines are enough to find the boxes, in a quarter of the time of labelling. Other masks are
+labelled.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Regions that are looked at by their boxes at most; each costs 10 microseconds, labelling 100 for any number.
-_FEW: Final = 6
-#: Pixels of the largest grid on which no mask has more regions than 16 bits can number (4-connected: every other one).
+#: Most regions that are found by their boxes: each takes 10 microseconds, labelling any number takes 100.
+_MAX_BOXES: Final = 6
+#: Pixels of the largest grid on which 16 bits can number all regions (4-connected, at most every other pixel is one).
 _SHORT_LABELS: Final = 2 * 65_534
 
 #: Left, top, width, height.
@@ -26,7 +27,7 @@ _Box = Sequence[int]
 
 
 class Connectivity(IntEnum):
-    """Which neighbours are connected. Regions and their holes take the two dual ones."""
+    """Which neighbours are connected. Regions use 8-connectivity, their holes the dual 4-connectivity."""
 
     EDGES = 4
     EDGES_AND_CORNERS = 8
@@ -41,12 +42,12 @@ class Regions:
     mask : bool array, rows x columns
         All regions together.
     labels : uint16 or int32 array, rows x columns, or None
-        ``i + 1`` on region ``i``, 0 off the mask. None where no two bounding boxes meet, so that each region is the
-        mask in its box.
+        ``i + 1`` on region ``i``, 0 outside the mask. None if no two bounding boxes overlap; each region then is the
+        mask within its box.
     areas : int64 array
         Pixels.
     left, top, right, bottom : int64 array
-        Bounding boxes in pixels; `right` and `bottom` are one past the last.
+        Bounding boxes in pixels; `right` and `bottom` are one past the last pixel.
     columns : float64 array
         Column of the centroid.
     """
@@ -65,12 +66,12 @@ class Regions:
 
     @property
     def height(self) -> int:
-        """Rows from the top of the highest region to the foot of the lowest; there must be one."""
-        return int(max(self.bottom.tolist()) - min(self.top.tolist()))  # seven times as fast as numpy for so few
+        """Rows from the top of the highest region to the bottom of the lowest; needs at least one region."""
+        return int(max(self.bottom.tolist()) - min(self.top.tolist()))  # seven times as fast as numpy for few regions
 
     @property
     def width(self) -> int:
-        """Columns from the left edge of the leftmost region to the right edge of the rightmost; there must be one."""
+        """Columns from the left of the leftmost region to the right of the rightmost; needs at least one region."""
         return int(max(self.right.tolist()) - min(self.left.tolist()))
 
     def box(self, index: int) -> tuple[slice, slice]:
@@ -80,13 +81,13 @@ class Regions:
             slice(int(self.left[index]), int(self.right[index])),
         )
 
-    def within_box(self, index: int) -> NDArray[np.bool_]:
-        """Return one region within its bounding box."""
+    def mask_in_box(self, index: int) -> NDArray[np.bool_]:
+        """Return the mask of one region, cropped to its bounding box."""
         box = self.box(index)
         return self.mask[box] if self.labels is None else self.labels[box] == index + 1
 
     def select(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return the mask of the regions for which `wanted` is set, as an array of its own."""
+        """Return the mask of the regions for which `wanted` is true, as a new array."""
         if wanted.all():
             return self.mask.copy()
         if self.labels is not None:
@@ -99,7 +100,7 @@ class Regions:
         return mask
 
     def keep(self, wanted: NDArray[np.bool_]) -> Regions:
-        """Return the regions for which `wanted` is set, in the same order."""
+        """Return the regions for which `wanted` is true, in the same order."""
         if wanted.all():
             return self
         labels = self.labels
@@ -133,11 +134,11 @@ class Regions:
 
 
 def find_regions(mask: NDArray[np.bool_], connectivity: Connectivity = Connectivity.EDGES_AND_CORNERS) -> Regions:
-    """Return the connected regions of a bool mask, in the order in which OpenCV's labelling numbers them."""
+    """Return the connected regions of a bool mask, in the order of OpenCV's labels."""
     if connectivity is Connectivity.EDGES_AND_CORNERS:
-        apart = find_separate_regions(mask)
-        if apart is not None:
-            return apart
+        separate = find_separate_regions(mask)
+        if separate is not None:
+            return separate
     _, labels, stats, centroids = cv2.connectedComponentsWithStats(
         _bytes(mask), connectivity=int(connectivity), ltype=_label_type(mask)
     )
@@ -155,22 +156,22 @@ def find_regions(mask: NDArray[np.bool_], connectivity: Connectivity = Connectiv
 
 
 def find_separate_regions(mask: NDArray[np.bool_]) -> Regions | None:
-    """Return the regions that `find_regions` gives, or None where they are many, have holes, or two boxes meet."""
-    # In three fifths of the time of `findContours`; tells no outline of a region from that of a hole.
+    """Return the same as `find_regions`, or None if there are many regions or holes, or two boxes overlap."""
+    # Takes three fifths of the time of `findContours`, but does not distinguish outlines of regions and of holes.
     outlines = cv2.findContoursLinkRuns(_bytes(mask))[0]
-    if len(outlines) > _FEW:
+    if len(outlines) > _MAX_BOXES:
         return None
     boxes: list[_Box] = [cv2.boundingRect(outline) for outline in outlines]
-    # The outline of a hole lies within the box of its region.
-    if any(_meet(*pair) for pair in combinations(boxes, 2)):
+    # The outline of a hole is inside the box of its region, so it also counts as an overlap.
+    if any(_overlap(*pair) for pair in combinations(boxes, 2)):
         return None
-    # OpenCV labels in blocks of two rows; boxes that begin in one block and do not meet lie side by side.
+    # OpenCV labels blocks of two rows from left to right; boxes that start in one block are side by side.
     boxes.sort(key=lambda box: (box[1] // 2, box[0]))
     left, top, width, height = np.array(boxes, dtype=np.int64).reshape(-1, 4).T
     counts = [column_counts(mask[y : y + h, x : x + w]) for x, y, w, h in boxes]
     areas = [int(count.sum()) for count in counts]
     columns = [
-        int(count @ np.arange(x, x + w)) / area  # one division of exact integers, as OpenCV's own centroid is
+        int(count @ np.arange(x, x + w)) / area  # one division of exact integers, as in OpenCV's centroid
         for (x, _, w, _), count, area in zip(boxes, counts, areas, strict=True)
     ]
     return Regions(
@@ -190,24 +191,24 @@ def count_regions(mask: NDArray[np.bool_], connectivity: Connectivity = Connecti
     left, top, width, height = cv2.boundingRect(_bytes(mask))
     if not width:
         return 0
-    view = _bytes(mask[top : top + height, left : left + width])  # labelling takes as long as there is to look at
+    view = _bytes(mask[top : top + height, left : left + width])  # the time of labelling depends on the area
     return int(cv2.connectedComponents(view, connectivity=int(connectivity), ltype=_label_type(mask))[0]) - 1
 
 
 def has_holes(mask: NDArray[np.bool_]) -> bool:
-    """Return whether a bool mask encloses background: 4-connected, within 8-connected regions, off the film's edge."""
+    """Return whether a bool mask has holes: 4-connected background enclosed by an 8-connected region."""
     nesting = cv2.findContours(_bytes(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[1]
     return nesting is not None and bool((nesting[0, :, 3] >= 0).any())
 
 
 def row_range(mask: NDArray[np.bool_]) -> slice:
-    """Return the rows from the first to the last that have a pixel of a mask; none where it has no pixel."""
+    """Return the range from the first to the last row of a mask with a pixel; an empty range if it has none."""
     rows = np.flatnonzero(cv2.reduce(_bytes(mask), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S))
     return slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0)
 
 
 def column_counts(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return the number of pixels of a mask in each column."""
+    """Return the number of mask pixels in each column."""
     counts: NDArray[np.int32] = cv2.reduce(_bytes(mask), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
     return counts
 
@@ -220,7 +221,7 @@ def _label_type(mask: NDArray[np.bool_]) -> int:
     return int(cv2.CV_16U if mask.size <= _SHORT_LABELS else cv2.CV_32S)
 
 
-def _meet(one: _Box, other: _Box) -> bool:
+def _overlap(one: _Box, other: _Box) -> bool:
     return (
         one[0] < other[0] + other[2]
         and other[0] < one[0] + one[2]

@@ -1,8 +1,8 @@
-"""Masks as text: COCO compressed run lengths, as pycocotools and every COCO reader writes and reads them.
+"""Encode masks as text: COCO compressed run lengths, which pycocotools and other COCO readers use.
 
-The mask is read down its columns; runs of background and foreground alternate, beginning with background. Each length
-is written as the difference to the one two before it, in groups of five bits from the lowest, a sixth bit saying that
-more follow, each group as the character of code 48 plus its value.
+The mask is scanned column by column. Runs of background and foreground alternate, starting with background. Each run
+length is stored as its difference to the length two before it. The number is split into groups of five bits, lowest
+first; a sixth bit is set if more groups follow. Each group is the character with code 48 plus its value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-#: Well-formed text: numbers of one to seven groups ('P' to 'o' say that more follow, '0' to 'O' end a number).
+#: Well-formed text: numbers of one to seven groups ('P' to 'o': more groups follow; '0' to 'O': last group).
 _WELL_FORMED: Final = re.compile(r"(?:[P-o]{0,6}[0-O])+")
 
 
@@ -23,9 +23,9 @@ def encode(mask: NDArray[np.bool_]) -> str:
     """Return a bool mask, rows x columns, as COCO compressed run lengths (ASCII)."""
     if mask.ndim != 2 or mask.dtype != np.bool_ or mask.size == 0:
         raise ValueError(f"expected a bool mask of two dimensions with pixels; got {mask.dtype} of shape {mask.shape}")
-    # OpenCV turns the mask five times as fast as numpy copies it column by column.
-    turned = cv2.transpose(np.ascontiguousarray(mask).view(np.uint8))
-    counts: bytes = coco.encode(turned.T)["counts"]
+    # OpenCV transposes the mask five times as fast as numpy copies it column by column.
+    transposed = cv2.transpose(np.ascontiguousarray(mask).view(np.uint8))
+    counts: bytes = coco.encode(transposed.T)["counts"]
     return counts.decode("ascii")
 
 
@@ -35,13 +35,13 @@ def decode(text: str, rows: int, columns: int) -> NDArray[np.bool_]:
     Raises
     ------
     ValueError
-        If `text` is not what `encode` writes for a mask of this size: other characters, a number that does not end,
-        lengths that do not add up to the grid. (The C reader under pycocotools would read on past such text.)
+        `text` is not a mask of this size: it has other characters, an incomplete number, or lengths that do not add up
+        to the grid. (The C code of pycocotools would read beyond the end of such text.)
     """
     if rows < 1 or columns < 1:
         raise ValueError(f"expected a grid of at least 1x1; got {rows}x{columns}")
     if _WELL_FORMED.fullmatch(text) is None:
-        raise ValueError(f"expected COCO compressed run lengths; got {len(text)} characters that are none")
+        raise ValueError(f"expected COCO compressed run lengths; got {len(text)} characters of another format")
     try:
         mask = coco.decode({"size": [rows, columns], "counts": text.encode("ascii")}).astype(bool)
     except ValueError as error:

@@ -1,7 +1,8 @@
 """Measure severity from cleaned masks: percent infected, areas, infected regions and the grade.
 
 Percent infected is the number of infected lung pixels over the number of lung pixels (qu-ex section 3.3; inflocnet
-Eq. 3), of both lungs and of each. A film is called infected where any infected pixel remains (qu-ex section 3.3).
+Eq. 3), for both lungs together and for each. A film counts as infected if any infected pixel remains (qu-ex section
+3.3).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cxrlib.types import Extent, Masks, Severity
 
 @dataclass(frozen=True, slots=True)
 class AreasMm2:
-    """Lung and infected area of an extent in mm2; `infection` is None where the bundle gives no infection."""
+    """Lung and infected area of an extent in mm2; `infection` is None if the bundle gives no infection."""
 
     lung: float
     infection: float | None
@@ -27,27 +28,27 @@ class AreasMm2:
 def measure_severity(
     masks: Masks, pixel_mm2: float | None, cuts: GradeCuts, localised: NDArray[np.bool_] | None = None
 ) -> Severity:
-    """Measure a film's masks.
+    """Measure the severity of one film from its masks.
 
     Parameters
     ----------
     masks : Masks
-        As `cxrlib.measuring.masks.clean_masks` gives them.
+        Masks that `cxrlib.measuring.masks.clean_masks` returned.
     pixel_mm2 : float or None
-        Area of one mask pixel in mm2 at the detector (`CxrImage.pixel_mm2`); None where the spacing is unknown.
+        Area of one mask pixel in mm2 at the detector (`CxrImage.pixel_mm2`); None if the spacing is unknown.
     cuts : GradeCuts
         Percent at which each grade begins, from the bundle's card.
     localised : bool array, rows x columns of the masks, or None
-        Where the localisation map exceeds its threshold; None where the bundle localises nothing.
+        Pixels where the localisation map exceeds its threshold; None if the bundle has no localisation.
 
     Returns
     -------
     Severity
-        `regions` counts infected regions, connected with diagonals (8-connectivity); `regions` and `grade` are None
-        where the bundle gives no infection.
+        `regions` is the number of infected regions (8-connectivity). `regions` and `grade` are None if the bundle gives
+        no infection.
     """
     left, right = _extent(masks.left, masks.infection), _extent(masks.right, masks.infection)
-    whole = _together(left, right)
+    whole = _sum_extents(left, right)
     percent = whole.percent
     return Severity(
         whole=whole,
@@ -61,15 +62,15 @@ def measure_severity(
 
 
 def areas_mm2(extent: Extent, pixel_mm2: float | None) -> AreasMm2 | None:
-    """Return the areas of an extent in mm2, or None where the spacing is unknown."""
+    """Return the areas of an extent in mm2, or None if the spacing is unknown."""
     if pixel_mm2 is None:
         return None
     infection = None if extent.infection_px is None else extent.infection_px * pixel_mm2
     return AreasMm2(lung=extent.lung_px * pixel_mm2, infection=infection)
 
 
-def _together(left: Extent, right: Extent) -> Extent:
-    """Return the extent of both lungs: they are disjoint, and the infection lies within them."""
+def _sum_extents(left: Extent, right: Extent) -> Extent:
+    """Return the extent of both lungs, which are disjoint and contain the infection."""
     infected = (
         None if left.infection_px is None or right.infection_px is None else left.infection_px + right.infection_px
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxr_schemas.vocabulary import FilmClass, Grade
+
+#: The 5 % rule (qu-ex section 3.2): a lung region under this share of all lung pixels is removed
+#: (`cxrlib.measuring.masks.remove_small_regions`). This is the default; a card may state another share.
+MIN_REGION_FRACTION: Final = 0.05
 
 
 class _Strict(BaseModel):
@@ -96,7 +100,12 @@ class Postprocess(_Strict):
 
     lung_threshold: float = Field(default=0.5, gt=0, lt=1)
     infection_threshold: float = Field(default=0.5, gt=0, lt=1)
-    min_region_fraction: float = Field(default=0.05, ge=0, lt=1)
+    min_region_fraction: float = Field(
+        default=MIN_REGION_FRACTION,
+        ge=0,
+        lt=1,
+        description="Lung regions below this share of all lung pixels are removed (the 5 % rule).",
+    )
     max_hole_fraction: float = Field(
         default=0.03,
         ge=0,

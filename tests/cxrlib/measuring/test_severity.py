@@ -105,7 +105,7 @@ def test_regions_carry_their_boxes_areas_and_centres(mask: NDArray[np.bool_]) ->
         np.testing.assert_array_equal(regions.mask, mask)
         for i in range(len(regions)):
             only = regions.select(np.arange(len(regions)) == i)
-            np.testing.assert_array_equal(only[regions.box(i)], regions.within_box(i))
+            np.testing.assert_array_equal(only[regions.box(i)], regions.mask_in_box(i))
             rows, columns = np.nonzero(only)
             assert regions.areas[i] == rows.size
             assert (regions.top[i], regions.bottom[i]) == (rows.min(), rows.max() + 1)
