@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,11 +52,20 @@ _SMALL_PART_MS: Final = 1.0
 def write_report() -> None:
     """Write the tables of the README and draw the plots from the CSV files that exist."""
     plt.switch_backend("Agg")
-    text = README.read_text(encoding="utf-8")
-    results = {path.stem: pd.read_csv(path) for path in RESULTS.glob("*.csv")}
+    results = read_results()
     for name, plot in _PLOTS.items():
         if name in results:
             plot(results[name])
+    README.write_text(with_tables(README.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def read_results() -> dict[str, pd.DataFrame]:
+    """Return the lines of each benchmark."""
+    return {path.stem: pd.read_csv(path) for path in RESULTS.glob("*.csv") if path.stem in _PLOTS}
+
+
+def with_tables(text: str, results: Mapping[str, pd.DataFrame]) -> str:
+    """Return the text of the README with every table as `results` give it."""
     for name, columns in _SHOWN.items():
         if name in results:
             table = results[name]
@@ -68,9 +78,7 @@ def write_report() -> None:
         text = _with_table(text, "summary", _markdown(_summary(results["compare"])))
     if "parts" in results:
         text = _with_table(text, "parts", _markdown(_parts_by_archive(results["parts"])))
-    machines = pd.concat([table for name, table in results.items() if name in _PLOTS])
-    text = _with_table(text, "machines", _measured_on(machines))
-    README.write_text(text, encoding="utf-8")
+    return _with_table(text, "machines", _measured_on(pd.concat(results.values())))
 
 
 def _with_table(text: str, name: str, table: str) -> str:
