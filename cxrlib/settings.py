@@ -29,7 +29,7 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Decode(StrEnum):
+class DecodeMode(StrEnum):
     """How much of a film is decoded."""
 
     #: Only as much as the networks need: their input differs by less than one grey level from that of a full decode.
@@ -62,8 +62,8 @@ class ReadSettings(_Group):
     fix_polarity: bool = Field(
         default=True, description="Invert a film that is clearly a negative although its header says otherwise."
     )
-    decode: Decode = Field(
-        default=Decode.PLAN,
+    decode: DecodeMode = Field(
+        default=DecodeMode.PLAN,
         description="plan: decode only as much of a film as the networks need; full: decode all of it, for comparison.",
     )
     damaged_jpeg: bool = Field(

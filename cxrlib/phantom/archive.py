@@ -37,7 +37,7 @@ Style = DicomStyle | ImageFormat
 #: All DICOM styles of `MIXED_STYLES`, and the three other formats.
 DEFAULT_STYLES: Final[tuple[Style, ...]] = (*MIXED_STYLES, *ImageFormat)
 
-#: Value of `Truth.expected` for a film that can be scored; other objects have a reason code.
+#: Value of `ObjectTruth.expected` for a film that can be scored; other objects have a reason code.
 SCORED: Final = "scored"
 
 #: Rows and columns of films if the caller sets neither.
@@ -47,7 +47,7 @@ _ITEMS_PER_TASK: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class ObjectTruth:
     """Expected result of one object; a row of ``truth.parquet``.
 
     Attributes
@@ -89,7 +89,7 @@ class ArchiveSummary:
     Attributes
     ----------
     films_uri, truth_uri : str
-        Folder of the objects, and the Parquet file of `Truth` rows.
+        Folder of the objects, and the Parquet file of `ObjectTruth` rows.
     films, bad : int
         Number of objects that can be scored, and of those that cannot.
     bytes : int
@@ -177,7 +177,7 @@ def write_archive(
     if isinstance(filesystem, fsspec.get_filesystem_class("memory")) or len(items) <= _ITEMS_PER_TASK:
         workers = 1
     truth = sorted(_write_all(plan, items, workers), key=lambda row: row.uri)
-    table = pd.DataFrame([asdict(row) for row in truth], columns=[field.name for field in fields(Truth)])
+    table = pd.DataFrame([asdict(row) for row in truth], columns=[field.name for field in fields(ObjectTruth)])
     table = table.astype(dict.fromkeys(("rows", "columns"), "Int64"))
     with filesystem.open(f"{path.rstrip('/')}/truth.parquet", "wb") as file:
         table.to_parquet(file, index=False)
@@ -192,7 +192,7 @@ def write_archive(
     )
 
 
-def _write_all(plan: _Plan, items: list[_Item], workers: int) -> Iterator[Truth]:
+def _write_all(plan: _Plan, items: list[_Item], workers: int) -> Iterator[ObjectTruth]:
     write = partial(_write, plan)
     if workers == 1:
         yield from map(write, items)
@@ -208,11 +208,11 @@ def _prepare(settings: dict[str, Any]) -> None:
     cv2.setNumThreads(1)
 
 
-def _write(plan: _Plan, item: _Item) -> Truth:
+def _write(plan: _Plan, item: _Item) -> ObjectTruth:
     return _write_film(plan, item.number) if item.kind is None else _write_bad(plan, item.number, item.kind)
 
 
-def _write_film(plan: _Plan, number: int) -> Truth:
+def _write_film(plan: _Plan, number: int) -> ObjectTruth:
     film_seed = _film_seed(plan.seed, number)
     style = plan.styles[number % len(plan.styles)]
     rows, columns = _size(plan, number)
@@ -232,7 +232,7 @@ def _write_film(plan: _Plan, number: int) -> Truth:
     if plan.masks:
         _put(plan.root, f"masks/{stem}.lung.png", encode_mask(phantom.lung))
         _put(plan.root, f"masks/{stem}.infection.png", encode_mask(phantom.infection))
-    return Truth(
+    return ObjectTruth(
         uri=uri,
         path=path,
         seed=film_seed,
@@ -248,13 +248,13 @@ def _write_film(plan: _Plan, number: int) -> Truth:
     )
 
 
-def _write_bad(plan: _Plan, number: int, kind: BadKind) -> Truth:
+def _write_bad(plan: _Plan, number: int, kind: BadKind) -> ObjectTruth:
     # An offset, so that no bad object shares a patient with a scorable film.
     film_seed = _film_seed(plan.seed, 10**8 + number)
     rows, columns = _size(plan, number)
     data = make_bad_film(kind, film_seed, rows=rows, columns=columns)
     path = f"films/{study_date(film_seed):%Y}/PHANTOM-{film_seed:06d}/{kind.value}-{number:06d}{kind.suffix}"
-    return Truth(
+    return ObjectTruth(
         uri=_put(plan.root, path, data),
         path=path,
         seed=film_seed,

@@ -14,8 +14,8 @@ from cxr_schemas.card import Card as Card
 from cxr_schemas.plan import PLAN as PLAN
 from cxr_schemas.reasons import Reason as Reason
 from cxr_schemas.rejects import REJECTS as REJECTS
-from cxr_schemas.run_manifest import Counts as Counts
-from cxr_schemas.run_manifest import Manifest as Manifest
+from cxr_schemas.run_manifest import RunCounts as RunCounts
+from cxr_schemas.run_manifest import RunManifest as RunManifest
 from cxr_schemas.scores import SCORES as SCORES
 from cxr_schemas.vocabulary import Disposition as Disposition
 from cxr_schemas.vocabulary import FilmClass as FilmClass

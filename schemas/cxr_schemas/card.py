@@ -17,7 +17,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Identity(_Strict):
+class BundleIdentity(_Strict):
     """Name, version, licence and intended use of the bundle."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
@@ -31,7 +31,7 @@ class Identity(_Strict):
 _SIDE = Field(ge=32, le=2048, multiple_of=32)
 
 
-class Input(_Strict):
+class BundleInput(_Strict):
     """Input of a bundle: a grey film, float in [0, 1], resampled to `rows` x `columns`. Masks have the same grid.
 
     Every network gets ``(film - mean) / std`` on this grid, unless it has its own `NetworkInput`.
@@ -59,7 +59,7 @@ class NetworkInput(_Strict):
     std: float | None = Field(default=None, gt=0)
 
 
-class Network(_Strict):
+class NetworkSpec(_Strict):
     """One network: an architecture of the catalog, its weights, its input and its outputs.
 
     `outputs` may omit outputs of the architecture. If several networks give the same output, they form an ensemble:
@@ -177,9 +177,9 @@ class Card(_Strict):
     """The whole card. `networks` run in order; a later one may use the lung mask of earlier ones (cascade)."""
 
     format: Literal[1] = 1
-    bundle: Identity
-    input: Input
-    networks: tuple[Network, ...] = Field(min_length=1)
+    bundle: BundleIdentity
+    input: BundleInput
+    networks: tuple[NetworkSpec, ...] = Field(min_length=1)
     classes: tuple[FilmClass, ...] = ()
     localisation: Localisation | None = None
     postprocess: Postprocess = Postprocess()
@@ -231,7 +231,7 @@ class Card(_Strict):
                 f"got {', '.join(classifiers) or 'none'}"
             )
 
-    def input_of(self, network: Network) -> Input:
+    def input_of(self, network: NetworkSpec) -> BundleInput:
         """Return the input of a network: the bundle's, overridden by the network's own."""
         overrides = {} if network.input is None else network.input.model_dump(exclude_none=True)
         return self.input.model_copy(update=overrides)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 
-class Counts(BaseModel):
+class RunCounts(BaseModel):
     """Outcome counts of a run. Every listed reference has exactly one outcome (conservation).
 
     ``listed = scored + rejected + duplicate + settled_before``. `settled_before` counts references that an earlier run
@@ -24,7 +24,7 @@ class Counts(BaseModel):
     settled_before: int
 
     @model_validator(mode="after")
-    def _conserve(self) -> Counts:
+    def _conserve(self) -> RunCounts:
         settled = self.scored + self.rejected + self.duplicate + self.settled_before
         if self.listed != settled:
             raise ValueError(
@@ -35,7 +35,7 @@ class Counts(BaseModel):
         return self
 
 
-class Manifest(BaseModel):
+class RunManifest(BaseModel):
     """``_runs/<run id>/manifest.json``. It is written last: a run with a manifest is closed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class Manifest(BaseModel):
     closed_at: datetime
     chunks: int
     chunks_settled_here: int
-    counts: Counts
+    counts: RunCounts
     retryable: int
     reasons: dict[str, int]
     seconds_scoring: float
