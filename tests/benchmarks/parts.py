@@ -28,18 +28,19 @@ from cxrlib.film_steps import FilmReader, ScoringParameters
 from cxrlib.models.bundle import load_bundle
 from cxrlib.parallel.cores import NO_BLAS_THREADS
 from cxrlib.parallel.malloc_settings import MALLOC_FOR_DECODING, MALLOC_FOR_NETWORKS
-from cxrlib.reading.dicom import film
 from cxrlib.reading.dicom.display import display_of
 from cxrlib.reading.dicom.eligibility import check_eligible
+from cxrlib.reading.dicom.facts import facts_of
 from cxrlib.reading.dicom.file import open_dicom
-from cxrlib.reading.dicom.header import read_header
+from cxrlib.reading.dicom.orientation import placement_of
 from cxrlib.reading.dicom.pixels import stored_values
+from cxrlib.reading.dicom.view import projection_of
 from cxrlib.reading.display import grayscale
 from cxrlib.reading.display.polarity import is_negative
 from cxrlib.reading.halving import halve
 from cxrlib.reading.raster import read_png
-from cxrlib.reading.truncation import check_tail
-from cxrlib.reading.whole_film_checks import check_foot
+from cxrlib.reading.truncation import check_truncation
+from cxrlib.reading.whole_film_checks import check_reduced_truncation
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef
 from tests.benchmarks import machine
@@ -69,12 +70,12 @@ _STARTED: Final = (
 READING_STEPS: Final[dict[str, tuple[Callable[..., object] | str, ...]]] = {
     "fetch": (fetch,),
     "digest": ("<built-in method _hashlib.openssl_sha256>",),
-    "header": (open_dicom, read_header, check_eligible, display_of, film._facts),
+    "header": (open_dicom, projection_of, check_eligible, placement_of, display_of, facts_of),
     "codec": (stored_values, read_png),
     "halving": (halve,),
     "grey values mapped": (grayscale._Film._table,),
     "looked up and averaged": (grayscale._Film._through, grayscale._Film.cells),
-    "cut films looked for": (check_tail, check_foot),
+    "cut films looked for": (check_truncation, check_reduced_truncation),
     "negatives looked for": (is_negative,),
 }
 _IN_LIMIT: Final = ("networks", "digest", "codec", "halving", "looked up and averaged")
