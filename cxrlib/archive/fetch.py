@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from cxr_schemas import Reason
 from cxrlib.archive import filesystems
 from cxrlib.errors import FilmError
-from cxrlib.reading.early_rejection import refused_by_head
+from cxrlib.reading.early_rejection import rejection_from_head
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import ImageRef
 
@@ -112,4 +112,4 @@ def _fetch_header(
     ):
         return b"", None
     head = bytes(filesystem.cat_file(path, start=0, end=HEADER_FETCH_BYTES))
-    return head, refused_by_head(head, size, settings)
+    return head, rejection_from_head(head, size, settings)

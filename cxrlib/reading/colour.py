@@ -1,6 +1,7 @@
-"""Colour images that are grey in fact: secondary captures and exports whose three channels say the same thing.
+"""Reduce colour images whose channels agree to one grey channel, and reject the others as NOT_GREY.
 
-A film that a viewer exported as RGB is a film; a photograph or a screenshot with coloured text all over is not.
+Secondary captures and exports of viewers store films as RGB. A photograph, or a screenshot full of coloured text, is
+not a film.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cxrlib.errors import FilmError
 #: Channels may differ by this share of the full scale; JPEG rounding and chroma subsampling stay below it.
 TOLERANCE: Final = 0.05
 
-#: Share of pixels that may differ by more: a coloured side marker or a stamp.
+#: Share of pixels whose channels may differ by more, for a coloured side marker or a stamp.
 COLOURED: Final = 0.02
 
 
@@ -28,12 +29,12 @@ def from_rgb(pixels: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
     ----------
     pixels : unsigned integer array, rows x columns x 3
     bits : int
-        Width of a stored value; its full scale is ``2**bits - 1``.
+        Of a stored value; full scale is ``2**bits - 1``.
 
     Returns
     -------
     integer array, rows x columns
-        The green channel, which for grey pixels is any of them, unrounded.
+        The green channel, unchanged; in a grey pixel all channels are equal.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def from_rgb(pixels: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
 
 
 def from_ybr(pixels: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
-    """Return the luma of an untransformed YCbCr image whose chroma is at its middle (DICOM PS3.3 C.7.6.3.1.2).
+    """Return the luma of a YCbCr image whose chroma is neutral (DICOM PS3.3 C.7.6.3.1.2).
 
     Parameters, result and errors are those of `from_rgb`.
     """
@@ -59,16 +60,16 @@ def from_ybr(pixels: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
 def from_palette(
     indices: NDArray[np.integer], first: int, colours: NDArray[np.uint16], bits: int
 ) -> NDArray[np.integer]:
-    """Return the grey that a palette gives each index.
+    """Return the grey value that a palette maps each index to.
 
     Parameters
     ----------
     indices : integer array, rows x columns
     first : int
-        Index of the first entry; lower ones take the first colour and higher ones the last (PS3.3 C.7.6.3.1.5).
+        Index of the first entry; lower indices get the first colour, too high ones the last (PS3.3 C.7.6.3.1.5).
     colours : uint16 array, entries x 3
     bits : int
-        Width of an entry.
+        Of an entry.
 
     Raises
     ------

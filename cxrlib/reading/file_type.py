@@ -1,4 +1,4 @@
-"""What kind of file some bytes are, told by their content and never by a name."""
+"""Detect the file type of a film from its content, never from its name."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ PREAMBLE: Final = 128
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG: Final = b"\xff\xd8\xff"
 
-#: Value representations of DICOM PS3.5 section 6.2, as they stand in an explicit VR stream.
+#: Value representations of DICOM PS3.5 section 6.2, as an explicit VR stream stores them.
 VALUE_REPRESENTATIONS: Final = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
 )
 
-#: Groups that a DICOM stream without a preamble may begin with, and the longest plausible first value.
+#: Groups with which a DICOM stream without a preamble may begin, and the longest plausible first value.
 _FIRST_GROUPS: Final = (0x0002, 0x0004, 0x0008)
 _LONGEST_FIRST_VALUE: Final = 4096
 
 
-def sniff(data: bytes) -> SourceFormat:
+def detect_file_type(data: bytes) -> SourceFormat:
     """Return the format of `data`.
 
-    A DICOM stream without preamble and file meta is known by its first element: a group that such a stream begins
-    with, and either a value representation or a short length where they belong.
+    A DICOM stream without preamble and file meta is recognised by its first element: a plausible group, followed by
+    either a value representation or a short length.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def starts_with_element(data: bytes) -> bool:
             continue
         if head[4:6] in VALUE_REPRESENTATIONS:
             return True
-        # Big endian is always explicit (PS3.5 A.3), so a bare length is looked for in little endian alone.
+        # Big endian is always explicit (PS3.5 A.3), so an element without VR can only be little endian.
         length = int.from_bytes(head[4:8], "little")
         if order == "little" and head[2:4] != b"\xff\xff" and length <= _LONGEST_FIRST_VALUE and length % 2 == 0:
             return True

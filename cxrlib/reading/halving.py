@@ -1,8 +1,8 @@
-"""Halving a whole film: what is left to do of the plan where the codec gives every pixel.
+"""Halve a film that was decoded whole, before its grey values are looked up.
 
-Mean and look-up change places: the stored values are averaged over blocks of 2 x 2 in their own integers, which
-processors do many at a time, and the look-up and the averaging over areas then have a quarter of the work. Once is
-enough; a second halving saves a twentieth of a film's time and triples what its grey moves by.
+Stored values are averaged over blocks of 2 x 2 in their own integer type, which is fast. The look-up and the averaging
+over areas then have a quarter of the work. A second halving would save only a twentieth of a film's time and triple the
+change of its grey values.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from cxrlib.reading.lattice import Kernel, Lattice, halved
 
-#: Mean of what rounding a half up adds to the mean of four integers: 0, -1/4, 1/2 and 1/4 in turn.
+#: What rounding halves up adds to the mean of four integers, on average: 0, -1/4, 1/2 and 1/4 are equally likely.
 _EXCESS: Final = 0.125
 
 _DTYPES: Final = (np.uint8, np.uint16, np.int16)
 
 
 def can_be_halved(pixels: NDArray[np.integer]) -> bool:
-    """Return whether `halve` has a fast way for `pixels`: not for signed bytes, which hardly any film has."""
+    """Return whether `halve` takes the type of `pixels`: any but signed bytes, which are rare."""
     return pixels.dtype in _DTYPES
 
 
@@ -36,9 +36,9 @@ def halve(pixels: NDArray[np.integer]) -> tuple[NDArray[np.integer], Lattice]:
     Returns
     -------
     array of the same type, half the rows x half the columns, rounded up
-        Where the film has an odd side, the last blocks are of one pixel along it.
+        Along an odd side, the last blocks are one pixel long.
     Lattice
-        Where the means lie.
+        Positions of the means.
     """
     rows, columns = pixels.shape
     lattice = Lattice(rows, columns, 1, Kernel.BLOCK, _EXCESS)
@@ -58,7 +58,7 @@ def _means(pixels: NDArray[np.integer], shape: tuple[int, int]) -> NDArray[np.in
 
 
 def _parts(length: int) -> list[slice]:
-    """Return the part of a side that whole blocks cover, and the pixel beyond it if there is one."""
+    """Return the part of a side that whole blocks cover, and the last pixel if it is odd."""
     even = length // 2 * 2
     return [part for part in (slice(0, even), slice(even, length)) if part.stop > part.start]
 

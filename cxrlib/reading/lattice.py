@@ -1,19 +1,18 @@
-"""Where the samples of a reduced film lie, and the averages over areas of the film that follow from them.
+"""Average a film over the areas of a grid, from the samples of the reduced film that a codec gives.
 
-A codec that is asked for less than the whole film leaves samples that are no plain means of areas. Those of a wavelet
-lie at the pixels whose row and column are multiples of the step, not in the middle of the blocks between: taken for
-blocks, the film would shift by nearly half a step. And an area that ends within a block of a halved film holds more of
-one side of it than of the other.
+These samples are not plain means of areas. Those of a wavelet are positioned at the pixels whose row and column are
+multiples of the step, not in the middle of the blocks between: taken for blocks, they would shift the film by nearly
+half a step. And where an area ends within a block of a halved film, the two sides of that block count differently.
 
-So each pixel is estimated from the samples around it, along rows and along columns, by the linear estimate of least
-expected error for what a film is: grey whose correlation fades slowly, and noise (optimal interpolation, or simple
-kriging with weights that sum to 1). The samples are known to be filtered pixels, whatever the filter, and an estimate
-agrees with them: what a sample tells of an area is not changed. A mean over an area is then a sum over samples with
-weights that follow from filter, step and area alone, worked out once for each size.
+So each pixel is estimated from the samples around it, along rows and along columns. The estimate is the linear one of
+least expected error for a film: grey whose correlation fades slowly, and noise (optimal interpolation, or simple
+kriging with weights that sum to 1). The filter that made the samples from pixels is known, and the estimates reproduce
+the samples. A mean over an area is then a weighted sum of samples. The weights depend on filter, step and area alone,
+and are computed once for each size.
 
-For structures 20 to 30 px wide, the finest that the networks see of a film of 2500 px, means come out wrong by 0.05 to
-0.3 % of their contrast at two halvings by the 5/3 wavelet; rebuilding the film with the details at zero leaves 0.4 to
-1.1 %, and means of blocks of two pixels 0.7 to 0.9 %. The finest noise cannot be known and differs.
+For structures 20 to 30 px wide, the finest that the networks see of a film of 2500 px, the means at two halvings by the
+5/3 wavelet are wrong by 0.05 to 0.3 % of their contrast. Rebuilding the film with the details at zero leaves 0.4 to
+1.1 %, means of blocks of two pixels 0.7 to 0.9 %. The finest noise is lost and differs.
 """
 
 from __future__ import annotations
@@ -29,26 +28,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-#: A reduced film keeps this many times the rows and columns of the grid it is averaged onto. At once the grid the
-#: percentage infected moved by up to 1.9 points on films of 2500 x 3000, at twice by up to 0.2.
+#: A reduced film keeps this many times the rows and columns of the grid to which it is averaged. At 1, the percentage
+#: infected moved by up to 1.9 points on films of 2500 x 3000; at 2 by up to 0.2.
 OVERSAMPLING: Final = 2
 
-#: Values of so few bits are kept at twice that: they are rounded to whole ones again, and fewer of them are averaged.
-#: One film of 1100 x 1030 moved by 0.42 points in fp32 as JPEG of 8 bits, by 0.20 with 14 bits.
+#: Films of so few bits keep twice as many: their samples are rounded to whole numbers, and the fewer are averaged, the
+#: more that shows. One film of 1100 x 1030 moved by 0.42 points in fp32 as JPEG of 8 bits, by 0.20 with 14 bits.
 COARSE_BITS: Final = 8
 
-#: Samples on either side that a pixel is estimated from; six tell no more.
+#: Samples on either side from which a pixel is estimated; six would not improve it.
 _REACH: Final = 4
 
-#: Pixels over which the correlation of a film falls by e, and its noise as a share of its variance. A tenth of this
-#: noise would leave the errors above as they are, ten times as much would nearly double them.
+#: Pixels over which the correlation of a film falls by a factor of e, and its noise as a share of its variance. A tenth
+#: of this noise would not change the errors above, ten times as much would nearly double them.
 _FADES_OVER: Final = 100.0
 _NOISE: Final = 0.002
 
 _SIZES_KEPT: Final = 64
 
-#: Bytes of values that are averaged along the rows at a time: few enough for the cache of a core, so that a film which
-#: is looked up and averaged is not written to memory in between.
+#: Bytes of values that are averaged along the rows at a time: they fit the cache of a core, so that a film is looked up
+#: and averaged without writing it to memory in between.
 _STRIP: Final = 2**20
 
 Samples = NDArray[np.integer] | NDArray[np.float32]
@@ -56,7 +55,7 @@ ValuesOf = Callable[[Samples], NDArray[np.float32]]
 
 
 class Kernel(Enum):
-    """How a sample of one halving was made: its first pixel, counted from the sample's, and the weights from there on.
+    """The filter of one halving: offset of its first pixel from the position of the sample, and its weights.
 
     The wavelets' are the low-pass analysis filters of ISO/IEC 15444-1 Annex F, which sum to 1.
     """
@@ -84,7 +83,7 @@ class Kernel(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Size, in rows and columns, that a film is to be averaged to."""
+    """Size, in rows and columns, to which a film is averaged."""
 
     rows: int
     columns: int
@@ -94,9 +93,9 @@ class Grid:
         return Grid(self.columns, self.rows)
 
     def spare_level(self, rows: int, columns: int, bits: int) -> int:
-        """Return how often a film of `rows` x `columns` values of `bits` can be halved.
+        """Return how often a film of `rows` x `columns` values of `bits` bits can be halved.
 
-        It keeps `OVERSAMPLING` times this grid, or twice that if its values are of `COARSE_BITS` or fewer.
+        It must keep `OVERSAMPLING` times this grid, or twice that if its values have `COARSE_BITS` or fewer.
         """
         kept = OVERSAMPLING * (2 if bits <= COARSE_BITS else 1)
         level = 0
@@ -106,25 +105,24 @@ class Grid:
 
 
 def as_floats(samples: Samples) -> NDArray[np.float32]:
-    """Return the samples themselves as the values that are averaged."""
+    """Return the samples themselves: the values to average where nothing is looked up."""
     return samples.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """How the samples of a reduced film lie in it.
+    """Positions of the samples of a reduced film.
 
     Attributes
     ----------
     rows, columns : int
         Size of the film.
     level : int
-        How often it was halved, 1 or more; sample (i, j) lies at pixel (i, j) times ``2**level``.
+        How often it was halved, 1 or more; sample (i, j) is at pixel (i, j) times ``2**level``.
     kernel : Kernel
         Of each halving.
     excess : float
-        By how much a sample exceeds what it should be, on average over a film with noise, in stored values: what
-        rounding in integers adds.
+        What integer rounding adds to a sample on average over a film with noise, in stored values.
     """
 
     rows: int
@@ -139,7 +137,7 @@ class Lattice:
         return halved(self.rows, self.level), halved(self.columns, self.level)
 
     def average(self, samples: Samples, grid: Grid, values_of: ValuesOf = as_floats) -> NDArray[np.float32]:
-        """Average the film that `samples` stand for over the areas of `grid`.
+        """Average the film that `samples` represent over the areas of `grid`.
 
         Parameters
         ----------
@@ -147,12 +145,12 @@ class Lattice:
         grid : Grid
             No larger than the film.
         values_of : callable
-            Gives the float32 values that are averaged, for some rows of the samples; else the samples themselves.
+            Maps some rows of the samples to the float32 values to average; by default the samples themselves.
 
         Returns
         -------
         float32 array, rows x columns of the grid
-            Within the range of the values, from which the estimates may stray by a little.
+            Clipped to the range of the values, which estimates may exceed a little.
         """
         across = _weights(self.columns, grid.columns, self.level, self.kernel)
         by_row = np.empty((grid.rows, samples.shape[1]), np.float32)
@@ -167,14 +165,29 @@ class Lattice:
         return np.ascontiguousarray(clipped)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduced:
+    """A film of one channel at a reduced resolution.
+
+    Attributes
+    ----------
+    pixels : uint8, uint16, int8 or int16 array of ``lattice.shape``
+        With the type and scale of the whole film.
+    lattice : Lattice
+    """
+
+    pixels: NDArray[np.integer]
+    lattice: Lattice
+
+
 def halved(length: int, times: int) -> int:
-    """Return the samples that are left of `length` pixels: the last one may stand for fewer."""
+    """Return the number of samples of `length` pixels; the last one may represent fewer pixels."""
     return -(-length >> times)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Strip:
-    """Areas along the rows, the samples that their means take, and the weights, areas x samples, of those."""
+    """Areas along the rows, the samples that their means need, and the weights (areas x samples)."""
 
     areas: slice
     samples: slice
@@ -183,7 +196,7 @@ class _Strip:
 
 @lru_cache(maxsize=_SIZES_KEPT)
 def _strips(length: int, parts: int, level: int, kernel: Kernel, at_a_time: int) -> tuple[_Strip, ...]:
-    """Return `_weights` in strips of about `at_a_time` samples; of one area if that takes more."""
+    """Return `_weights` in strips of about `at_a_time` samples; of at least one area."""
     weights = _weights(length, parts, level, kernel)
     first = np.minimum.reduceat(weights.indices, weights.indptr[:-1])
     end = np.maximum.reduceat(weights.indices, weights.indptr[:-1]) + 1
@@ -205,14 +218,14 @@ def _weights(length: int, parts: int, level: int, kernel: Kernel) -> sparse.csr_
 
 def _areas(length: int, parts: int) -> sparse.csr_array:
     """Return the share of each of `length` pixels in each of `parts` areas; every row sums to 1."""
-    # Edges of pixels and areas in units that make both whole, so that no edge is missed by rounding.
+    # Edges of pixels and areas in units in which both are whole numbers, so that rounding loses no edge.
     edges = np.union1d(np.arange(length + 1) * parts, np.arange(parts + 1) * length)
     share = np.diff(edges) / length
     return sparse.csr_array((share, (edges[:-1] // length, edges[:-1] // parts)), shape=(parts, length))
 
 
 def _pixels(length: int, level: int, kernel: Kernel) -> sparse.csr_array:
-    """Return the weights, pixels x samples, that estimate `length` pixels; beyond its ends the film is held."""
+    """Return the weights, pixels x samples, that estimate `length` pixels; the film's ends are repeated beyond them."""
     samples, step = halved(length, level), 2**level
     estimates = _estimates(level, kernel)
     pixels = np.repeat(np.arange(length), estimates.shape[1])
@@ -226,7 +239,7 @@ def _pixels(length: int, level: int, kernel: Kernel) -> sparse.csr_array:
 
 @lru_cache(maxsize=_SIZES_KEPT)
 def _estimates(level: int, kernel: Kernel) -> NDArray[np.float64]:
-    """Return the weights, pixels of one step x samples near, that estimate each pixel of a step."""
+    """Return the weights, pixels of one step x nearby samples, that estimate each pixel of a step."""
     step = 2**level
     first, filtered = _filter(level, kernel)
     near = np.arange(-_REACH, _REACH + 1)
@@ -240,13 +253,13 @@ def _estimates(level: int, kernel: Kernel) -> NDArray[np.float64]:
     of_samples = observed @ covariance @ observed.T
     weights = np.linalg.solve(of_samples, observed @ covariance[:, -begin : step - begin]).T
     spread = np.linalg.solve(of_samples, np.ones(len(near)))
-    # Weights that sum to 1 keep an even grey, at the least cost in expected error (ordinary kriging).
+    # Weights that sum to 1 preserve an even grey, with the least increase of expected error (ordinary kriging).
     estimates: NDArray[np.float64] = weights + (1 - weights.sum(axis=1))[:, None] * spread / spread.sum()
     return estimates
 
 
 def _filter(level: int, kernel: Kernel) -> tuple[int, NDArray[np.float64]]:
-    """Return the filter of `level` halvings: its first pixel, counted from the sample's, and its weights."""
+    """Return the filter of `level` halvings: offset of its first pixel from the sample's position, and its weights."""
     first, weights = kernel.value
     begin, filtered = 0, np.ones(1)
     for halving in range(level):

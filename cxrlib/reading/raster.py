@@ -1,9 +1,9 @@
-"""PNG and JPEG films: exports and data sets, which have pixels and next to nothing else.
+"""Read PNG and JPEG films: exports and data sets, which have pixels and hardly any metadata.
 
-The size is read from the first bytes and judged before anything is decoded. EXIF orientation of a JPEG is applied:
-every viewer shows the film so, and a film that lies on its side has no lungs that a network would find. A PNG or JPEG
-has no window, so its grey range is always taken by percentile, and no pixel spacing: the resolution that such files
-state is that of a page.
+The size is read from the first bytes and checked before anything is decoded. The EXIF orientation of a JPEG is applied,
+as every viewer does; a network finds no lungs in a film that is turned by 90 degrees. PNG and JPEG have no window, so
+the grey range is always taken from percentiles. They have no pixel spacing either: the resolution that such files state
+is that of a printed page.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.reading import colour
-from cxrlib.reading.codecs import decode, frame_header
-from cxrlib.reading.codecs.frame_header import Stream
+from cxrlib.reading.codecs import decode
+from cxrlib.reading.codecs.frame_header import Stream, read_frame_header
 from cxrlib.reading.codecs.reduced import decode_reduced
-from cxrlib.reading.dicom.eligibility import check_size
 from cxrlib.reading.lattice import Grid, Lattice
-from cxrlib.reading.orientation import EXIF_PLACEMENTS
-from cxrlib.reading.raw_image import Display, Placement, RawImage
+from cxrlib.reading.limits import check_size
+from cxrlib.reading.placement import UPRIGHT, Placement
+from cxrlib.reading.raw_image import Display, RawImage
 from cxrlib.settings import ReadSettings
 from cxrlib.types import FilmFacts
 
@@ -35,9 +35,21 @@ _IHDR: Final = struct.Struct(">I4sIIBBBBB")
 _EXIF: Final = b"Exif\x00\x00"
 _ORIENTATION: Final = 0x0112
 
+#: Placement for each EXIF orientation (CIPA DC-008, tag 0x0112); 1 is upright.
+EXIF_PLACEMENTS: Final = {
+    1: UPRIGHT,
+    2: Placement(flip_columns=True),
+    3: Placement(flip_rows=True, flip_columns=True),
+    4: Placement(flip_rows=True),
+    5: Placement(transpose=True),
+    6: Placement(transpose=True, flip_columns=True),
+    7: Placement(transpose=True, flip_rows=True, flip_columns=True),
+    8: Placement(transpose=True, flip_rows=True),
+}
+
 
 def read_png(data: bytes, settings: ReadSettings) -> RawImage:
-    """Read a PNG of 1 to 16 bits: grey, grey with alpha, palette, RGB or RGBA that is grey in fact, interlaced or not.
+    """Read a PNG of 1 to 16 bits: grey, grey with alpha, palette, RGB or RGBA whose channels agree, interlaced or not.
 
     Alpha is ignored.
 
@@ -56,27 +68,27 @@ def read_png(data: bytes, settings: ReadSettings) -> RawImage:
         raise FilmError(Reason.DECODER_FAILED, expected="a PNG that decodes", got="an error of the codec") from error
     if pixels.shape[:2] != (rows, columns):
         raise FilmError(Reason.DECODER_FAILED, expected=f"{rows} x {columns} pixels", got=f"shape {pixels.shape}")
-    return _raw(_one_channel(pixels), SourceFormat.PNG, Placement())
+    return _raw(_one_channel(pixels), SourceFormat.PNG, UPRIGHT)
 
 
 def read_jpeg(data: bytes, settings: ReadSettings, grid: Grid | None = None) -> RawImage:
-    """Read a JPEG of any process, of 8 or 12 bits, grey or grey in fact.
+    """Read a JPEG of any process, of 8 or 12 bits, grey or with channels that agree.
 
-    `grid` is what the film is to be averaged to once it is upright: allows to decode no more than that takes.
+    `grid` is the size to which the upright film will be averaged. With it, no more is decoded than that needs.
 
     Raises
     ------
     FilmError
         As `read_png`.
     """
-    header = frame_header.frame_header(data)
+    header = read_frame_header(data)
     if header.stream is not Stream.JPEG:
         raise FilmError(Reason.NOT_AN_IMAGE, expected="a JPEG film", got=f"a bare {header.stream.value} stream")
     check_size(header.rows, header.columns, settings)
-    placement = EXIF_PLACEMENTS.get(_exif_orientation(data), Placement())
+    placement = EXIF_PLACEMENTS.get(_exif_orientation(data), UPRIGHT)
     if grid is not None:
-        stored = grid.turned() if placement.transpose else grid
-        reduced = decode_reduced(data, header, stored.spare_level(header.rows, header.columns, header.bits))
+        stored_grid = grid.turned() if placement.transpose else grid
+        reduced = decode_reduced(data, header, stored_grid.spare_level(header.rows, header.columns, header.bits))
         if reduced is not None:
             return _raw(reduced.pixels, SourceFormat.JPEG, placement, reduced.lattice)
     pixels = decode.decode_codestream(data, header, damaged_jpeg=settings.damaged_jpeg)
@@ -88,7 +100,7 @@ def read_jpeg(data: bytes, settings: ReadSettings, grid: Grid | None = None) -> 
 def _raw(pixels: Pixels, source: SourceFormat, placement: Placement, lattice: Lattice | None = None) -> RawImage:
     size = pixels.shape if lattice is None else (lattice.rows, lattice.columns)
     rows, columns = (int(side) for side in (size[::-1] if placement.transpose else size))
-    facts = FilmFacts(source_format=source, rows=rows, columns=columns, mirrored=placement.moves)
+    facts = FilmFacts(source_format=source, rows=rows, columns=columns, mirrored=placement != UPRIGHT)
     return RawImage(pixels, 8 * pixels.dtype.itemsize, Display(), placement, facts, lattice)
 
 
@@ -113,7 +125,7 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 
 def _png_is_whole(data: bytes) -> bool:
-    """Return whether the chunks reach an IEND; what follows it is of no interest."""
+    """Return whether the chunks are complete up to IEND; bytes after it are ignored."""
     at = _PNG_SIGNATURE
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)

@@ -1,32 +1,34 @@
-"""The front of the library: the bytes of a film in, the image that the networks read out, or the reason why not."""
+"""Read a film: from the bytes of a DICOM, PNG or JPEG file to the image that the networks read.
+
+The path of a film: `cxrlib.reading.file_type` detects what it is, `cxrlib.reading.dicom.film` or
+`cxrlib.reading.raster` decodes it, `cxrlib.reading.display.image` displays it. Where to find what:
+
+- MONOCHROME1 is inverted in `cxrlib.reading.display.grayscale`.
+- A truncated file is rejected as TRUNCATED; `cxrlib.reading.truncation` says how this is detected.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
 import cv2
-import numpy as np
 
 from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.privacy import Pseudonymiser
-from cxrlib.reading import whole_film_checks
 from cxrlib.reading.dicom.film import read_dicom
-from cxrlib.reading.display import grayscale, polarity
-from cxrlib.reading.file_type import sniff
+from cxrlib.reading.display.image import to_image
+from cxrlib.reading.file_type import detect_file_type
 from cxrlib.reading.lattice import Grid
-from cxrlib.reading.orientation import upright
 from cxrlib.reading.raster import read_jpeg, read_png
 from cxrlib.reading.raw_image import RawImage
-from cxrlib.reading.truncation import check_tail
-from cxrlib.settings import Decode, PrivacySettings, Settings
+from cxrlib.reading.whole_film_checks import WholeFilmNeededError
+from cxrlib.settings import DecodeMode, PrivacySettings, Settings
 from cxrlib.types import CxrImage
 
-#: Settings that differ within one process are those of tests; a run has one.
-_POLICIES_KEPT: Final = 8
+#: A run has one privacy policy; only tests use several in one process.
+_PSEUDONYMISERS_CACHED: Final = 8
 
 
 def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrImage:
@@ -35,12 +37,12 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
     Parameters
     ----------
     data : bytes
-        The whole object: DICOM, PNG or JPEG, told by content.
+        The whole file. Its type (DICOM, PNG or JPEG) is detected from the content.
     settings : Settings
-        What is taken for a film (`settings.read`) and what of the patient is kept (`settings.privacy`).
+        Which films are accepted (`settings.read`) and what of the patient is stored (`settings.privacy`).
     rows, columns : int
-        Grid of the bundle's input. The whole film is averaged over areas onto it; aspect is not kept and nothing is
-        padded, so the geometry back to the source is a scale along each axis.
+        Size of the bundle's input. The whole film is averaged to it, each side separately, without padding. So one
+        scale along each axis leads back to the source; the aspect ratio is not kept.
 
     Returns
     -------
@@ -50,22 +52,46 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
     Raises
     ------
     FilmError
-        With every reason that can be told from bytes. Bytes that break a reader in a way that nobody foresaw are
-        DECODER_FAILED: one film must not cost a run.
+        The film cannot be scored. `reason` is any that bytes can show; an unforeseen error of a codec or parser is
+        DECODER_FAILED, so that one film cannot fail a run.
     UsageError
-        Where the privacy key cannot be read.
+        The privacy key cannot be read.
     MemoryError
-        Where there is no room for the film.
+        There is not enough memory for the film.
+
+    Examples
+    --------
+    >>> from cxrlib.phantom import make_phantom
+    >>> from cxrlib.phantom.dicom_style import DicomStyle
+    >>> from cxrlib.phantom.encode import encode_dicom
+    >>> from cxrlib.reading import read_film
+    >>> from cxrlib.settings import Settings
+    >>> data = encode_dicom(make_phantom(1, rows=256, columns=224), DicomStyle())
+    >>> image = read_film(data, Settings(), 128, 128)
+    >>> image.pixels.shape, image.pixels.dtype
+    ((128, 128), dtype('float32'))
+    >>> image.facts.rows, image.facts.columns, image.windowing.value
+    (256, 224, 'window')
+
+    A truncated file is rejected:
+
+    >>> from cxrlib.errors import FilmError
+    >>> try:
+    ...     read_film(data[:-1000], Settings(), 128, 128)
+    ... except FilmError as error:
+    ...     print(error.reason.name)
+    TRUNCATED
     """
     pseudonymiser = _pseudonymiser(settings.privacy)
     try:
         grid = Grid(rows, columns)
-        if settings.read.decode is Decode.PLAN:
+        if settings.read.decode is DecodeMode.PLAN:
             try:
-                return _to_image(read_raw(data, settings, pseudonymiser, grid), data, settings, grid, planned=True)
-            except whole_film_checks.WholeFilmNeededError:
+                raw = read_raw(data, settings, pseudonymiser, grid)
+                return to_image(raw, data, settings.read, grid, planned=True)
+            except WholeFilmNeededError:
                 pass
-        return _to_image(read_raw(data, settings, pseudonymiser), data, settings, grid, planned=False)
+        return to_image(read_raw(data, settings, pseudonymiser), data, settings.read, grid, planned=False)
     except (FilmError, MemoryError):
         raise
     except Exception as error:
@@ -77,13 +103,13 @@ def read_film(data: bytes, settings: Settings, rows: int, columns: int) -> CxrIm
 
 
 def read_raw(data: bytes, settings: Settings, pseudonymiser: Pseudonymiser, grid: Grid | None = None) -> RawImage:
-    """Return the decoded film before it is displayed, reduced as far as `grid` (if given) and its codec allow.
+    """Return the decoded film before it is displayed; at a reduced resolution if `grid` and the codec allow it.
 
     Other parameters and errors are those of `read_film`.
     """
     if len(data) > settings.read.max_bytes:
         raise FilmError(Reason.TOO_LARGE, expected=f"at most {settings.read.max_bytes} bytes", got=str(len(data)))
-    match sniff(data):
+    match detect_file_type(data):
         case SourceFormat.DICOM:
             return read_dicom(data, settings.read, pseudonymiser, grid)
         case SourceFormat.PNG:
@@ -92,27 +118,6 @@ def read_raw(data: bytes, settings: Settings, pseudonymiser: Pseudonymiser, grid
             return read_jpeg(data, settings.read, grid)
 
 
-def _to_image(raw: RawImage, data: bytes, settings: Settings, grid: Grid, *, planned: bool) -> CxrImage:
-    if raw.lattice is None:
-        check_tail(raw.pixels)
-    else:
-        whole_film_checks.check_foot(raw.pixels)
-    stored = grid.turned() if raw.placement.transpose else grid
-    grey = grayscale.to_grey(raw, stored.rows, stored.columns, settings.read.window_percentiles, planned=planned)
-    pixels = upright(grey.pixels, raw.placement)
-    negative = settings.read.fix_polarity and polarity.is_negative(pixels, whole=not planned)
-    if negative:
-        pixels = np.float32(1.0) - pixels
-    return CxrImage(
-        pixels=pixels,
-        facts=replace(raw.facts),
-        content_digest=hashlib.sha256(data).hexdigest(),
-        windowing=grey.windowing,
-        clipped_fraction=float(np.count_nonzero((pixels <= 0.0) | (pixels >= 1.0))) / pixels.size,
-        polarity_corrected=bool(negative),
-    )
-
-
-@lru_cache(maxsize=_POLICIES_KEPT)
+@lru_cache(maxsize=_PSEUDONYMISERS_CACHED)
 def _pseudonymiser(privacy: PrivacySettings) -> Pseudonymiser:
     return Pseudonymiser.of(privacy)

@@ -1,4 +1,4 @@
-"""Bring a film or a map to another grid. The grids cover the same square film, so the aspect is not kept."""
+"""Resize a film or a map to another grid. Both grids cover the same film, so the aspect is not kept."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Sample = TypeVar("Sample", np.uint16, np.float32)
 
 
 def resize(pixels: NDArray[Sample], rows: int, columns: int) -> NDArray[Sample]:
-    """Average over areas where the result is smaller, interpolate linearly where it is larger, each side by itself.
+    """Average over areas along a side that shrinks, interpolate linearly along a side that grows.
 
     Parameters
     ----------
     pixels : uint16 or float32 array of two dimensions
     rows, columns : int
-        Of the result, which has the dtype of `pixels` and values within their range; of the same size it is `pixels`.
+        Of the result. It has the dtype of `pixels` and values within their range; at the same size it is `pixels`.
     """
     dtype = pixels.dtype
     smaller = (min(columns, pixels.shape[1]), min(rows, pixels.shape[0]))

@@ -1,7 +1,8 @@
-"""What a reduced film cannot tell: then the whole film is decoded, so that every verdict is that of the whole.
+"""Request the whole film where a film decoded at reduced resolution is too close to a limit to be judged.
 
-Whether a film is constant, was cut, is shown by its window or is a negative is decided at bounds. A reduced film lies
-on the same side of them unless it lies near; near means here a margin far wider than the reduction moves anything.
+Four questions are decided by limits: is the film constant, is it truncated, does its window show it, is it a negative.
+Where the reduced film is close to a limit, `WholeFilmNeededError` is raised and `cxrlib.reading.read` decodes the whole
+film. So every decision equals that on the whole film. The margins are far wider than what the reduction changes.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from numpy.typing import NDArray
 
 from cxrlib.reading.truncation import STEPPED
 
-#: Share of the film's range within which a pixel counts as the value of its last row: lossy codecs ripple.
+#: A pixel within this share of the film's range of the last value counts as equal to it, because lossy codecs ripple.
 _RIPPLE: Final = 1 / 128
 
 #: A row is film from edge to edge where less than this share of it at either side has the value of the last row. The
-#: judgement on whole films asks for less than 0.02 (`cxrlib.reading.truncation`).
+#: check of whole films requires less than 0.02 (`cxrlib.reading.truncation`).
 _EDGE: Final = 0.05
 
-#: Rows that a cut smears over at most, and rows above the flat ones that are looked at.
+#: Most rows over which the reduction smears a cut, and rows above the flat ones that are examined.
 _SMEAR: Final = 3
 _ABOVE: Final = 6
 
 
 class WholeFilmNeededError(Exception):
-    """A reduced film lies too near to a bound; only the whole one can be judged. Never leaves `cxrlib.reading.read`."""
+    """A reduced film is too close to a limit to be judged. Caught in `cxrlib.reading.read`."""
 
 
-def check_foot(samples: NDArray[np.integer]) -> None:
-    """Raise WholeFilmNeededError where the film might end in a cut (`cxrlib.reading.truncation`), or is flat altogether.
+def check_reduced_truncation(samples: NDArray[np.integer]) -> None:
+    """Raise WholeFilmNeededError where the film may be truncated (`cxrlib.reading.truncation`) or has only one value.
 
-    A film was possibly cut where its last row has one value and a row above the flat ones is film from side to side.
-    A collimated film is flat at its sides too, and is let pass.
+    A film may be truncated where its last row has one value and a row above the flat ones is film from edge to edge. A
+    collimated film is flat at its sides too, so it passes.
 
     Parameters
     ----------

@@ -61,13 +61,13 @@ def _jpeg_2000_by_pillow(frame: bytes) -> Pixels:
     One resolution lower changes percent infected by up to 1.9 points (measured), so its result is not the same.
     """
     film = Image.open(io.BytesIO(frame))
-    film.reduce = _spare_level(frame_header.frame_header(frame))  # type: ignore[attr-defined]
+    film.reduce = _spare_level(frame_header.read_frame_header(frame))  # type: ignore[attr-defined]
     return np.asarray(film)
 
 
 def _jpeg_2000_by_ours(frame: bytes, shown: float) -> Pixels:
     """Decode at the same resolution with our decoder, without the bit planes that a window of width `shown` hides."""
-    header = frame_header.frame_header(frame)
+    header = frame_header.read_frame_header(frame)
     reduced = decode_reduced(frame, header, _spare_level(header), shown)
     if reduced is None:
         raise ValueError("expected a codestream with lower resolutions; got none")

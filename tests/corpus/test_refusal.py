@@ -22,7 +22,7 @@ from cxrlib.archive.fetch import HEADER_FETCH_BYTES, MIN_SIZE_FOR_HEADER_FETCH
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import FilmError
 from cxrlib.film_steps import ScoringParameters, fetch_and_read
-from cxrlib.reading.early_rejection import refused_by_head
+from cxrlib.reading.early_rejection import rejection_from_head
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import CxrImage
 from tests.support.fakes import fake_bundle
@@ -149,8 +149,8 @@ def test_an_object_that_changed_is_changed_even_where_its_header_refuses_it(stor
 
 def test_every_cut_of_a_header_gives_no_verdict_or_that_of_the_whole() -> None:
     data = dicom(film(), elements={"ViewPosition": "LL"})
-    whole = refused_by_head(data, len(data), SETTINGS.read)
+    whole = rejection_from_head(data, len(data), SETTINGS.read)
     assert whole is not None
-    verdicts = [refused_by_head(data[:cut], len(data), SETTINGS.read) for cut in range(0, 1500)]
+    verdicts = [rejection_from_head(data[:cut], len(data), SETTINGS.read) for cut in range(0, 1500)]
     assert {str(verdict) for verdict in verdicts if verdict is not None} == {str(whole)}
     assert None in verdicts

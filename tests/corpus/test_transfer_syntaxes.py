@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from cxr_schemas import SourceFormat
 from cxrlib.privacy import Pseudonymiser
-from cxrlib.reading.codecs.decode import SYNTAXES
+from cxrlib.reading.codecs.transfer_syntaxes import SYNTAXES
 from cxrlib.reading.read import read_film, read_raw
 from cxrlib.settings import Settings
 from tests.support.film_files import ABSENT, LOSSLESS, LOSSY, NATIVE, dicom, encode, film

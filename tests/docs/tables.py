@@ -21,7 +21,7 @@ from pydicom.uid import UID
 from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.main import COMMANDS
 from cxr_flows.cli.options import SETTING_OF, variable_of
-from cxr_schemas import PLAN, REJECTS, SCORES, Counts, Manifest, Reason
+from cxr_schemas import PLAN, REJECTS, SCORES, Reason, RunCounts, RunManifest
 from cxrlib.models.architectures.catalog import load_catalog
 from cxrlib.models.bundle import load_bundle
 from cxrlib.reading.codecs.transfer_syntaxes import SYNTAXES
@@ -88,9 +88,9 @@ def reasons() -> str:
 
 def manifest() -> str:
     """Return the table of the fields of a run's manifest."""
-    names = list(Manifest.model_fields)
+    names = list(RunManifest.model_fields)
     at = names.index("counts") + 1
-    names[at:at] = [f"counts.{name}" for name in Counts.model_fields]
+    names[at:at] = [f"counts.{name}" for name in RunCounts.model_fields]
     return _table(("field", "meaning"), ((f"`{name}`", MANIFEST_FIELDS[name]) for name in names))
 
 

@@ -1,9 +1,9 @@
-"""Errors that a codec meets and does not raise, but gives what it has by then.
+"""Raise the errors that a codec hides.
 
-OpenJPH, as imagecodecs wraps it, stops where a stream makes no sense and leaves the rest of the film black: of 80 HTJ2K
-films with one wrong byte, 12. Python reports such an exception as one that it had to ignore (`sys.unraisablehook`), in
-the thread that met it, by the name of the function. What else is ignored meanwhile, as by the end of an object that has
-nothing to do with the film, is none of the film's faults.
+OpenJPH, as imagecodecs wraps it, stops at the first malformed part of a stream, raises nothing, and leaves the rest of
+the film black: 12 of 80 HTJ2K films with one wrong byte. Python reports such an exception to `sys.unraisablehook`, in
+the thread that got it, with the name of the function. Other exceptions that Python ignores meanwhile, for example in
+the finaliser of an unrelated object, do not count.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from typing import Any, Final
 _CODECS: Final = "imagecodecs."
 
 _lock = threading.Lock()
-#: Kinds of error that were ignored so far, by the thread that asks.
-_got: dict[int, list[str]] = {}
-_before: Callable[[Any], Any] = sys.__unraisablehook__
+#: Types of the errors that codecs hid so far, by the thread in which they were raised.
+_hidden: dict[int, list[str]] = {}
+_hook_before: Callable[[Any], Any] = sys.__unraisablehook__
 
 
 @contextmanager
-def nothing_ignored() -> Iterator[None]:
-    """Raise RuntimeError at the end of the block where a codec ignored an exception in it, in this thread."""
-    global _before
+def hidden_errors_raised() -> Iterator[None]:
+    """Raise RuntimeError at the end of the block if a codec hid an error in it, in this thread."""
+    global _hook_before
     thread = threading.get_ident()
-    got: list[str] = []
+    hidden: list[str] = []
     with _lock:
-        if not _got:
-            _before, sys.unraisablehook = sys.unraisablehook, _note
-        _got[thread] = got
+        if not _hidden:
+            _hook_before, sys.unraisablehook = sys.unraisablehook, _record
+        _hidden[thread] = hidden
     try:
         yield
     finally:
         with _lock:
-            del _got[thread]
-            if not _got:
-                sys.unraisablehook = _before
-    if got:
-        raise RuntimeError(f"expected a result; got a {got[0]} that was ignored")
+            del _hidden[thread]
+            if not _hidden:
+                sys.unraisablehook = _hook_before
+    if hidden:
+        raise RuntimeError(f"expected a result; got a {hidden[0]} that the codec did not raise")
 
 
-def _note(unraisable: sys.UnraisableHookArgs) -> None:
-    got = _got.get(threading.get_ident())
-    if got is not None and isinstance(unraisable.object, str) and unraisable.object.startswith(_CODECS):
-        got.append(unraisable.exc_type.__name__)
+def _record(unraisable: sys.UnraisableHookArgs) -> None:
+    hidden = _hidden.get(threading.get_ident())
+    if hidden is not None and isinstance(unraisable.object, str) and unraisable.object.startswith(_CODECS):
+        hidden.append(unraisable.exc_type.__name__)
     else:
-        _before(unraisable)
+        _hook_before(unraisable)

@@ -1,8 +1,8 @@
-"""Transfer syntaxes and the codec for each: the fastest of those that decode it rightly.
+"""Decode a codestream of the JPEG family with the fastest codec that decodes it correctly.
 
-Milliseconds to decode one real chest film of 2048 x 2048, 12 bits stored (8 for baseline), on one core of a machine
-with little else to do; the least of three runs. "no": does not decode it. "yes": decodes it rightly, timed on a busy
-machine only. "shifts": decodes, but scales 12 bits up to 16. The first column is what is chosen.
+Milliseconds to decode one real chest film of 2048 x 2048, 12 bits stored (8 for baseline), on one core of an idle
+machine; the shortest of three runs. "no": does not decode it. "yes": decodes it correctly, but was timed on a busy
+machine only. "shifts": decodes it, but scales 12 bits up to 16. The first column is what is used.
 
 ========================= =========== ====== ====== ========= =====
 syntax                    imagecodecs opencv pillow pylibjpeg gdcm
@@ -20,77 +20,34 @@ HTJ2K lossy               14.8        yes    yes    47.0      no
 ========================= =========== ====== ====== ========= =====
 
 pyjpegls takes 76.6 and 82.6 ms for JPEG-LS, pydicom's own decoder 69.6 ms for RLE. Native pixels are viewed by numpy
-(1.4 ms with overlay bits cleared, measured on a busy machine, so at most that) and deflated ones are inflated by zlib,
-which stops at a bound and tells a cut stream from a whole one (imagecodecs inflates some 3.6 times faster).
+(at most 1.4 ms with overlay bits cleared, on a busy machine). Deflated ones are inflated by zlib, which stops at a
+limit and detects a truncated stream (imagecodecs inflates some 3.6 times faster).
 
-imagecodecs is the fastest or within a few percent nearly everywhere, and one dependency for all: it brings
+imagecodecs is the fastest or within a few percent nearly everywhere, and one dependency for all: it contains
 libjpeg-turbo 3 (baseline to lossless, 2 to 16 bits), CharLS, OpenJPEG and OpenJPH. gdcm is a fifth faster on lossless
-JPEG 2000, too little for a second native dependency; OpenCV's few percent there are the same OpenJPEG. Where another
-implementation is at hand it stands in for the first one that fails on a stream: jpegsof3 for lossless JPEG, OpenJPEG
-for HTJ2K. JPEG of 8 bits is decoded by the same libjpeg-turbo as simplejpeg wraps it, which tells of damage
-(`cxrlib.reading.codecs.jpeg`); imagecodecs is left what simplejpeg cannot make out.
+JPEG 2000, too little for a second native dependency; OpenCV's few percent there are the same OpenJPEG.
+
+Where the first codec fails on a stream, a second one is tried if there is one: jpegsof3 for lossless JPEG, OpenJPEG for
+HTJ2K. JPEG of 8 bits is decoded by simplejpeg, which wraps the same libjpeg-turbo and reports damage
+(`cxrlib.reading.codecs.jpeg`); imagecodecs gets the streams that simplejpeg cannot decode.
 """
 
 from __future__ import annotations
 
-import contextlib
-import struct
 from collections.abc import Callable
-from enum import Enum
-from itertools import pairwise
-from typing import Final
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import uid
 
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.codecs import frame_header, jpeg
-from cxrlib.reading.codecs.codec_errors import nothing_ignored
+from cxrlib.reading.codecs.codec_errors import hidden_errors_raised
 from cxrlib.reading.codecs.frame_header import FrameHeader, Stream
 
 Pixels = NDArray[np.integer]
 Decoder = Callable[[bytes], Pixels]
-
-
-class Packing(Enum):
-    """How a transfer syntax stores pixels."""
-
-    NATIVE = "native"
-    RLE = "run lengths"
-    CODESTREAM = "a JPEG or JPEG 2000 codestream"
-
-
-#: Every transfer syntax that is read. A codestream says itself which of the JPEG family it is, and is believed: files
-#: labelled with the wrong one of these syntaxes are common and harmless.
-SYNTAXES: Final[dict[str, Packing]] = {
-    str(uid.ImplicitVRLittleEndian): Packing.NATIVE,
-    str(uid.ExplicitVRLittleEndian): Packing.NATIVE,
-    str(uid.ExplicitVRBigEndian): Packing.NATIVE,
-    str(uid.DeflatedExplicitVRLittleEndian): Packing.NATIVE,
-    str(uid.RLELossless): Packing.RLE,
-    str(uid.JPEGBaseline8Bit): Packing.CODESTREAM,
-    str(uid.JPEGExtended12Bit): Packing.CODESTREAM,
-    str(uid.JPEGLossless): Packing.CODESTREAM,
-    str(uid.JPEGLosslessSV1): Packing.CODESTREAM,
-    str(uid.JPEGLSLossless): Packing.CODESTREAM,
-    str(uid.JPEGLSNearLossless): Packing.CODESTREAM,
-    str(uid.JPEG2000Lossless): Packing.CODESTREAM,
-    str(uid.JPEG2000): Packing.CODESTREAM,
-    str(uid.HTJ2KLossless): Packing.CODESTREAM,
-    str(uid.HTJ2KLosslessRPCL): Packing.CODESTREAM,
-    str(uid.HTJ2K): Packing.CODESTREAM,
-}
-
-
-_RLE_HEADER: Final = struct.Struct("<16I")
-
-#: Zeros that a segment may decode to beyond the film: it is padded to be even (PS3.5 G.3.1), by some writers further,
-#: and two bytes of padding read as a zero. What is longer is damaged: of 400 films with one wrong byte somewhere, 26
-#: decode to 10 bytes or more too many, with all pixels from there on shifted.
-_MOST_RLE_PADDING: Final = 4
 
 
 def decode_codestream(data: bytes, header: FrameHeader, *, damaged_jpeg: bool = False) -> Pixels:
@@ -101,20 +58,20 @@ def decode_codestream(data: bytes, header: FrameHeader, *, damaged_jpeg: bool = 
     data : bytes
         The whole stream; fragments joined.
     header : FrameHeader
-        As `frame_header.frame_header` reads it; the guards have passed on it.
+        As `frame_header.read_frame_header` reads it; its size is within the limits.
     damaged_jpeg : bool
-        Decode JPEG all the same that libjpeg finds damaged.
+        Decode JPEG that libjpeg reports as damaged, instead of rejecting it.
 
     Returns
     -------
     uint8, uint16, int8 or int16 array, rows x columns or rows x columns x samples
-        Colour as RGB where the stream says how it is transformed.
+        Colour is RGB where the stream states its colour transform.
 
     Raises
     ------
     FilmError
-        TRUNCATED where the stream has no end or ends early, DECODER_FAILED where no codec decodes it, or one tells of
-        damage or gives another size.
+        TRUNCATED where the stream has no end marker or ends early. DECODER_FAILED where no codec decodes it, or the
+        codec reports damage or returns another size.
     """
     frame_header.check_whole(data, header)
     pixels: Pixels | None = None
@@ -129,79 +86,17 @@ def decode_codestream(data: bytes, header: FrameHeader, *, damaged_jpeg: bool = 
 
 
 def decode_colour_as_stored(data: bytes) -> Pixels:
-    """Decode a JPEG of three channels without the colour transform that libjpeg takes for granted."""
+    """Decode a JPEG of three channels without the colour transform that libjpeg assumes."""
     return _first_that_decodes(data, [_jpeg_untransformed], Stream.JPEG.value)
-
-
-def decode_rle(data: bytes | memoryview, rows: int, columns: int, samples: int, bytes_each: int) -> Pixels:
-    """Decode one frame of DICOM RLE (PS3.5 Annex G).
-
-    Returns
-    -------
-    uint8 or uint16 array, rows x columns or samples x rows x columns
-
-    Raises
-    ------
-    FilmError
-        DECODER_FAILED where a segment does not decode, gives more pixels than the film has, or contradicts the header;
-        TRUNCATED where one gives too few or begins beyond the bytes.
-    """
-    wanted = rows * columns * samples * bytes_each
-    dtype = np.dtype(f"<u{bytes_each}")
-    offsets = _rle_segments(data, samples * bytes_each)
-    decoded: bytes | bytearray = b""
-    # Where one segment gives too much, the codec may take that for what another lacks. Not so where it is told the size
-    # of one plane, with which it is a fifth faster besides: it need not look first.
-    if samples == 1:
-        with contextlib.suppress(ValueError, RuntimeError):
-            decoded = imagecodecs.dicomrle_decode(data, dtype, out=wanted)  # type: ignore[arg-type]  # any buffer will do
-    if len(decoded) < wanted:
-        decoded = _decode_rle_segments(data, offsets, rows * columns, bytes_each)
-    shape = (rows, columns) if samples == 1 else (samples, rows, columns)
-    return np.frombuffer(decoded, dtype, count=rows * columns * samples).reshape(shape)
-
-
-def _rle_segments(data: bytes | memoryview, segments: int) -> list[int]:
-    """Return where RLE segments begin (PS3.5 G.5), checked: the codec believes it, and a wrong one is a wild read."""
-    if len(data) < _RLE_HEADER.size:
-        raise FilmError(Reason.TRUNCATED, expected="a header of run lengths", got=f"{len(data)} bytes")
-    count, *offsets = _RLE_HEADER.unpack_from(data)
-    if count != segments:
-        raise FilmError(Reason.DECODER_FAILED, expected=f"{segments} segments of run lengths", got=f"{count}")
-    starts = offsets[:segments]
-    if starts[0] != _RLE_HEADER.size or any(later <= earlier for earlier, later in pairwise(starts)):
-        raise FilmError(Reason.DECODER_FAILED, expected="segments one after another", got="offsets that do not rise")
-    if starts[-1] >= len(data):
-        raise FilmError(Reason.TRUNCATED, expected=f"a segment at {starts[-1]}", got=f"{len(data)} bytes")
-    return starts
-
-
-def _decode_rle_segments(data: bytes | memoryview, offsets: list[int], pixels: int, bytes_each: int) -> bytes:
-    """Decode each segment by itself, to `pixels` bytes and what little padding there may be."""
-    expected = f"run lengths of {pixels} bytes in each segment"
-    planes = []
-    for start, end in pairwise([*offsets, len(data)]):
-        try:
-            plane = imagecodecs.packbits_decode(bytes(data[start:end]))
-        except (ValueError, RuntimeError) as error:
-            raise FilmError(Reason.DECODER_FAILED, expected=expected, got="one that does not decode") from error
-        if len(plane) > pixels + _MOST_RLE_PADDING or any(plane[pixels:]):
-            raise FilmError(Reason.DECODER_FAILED, expected=expected, got=f"{len(plane)} bytes")
-        if len(plane) < pixels:
-            raise FilmError(Reason.TRUNCATED, expected=expected, got=f"{len(plane)} bytes")
-        planes.append(np.frombuffer(plane, np.uint8, count=pixels))
-    # The byte of most weight comes first (G.2).
-    samples = np.stack(planes).reshape(-1, bytes_each, pixels)[:, ::-1]
-    return samples.transpose(0, 2, 1).tobytes()
 
 
 def _first_that_decodes(data: bytes, decoders: list[Decoder], kind: str) -> Pixels:
     for decoder in decoders:
         try:
-            with nothing_ignored():
+            with hidden_errors_raised():
                 return decoder(data)
         except (ValueError, RuntimeError):
-            # What a codec says may quote the bytes; that it failed is all there is to keep.
+            # A codec's message may quote the bytes, so only the fact that it failed is used.
             continue
     raise FilmError(
         Reason.DECODER_FAILED, expected=f"a {kind} stream that decodes", got=f"an error of all {len(decoders)} codecs"

@@ -1,8 +1,8 @@
-"""What a compressed image says of itself: its kind, its size, and whether it is all there.
+"""Read what a codestream declares: its kind, its size, and whether it is complete.
 
-Only markers are read here, so that a guard can refuse before a codec allocates anything, and so that a file that was
-cut is known even where the codec fills the gap without complaint (libjpeg paints grey). JPEG and JPEG-LS markers are
-those of ISO/IEC 10918-1 Annex B and 14495-1 Annex C, JPEG 2000 those of ISO/IEC 15444-1 Annex A.
+Only markers are read, for two reasons. A film that is too large can be rejected before a codec allocates anything. And
+a truncated stream is detected even where the codec fills the gap silently (libjpeg paints grey). JPEG and JPEG-LS
+markers are those of ISO/IEC 10918-1 Annex B and 14495-1 Annex C, JPEG 2000 markers those of ISO/IEC 15444-1 Annex A.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stream(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """What the codestream declares: `rows` x `columns` pixels of `samples` channels, `bits` wide each.
+    """What a codestream declares: `rows` x `columns` pixels of `samples` channels with `bits` bits each.
 
     `process` is the frame type of a JPEG (the low byte of its SOF marker, C0 to CF), else 0.
     """
@@ -54,17 +54,17 @@ _SOF: Final = frozenset([*range(0xC0, 0xD0), 0xF7]) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS: Final = frozenset([0xC3, 0xC7, 0xCB, 0xCF])
 _STANDALONE: Final = frozenset([0x01, *range(0xD0, 0xD8)])
 
-#: Bytes after the end marker that are padding: fragments are made even, some writers add a few zeros.
+#: Most bytes of padding after the end marker: fragments have an even length, and some writers add a few zeros.
 _MOST_PADDING: Final = 64
 
 
-def frame_header(data: bytes) -> FrameHeader:
+def read_frame_header(data: bytes) -> FrameHeader:
     """Return what the markers before the first scan declare.
 
     Raises
     ------
     FilmError
-        DECODER_FAILED where the bytes are none of the kinds of `Stream`, TRUNCATED where they end before the size.
+        DECODER_FAILED where the bytes are no kind of `Stream`, TRUNCATED where they end before the size.
     """
     try:
         if data.startswith(_SOI):
@@ -73,20 +73,20 @@ def frame_header(data: bytes) -> FrameHeader:
             return _j2k_header(data)
     except (struct.error, IndexError) as error:
         raise FilmError(Reason.TRUNCATED, expected="a frame header", got=f"an end after {len(data)} bytes") from error
-    raise FilmError(Reason.DECODER_FAILED, expected="a JPEG or JPEG 2000 codestream", got="bytes that begin otherwise")
+    raise FilmError(Reason.DECODER_FAILED, expected="a JPEG or JPEG 2000 codestream", got="bytes of another kind")
 
 
 def check_whole(data: bytes, header: FrameHeader) -> None:
-    """Raise TRUNCATED where the codestream ends before its end marker.
+    """Raise FilmError TRUNCATED where the codestream has no end marker.
 
-    A JPEG 2000 stream whose tile-parts state their lengths and are all there is whole without its EOC.
+    A JPEG 2000 stream is complete without one (EOC) if its tile-parts state their lengths and none is missing.
     """
     tail = data[-_MOST_PADDING:].rstrip(b"\x00")
     if tail.endswith(END_OF_IMAGE) or data.rfind(END_OF_IMAGE, len(data) - _MOST_PADDING) >= 0:
         return
     if header.stream in (Stream.JPEG_2000, Stream.HTJ2K) and _tile_parts_end(data) is not None:
         return
-    # A cut may still leave the end marker far from the end of the bytes: padding of a fixed-size upload.
+    # A fixed-size upload may be padded far beyond the end marker.
     if header.stream in (Stream.JPEG, Stream.JPEG_LS) and data.rstrip(b"\x00").endswith(END_OF_IMAGE):
         return
     raise FilmError(
@@ -97,10 +97,10 @@ def check_whole(data: bytes, header: FrameHeader) -> None:
 
 
 def without_trailing_segments(data: bytes) -> bytes | None:
-    """Return a JPEG 2000 codestream without what stands between its last tile-part and EOC, or None if nothing does.
+    """Return a JPEG 2000 codestream without the bytes between its last tile-part and EOC, or None if there are none.
 
     Kakadu 5 padded streams there with a comment segment, which ISO/IEC 15444-1 A.1 does not allow and at which
-    OpenJPEG gives up ("expected SOT"). The tile-parts state their own lengths, so cutting there loses no sample.
+    OpenJPEG fails ("expected SOT"). The tile-parts state their own lengths, so no sample is lost.
     """
     end = _tile_parts_end(data)
     if end is None or data[end : end + 2] == END_OF_IMAGE:
@@ -136,11 +136,11 @@ def is_lossless_jpeg(header: FrameHeader) -> bool:
 def _j2k_header(data: bytes) -> FrameHeader:
     start = data.find(_SOC_SIZ)
     if start < 0:
-        raise FilmError(Reason.TRUNCATED, expected="a JPEG 2000 codestream", got="its file header alone")
+        raise FilmError(Reason.TRUNCATED, expected="a JPEG 2000 codestream", got="only its file header")
     size = struct.unpack_from(">HHIIII", data, start + 4)
     samples, depth = struct.unpack_from(">HB", data, start + 40)
     _, capabilities, x_size, y_size, x_offset, y_offset = size
-    # Bit 14 of Rsiz says that a CAP segment follows, as it must for Part 15 (ISO/IEC 15444-15 A.3).
+    # Bit 14 of Rsiz announces a CAP segment, which Part 15 requires (ISO/IEC 15444-15 A.3).
     high_throughput = bool(capabilities & 0x4000) and _has_marker(data, start, _CAP)
     return FrameHeader(
         Stream.HTJ2K if high_throughput else Stream.JPEG_2000,
@@ -162,7 +162,7 @@ def _has_marker(data: bytes, start: int, wanted: int) -> bool:
 
 
 def _tile_parts_end(data: bytes) -> int | None:
-    """Return where the last tile-part ends, or None where one is cut or does not state its length (Psot = 0)."""
+    """Return where the last tile-part ends; None where one is truncated or does not state its length (Psot = 0)."""
     start = data.find(_SOC_SIZ)
     try:
         at = start + 2

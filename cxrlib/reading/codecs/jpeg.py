@@ -1,11 +1,13 @@
-"""JPEG of 8 bits: decoded by libjpeg-turbo, and refused where libjpeg tells of damage.
+"""Decode JPEG of 8 bits with libjpeg-turbo, and reject streams that libjpeg reports as damaged.
 
-A damaged stream of Huffman codes mostly goes on decoding, to other pixels from there on. libjpeg warns where that shows
-in the end: the data are used up before the film is full, or go on when it is. Most of those that wrap it drop the
-warning; simplejpeg, which is libjpeg-turbo 3 as imagecodecs is and gives the same pixels in the same time, raises it.
-Of 200 films of 1200 x 1040 with one wrong byte, 41 to 55 are told of so, and none otherwise; 45 are others to the
-network all the same (tests/benchmarks/README.md has the other ways of storing a film). Streams of more bits simplejpeg
-does not decode, and of what libjpeg warns of in these nothing is heard.
+A damaged stream of Huffman codes usually still decodes, to wrong pixels after the damage. libjpeg warns where the
+damage shows at the end: the data run out before the film is full, or are left over after it. Most wrappers drop the
+warning. simplejpeg raises it; it wraps libjpeg-turbo 3, as imagecodecs does, and gives the same pixels in the same
+time.
+
+Of 200 films of 1200 x 1040 with one wrong byte, 41 to 55 are detected so, and none in another way; 45 films change the
+network's result and are not detected (tests/benchmarks/README.md has the other ways of storing a film). simplejpeg
+does not decode streams of more bits, so their warnings are lost.
 """
 
 from __future__ import annotations
@@ -23,23 +25,23 @@ from cxrlib.reading.lattice import halved
 
 #: Baseline, extended sequential, progressive and lossless, by Huffman codes.
 _PROCESSES: Final = (0xC0, 0xC1, 0xC2, 0xC3)
-#: What to decode each number of channels to.
+#: Colour model to decode to, by the number of channels.
 _COLOURS: Final = {1: "GRAY", 3: "RGB"}
-#: How libjpeg begins what it says of data that are used up before the film is full, and of other damage (jerror.h). It
-#: warns of odd headers too, which are none.
+#: How libjpeg's messages begin for data that run out before the film is full, and for other damage (jerror.h). Its
+#: warnings of unusual headers are no damage.
 _EARLY_END: Final = ("Corrupt JPEG data: premature end", "Premature end")
 _DAMAGE: Final = ("Corrupt JPEG data", "Inconsistent progression")
 _EXPECTED: Final = "a JPEG stream whose data fill the film and end with it"
 
 
 def can_be_checked(header: FrameHeader) -> bool:
-    """Return whether `decode` is for a stream that declares this."""
+    """Return whether `decode` can decode a stream with this header."""
     known = header.stream is Stream.JPEG and header.process in _PROCESSES
     return known and header.bits == 8 and header.samples in _COLOURS
 
 
 def can_be_halved(header: FrameHeader) -> bool:
-    """Return whether `halve` is for a stream that declares this: asked for half a lossless film, libjpeg crashes."""
+    """Return whether `halve` can decode a stream with this header. libjpeg crashes on half a lossless film."""
     return can_be_checked(header) and header.samples == 1 and not is_lossless_jpeg(header)
 
 
@@ -49,18 +51,18 @@ def decode(data: bytes, header: FrameHeader) -> NDArray[np.uint8] | None:
     Returns
     -------
     uint8 array, rows x columns or rows x columns x 3; or None
-        Colour as RGB; three channels are taken for YCbCr unless the stream says otherwise. None where simplejpeg fails
-        for another reason than damage: another codec may decode it.
+        Colour is RGB; three channels are taken for YCbCr unless the stream states otherwise. None where simplejpeg
+        fails for another reason than damage, so that another codec may try.
 
     Raises
     ------
     FilmError
-        TRUNCATED where libjpeg tells of data that end before the film is full, DECODER_FAILED of other damage.
+        TRUNCATED where libjpeg reports data that end before the film is full, DECODER_FAILED for other damage.
     """
     try:
         return _decoded(data, header, 0, 0)
     except ValueError as error:
-        # What a codec says may quote the bytes.
+        # A codec's message may quote the bytes.
         if str(error).startswith(_EARLY_END):
             raise FilmError(Reason.TRUNCATED, expected=_EXPECTED, got="data that end early") from error
         if str(error).startswith(_DAMAGE):
@@ -74,13 +76,13 @@ def halve(data: bytes, header: FrameHeader) -> NDArray[np.uint8]:
     Raises
     ------
     ValueError
-        libjpeg fails, or warns of anything. What is wrong, if it is, decoding the whole of it tells.
+        libjpeg fails or warns. Decoding the whole stream then gives the reason, if anything is wrong with it.
     """
     return _decoded(data, header, halved(header.rows, 1), halved(header.columns, 1))
 
 
 def _decoded(data: bytes, header: FrameHeader, rows: int, columns: int) -> NDArray[np.uint8]:
-    """Return the film at the least scale that has so many rows and columns, 0 for all, or raise ValueError."""
+    """Return the film at the smallest scale with at least `rows` x `columns` pixels, 0 for full size."""
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             data, _COLOURS[header.samples], min_height=rows, min_width=columns
@@ -94,12 +96,12 @@ def _decoded(data: bytes, header: FrameHeader, rows: int, columns: int) -> NDArr
 
 
 def _without_padding(data: bytes) -> bytes | None:
-    """Return a stream without zeros between its last scan and its end marker, or None where there are none.
+    """Return the stream without zeros between its last scan and its end marker, or None where there are none.
 
-    libjpeg warns of these as of any bytes that no pixel takes, and some writers pad there.
+    Some writers pad there, and libjpeg warns of these bytes as of any that belong to no pixel.
     """
     end = data.rfind(END_OF_IMAGE)
     scan = data[:end].rstrip(b"\0")
-    if scan.endswith(b"\xff"):  # what follows it is no padding: FF 00 stands for FF (ISO/IEC 10918-1 B.1.1.5)
+    if scan.endswith(b"\xff"):  # the zero after it is no padding: FF 00 stands for FF (ISO/IEC 10918-1 B.1.1.5)
         scan += b"\0"
     return scan + END_OF_IMAGE if len(scan) < end else None

@@ -1,8 +1,8 @@
-"""Whether a DICOM header is that of one frontal chest film that may be decoded, and if not, why.
+"""Decide from a DICOM header whether the file is one frontal chest film that may be decoded.
 
-The checks run in a fixed order and before any pixel is touched, so that a film with two faults always has the same
-reason, and so that a CT or a bomb costs a header. What the header says is judged, never repeated: messages name the
-attribute and hold words of closed lists only.
+The checks run in a fixed order and before any pixel is read. A film with two faults therefore always has the same
+reason, and a CT or a decompression bomb costs no more than its header. Messages name the attribute and hold words from
+closed lists only: they never repeat what the header says.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Final
 
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
-from cxrlib.reading.codecs.decode import SYNTAXES
+from cxrlib.reading.codecs.transfer_syntaxes import SYNTAXES
 from cxrlib.reading.dicom.file import DicomFile
-from cxrlib.reading.dicom.header import Header
-from cxrlib.reading.dicom.view import is_frontal
+from cxrlib.reading.dicom.header import FilmHeader
+from cxrlib.reading.dicom.view import Projection
+from cxrlib.reading.limits import check_size
 from cxrlib.settings import ReadSettings
 
 #: SOP classes of projection radiography and of secondary capture (DICOM PS3.4 B.5), for files without a modality.
-_PROJECTION: Final = (
+_PROJECTION_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.1",
     "1.2.840.10008.5.1.4.1.1.1.1",
     "1.2.840.10008.5.1.4.1.1.1.1.1",
@@ -29,30 +30,35 @@ _PROJECTION: Final = (
 )
 _STANDARD_CLASS: Final = "1.2.840.10008."
 
-#: Modalities that may be named in a message (PS3.3 C.7.3.1.1.1); any other is called "another".
+#: Modalities that a message may name (PS3.3 C.7.3.1.1.1); any other is called "another modality".
 _KNOWN_MODALITIES: Final = frozenset(
     ["CT", "ECG", "IO", "KO", "MG", "MR", "NM", "OP", "OT", "PR", "PT", "PX", "RF", "SC", "SEG", "SR", "US", "XA"]
 )
 
-#: What regional anatomy codes of the chest are called (PS3.16 CID 4031), as their English meaning.
+#: English meanings of the anatomic region codes of the chest (PS3.16 CID 4031).
 _CHEST_MEANINGS: Final = ("CHEST", "THORAX", "LUNG", "RIB", "THORACIC CAVITY", "MEDIASTINUM")
 
+#: Values of Body Part Examined that name no body part.
+_NO_BODY_PART: Final = ("", "UNKNOWN", "UNDEFINED", "NONE", "OTHER", "DEFAULT")
 
-def refuse(file: DicomFile, size: int, settings: ReadSettings) -> None:
-    """Raise the reason why `file` cannot be scored, where its header shows one.
+
+def check_eligible(file: DicomFile, projection: Projection, size: int, settings: ReadSettings) -> None:
+    """Raise the first reason in the header of `file` why it cannot be scored.
 
     Parameters
     ----------
     file : DicomFile
-        As `open_dicom` gives it.
+    projection : Projection
+        Of the film, from `cxrlib.reading.dicom.view.projection_of`.
     size : int
-        Bytes of the whole file.
+        Bytes of the whole file, for the message.
+    settings : ReadSettings
 
     Raises
     ------
     FilmError
-        In this order: WRONG_MODALITY, TRUNCATED (a header that breaks off) or NO_PIXELS, WRONG_BODY_PART,
-        LATERAL_VIEW, MULTI_FRAME, UNSUPPORTED_SYNTAX, TOO_SMALL, TOO_LARGE.
+        In this order: WRONG_MODALITY, TRUNCATED (the header breaks off) or NO_PIXELS, WRONG_BODY_PART, LATERAL_VIEW,
+        MULTI_FRAME, UNSUPPORTED_SYNTAX, TOO_SMALL, TOO_LARGE.
     """
     header = file.header
     _check_modality(header, settings.modalities)
@@ -63,60 +69,46 @@ def refuse(file: DicomFile, size: int, settings: ReadSettings) -> None:
             )
         raise FilmError(Reason.NO_PIXELS, expected="integer Pixel Data (7FE0,0010)", got="none")
     _check_body_part(header, settings.body_parts)
-    if not is_frontal(header):
+    if projection is Projection.OTHER:
         raise FilmError(Reason.LATERAL_VIEW, expected="a frontal view (PA or AP)", got="a lateral or oblique one")
-    frames = header.integer("NumberOfFrames")
-    if frames is not None and frames > 1:
-        raise FilmError(Reason.MULTI_FRAME, expected="one frame", got=f"{frames} frames")
+    if header.number_of_frames is not None and header.number_of_frames > 1:
+        raise FilmError(Reason.MULTI_FRAME, expected="one frame", got=f"{header.number_of_frames} frames")
     if file.syntax not in SYNTAXES:
         raise FilmError(
             Reason.UNSUPPORTED_SYNTAX, expected="the transfer syntax of a still image", got="another one, or none known"
         )
-    check_size(header.integer("Rows") or 0, header.integer("Columns") or 0, settings)
+    check_size(header.rows, header.columns, settings)
 
 
-def check_size(rows: int, columns: int, settings: ReadSettings) -> None:
-    """Raise TOO_SMALL or TOO_LARGE where `rows` and `columns`, in pixels, are outside what the settings allow."""
-    if min(rows, columns) < settings.min_side:
-        raise FilmError(
-            Reason.TOO_SMALL, expected=f"at least {settings.min_side} rows and columns", got=f"{rows} x {columns}"
-        )
-    if rows * columns > settings.max_pixels:
-        raise FilmError(
-            Reason.TOO_LARGE,
-            expected=f"at most {settings.max_pixels} pixels",
-            got=f"{rows} x {columns} = {rows * columns}",
-        )
-
-
-def _check_modality(header: Header, accepted: Iterable[str]) -> None:
-    modality = header.text("Modality")
+def _check_modality(header: FilmHeader, accepted: Iterable[str]) -> None:
+    modality = header.modality
     if modality is not None:
         if modality.upper() not in {each.upper() for each in accepted}:
             got = modality.upper() if modality.upper() in _KNOWN_MODALITIES else "another modality"
             raise FilmError(Reason.WRONG_MODALITY, expected="one of " + ", ".join(accepted), got=got)
         return
-    sop_class = header.text("SOPClassUID")
-    if sop_class is not None and sop_class.startswith(_STANDARD_CLASS) and sop_class not in _PROJECTION:
+    sop_class = header.sop_class_uid
+    if sop_class is not None and sop_class.startswith(_STANDARD_CLASS) and sop_class not in _PROJECTION_CLASSES:
         raise FilmError(
-            Reason.WRONG_MODALITY, expected="a class of projection radiography", got="no modality and another class"
+            Reason.WRONG_MODALITY,
+            expected="a SOP class of projection radiography",
+            got="no modality and another SOP class",
         )
 
 
-def _check_body_part(header: Header, accepted: Iterable[str]) -> None:
-    part = header.text("BodyPartExamined")
-    words = [_plain(each) for each in accepted]
-    if part is not None and _plain(part) not in _SAYS_NOTHING:
-        if not _names_any(_plain(part), words):
+def _check_body_part(header: FilmHeader, accepted: Iterable[str]) -> None:
+    names = [_normalised(each) for each in accepted]
+    part = None if header.body_part is None else _normalised(header.body_part)
+    if part is not None and part not in _NO_BODY_PART:
+        if not _names_any(part, names):
             raise FilmError(
                 Reason.WRONG_BODY_PART,
                 expected="one of " + ", ".join(accepted),
                 got="another in Body Part Examined (0018,0015)",
             )
         return
-    meanings = [_plain(item.text("CodeMeaning") or "") for item in header.items("AnatomicRegionSequence")]
-    named = [meaning for meaning in meanings if meaning]
-    if named and not any(_names_any(meaning, [*words, *_CHEST_MEANINGS]) for meaning in named):
+    regions = [region for region in map(_normalised, header.anatomic_regions) if region]
+    if regions and not any(_names_any(region, [*names, *_CHEST_MEANINGS]) for region in regions):
         raise FilmError(
             Reason.WRONG_BODY_PART,
             expected="a region of the chest",
@@ -124,15 +116,12 @@ def _check_body_part(header: Header, accepted: Iterable[str]) -> None:
         )
 
 
-_SAYS_NOTHING: Final = ("", "UNKNOWN", "UNDEFINED", "NONE", "OTHER", "DEFAULT")
-
-
-def _plain(text: str) -> str:
-    """Return `text` in capitals, without accents, underscores or doubled blanks."""
+def _normalised(text: str) -> str:
+    """Return `text` in capitals, without accents, underscores or repeated spaces."""
     decomposed = unicodedata.normalize("NFKD", text.replace("_", " "))
     return " ".join("".join(each for each in decomposed if not unicodedata.combining(each)).upper().split())
 
 
-def _names_any(text: str, words: Iterable[str]) -> bool:
-    """Return whether any of `words` begins a word of `text`: CHESTABDOMEN names the chest, TRIBUTARY no rib."""
-    return any(re.search(rf"\b{re.escape(word)}", text) for word in words if word)
+def _names_any(text: str, names: Iterable[str]) -> bool:
+    """Return whether a word of `text` begins with any of `names`: CHESTABDOMEN names the chest, TRIBUTARY no rib."""
+    return any(re.search(rf"\b{re.escape(name)}", text) for name in names if name)

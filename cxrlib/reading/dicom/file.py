@@ -1,8 +1,10 @@
-"""The container: from the bytes of a DICOM file to its header and to where its pixel data lie.
+"""Open a DICOM file: parse its header and find its pixel data.
 
-Nothing is decoded here and nothing is inflated beyond a bound. The elements are parsed by pydicom, up to the pixel
-data and no further; what this module adds is finding its way into files that leave out the preamble or the file meta,
-and telling a file that ends too early from one that never had pixels (DICOM PS3.5 section 7, PS3.10 section 7).
+Nothing is decoded here, and nothing is inflated beyond a limit. pydicom parses the elements up to the pixel data.
+This module adds two things (DICOM PS3.5 section 7, PS3.10 section 7):
+
+- It opens files without preamble or without file meta.
+- It distinguishes a file that was truncated from one that never had pixels.
 """
 
 from __future__ import annotations
@@ -24,165 +26,96 @@ from pydicom.uid import (
 
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
-from cxrlib.reading.dicom.header import Header
+from cxrlib.reading.dicom.elements import Elements
+from cxrlib.reading.dicom.header import KEYWORDS, FilmHeader, read_header
 from cxrlib.reading.file_type import PREAMBLE, VALUE_REPRESENTATIONS
 
 _UNDEFINED: Final = 0xFFFFFFFF
 _PIXEL_DATA: Final = 0x7FE00010
 _FLOAT_PIXEL_DATA: Final = (0x7FE00008, 0x7FE00009)
 
-#: Enough of a deflated stream for the header of nearly every film; more is inflated only where this did not do.
+#: Bytes that hold the header of nearly every deflated film; more are inflated only where these do not.
 _INFLATED_HEAD: Final = 2**20
-
-#: Only these are parsed; the rest of the header is skipped, and so is all that names a person but the patient id.
-KEYWORDS: Final = (
-    "AcquisitionDeviceProcessingDescription",
-    "AnatomicRegionSequence",
-    "BitsAllocated",
-    "BitsStored",
-    "BluePaletteColorLookupTableData",
-    "BluePaletteColorLookupTableDescriptor",
-    "BodyPartExamined",
-    "Columns",
-    "GreenPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableDescriptor",
-    "HighBit",
-    "ImageOrientationPatient",
-    "ImagerPixelSpacing",
-    "Modality",
-    "ModalityLUTSequence",
-    "NominalScannedPixelSpacing",
-    "NumberOfFrames",
-    "PatientID",
-    "PatientOrientation",
-    "PhotometricInterpretation",
-    "PixelPaddingRangeLimit",
-    "PixelPaddingValue",
-    "PixelRepresentation",
-    "PixelSpacing",
-    "PlanarConfiguration",
-    "PresentationLUTShape",
-    "RedPaletteColorLookupTableData",
-    "RedPaletteColorLookupTableDescriptor",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "Rows",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SamplesPerPixel",
-    "SeriesDescription",
-    "SeriesInstanceUID",
-    "StudyDate",
-    "StudyInstanceUID",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "ViewCodeSequence",
-    "ViewPosition",
-    "WindowCenter",
-    "WindowWidth",
-)
 
 
 @dataclass(frozen=True, slots=True)
 class PixelElement:
-    """Where the value of Pixel Data (7FE0,0010) lies in the body; `length` is None where it is encapsulated."""
+    """Position of the value of Pixel Data (7FE0,0010) in the data set; `length` is None where it is encapsulated."""
 
     offset: int
     length: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DicomFile:
-    """A parsed file.
+    """A file whose header is parsed.
 
     Attributes
     ----------
-    header : Header
-        Every element of `KEYWORDS` that stands before the pixel data.
+    header : FilmHeader
+        From the elements before the pixel data.
     syntax : str
-        Transfer syntax UID; the one that was found to be true where the file meta is missing.
+        Transfer syntax UID; the detected one where the file meta is missing.
     little_endian : bool
-        Byte order of the body.
+        Byte order of the data set.
     pixels : PixelElement or None
-        None where the file ends, properly, without integer pixel data.
+        None where the file has no integer pixel data, or was truncated before them.
     cut : bool
         The bytes end within an element of the header.
+    data : bytes
+        The whole file.
+    start : int
+        Where its data set begins, after preamble and file meta.
     """
 
-    header: Header
+    header: FilmHeader
     syntax: str
     little_endian: bool
     pixels: PixelElement | None
     cut: bool
-    _data: bytes
-    _start: int
-
-    def body(self, max_bytes: int) -> memoryview:
-        """Return the data set's bytes, in which the offset of `pixels` counts; inflated if it is deflated.
-
-        Raises
-        ------
-        FilmError
-            TOO_LARGE where inflating gives more than `max_bytes`, TRUNCATED where the deflated stream ends early,
-            DECODER_FAILED where what follows the pixel data in it is no element: it has no checksum, but of 60 films
-            that inflated in spite of a wrong byte, to quite other ones, all were too long.
-        """
-        if self.syntax != DeflatedExplicitVRLittleEndian:
-            return memoryview(self._data)[self._start :]
-        body, whole = _inflate(self._data, self._start, max_bytes)
-        if len(body) > max_bytes:
-            raise FilmError(Reason.TOO_LARGE, expected=f"at most {max_bytes} bytes inflated", got="more")
-        if not whole:
-            raise FilmError(Reason.TRUNCATED, expected="a whole deflated stream", got=f"an end after {len(body)} bytes")
-        if self.pixels is not None and self.pixels.length is not None:
-            end = self.pixels.offset + self.pixels.length
-            if end < len(body) and not _may_follow_pixels(body[end : end + 6]):
-                raise FilmError(
-                    Reason.DECODER_FAILED,
-                    expected="nothing or another element after Pixel Data (7FE0,0010)",
-                    got="other bytes in the deflated data set",
-                )
-        return memoryview(body)
+    data: bytes
+    start: int
 
 
 def open_dicom(data: bytes, max_bytes: int) -> DicomFile:
-    """Parse the header of `data`, which `sniff` took for DICOM.
+    """Parse the header of `data`, whose file type is DICOM.
 
     Parameters
     ----------
     data : bytes
         The file, with or without preamble and file meta (PS3.10 7.1).
     max_bytes : int
-        Bound of what a deflated header may inflate to.
+        Most bytes that a deflated header may inflate to.
 
     Raises
     ------
     FilmError
-        NOT_AN_IMAGE where the bytes cannot be parsed as a DICOM data set.
+        NOT_AN_IMAGE where the bytes cannot be parsed as a DICOM data set, DECODER_FAILED where they do not inflate.
     """
     start = PREAMBLE + 4 if data[PREAMBLE : PREAMBLE + 4] == b"DICM" else 0
     meta, start = _file_meta(data, start)
-    syntax = Header(meta).text("TransferSyntaxUID") or _guess_syntax(data, start)
+    syntax = Elements(meta).text("TransferSyntaxUID") or _guess_syntax(data, start)
     implicit = syntax == ImplicitVRLittleEndian
     little = syntax != ExplicitVRBigEndian
     if syntax != DeflatedExplicitVRLittleEndian:
         head: bytes = data
         found = _parse(head, start, implicit, little)
     else:
-        head, whole = _inflate(data, start, _INFLATED_HEAD)
+        head, whole = inflate(data, start, _INFLATED_HEAD)
         found = _parse(head, 0, implicit, little)
         if found.pixels is None and (len(head) > _INFLATED_HEAD or not whole):
-            head, whole = _inflate(data, start, max_bytes)
+            head, whole = inflate(data, start, max_bytes)
             found = _parse(head, 0, implicit, little)
             found.cut = found.cut or not whole
     pixels = found.pixels
     if pixels is not None and syntax != DeflatedExplicitVRLittleEndian:
         pixels = PixelElement(pixels.offset - start, pixels.length)
-    return DicomFile(Header(found.dataset, little_endian=little), syntax, little, pixels, found.cut, data, start)
+    header = read_header(Elements(found.dataset, little_endian=little))
+    return DicomFile(header, syntax, little, pixels, found.cut, data, start)
 
 
 def _file_meta(data: bytes, start: int) -> tuple[Dataset, int]:
-    """Return the file meta (explicit little endian, PS3.10 7.1) and where the data set after it begins."""
+    """Return the file meta (explicit little endian, PS3.10 7.1) and the offset of the data set after it."""
     if data[start : start + 2] != b"\x02\x00":
         return Dataset(), start
     stream = BytesIO(data)
@@ -195,7 +128,7 @@ def _file_meta(data: bytes, start: int) -> tuple[Dataset, int]:
 
 
 def _guess_syntax(data: bytes, start: int) -> str:
-    """Return the uncompressed syntax that the first element is written in (PS3.5 section 7.1 and Annex A)."""
+    """Return the uncompressed syntax in which the first element is written (PS3.5 section 7.1 and Annex A)."""
     head = data[start : start + 8]
     if head[4:6] not in VALUE_REPRESENTATIONS:
         return ImplicitVRLittleEndian
@@ -222,7 +155,7 @@ def _parse(data: bytes, start: int, implicit: bool, little: bool) -> _Found:
             return True
         if tag in _FLOAT_PIXEL_DATA:
             return True
-        # An element of undefined length is closed by a delimiter, for whose absence pydicom raises EOFError.
+        # pydicom raises EOFError for an element of undefined length without its delimiter.
         ends = stream.tell() + (0 if length == _UNDEFINED else length)
         return False
 
@@ -239,14 +172,11 @@ def _parse(data: bytes, start: int, implicit: bool, little: bool) -> _Found:
 _TAGS: Final[list[BaseTag | int]] = [Tag(keyword) for keyword in KEYWORDS]
 
 
-def _may_follow_pixels(head: bytes) -> bool:
-    """Return whether an element of explicit little endian begins so, of a tag beyond Pixel Data (PS3.5 7.1)."""
-    tag = Tag(int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little"))
-    return tag > _PIXEL_DATA and head[4:] in VALUE_REPRESENTATIONS
+def inflate(data: bytes, start: int, max_bytes: int) -> tuple[bytes, bool]:
+    """Inflate up to ``max_bytes + 1`` bytes of the raw deflate stream (PS3.5 A.5).
 
-
-def _inflate(data: bytes, start: int, max_bytes: int) -> tuple[bytes, bool]:
-    """Return up to ``max_bytes + 1`` bytes of the raw deflate stream (PS3.5 A.5), and whether it ended properly."""
+    Returns the bytes, and whether the stream ended properly. Raises FilmError DECODER_FAILED where it does not inflate.
+    """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         body = inflater.decompress(memoryview(data)[start:], max_bytes + 1)
@@ -256,6 +186,4 @@ def _inflate(data: bytes, start: int, max_bytes: int) -> tuple[bytes, bool]:
 
 
 def _unreadable(size: int) -> FilmError:
-    return FilmError(
-        Reason.NOT_AN_IMAGE, expected="a DICOM data set", got=f"{size} bytes that break off being one at some element"
-    )
+    return FilmError(Reason.NOT_AN_IMAGE, expected="a DICOM data set", got=f"{size} bytes with a malformed element")

@@ -1,129 +1,154 @@
-"""Typed look-ups in a DICOM header, in which any value may be missing, empty or malformed.
+"""Everything that the reader takes from a DICOM header, read in one pass.
 
-pydicom converts a value when it is first asked for, so it is here that a broken one shows. A malformed value is worth
-no more than a missing one, and both come back as None: whether that matters is for the caller to say. Nothing of a
-value is put into a log or a message, for it may name a person.
+The other modules of this package judge and interpret these values; none of them looks into the file again.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import warnings
-from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from dataclasses import dataclass
+from typing import Final
 
-import numpy as np
-import pydicom.config
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag
+from cxrlib.reading.dicom.elements import Elements, StoredTable
 
-# pydicom repeats header text in its warnings and log records; neither may leave this process.
-logging.getLogger("pydicom").propagate = False
-warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom(\.|$)")
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+_COLOURS: Final = ("Red", "Green", "Blue")
+_DESCRIPTIONS: Final = ("SeriesDescription", "AcquisitionDeviceProcessingDescription")
+
+#: Order of preference: at the detector as measured, as given (maybe calibrated), of a film digitizer
+#: (PS3.3 10.7, C.8.11.9).
+_SPACINGS: Final = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")
+
+#: Only these elements are parsed. Of all that identifies a person, only the patient id and the UIDs are among them.
+KEYWORDS: Final = (
+    *_DESCRIPTIONS,
+    *_SPACINGS,
+    *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Data", "Descriptor")),
+    "AnatomicRegionSequence",
+    "BitsAllocated",
+    "BitsStored",
+    "BodyPartExamined",
+    "Columns",
+    "HighBit",
+    "ImageOrientationPatient",
+    "Modality",
+    "ModalityLUTSequence",
+    "NumberOfFrames",
+    "PatientID",
+    "PatientOrientation",
+    "PhotometricInterpretation",
+    "PixelPaddingRangeLimit",
+    "PixelPaddingValue",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+    "PresentationLUTShape",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "Rows",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SamplesPerPixel",
+    "SeriesInstanceUID",
+    "StudyDate",
+    "StudyInstanceUID",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "ViewCodeSequence",
+    "ViewPosition",
+    "WindowCenter",
+    "WindowWidth",
+)
 
 
-class Header:
-    """Read access to one dataset.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FilmHeader:
+    """Values of a header under their DICOM names, as text or numbers and not interpreted.
 
-    Parameters
-    ----------
-    dataset : pydicom.Dataset
-        Parsed up to its pixel data.
-    little_endian : bool
-        Byte order of its elements of words, which pydicom leaves as they are.
+    A missing, empty or malformed value is None, an empty tuple, or 0 for `rows` and `columns`. Only the first item of
+    a LUT sequence is read, as it is the one to apply (PS3.3 C.11.2.1.1).
     """
 
-    __slots__ = ("_dataset", "_little_endian", "_values")
-
-    def __init__(self, dataset: Dataset, *, little_endian: bool = True) -> None:
-        self._dataset = dataset
-        self._little_endian = little_endian
-        self._values: dict[str, Any] = {}
-
-    def has(self, keyword: str) -> bool:
-        """Return whether the element is there, whatever it holds."""
-        return keyword in self._dataset
-
-    def value(self, keyword: str) -> Any:
-        """Return the value as pydicom gives it, or None where it is missing, empty or malformed."""
-        if keyword not in self._values:
-            self._values[keyword] = self._converted(keyword)
-        return self._values[keyword]
-
-    def _converted(self, keyword: str) -> Any:
-        # As an attribute of the dataset, by its keyword, pydicom takes several times as long to find it, or not to.
-        tag = _tag(keyword)
-        try:
-            element = self._dataset.get(tag)
-            value = None if element is None else element.value
-        except Exception:  # pydicom raises many kinds of error for a malformed value; all mean that there is none
-            return None
-        return None if value is None or value in ("", b"") else value
-
-    def texts(self, keyword: str) -> tuple[str, ...]:
-        """Return the values as stripped text, without the empty ones at the end."""
-        value = self.value(keyword)
-        values = value if isinstance(value, MultiValue | list | tuple) else () if value is None else (value,)
-        texts = [str(each).strip().strip("\0") for each in values]
-        while texts and not texts[-1]:
-            texts.pop()
-        return tuple(texts)
-
-    def text(self, keyword: str) -> str | None:
-        """Return the first value as stripped text, or None where there is none."""
-        texts = self.texts(keyword)
-        return texts[0] or None if texts else None
-
-    def numbers(self, keyword: str) -> tuple[float, ...]:
-        """Return the finite numbers of the element; empty where any value is not one."""
-        value = self.value(keyword)
-        values = value if isinstance(value, MultiValue | list | tuple) else () if value is None else (value,)
-        try:
-            numbers = tuple(float(each) for each in values)
-        except (TypeError, ValueError, OverflowError):
-            return ()
-        return numbers if all(math.isfinite(number) for number in numbers) else ()
-
-    def number(self, keyword: str) -> float | None:
-        """Return the first number, or None where there is none."""
-        numbers = self.numbers(keyword)
-        return numbers[0] if numbers else None
-
-    def integer(self, keyword: str) -> int | None:
-        """Return the first number if it is whole, else None."""
-        number = self.number(keyword)
-        return int(number) if number is not None and number == int(number) else None
-
-    def data(self, keyword: str) -> bytes | None:
-        """Return the bytes of an element of words or bytes (OB, OW, UN), or None."""
-        value = self.value(keyword)
-        return value if isinstance(value, bytes) else None
-
-    @property
-    def word(self) -> np.dtype[np.uint16]:
-        """Type of the 16-bit words in `data`, in the byte order of the file."""
-        return np.dtype("<u2") if self._little_endian else np.dtype(">u2")
-
-    def items(self, keyword: str) -> Sequence[Header]:
-        """Return the items of a sequence; empty where there is none."""
-        value = self.value(keyword)
-        if value is None or isinstance(value, str | bytes):
-            return ()
-        try:
-            return [Header(item, little_endian=self._little_endian) for item in value if isinstance(item, Dataset)]
-        except TypeError:
-            return ()
+    # What kind of image this is
+    modality: str | None
+    sop_class_uid: str | None
+    body_part: str | None
+    anatomic_regions: tuple[str, ...]
+    number_of_frames: int | None
+    # How the patient was filmed
+    view_position: str | None
+    view_codes: tuple[tuple[str, str], ...]
+    descriptions: tuple[str, ...]
+    patient_orientation: tuple[str, ...]
+    image_orientation: tuple[float, ...]
+    spacings: tuple[tuple[float, ...], ...]
+    # Image Pixel module (PS3.3 C.7.6.3)
+    rows: int
+    columns: int
+    samples_per_pixel: int | None
+    bits_allocated: int | None
+    bits_stored: int | None
+    high_bit: int | None
+    pixel_representation: int | None
+    planar_configuration: int | None
+    photometric: str | None
+    palettes: tuple[StoredTable, ...]
+    padding_value: int | None
+    padding_limit: int | None
+    # How it is displayed (PS3.3 C.11)
+    rescale_slope: float | None
+    rescale_intercept: float | None
+    modality_lut: StoredTable | None
+    voi_lut: StoredTable | None
+    window_center: float | None
+    window_width: float | None
+    voi_lut_function: str | None
+    presentation_lut_shape: str | None
+    # Whose it is; stored only as the privacy settings say
+    patient_id: str | None
+    study_date: str | None
+    sop_instance_uid: str | None
+    series_instance_uid: str | None
+    study_instance_uid: str | None
 
 
-@cache
-def _tag(keyword: str) -> BaseTag:
-    """Return the tag that the data dictionary (PS3.6) has for `keyword`."""
-    tag = tag_for_keyword(keyword)
-    if tag is None:
-        raise ValueError(f"expected a keyword of the DICOM data dictionary; got {keyword!r}")
-    return BaseTag(tag)
+def read_header(elements: Elements) -> FilmHeader:
+    """Return all values of `elements` that reading a film takes. Nothing is checked here."""
+    return FilmHeader(
+        modality=elements.text("Modality"),
+        sop_class_uid=elements.text("SOPClassUID"),
+        body_part=elements.text("BodyPartExamined"),
+        anatomic_regions=tuple(item.text("CodeMeaning") or "" for item in elements.items("AnatomicRegionSequence")),
+        number_of_frames=elements.integer("NumberOfFrames"),
+        view_position=elements.text("ViewPosition"),
+        view_codes=tuple(
+            (item.text("CodeValue") or "", item.text("CodeMeaning") or "")
+            for item in elements.items("ViewCodeSequence")
+        ),
+        descriptions=tuple(elements.text(keyword) or "" for keyword in _DESCRIPTIONS),
+        patient_orientation=elements.texts("PatientOrientation"),
+        image_orientation=elements.numbers("ImageOrientationPatient"),
+        spacings=tuple(elements.numbers(keyword) for keyword in _SPACINGS),
+        rows=elements.integer("Rows") or 0,
+        columns=elements.integer("Columns") or 0,
+        samples_per_pixel=elements.integer("SamplesPerPixel"),
+        bits_allocated=elements.integer("BitsAllocated"),
+        bits_stored=elements.integer("BitsStored"),
+        high_bit=elements.integer("HighBit"),
+        pixel_representation=elements.integer("PixelRepresentation"),
+        planar_configuration=elements.integer("PlanarConfiguration"),
+        photometric=elements.text("PhotometricInterpretation"),
+        palettes=tuple(elements.table(f"{colour}PaletteColorLookupTable") for colour in _COLOURS),
+        padding_value=elements.integer("PixelPaddingValue"),
+        padding_limit=elements.integer("PixelPaddingRangeLimit"),
+        rescale_slope=elements.number("RescaleSlope"),
+        rescale_intercept=elements.number("RescaleIntercept"),
+        modality_lut=elements.first_lut("ModalityLUTSequence"),
+        voi_lut=elements.first_lut("VOILUTSequence"),
+        window_center=elements.number("WindowCenter"),
+        window_width=elements.number("WindowWidth"),
+        voi_lut_function=elements.text("VOILUTFunction"),
+        presentation_lut_shape=elements.text("PresentationLUTShape"),
+        patient_id=elements.text("PatientID"),
+        study_date=elements.text("StudyDate"),
+        sop_instance_uid=elements.text("SOPInstanceUID"),
+        series_instance_uid=elements.text("SeriesInstanceUID"),
+        study_instance_uid=elements.text("StudyInstanceUID"),
+    )

@@ -1,8 +1,11 @@
-"""The projection of a film: frontal or not, PA or AP, from whatever part of the header says it first.
+"""Detect the projection of a film: frontal or not, PA or AP.
 
-In order: View Position (0018,5101), View Code Sequence (0054,0220), Patient Orientation (0020,0020), and last the
-words of two descriptions, which are read and never kept. The first that says anything decides, so that a careless
-description cannot overrule a coded view.
+The first of these that says anything decides, so that a careless description cannot overrule a coded view:
+
+1. View Position (0018,5101)
+2. View Code Sequence (0054,0220)
+3. Patient Orientation (0020,0020), which shows that a film is lateral
+4. the text of Series Description and Acquisition Device Processing Description, which is read but never stored
 """
 
 from __future__ import annotations
@@ -12,18 +15,20 @@ from enum import Enum
 from functools import cache
 from typing import Final
 
-from cxr_schemas import View
-from cxrlib.reading.dicom.header import Header
+from cxrlib.reading.dicom.header import FilmHeader
 
 
-class _Projection(Enum):
+class Projection(Enum):
+    """How a film was taken, as far as its header says; `OTHER` is lateral, oblique or decubitus."""
+
     PA = "pa"
     AP = "ap"
     FRONTAL = "frontal"
     OTHER = "other"
+    UNKNOWN = "unknown"
 
 
-#: View Position of DICOM PS3.3 C.8.7.1.1 and C.8.11.5; decubitus films lie on their side and are not plain frontals.
+#: View Position of DICOM PS3.3 C.8.7.1.1 and C.8.11.5; decubitus films show a patient on the side, so no plain frontal.
 _LATERAL_POSITIONS: Final = frozenset(
     ["LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAO", "LPO", "RAO", "RPO", "LM", "ML", "LLAT", "RLAT"]
 )
@@ -31,77 +36,51 @@ _LATERAL_WORDS: Final = re.compile(
     r"\b(LAT|LATERAL|LATERALE|LATERALIS|LATERALER|LATERAAL|SEITLICH\w*|PROFIL|PROFILE|PERFIL|OBL|OBLIQUE|DECUB\w*)\b"
 )
 _FRONTAL_WORDS: Final = re.compile(r"\b(PA|AP|FRONTAL|FRENTE|FACE)\b")
-_DESCRIPTIONS: Final = ("SeriesDescription", "AcquisitionDeviceProcessingDescription")
 
 
-def view_of(header: Header) -> View:
-    """Return PA, AP, or unknown where the header says neither."""
-    projection = _projection(header)
-    if projection is _Projection.PA:
-        return View.PA
-    return View.AP if projection is _Projection.AP else View.UNKNOWN
+def projection_of(header: FilmHeader) -> Projection:
+    """Return the projection; UNKNOWN where the header says nothing of it. Such a film is taken for a frontal one."""
+    position = (header.view_position or "").upper()
+    lateral_position = not _LATERAL_POSITIONS.isdisjoint(re.findall(r"[A-Z]+", position))
+    found = _from_text(position, lateral=lateral_position) or _from_codes(header.view_codes)
+    if found is not None:
+        return found
+    if _is_sagittal(header.patient_orientation):
+        return Projection.OTHER
+    return _from_text(" ".join(header.descriptions).upper().replace("_", " ")) or Projection.UNKNOWN
 
 
-def is_frontal(header: Header) -> bool:
-    """Return whether nothing in the header says that the film is lateral, oblique or decubitus."""
-    return _projection(header) is not _Projection.OTHER
-
-
-def _projection(header: Header) -> _Projection | None:
-    for source in (_from_position, _from_codes):
-        projection = source(header)
-        if projection is not None:
-            return projection
-    if _runs_sideways(header):
-        return _Projection.OTHER
-    return _from_words(header)
-
-
-def _from_position(header: Header) -> _Projection | None:
-    position = (header.text("ViewPosition") or "").upper()
-    return _read(position, set(re.findall(r"[A-Z]+", position)) & _LATERAL_POSITIONS)
-
-
-def _from_words(header: Header) -> _Projection | None:
-    text = " ".join(header.text(keyword) or "" for keyword in _DESCRIPTIONS).upper().replace("_", " ")
-    return _read(text, set())
-
-
-def _read(text: str, lateral: set[str]) -> _Projection | None:
+def _from_text(text: str, *, lateral: bool = False) -> Projection | None:
     """Return what free text says; "PA and LAT" names a study of two views and says nothing of this one."""
     frontal = {str(word) for word in _FRONTAL_WORDS.findall(text)}
-    sideways = bool(lateral) or _LATERAL_WORDS.search(text) is not None
-    if frontal and sideways:
+    lateral = lateral or _LATERAL_WORDS.search(text) is not None
+    if frontal and lateral:
         return None
-    if sideways:
-        return _Projection.OTHER
+    if lateral:
+        return Projection.OTHER
     if frontal == {"PA"}:
-        return _Projection.PA
+        return Projection.PA
     if frontal == {"AP"}:
-        return _Projection.AP
-    return _Projection.FRONTAL if frontal else None
+        return Projection.AP
+    return Projection.FRONTAL if frontal else None
 
 
-def _from_codes(header: Header) -> _Projection | None:
-    for item in header.items("ViewCodeSequence"):
-        value = item.text("CodeValue") or ""
-        projection = _coded_views().get(_SRT.get(value, value))
-        if projection is not None:
-            return projection
-        projection = _read((item.text("CodeMeaning") or "").upper(), set())
+def _from_codes(codes: tuple[tuple[str, str], ...]) -> Projection | None:
+    for value, meaning in codes:
+        projection = _coded_views().get(_SNOMED_CT_OF_RT.get(value, value)) or _from_text(meaning.upper())
         if projection is not None:
             return projection
     return None
 
 
-def _runs_sideways(header: Header) -> bool:
-    """Return whether Patient Orientation spans the sagittal plane: front and back along one axis of the image."""
-    axes = [each[:1].upper() for each in header.texts("PatientOrientation")]
+def _is_sagittal(orientation: tuple[str, ...]) -> bool:
+    """Return whether Patient Orientation spans the sagittal plane: front to back along one axis of the image."""
+    axes = [each[:1].upper() for each in orientation]
     return len(axes) == 2 and any(axis in ("A", "P") for axis in axes) and any(axis in ("H", "F") for axis in axes)
 
 
-#: SNOMED-RT values of older files for the concepts told apart here (PS3.16 Annex D and CID 4010 of its time).
-_SRT: Final = {
+#: SNOMED-RT codes of older files, and the SNOMED CT codes of the same views (PS3.16 Annex D and CID 4010 of its time).
+_SNOMED_CT_OF_RT: Final = {
     "R-10206": "399348003",
     "R-10214": "272479007",
     "R-40888": "272479007",
@@ -113,10 +92,10 @@ _SRT: Final = {
 
 
 @cache
-def _coded_views() -> dict[str, _Projection]:
-    """Return DICOM PS3.16 CID 4010 "DX View", each SNOMED CT value with what it means for a chest film."""
+def _coded_views() -> dict[str, Projection]:
+    """Return the SNOMED CT codes of DICOM PS3.16 CID 4010 "DX View", and the projection that each means."""
     from pydicom.sr.codedict import codes  # noqa: PLC0415 - takes a third of a second, and few films are coded so
 
-    named = {"AnteroPosterior": _Projection.AP, "PosteroAnterior": _Projection.PA, "Frontal": _Projection.FRONTAL}
+    named = {"AnteroPosterior": Projection.AP, "PosteroAnterior": Projection.PA, "Frontal": Projection.FRONTAL}
     views = codes.cid4010
-    return {getattr(views, name).value: named.get(name, _Projection.OTHER) for name in views.dir()}
+    return {getattr(views, name).value: named.get(name, Projection.OTHER) for name in views.dir()}

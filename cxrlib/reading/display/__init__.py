@@ -1,1 +1,1 @@
-"""From stored values to grey: LUTs, windows and polarity (DICOM PS3.3 C.11)."""
+"""From stored values to the image that the networks read: LUTs, windows, the grayscale pipeline, polarity."""

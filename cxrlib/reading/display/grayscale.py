@@ -1,16 +1,15 @@
-"""From stored values to grey: the DICOM grayscale pipeline, on a film averaged over areas to what the networks read.
+"""From stored values to grey: the DICOM grayscale pipeline, and averaging to the size that the networks read.
 
-Modality LUT or rescale, then VOI LUT or window, then inversion (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2, C.11.6). All
-of it maps one stored value to one grey, and stored values have 16 bits at most, so what the header says is worked out
-once for each possible value in float64, kept in 65,536 steps, and applied by a table. The film is then averaged in
-those steps. That is window first and resize second, as it should be, without a floating-point copy of the film: the
-result differs from the same done in float64 by less than `TOLERANCE`.
+The steps are: Modality LUT or rescale, VOI LUT or window, inversion of MONOCHROME1 (DICOM PS3.3 C.11.1, C.11.2,
+C.7.6.3.1.2, C.11.6). They map one stored value to one grey value, and stored values have at most 16 bits. So the grey
+of each possible value is computed once in float64, rounded to 65,536 steps, and applied as a table. The film is then
+averaged in those steps. The window is thus applied before the resize, as it should be, without a floating-point copy
+of the film. The result differs from the same computation in float64 by less than `TOLERANCE`.
 
-Where the header says nothing that shows the film, the grey range is taken from the film: between two percentiles of
-its cells, which are its means over the areas of the grid. Not of its pixels, the extremes of which are noise that a
-reduced film has lost: cells come out alike from a film that was decoded whole and from one that was not. (With the
-range taken from pixels, percent infected of 200 phantoms moved with the reduction by up to 0.44 points; from cells, by
-up to 0.24.)
+Where the header has no LUT or window that shows the film, the grey range is taken from the film: between two
+percentiles of its *cells*, the means over the areas of the grid. The extremes of its pixels are noise, which a reduced
+film has lost; its cells are nearly the same. (With the range taken from pixels, the reduction moved percent infected
+of 200 phantoms by up to 0.44 points; taken from cells, by up to 0.24.)
 """
 
 from __future__ import annotations
@@ -26,31 +25,33 @@ from numpy.typing import NDArray
 
 from cxr_schemas import Reason, Windowing
 from cxrlib.errors import FilmError
+from cxrlib.reading.display.luts import apply_lut, apply_voi_lut
+from cxrlib.reading.display.windows import WindowFunction, apply_window
 from cxrlib.reading.halving import can_be_halved, halve
 from cxrlib.reading.lattice import Grid, Lattice, Samples, ValuesOf, as_floats
-from cxrlib.reading.raw_image import Display, LookupTable, RawImage, Window, WindowFunction
+from cxrlib.reading.raw_image import Display, RawImage
 from cxrlib.reading.resample import resize
 from cxrlib.reading.whole_film_checks import WholeFilmNeededError
 
 Floats = NDArray[np.float64]
 _ToGrey = Callable[[Floats], Floats]
 
-#: Largest difference in [0, 1] from the pipeline in float64: half a step of the table, half a step of the average.
+#: Largest difference in [0, 1] from the pipeline in float64: half a step of the table plus half a step of the average.
 TOLERANCE: Final = 2 / 65535
 
 _STEPS: Final = 65535
 
-#: A window is kept only if the central 90 % of the film's cells span this much of the grey scale after it.
+#: A window is used only if the central 90 % of the film's cells span this much of the grey scale after it.
 LEAST_SPAN: Final = 0.1
 
 #: A film is constant where one value has more than this share of the pixels that are not padding.
 CONSTANT_SHARE: Final = 0.995
 
-#: Of the range of a constant film, the central 90 % of its cells span this at most: the other 0.5 % of its pixels can
-#: move the mean of 5 % of the cells by no more.
+#: Largest share of the range of a constant film that the central 90 % of its cells span: the other 0.5 % of its pixels
+#: cannot move the mean of 5 % of the cells further.
 _CONSTANT_SPAN: Final = 0.1
 
-#: A reduced film's span after a window may be wrong by this factor at most: it is nearly always within a hundredth.
+#: The span of a reduced film after a window is wrong by at most this factor; nearly always by less than a hundredth.
 _SPAN_FACTOR: Final = 1.5
 
 
@@ -60,10 +61,10 @@ class Grey:
 
     Attributes
     ----------
-    pixels : float32 array, rows x columns as asked for
-        In [0, 1]; white is dense if the header is right. Not turned yet.
+    pixels : float32 array, rows x columns as requested
+        In [0, 1]; white is dense if the header is right. As stored, not yet upright.
     windowing : Windowing
-        Which of the three ways was taken.
+        Whether VOI LUT, window or percentiles made the grey.
     """
 
     pixels: NDArray[np.float32]
@@ -77,21 +78,21 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     ----------
     raw : RawImage
     rows, columns : int
-        Size of the result in the layout in which the film is stored, that is before it is turned.
+        Size of the result as the film is stored, before it is turned upright.
     percentiles : tuple of float
-        Grey range, in percent of the cells that are not padding, where no window of the header will do.
+        Grey range, in percent of the cells that are not padding, where the header has no usable LUT or window.
     planned : bool
-        Halve the film first where it keeps enough for the result.
+        Halve the film first where it keeps enough pixels for the result.
 
     Raises
     ------
     FilmError
-        CONSTANT where the film has, to all intents, one value.
+        CONSTANT where practically all pixels of the film have one value.
     WholeFilmNeededError
-        Where what is left of a film is near to a bound at which the whole might be judged otherwise.
+        Where the film was reduced and is so close to a limit that the whole film might be judged differently.
     """
     film = _Film.of(raw, Grid(rows, columns), planned=planned)
-    for to_grey_of, windowing in _of_header(raw.display):
+    for to_grey_of, windowing in _header_transforms(raw.display):
         grey = film.looked_up(to_grey_of)
         span = _central_span(film.unpadded(grey))
         if film.lattice is not None and LEAST_SPAN / _SPAN_FACTOR <= span <= LEAST_SPAN * _SPAN_FACTOR:
@@ -101,60 +102,32 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     return Grey(_between_percentiles(film, percentiles), Windowing.PERCENTILE)
 
 
-def apply_window(values: Floats, window: Window) -> Floats:
-    """Return `values` windowed to [0, 1] (DICOM PS3.3 C.11.2.1.2 linear, C.11.2.1.3.1 sigmoid, C.11.2.1.3.2 exact)."""
-    center, width = window.center, window.width
-    match window.function:
-        case WindowFunction.LINEAR:
-            span = max(width - 1.0, 1e-9)  # a width of 1 is a threshold
-            grey = (values - (center - 0.5)) / span + 0.5
-        case WindowFunction.LINEAR_EXACT:
-            grey = (values - center) / width + 0.5
-        case WindowFunction.SIGMOID:
-            # Beyond 700 the exponential overflows; the grey is 0 or 1 long before.
-            grey = 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
-    clipped: Floats = np.clip(grey, 0.0, 1.0)
-    return clipped
-
-
-def apply_lut(values: Floats, lut: LookupTable) -> Floats:
-    """Return the entry for each of `values`, held at both ends (DICOM PS3.3 C.11.1.1.1)."""
-    index = np.clip(np.rint(values) - lut.first, 0, len(lut.values) - 1).astype(np.int64)
-    entries: Floats = lut.values[index]
-    return entries
-
-
-def _of_header(display: Display) -> Iterator[tuple[_ToGrey, Windowing]]:
-    """Yield what the header gives to make grey of a film's values, a VOI LUT before a window."""
+def _header_transforms(display: Display) -> Iterator[tuple[_ToGrey, Windowing]]:
+    """Yield the functions of the header that make grey of a film's values: the VOI LUT before the window."""
     if display.voi_lut is not None:
-        yield partial(_apply_voi_lut, lut=display.voi_lut), Windowing.VOI_LUT
+        yield partial(apply_voi_lut, lut=display.voi_lut), Windowing.VOI_LUT
     window = display.window
     if window is not None and window.width > 0 and not (window.function is WindowFunction.LINEAR and window.width < 1):
         yield partial(apply_window, window=window), Windowing.WINDOW
 
 
-def _apply_voi_lut(values: Floats, lut: LookupTable) -> Floats:
-    grey: Floats = np.clip(apply_lut(values, lut) / (2.0**lut.bits - 1.0), 0.0, 1.0)
-    return grey
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Film:
-    """What there is of a film, and the grid it is brought to.
+    """A film, whole or reduced, and the grid to which it is averaged.
 
     Attributes
     ----------
     pixels : integer array
-        Stored values: the film, or the samples of `lattice`.
+        Stored values of the film, or of the samples of `lattice`.
     lattice : Lattice or None
     grid : Grid
     display : Display
     padding : bool array of the shape of `pixels`, or None
-        What of the film is padding; None where nothing is. Films with padding are not reduced.
+        Which pixels are padding; None where none is. Films with padding are not reduced.
     share : float32 array, rows x columns of `grid`, or None
-        Of each cell, what is not padding.
+        Share of each cell that is not padding.
     whole : integer array or None
-        The film before it was halved; None where the codec gave less.
+        The film before it was halved; None where the codec decoded it at a reduced resolution.
     """
 
     pixels: NDArray[np.integer]
@@ -167,12 +140,12 @@ class _Film:
 
     @classmethod
     def of(cls, raw: RawImage, grid: Grid, *, planned: bool) -> _Film:
-        """Return the film, halved where that is `planned` and keeps enough of it."""
+        """Return the film, halved where that is `planned` and keeps enough pixels."""
         if raw.lattice is not None:
             return cls(raw.pixels, raw.lattice, grid, raw.display)
         whole, display = raw.pixels, raw.display
         padding = None if display.padding is None else _is_padding(whole, display.padding)
-        if padding is not None and padding.any() and not padding.all():  # what leaves nothing of a film is no padding
+        if padding is not None and padding.any() and not padding.all():  # a film cannot be all padding
             share = resize((~padding).astype(np.float32), grid.rows, grid.columns)
             return cls(whole, None, grid, display, padding, share, whole)
         rows, columns = whole.shape
@@ -181,14 +154,14 @@ class _Film:
         return cls(whole, None, grid, display, whole=whole)
 
     def looked_up(self, to_grey_of: _ToGrey) -> NDArray[np.float32]:
-        """Return the cells in grey, as `to_grey_of` gives it for values after the modality's transform."""
+        """Return the cells in grey; `to_grey_of` gives the grey of values after the modality transform."""
         indices = _indices(self.pixels)
         return self._through(self._table(to_grey_of, indices), indices)
 
     def cells(self) -> tuple[Floats, float]:
-        """Return the mean of each cell after the modality's transform, and the range of the values they are means of.
+        """Return the mean of each cell after the modality transform, and the range of the values that were averaged.
 
-        Padding counts for nothing; a cell of nothing else is 0.
+        Padding is left out; a cell that is all padding is 0.
         """
         if self.display.modality_lut is None:  # the mean of what is rescaled is the mean, rescaled
             values, scale = self.pixels.astype(np.float32), abs(self.display.slope)
@@ -206,26 +179,24 @@ class _Film:
         return (self._modality(cells) if self.display.modality_lut is None else cells), width
 
     def unpadded(self, cells: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return those of `cells` that are not padding altogether, in one row."""
+        """Return the `cells` that are not all padding, in one dimension."""
         return cells.ravel() if self.share is None else cells[self.share > 0]
 
     def _table(self, to_grey_of: _ToGrey, indices: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
-        # Films of 12 bits end far below the end of the table, and what lies beyond the largest value is never read.
+        # The table is computed up to the largest value of the film only; entries beyond it are never read.
         table = np.zeros(256**indices.dtype.itemsize, np.float32)
         stored = np.arange(1 + int(indices.max())).astype(indices.dtype).view(self.pixels.dtype)
-        grey = to_grey_of(self._modality(stored))
-        if self.display.inverse:
-            grey = 1.0 - grey
+        grey = _inverted_monochrome1(to_grey_of(self._modality(stored)), self.display)
         if self.padding is not None and self.display.padding is not None:
             grey[_is_padding(stored, self.display.padding)] = 0.0
         table[: len(stored)] = np.rint(grey * _STEPS)
         return table
 
     def _through(self, table: NDArray[np.float32], indices: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
-        def looked_up(some: Samples) -> NDArray[np.float32]:
+        def look_up(some: Samples) -> NDArray[np.float32]:
             return np.asarray(cv2.LUT(some, table), dtype=np.float32)
 
-        return np.rint(self._averaged(indices, looked_up)).astype(np.float32) / np.float32(_STEPS)
+        return np.rint(self._averaged(indices, look_up)).astype(np.float32) / np.float32(_STEPS)
 
     def _modality(self, stored: NDArray[np.generic]) -> Floats:
         values = stored.astype(np.float64) - (0.0 if self.lattice is None else self.lattice.excess)
@@ -252,27 +223,30 @@ def _between_percentiles(film: _Film, percentiles: tuple[float, float]) -> NDArr
     if low == high:
         got = f"one mean over each of {len(film_cells)} areas"
         raise FilmError(Reason.CONSTANT, expected="an image of many grey values", got=got)
-    grey = np.clip((cells - low) / (high - low), 0.0, 1.0)
-    if film.display.inverse:
-        grey = 1.0 - grey
+    grey = _inverted_monochrome1(np.clip((cells - low) / (high - low), 0.0, 1.0), film.display)
     if film.share is not None:
         grey *= film.share  # padding is black
     return grey.astype(np.float32)
 
 
+def _inverted_monochrome1(grey: Floats, display: Display) -> Floats:
+    """Return `grey`, inverted where the header says that the lowest value is white (MONOCHROME1)."""
+    return 1.0 - grey if display.inverse else grey
+
+
 def _central_span(cells: NDArray[np.floating]) -> float:
-    """Return what the central 90 % of the cells span."""
+    """Return the span of the central 90 % of the cells."""
     low, high = _percentiles(cells, (5.0, 95.0))
     return high - low
 
 
 def _percentiles(cells: NDArray[np.floating], percents: Sequence[float]) -> list[float]:
-    """Return the least values that a cell has with so many percent of them at or below it (inverse distribution)."""
+    """Return, for each of `percents`, the smallest cell with at least so many percent of the cells at or below it."""
     return [float(value) for value in np.percentile(cells, percents, method="inverted_cdf")]
 
 
 def _indices(pixels: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
-    """Return the bits of stored values read as unsigned; rows may lie apart, as OpenCV can read them."""
+    """Return the bits of stored values as unsigned integers; there may be gaps between rows, which OpenCV can read."""
     if pixels.strides[1] != pixels.dtype.itemsize:
         pixels = np.ascontiguousarray(pixels)
     return pixels.view(np.uint8 if pixels.dtype.itemsize == 1 else np.uint16)

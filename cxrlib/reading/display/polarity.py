@@ -1,13 +1,13 @@
-"""Films that are negatives in spite of their tag: told by the chest itself.
+"""Detect films that are negatives although their header says otherwise, from the image itself.
 
-Some archives hold films whose MONOCHROME1 tag was set or lost on the way, and exports that were never inverted. Such a
-film scores as nonsense. It is known by comparing it, small and blurred, with a template of a chest: two dark lungs, a
-bright mediastinum between them, a bright abdomen below, dark corners above the shoulders. The template is drawn from
-formulas, not from films; its few constants were fitted to real ones.
+Some archives hold films whose MONOCHROME1 was set or lost by mistake, and exports that were never inverted. The scores
+of such a film are meaningless. So each film is compared, small and blurred, with a template of a chest: two dark lungs,
+a bright mediastinum between them, a bright abdomen below, dark corners above the shoulders. The template is computed
+from formulas, not from films; its few constants were fitted to real films. Films with MONOCHROME1 in the header were
+already inverted by `cxrlib.reading.display.grayscale`.
 
-Measured on 4,509 real films of nine sources with `THRESHOLD` = 0.2: none was inverted wrongly (the least correlation
-is -0.10), and 99.4 % of their inverted copies were recognised. A film that resembles neither is left as its header
-says.
+Measured on 4,509 real films of nine sources with `THRESHOLD` = 0.2: none was inverted wrongly (the lowest correlation
+is -0.10), and 99.4 % of their inverted copies were detected. A film that resembles neither stays as its header says.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from cxrlib.reading.whole_film_checks import WholeFilmNeededError
 
 Floats = NDArray[np.float64]
 
-#: Correlation with the template below minus which a film is a negative.
+#: A film is a negative where its correlation with the template is below minus this.
 THRESHOLD: Final = 0.2
 
-#: So near to the threshold a reduced film is not trusted; a reduction moves the correlation by less than 0.001.
-_DOUBT: Final = 0.02
+#: A reduced film closer to the threshold than this is not judged; reduction moves the correlation by less than 0.001.
+_MARGIN: Final = 0.02
 
 _SIDE: Final = 32
 _FRAMED_SIDE: Final = 64
@@ -40,12 +40,12 @@ _FRAME_TOLERANCE: Final = 0.06
 
 
 def is_negative(pixels: NDArray[np.float32], *, whole: bool = True) -> bool:
-    """Return whether `pixels` (rows x columns, in [0, 1], upright) is plainly a negative of a chest film.
+    """Return whether `pixels` (rows x columns, in [0, 1], upright) is clearly a negative of a chest film.
 
-    Raises WholeFilmNeededError where it was made from a reduced film (not `whole`) and lies near the threshold.
+    Raises WholeFilmNeededError where it was made from a reduced film (not `whole`) and is close to the threshold.
     """
     found = correlation(pixels)
-    if not whole and abs(found + THRESHOLD) < _DOUBT:
+    if not whole and abs(found + THRESHOLD) < _MARGIN:
         raise WholeFilmNeededError
     return found < -THRESHOLD
 
@@ -53,8 +53,8 @@ def is_negative(pixels: NDArray[np.float32], *, whole: bool = True) -> bool:
 def correlation(pixels: NDArray[np.float32]) -> float:
     """Return the correlation, -1 to 1, of a film with the template of a chest; 0 for a film without contrast.
 
-    Frames of one grey around the film (collimation, padding to a square) are cut off first, whether black or white,
-    so that the result only changes its sign when the film is inverted.
+    Frames of one grey around the film (collimation, padding to a square) are removed first, black or white, so that
+    the result only changes its sign when the film is inverted.
     """
     side = (_FRAMED_SIDE, _FRAMED_SIDE)
     film = _without_frame(cv2.resize(pixels, side, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False))
@@ -66,8 +66,8 @@ def correlation(pixels: NDArray[np.float32]) -> float:
 
 
 def _without_frame(film: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what is left after flat lines were taken off all four sides, at least `_LEAST_SIDE` each way."""
-    for _ in range(4):  # a frame of letters may need the other axis trimmed first
+    """Return the film without flat lines at its four sides, at least `_LEAST_SIDE` in each direction."""
+    for _ in range(4):  # flat lines of one axis may only show once the other axis is trimmed
         before = film.shape
         for _axis in range(2):
             median = _medians(film)
@@ -82,7 +82,7 @@ def _without_frame(film: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _medians(film: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the median of each row, rows x 1: what `np.median` gives, which takes ten times as long for so few."""
+    """Return the median of each row, rows x 1; `np.median` gives the same and is ten times as slow for so few."""
     ordered = np.sort(film, axis=1)
     last = film.shape[1] - 1
     medians: NDArray[np.float32] = ordered[:, [last // 2, (last + 1) // 2]].mean(axis=1, keepdims=True)

@@ -1,1 +1,1 @@
-"""JPEG 2000 codestreams: read their markers and packets, and leave out what the network does not see."""
+"""JPEG 2000 at a reduced resolution and without invisible bit planes, by editing the codestream before decoding it."""

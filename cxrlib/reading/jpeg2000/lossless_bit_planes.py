@@ -1,14 +1,14 @@
-"""A lossless JPEG 2000 codestream without its lowest bit planes.
+"""Remove the lowest bit planes from a lossless JPEG 2000 codestream, by rewriting its packet headers.
 
-The lowest planes of a lossless film are noise, cannot be compressed, and take most of the time of decoding it. The
-reversible wavelet has no step that could be stated wider (`cxrlib.reading.jpeg2000.lossy_bit_planes`); but how many coding passes a
-code-block has stands in the headers of its packets (ISO/IEC 15444-1 B.10.6), and a decoder that is told of fewer takes
-coefficients to lie in the middle of what it does not know, at their own size. So the headers are written anew with
-fewer passes. What is coded stays as it is; the bytes of passes that are left out are left out with their layer, or
-stay, and are not read. Each bit plane of a code-block has three passes, its highest has one (D.3).
+The lowest planes of a lossless film are noise. They cannot be compressed and take most of the decoding time. Unlike a
+lossy stream (`cxrlib.reading.jpeg2000.lossy_bit_planes`), a reversible one has no quantisation step that could be
+widened. But the packet headers state how many coding passes each code-block has (ISO/IEC 15444-1 B.10.6). They are
+rewritten with fewer passes: the decoder then puts coefficients, at their own size, in the middle of the range that is
+not known. The coded bytes do not change. Those of removed passes are dropped with their layer, or stay and are not
+read. Each bit plane of a code-block has three passes, its highest has one (D.3).
 
-Packets have to stand lowest resolution first, in one tile, without markers between them, and code-blocks must be coded
-in the usual way. Other streams keep their planes.
+The stream must store its packets lowest resolution first, in one tile, without markers between them, and code its
+code-blocks in the default way. Other streams keep all planes.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from cxrlib.reading.lattice import halved
 #: From SOT to Psot, the length of the tile-part, and to TNsot, how many there are (A.4.2).
 _PSOT: Final = 6
 _TNSOT: Final = 11
-#: Bytes of a packet header that a code-block takes at most, with room: bits for the tag trees' nodes on the way to it,
-#: zero bit planes, passes and length.
+#: Most bytes that a code-block takes in a packet header, with a margin: bits of its nodes in the tag trees, zero bit
+#: planes, passes and length.
 _MOST_BYTES: Final = 24
-#: Packets and code-blocks of a resolution, times layers: some tens of milliseconds. A film of 4000 x 4000 halved twice
-#: has 192 of the usual size.
+#: Most packets and code-blocks of a resolution, times layers: they take some tens of milliseconds. A film of 4000 x
+#: 4000 halved twice has 192 of the usual size.
 _MOST_BLOCKS: Final = 16_384
 _EOC: Final = b"\xff\xd9"
 
 
 def without_lowest_planes(data: bytes, style: CodingStyle, planes: Sequence[int]) -> bytes | None:
-    """Return the codestream with fewer coding passes, and no more of it than the resolutions of `planes`.
+    """Return a codestream with fewer coding passes, and with only the resolutions of `planes`.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def without_lowest_planes(data: bytes, style: CodingStyle, planes: Sequence[int]
     style : CodingStyle
         Of `data`.
     planes : sequence of int
-        To leave out of each subband: of LL, then of HL, LH and HH of each resolution.
+        Number to leave out of each subband: LL, then HL, LH and HH of each resolution.
 
     Returns
     -------
     bytes or None
-        None where the stream is none of those above, or its packets are not what its headers say.
+        None where the stream is not coded as described above, or its packets contradict its headers.
     """
     quantised, blocks = style.quantisation, style.blocks
     if quantised is None or quantised.steps is not Steps.NONE or blocks is None or not style.tile_parts:
@@ -82,7 +82,7 @@ def _in_order(
 ) -> Iterator[tuple[_Precinct, int]]:
     """Yield the precinct and the layer of each packet of a resolution (B.12.1).
 
-    Raises ValueError where there are more than a film can have.
+    Raises ValueError where there are more than `_MOST_BLOCKS` allows.
     """
     precincts = _precincts(style, block, resolution, kept)
     if style.progression is Progression.RPCL:
@@ -103,11 +103,11 @@ def _precincts(style: CodingStyle, block: tuple[int, int], resolution: int, kept
         within = (precinct[0] // 2, precinct[1] // 2)
     steps = [min(each, side) for each, side in zip(block, within, strict=True)]
     if min(steps) < 1:
-        raise ValueError("expected precincts of code-blocks")
+        raise ValueError("expected precincts of at least one row and column")
     counts = [-(-side // each) for side, each in zip(size, precinct, strict=True)]
     blocks = sum(-(-band[0] // steps[0]) * -(-band[1] // steps[1]) for band in bands)
     if (blocks + counts[0] * counts[1]) * style.layers > _MOST_BLOCKS:
-        raise ValueError(f"expected {_MOST_BLOCKS} code-blocks and packets at most")
+        raise ValueError(f"expected at most {_MOST_BLOCKS} code-blocks and packets; got more")
 
     def along(axis: int, band: Sequence[int], number: int) -> int:
         length = min((number + 1) * within[axis], band[axis]) - number * within[axis]
@@ -121,17 +121,17 @@ def _precincts(style: CodingStyle, block: tuple[int, int], resolution: int, kept
 
 
 class _Block:
-    """What is known of a code-block from the packets of the layers so far: as it was, and as it is written anew."""
+    """A code-block in the layers read so far: length widths as read and as rewritten, and the passes still to keep."""
 
-    __slots__ = ("passes_left", "width", "width_anew")
+    __slots__ = ("new_width", "passes_left", "width")
 
     def __init__(self, passes: int) -> None:
         self.passes_left = passes
-        self.width = self.width_anew = LEAST_WIDTH
+        self.width = self.new_width = LEAST_WIDTH
 
 
 class _Subband:
-    """The code-blocks of a subband within a precinct, of which `kept` bit planes are to be decoded."""
+    """The code-blocks of a subband within a precinct; their `kept` highest bit planes are to be decoded."""
 
     def __init__(self, rows: int, columns: int, kept: int) -> None:
         self.count = rows * columns
@@ -140,7 +140,7 @@ class _Subband:
         self._kept = kept
 
     def rewrite(self, number: int, layer: int, bits: Bits) -> tuple[str, int, bool]:
-        """Return what a header says of a code-block anew, how many bytes it has in the packet, whether they stay."""
+        """Return the rewritten bits of a code-block, its bytes in the packet, and whether these are kept."""
         begin = bits.at
         block = self._blocks.get(number)
         if block is not None:
@@ -150,7 +150,7 @@ class _Subband:
         else:
             if not self._first_layers.is_at_most(bits, number, layer):
                 return bits.text[begin : bits.at], 0, False
-            # One pass is the least that can be told of; a plane has three, the highest one.
+            # At least one pass must be stated; a plane has three, the highest has one.
             planes = self._kept - self._zero_planes.value(bits, number)
             block = self._blocks[number] = _Block(max(3 * planes - 2, 1))
             included = bits.text[begin : bits.at]
@@ -161,36 +161,36 @@ class _Subband:
             return "0", size, False
         passes = min(passes, block.passes_left)
         block.passes_left -= passes
-        code, block.width_anew = length_code(size, passes, block.width_anew)
+        code, block.new_width = length_code(size, passes, block.new_width)
         return included + passes_code(passes) + code, size, True
 
 
 class _Precinct:
-    """The code-blocks whose packets belong together, one for each layer."""
+    """The code-blocks of a precinct; it has one packet in each layer."""
 
     def __init__(self, sizes: Sequence[tuple[int, int]], kept: Sequence[int]) -> None:
         self._subbands = [_Subband(*size, planes) for size, planes in zip(sizes, kept, strict=True)]
         self._most_bytes = _MOST_BYTES * (1 + sum(subband.count for subband in self._subbands))
 
     def rewrite(self, data: memoryview, layer: int, packets: list[bytes | memoryview]) -> int:
-        """Write the packet at the beginning of `data` with fewer passes, and return how many bytes it took.
+        """Append the packet at the beginning of `data` to `packets` with fewer passes; return its bytes in `data`.
 
-        Raises ValueError or IndexError where it is no such packet.
+        Raises ValueError or IndexError where it is malformed.
         """
         bits = Bits(bytes(data[: self._most_bytes]))
         header, sizes = [bits.take(1)], []
         if header[0] == "1":
             for subband in self._subbands:
                 for number in range(subband.count):
-                    said, size, stays = subband.rewrite(number, layer, bits)
-                    header.append(said)
-                    sizes.append((size, stays))
+                    rewritten, size, is_kept = subband.rewrite(number, layer, bits)
+                    header.append(rewritten)
+                    sizes.append((size, is_kept))
         packets.append(as_bytes("".join(header)))
         at = bits.bytes_read()
-        for size, stays in sizes:
-            if stays:
+        for size, is_kept in sizes:
+            if is_kept:
                 packets.append(data[at : at + size])
             at += size
         if at > len(data):
-            raise ValueError(f"expected a packet of {at} bytes, got {len(data)}")
+            raise ValueError(f"expected a packet of {at} bytes; got {len(data)}")
         return at

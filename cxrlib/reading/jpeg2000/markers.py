@@ -1,8 +1,8 @@
-"""How a JPEG 2000 codestream was coded: what has to be known to decode it at a reduced resolution and know the phase.
+"""Read how a JPEG 2000 codestream was coded, as far as decoding it at a reduced resolution needs it.
 
-Marker segments are those of ISO/IEC 15444-1 Annex A. The plain case is described, which is nearly every stream met:
-one component, image and tiles that begin at the origin, one coding style for all of it. Anything else is left to the
-decoder of whole films.
+Marker segments are those of ISO/IEC 15444-1 Annex A. Only the plain case is described, which covers nearly all streams:
+one component, image and tiles that begin at the origin, one coding style for all of it. Any other stream is decoded
+whole.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _SOT, _SOD, _EOC = 0xFF90, 0xFF93, 0xFFD9
 _COD_MARKER: Final = 0xFF52
 _QCD_MARKER: Final = 0xFF5C
 _HAS_PRECINCTS: Final = 1
-#: POC, PPM and PPT: packets in an order of their own, packet headers in a place of their own.
+#: POC, PPM and PPT: a changed order of packets, and packet headers that are stored elsewhere.
 _REORDERINGS: Final = frozenset([0xFF5F, 0xFF60, 0xFF61])
-#: COC, RGN and QCC: a coding style, a region of interest or a quantisation of one component by itself.
+#: COC, RGN and QCC: a coding style, a region of interest or a quantisation of one component alone.
 _EXCEPTIONS: Final = frozenset([0xFF53, 0xFF5E, 0xFF5D])
 #: From COD to the sizes of precincts (A.6.1), and the side of the largest, which holds any film.
 _PRECINCTS: Final = 14
@@ -33,7 +33,7 @@ _SQCD: Final = 4
 _SPQCD: Final = 5
 #: Markers before and after the header of each packet: SOP and EPH.
 _PACKET_MARKERS: Final = 2 | 4
-#: Rsiz of Part 2, whose transforms and offsets are not read here.
+#: Bit of Rsiz for Part 2, whose transforms and offsets are not read here.
 _PART_2: Final = 0x8000
 
 
@@ -62,13 +62,13 @@ class Quantisation:
     Attributes
     ----------
     at : int
-        Where the first of its values stands in the bytes.
+        Offset of the first of its values in the bytes.
     steps : Steps
     guard : int
-        Bit planes beyond those of the exponents.
+        Guard bits: bit planes beyond those of the exponents.
     exponents, mantissas : tuple of int
-        Of each subband, lowest first: LL, then HL, LH and HH of each resolution. Of LL alone where others are derived
-        from it; mantissas are 0 where there is no step.
+        Of each subband, lowest first: LL, then HL, LH and HH of each resolution. Of LL alone where the others are
+        derived from it. Mantissas are 0 where there is no step.
     """
 
     at: int
@@ -80,7 +80,7 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True)
 class TilePart:
-    """Where a tile-part begins (at its SOT), where its packets begin, and where they end."""
+    """Offsets of a tile-part: of its SOT marker, of its first packet, and of the end of its packets."""
 
     start: int
     packets: int
@@ -89,12 +89,12 @@ class TilePart:
 
 @dataclass(frozen=True, slots=True)
 class CodingStyle:
-    """Of a codestream in the plain case.
+    """How a codestream in the plain case was coded.
 
     Attributes
     ----------
     start : int
-        Where the codestream begins in its bytes (a JP2 file has boxes before it).
+        Offset of the codestream in its bytes (a JP2 file has boxes before it).
     rows, columns : int
         Size of the image.
     levels : int
@@ -102,21 +102,21 @@ class CodingStyle:
     reversible : bool
         Wavelet 5/3; else 9/7.
     tile_rows, tile_columns : int or None
-        None where one tile holds the whole image along that axis.
+        None where one tile spans the whole image along that axis.
     progression : Progression
     layers : int
-    reordered : bool
-        The order of packets changes on the way, or their headers stand elsewhere.
+    lowest_first : bool
+        Each tile holds all packets of a resolution before any of the next (B.12.1).
     blocks : (int, int) or None
-        Rows and columns of a code-block; None where passes are coded otherwise than by default (table A.19), or where
+        Rows and columns of a code-block; None where passes are not coded in the default way (table A.19), or where
         packets have markers.
     precincts : tuple of (int, int)
         Rows and columns of a precinct of each resolution, lowest first; empty where none has more than one.
     tile_parts : tuple of TilePart
     cod : int
-        Where the COD marker segment begins.
+        Offset of the COD marker segment.
     quantisation : Quantisation or None
-        None where there is not one of them, in the main header, for all subbands.
+        None unless there is exactly one, in the main header, for all subbands.
     """
 
     start: int
@@ -128,25 +128,12 @@ class CodingStyle:
     tile_columns: int | None
     progression: Progression
     layers: int
-    reordered: bool
+    lowest_first: bool
     blocks: tuple[int, int] | None
     precincts: tuple[tuple[int, int], ...]
     tile_parts: tuple[TilePart, ...]
     cod: int
     quantisation: Quantisation | None
-
-    @property
-    def lowest_first(self) -> bool:
-        """Whether each tile holds all packets of a resolution before any of the next (B.12.1)."""
-        if self.reordered:
-            return False
-        match self.progression:
-            case Progression.RLCP | Progression.RPCL:
-                return True
-            case Progression.LRCP:
-                return self.layers == 1
-            case Progression.PCRL | Progression.CPRL:
-                return not self.precincts  # one position only
 
     def precinct(self, resolution: int) -> tuple[int, int]:
         """Return the rows and columns of a precinct of a resolution, 0 the lowest."""
@@ -154,7 +141,7 @@ class CodingStyle:
 
 
 def coding_style(data: bytes) -> CodingStyle | None:
-    """Return how `data` was coded, or None where it is not the plain case or cannot be read."""
+    """Return how `data` was coded, or None where this is not the plain case or its markers are malformed."""
     start = data.find(_SOC_SIZ)
     if start < 0:
         return None
@@ -193,6 +180,8 @@ def _read(data: bytes, start: int) -> CodingStyle | None:
     _, flags, progression, layers, _, levels, wide, high, style, transform = _COD.unpack_from(data, cod + 2)
     if transform > 1:  # of Part 2
         return None
+    order = Progression(progression)
+    precincts = _precincts(data, cod, levels) if flags & _HAS_PRECINCTS else ()
     return CodingStyle(
         start=start,
         rows=rows,
@@ -201,21 +190,31 @@ def _read(data: bytes, start: int) -> CodingStyle | None:
         reversible=transform == 1,
         tile_rows=tile_rows if tile_rows < rows else None,
         tile_columns=tile_columns if tile_columns < columns else None,
-        progression=Progression(progression),
+        progression=order,
         layers=layers,
-        reordered=reordered,
+        lowest_first=not reordered and _is_lowest_first(order, layers, precincts),
         blocks=None if style or flags & _PACKET_MARKERS else (1 << high + 2, 1 << wide + 2),
-        precincts=_precincts(data, cod, levels) if flags & _HAS_PRECINCTS else (),
+        precincts=precincts,
         tile_parts=tuple(_tile_part(data, start) for start in tile_parts),
         cod=cod,
         quantisation=_quantisation(data, quantisations[0], levels) if len(quantisations) == 1 else None,
     )
 
 
+def _is_lowest_first(order: Progression, layers: int, precincts: tuple[tuple[int, int], ...]) -> bool:
+    match order:
+        case Progression.RLCP | Progression.RPCL:
+            return True
+        case Progression.LRCP:
+            return layers == 1
+        case Progression.PCRL | Progression.CPRL:
+            return not precincts  # one position only
+
+
 def _precincts(data: bytes, cod: int, levels: int) -> tuple[tuple[int, int], ...]:
     sizes = data[cod + _PRECINCTS : cod + _PRECINCTS + levels + 1]
     if len(sizes) <= levels:
-        raise ValueError(f"expected precincts of {levels + 1} resolutions, got {len(sizes)}")
+        raise ValueError(f"expected precincts of {levels + 1} resolutions; got {len(sizes)}")
     return tuple((1 << (size >> 4), 1 << (size & 15)) for size in sizes)
 
 
@@ -247,14 +246,14 @@ def _tile_part(data: bytes, start: int) -> TilePart:
 
 
 def _segments(data: bytes, at: int) -> Iterator[tuple[int, int]]:
-    """Yield the marker segments of the main header and of every tile-part's header, with where each begins."""
+    """Yield each marker segment of the main header and of the tile-parts' headers, with its offset."""
     tile_part = tile_part_length = 0
     while at + 2 <= len(data):
         (marker,) = struct.unpack_from(">H", data, at)
         if marker == _EOC:
             return
         if marker == _SOD:
-            if tile_part_length == 0:  # it reaches to the end of the stream
+            if tile_part_length == 0:  # it extends to the end of the stream
                 return
             at = tile_part + tile_part_length
             continue
@@ -262,6 +261,6 @@ def _segments(data: bytes, at: int) -> Iterator[tuple[int, int]]:
         if marker == _SOT:
             tile_part = at
             (tile_part_length,) = struct.unpack_from(">I", data, at + 6)
-            if 0 < tile_part_length < 14:  # its own segment and SOD: a shorter one would never end
+            if 0 < tile_part_length < 14:  # too short for its own segment and SOD; the loop would not end
                 return
         at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])

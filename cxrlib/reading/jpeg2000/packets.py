@@ -1,4 +1,4 @@
-"""Packet headers of a JPEG 2000 codestream: their bits, and the codes in them (ISO/IEC 15444-1 B.10)."""
+"""Read and write the packet headers of a JPEG 2000 codestream (ISO/IEC 15444-1 B.10)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 
 from cxrlib.reading.lattice import halved
 
-#: Bits in which the length of one pass of a code-block is told, before it says that they are more (B.10.7.1).
+#: Bits of the length of one pass of a code-block, until the header raises their number (B.10.7.1).
 LEAST_WIDTH: Final = 3
 _ONES: Final = b"\xff"
 
 
 class Bits:
-    """The bits of a packet header, without the one that is stuffed in after each byte of ones (B.10.1).
+    """The bits of a packet header, without the bit that is stuffed in after each 0xFF byte (B.10.1).
 
     Parameters
     ----------
     data : bytes
-        From the header's first byte on, to its end or beyond.
+        From the header's first byte to its end or beyond.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Bits:
         self._data = data
         self.at = 0
         parts: list[str] = []
-        #: Of each run of bytes that ends with one of ones: its first bit and its first byte.
+        #: First bit and first byte of each run of bytes that ends with 0xFF.
         self._runs: list[tuple[int, int]] = []
         bit = byte = 0
         for run in (each + _ONES for each in data.split(_ONES)):
@@ -53,11 +53,11 @@ class Bits:
         return self.text[begin : self.at]
 
     def zeros(self) -> int:
-        """Return how many zeros come before the next one, and go past it. Raises ValueError where there is none."""
+        """Return the number of zeros before the next one, and skip it. Raises ValueError where there is none."""
         return self._until("1")
 
     def ones(self) -> int:
-        """Return how many ones come before the next zero, and go past it. Raises ValueError where there is none."""
+        """Return the number of ones before the next zero, and skip it. Raises ValueError where there is none."""
         return self._until("0")
 
     def _until(self, bit: str) -> int:
@@ -66,15 +66,15 @@ class Bits:
         return count
 
     def bytes_read(self) -> int:
-        """Return how many bytes the bits read are in; one of ones is followed by another (B.10.1)."""
+        """Return how many bytes the bits read so far take; a byte follows a last 0xFF (B.10.1)."""
         bit, byte = self._runs[bisect_right(self._runs, (self.at - 1, len(self._data))) - 1]
-        bits = self.at - bit + (1 if byte else 0)  # with the one that was stuffed
+        bits = self.at - bit + (1 if byte else 0)  # with the stuffed bit
         count = byte + -(-bits // 8)
         return count + (self._data[count - 1] == 0xFF)
 
 
 def as_bytes(bits: str) -> bytes:
-    """Return bits as bytes, with one stuffed after each byte of ones."""
+    """Return bits as bytes, with a zero stuffed in after each 0xFF byte."""
     found = bytearray()
     at = 0
     while at < len(bits):
@@ -87,7 +87,7 @@ def as_bytes(bits: str) -> bytes:
 
 
 class TagTree:
-    """Numbers of a grid as packet headers code them: as least ones of ever smaller areas (B.10.2)."""
+    """A tag tree: the numbers of a grid, coded as minima of smaller and smaller areas (B.10.2)."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self._paths = _paths(rows, columns)
@@ -96,7 +96,7 @@ class TagTree:
         self._known = [False] * nodes
 
     def is_at_most(self, bits: Bits, leaf: int, most: int) -> bool:
-        """Read whether the number of a leaf is `most` or less, and no more than that tells."""
+        """Read no more bits than show whether the number of a leaf is `most` or less."""
         least = 0
         for node in self._paths[leaf]:
             least = max(least, self._least[node])
@@ -121,7 +121,7 @@ class TagTree:
 
 @lru_cache(maxsize=256)
 def _paths(rows: int, columns: int) -> list[tuple[int, ...]]:
-    """Return the nodes from the root of a tag tree to each leaf, row by row; the last leaf has the highest number."""
+    """Return the nodes from the root of a tag tree to each leaf, row by row. The last leaf is the last node."""
     sizes = [(rows, columns)]
     while max(sizes[0]) > 1:
         sizes.insert(0, (halved(sizes[0][0], 1), halved(sizes[0][1], 1)))
@@ -137,7 +137,7 @@ def _paths(rows: int, columns: int) -> list[tuple[int, ...]]:
 
 
 def read_passes(bits: Bits) -> int:
-    """Return how many coding passes a code-block has (table B.4)."""
+    """Read how many coding passes a code-block has (table B.4)."""
     if bits.take(1) == "0":
         return 1
     if bits.take(1) == "0":
@@ -150,7 +150,7 @@ def read_passes(bits: Bits) -> int:
 
 
 def passes_code(count: int) -> str:
-    """Return the code word of `read_passes`."""
+    """Return the code word of a number of passes (table B.4)."""
     if count < 3:
         return ("0", "10")[count - 1]
     if count < 6:
@@ -159,9 +159,10 @@ def passes_code(count: int) -> str:
 
 
 def length_code(length: int, passes: int, width: int) -> tuple[str, int]:
-    """Return the code of how many bytes so many coding passes have, and the width that holds for the next ones.
+    """Return the code of the length in bytes of so many coding passes, and the width to use for the next ones.
 
-    `width` is that of one pass so far, `LEAST_WIDTH` at first; more passes have the logarithm of their number more.
+    `width` is the number of bits for one pass so far, `LEAST_WIDTH` at first. Several passes have as many bits more as
+    the logarithm of their number.
     """
     more = max(length.bit_length() - width - passes.bit_length() + 1, 0)
     width += more

@@ -1,9 +1,9 @@
-"""What errors in the coefficients of a wavelet do to the film.
+"""Compute how much errors in wavelet coefficients change the film, and which bit planes can therefore be left out.
 
-An error of one coefficient is spread over the film by the synthesis filters of ISO/IEC 15444-1 Annex F, as many times
-as there are resolutions above it. What the networks see is not the samples of a resolution but means of them, over
-`OVERSAMPLING` by as many at least (`cxrlib.reading.lattice`), and in those the finest details nearly cancel. So errors
-are counted in means of 2 x 2 samples.
+The synthesis filters of ISO/IEC 15444-1 Annex F spread an error of one coefficient over the film, once for each
+resolution above it. The networks do not see the samples of a resolution but means of at least `OVERSAMPLING` x
+`OVERSAMPLING` of them (`cxrlib.reading.lattice`), in which the finest details nearly cancel. So the error is that of
+means of 2 x 2 samples.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MEAN: Final = np.full(OVERSAMPLING, 1 / OVERSAMPLING)
 
 
 class Wavelet(Enum):
-    """Synthesis filters, of the low and of the high subband."""
+    """A wavelet: its synthesis filters of the low and of the high subband."""
 
     REVERSIBLE_5_3 = ((0.5, 1.0, 0.5), (-0.125, -0.25, 0.75, -0.25, -0.125))
     IRREVERSIBLE_9_7 = (
@@ -52,9 +52,9 @@ class Wavelet(Enum):
 
 @cache
 def norms(wavelet: Wavelet, levels: int) -> tuple[float, ...]:
-    """Return how much an error of one in a coefficient moves the means: the root of the sum of squares.
+    """Return how much an error of 1 in a coefficient of each subband changes the means: the root sum of squares.
 
-    Of each subband, lowest first: LL, then HL, LH and HH of each of the `levels` resolutions.
+    Subbands are ordered lowest first: LL, then HL, LH and HH of each of the `levels` resolutions.
     """
     low = np.ones(1)
     found: tuple[float, ...] = ()
@@ -68,15 +68,15 @@ def norms(wavelet: Wavelet, levels: int) -> tuple[float, ...]:
 
 @cache
 def shares(levels: int) -> tuple[float, ...]:
-    """Return how many coefficients each subband has, of all samples."""
+    """Return the number of coefficients in each subband as a share of all samples."""
     return (0.25**levels, *(0.25 ** (levels - band // 3) for band in range(3 * levels)))
 
 
 def noise_of(wavelet: Wavelet, steps: Sequence[float]) -> float:
-    """Return the standard deviation of the means at most, where coefficients are known to so wide a step.
+    """Return the largest standard deviation of the means, where coefficients are quantised with `steps`.
 
-    The mean square of a coefficient's error is a third of a squared step at most: what is smaller than a step to either
-    side becomes 0 (E-1). Of one that is much larger it is a twelfth.
+    The mean squared error of a coefficient is at most a third of the squared step, because everything smaller than a
+    step becomes 0 (E-1). For coefficients much larger than a step it is a twelfth.
 
     Parameters
     ----------
@@ -90,20 +90,20 @@ def noise_of(wavelet: Wavelet, steps: Sequence[float]) -> float:
 
 
 def spare_planes(wavelet: Wavelet, steps: Sequence[float], noise: float, *, exact: bool) -> tuple[int, ...]:
-    """Return how many bit planes of each subband can be left out so that the means have no more than `noise`.
+    """Return how many bit planes of each subband can be left out so that the means have at most `noise`.
 
-    Each plane makes a step twice as wide. They are taken where they add least noise for what they save: where step
-    times norm is smallest.
+    Each plane doubles the step. Planes are left out where step times norm is smallest: there they add least noise for
+    the time that they save.
 
     Parameters
     ----------
     wavelet : Wavelet
     steps : sequence of float
-        Of coefficients with all their planes, in stored values.
+        Of coefficients with all their planes, in stored values, as `norms` orders them.
     noise : float
         Standard deviation, in stored values; finite.
     exact : bool
-        A coefficient with all its planes is not off at all.
+        A coefficient with all its planes has no error.
     """
     weights = [norm * step for norm, step in zip(norms(wavelet, len(steps) // 3), steps, strict=True)]
     planes = [0] * len(steps)

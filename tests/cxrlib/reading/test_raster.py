@@ -11,8 +11,8 @@ from PIL import Image
 from cxr_schemas import Reason, SourceFormat
 from cxrlib.errors import FilmError
 from cxrlib.reading.lattice import Grid
-from cxrlib.reading.orientation import upright
-from cxrlib.reading.raster import read_jpeg, read_png
+from cxrlib.reading.placement import UPRIGHT, upright
+from cxrlib.reading.raster import EXIF_PLACEMENTS, read_jpeg, read_png
 from cxrlib.settings import ReadSettings
 from tests.support.film_files import film, jpeg, png, png_chunk
 
@@ -79,7 +79,7 @@ def test_bytes_after_the_end_of_a_png_are_ignored() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_jpeg_grey_or_grey_in_fact_is_read(mode: str, progressive: bool) -> None:
+def test_jpeg_of_grey_or_of_equal_channels_is_read(mode: str, progressive: bool) -> None:
     data = saved(Image.fromarray(FILM).convert(mode), "JPEG", quality=95, progressive=progressive)
     raw = read_jpeg(data, SETTINGS)
     assert np.abs(raw.pixels.astype(int) - FILM).mean() < 2
@@ -106,13 +106,25 @@ def test_exif_orientation_of_a_jpeg_is_applied_as_viewers_do(orientation: int) -
     assert raw.facts.mirrored == (orientation != 1)
 
 
-def test_broken_exif_is_no_exif() -> None:
+def test_exif_orientations_are_the_eight_symmetries() -> None:
+    film = np.arange(6).reshape(2, 3)
+    turned = {
+        upright(film, placement).tobytes() + bytes(upright(film, placement).shape)
+        for placement in EXIF_PLACEMENTS.values()
+    }
+    assert len(turned) == 8
+    # 6: the first row of the file is the right-hand side of the picture, so it is turned clockwise.
+    assert np.array_equal(upright(film, EXIF_PLACEMENTS[6]), np.rot90(film, -1))
+    assert np.array_equal(upright(film, EXIF_PLACEMENTS[8]), np.rot90(film))
+
+
+def test_broken_exif_is_ignored() -> None:
     data = jpeg(FILM)
     broken = b"\xff\xe1\x00\x0eExif\x00\x00MM\x00*\xff\xff"
-    assert not read_jpeg(data[:2] + broken + data[2:], SETTINGS).placement.moves
+    assert read_jpeg(data[:2] + broken + data[2:], SETTINGS).placement == UPRIGHT
 
 
-def test_jpeg_that_lies_on_its_side_is_halved_by_the_grid_of_the_upright_film() -> None:
+def test_jpeg_turned_by_exif_is_halved_for_the_grid_of_the_upright_film() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = saved(Image.fromarray(film(600, 300, bits=8).astype(np.uint8)), "JPEG", quality=95, exif=exif)

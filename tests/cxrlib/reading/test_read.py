@@ -26,7 +26,7 @@ from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.display.grayscale import TOLERANCE
 from cxrlib.reading.lattice import Grid, Lattice
 from cxrlib.reading.read import read_film, read_raw
-from cxrlib.settings import Decode, ReadSettings, Settings
+from cxrlib.settings import DecodeMode, ReadSettings, Settings
 from tests.support.film_files import dicom, film, jpeg, png
 
 SETTINGS = Settings()
@@ -129,7 +129,7 @@ def test_damaged_bytes_give_an_image_or_a_foreseen_reason(form: str, data: st.Da
 
 #: Twice as large as the plan wants for the grid of the tests below, and more.
 LARGE = film(700, 610)
-FULL = Settings(read=ReadSettings(decode=Decode.FULL))
+FULL = Settings(read=ReadSettings(decode=DecodeMode.FULL))
 WAVELETS = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2K)
 #: Decoded whole; averaged over blocks before anything else.
 WHOLE = (ExplicitVRLittleEndian, RLELossless, JPEGLSLossless)
@@ -242,5 +242,5 @@ def test_negative_is_told_from_the_reduced_film() -> None:
 
 
 def test_decoding_is_a_setting_that_rows_are_known_by() -> None:
-    assert SETTINGS.read.decode is Decode.PLAN
+    assert SETTINGS.read.decode is DecodeMode.PLAN
     assert FULL.digest() != SETTINGS.digest()

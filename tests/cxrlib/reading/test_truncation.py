@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
-from cxrlib.reading.truncation import check_tail
+from cxrlib.reading.truncation import check_truncation
 from tests.support.film_files import film
 
 FILM = film(200, 180)
@@ -17,7 +17,7 @@ FILM = film(200, 180)
 
 def is_cut(pixels: np.ndarray) -> bool:
     try:
-        check_tail(pixels)
+        check_truncation(pixels)
     except FilmError as error:
         assert error.reason is Reason.TRUNCATED
         return True

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrlib.errors import FilmError
-from cxrlib.reading.truncation import check_tail
-from cxrlib.reading.whole_film_checks import WholeFilmNeededError, check_foot
+from cxrlib.reading.truncation import check_truncation
+from cxrlib.reading.whole_film_checks import WholeFilmNeededError, check_reduced_truncation
 from tests.support.film_files import film
 
 FILM = film(1200, 640)
@@ -21,7 +21,7 @@ def halved(pixels: np.ndarray) -> np.ndarray:
 
 def is_doubtful(pixels: np.ndarray) -> bool:
     try:
-        check_foot(halved(pixels))
+        check_reduced_truncation(halved(pixels))
     except WholeFilmNeededError:
         return True
     return False
@@ -29,7 +29,7 @@ def is_doubtful(pixels: np.ndarray) -> bool:
 
 def is_cut(pixels: np.ndarray) -> bool:
     try:
-        check_tail(pixels)
+        check_truncation(pixels)
     except FilmError:
         return True
     return False

@@ -16,8 +16,8 @@ from pydicom.uid import HTJ2K, HTJ2KLossless
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.codecs import decode
-from cxrlib.reading.codecs.codec_errors import nothing_ignored
-from cxrlib.reading.codecs.frame_header import frame_header
+from cxrlib.reading.codecs.codec_errors import hidden_errors_raised
+from cxrlib.reading.codecs.frame_header import read_frame_header
 from cxrlib.reading.codecs.reduced import decode_reduced
 from tests.support.film_files import encode, film
 
@@ -44,27 +44,27 @@ def spoil() -> None:
 
 
 def test_what_was_ignored_is_raised_without_its_words(seen: list[Any]) -> None:
-    with pytest.raises(RuntimeError, match="got a ValueError") as caught, nothing_ignored():
+    with pytest.raises(RuntimeError, match="got a ValueError") as caught, hidden_errors_raised():
         spoil()
     assert "MUSTERMANN" not in str(caught.value)
     assert not seen
 
 
 def test_what_others_ignore_is_no_fault_of_the_film(seen: list[Any]) -> None:
-    with nothing_ignored():
+    with hidden_errors_raised():
         Other()
     assert seen == [KeyError]
 
 
 def test_error_of_the_block_itself_goes_first(seen: list[Any]) -> None:
-    with pytest.raises(KeyError), nothing_ignored():
+    with pytest.raises(KeyError), hidden_errors_raised():
         spoil()
         raise KeyError
 
 
 def test_hook_is_as_it_was_afterwards_and_for_other_threads(seen: list[Any]) -> None:
     before = sys.unraisablehook
-    with nothing_ignored():
+    with hidden_errors_raised():
         other = threading.Thread(target=spoil)
         other.start()
         other.join()
@@ -79,14 +79,14 @@ def test_blocks_of_threads_may_overlap(seen: list[Any]) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def stay() -> None:
-        with nothing_ignored():
+        with hidden_errors_raised():
             entered.set()
             leave.wait(10)
 
     other = threading.Thread(target=stay)
     other.start()
     entered.wait(10)
-    with pytest.raises(RuntimeError), nothing_ignored():
+    with pytest.raises(RuntimeError), hidden_errors_raised():
         leave.set()
         other.join()
         spoil()
@@ -99,7 +99,7 @@ def test_film_whose_decoding_stops_midway_is_refused(syntax: str, level: int, se
     stopped = [data for data in _with_one_wrong_byte(syntax) if _stops_without_a_word(data, level, seen)]
     assert stopped, "expected bytes at which the codec stops and raises nothing; got none"
     for data in stopped:
-        header = frame_header(data)
+        header = read_frame_header(data)
         if level:
             assert decode_reduced(data, header, level) is None
         else:

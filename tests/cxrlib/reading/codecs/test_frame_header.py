@@ -13,8 +13,8 @@ from cxrlib.reading.codecs.frame_header import (
     FrameHeader,
     Stream,
     check_whole,
-    frame_header,
     is_lossless_jpeg,
+    read_frame_header,
     without_trailing_segments,
 )
 from tests.support.film_files import encode, film
@@ -31,7 +31,7 @@ STREAMS = {
 
 def reason_of(data: bytes) -> Reason:
     with pytest.raises(FilmError) as caught:
-        check_whole(data, frame_header(data))
+        check_whole(data, read_frame_header(data))
     return caught.value.reason
 
 
@@ -39,20 +39,20 @@ def reason_of(data: bytes) -> Reason:
 def test_stream_declares_its_kind_and_size(syntax: str) -> None:
     stream, bits = STREAMS[syntax]
     pixels = film(90, 70, 8 if bits == 8 else 12)
-    header = frame_header(encode(pixels, syntax, 8 if bits == 8 else 12))
+    header = read_frame_header(encode(pixels, syntax, 8 if bits == 8 else 12))
     assert (header.stream, header.rows, header.columns, header.samples, header.bits) == (stream, 90, 70, 1, bits)
     assert is_lossless_jpeg(header) == (syntax == JPEGLossless)
 
 
 def test_jp2_file_is_read_through_its_boxes() -> None:
     data = imagecodecs.jpeg2k_encode(film(), codecformat="JP2", reversible=True)
-    assert (frame_header(data).rows, frame_header(data).columns) == (160, 144)
-    check_whole(data, frame_header(data))
+    assert (read_frame_header(data).rows, read_frame_header(data).columns) == (160, 144)
+    check_whole(data, read_frame_header(data))
 
 
 def test_sign_of_jpeg_2000_is_read() -> None:
     data = imagecodecs.jpeg2k_encode(film().astype(np.int16), reversible=True, codecformat="J2K")
-    assert frame_header(data).signed
+    assert read_frame_header(data).signed
 
 
 @pytest.mark.parametrize("syntax", STREAMS, ids=lambda syntax: syntax.name)
@@ -60,13 +60,13 @@ def test_stream_is_whole_with_padding_and_truncated_without_its_end(syntax: str)
     bits = 8 if syntax == JPEGBaseline8Bit else 12
     data = encode(film(bits=bits), syntax, bits)
     for padding in (b"", b"\0", bytes(5000)):
-        check_whole(data + padding, frame_header(data))
+        check_whole(data + padding, read_frame_header(data))
     assert reason_of(data[: len(data) * 2 // 3]) is Reason.TRUNCATED
 
 
 def test_jpeg_2000_without_its_end_marker_is_whole_if_its_tile_parts_are() -> None:
     data = encode(film(), JPEG2000, 12)
-    check_whole(data[:-2], frame_header(data))
+    check_whole(data[:-2], read_frame_header(data))
 
 
 def test_only_a_stream_with_segments_after_its_tile_parts_is_repaired() -> None:
@@ -79,7 +79,7 @@ def test_only_a_stream_with_segments_after_its_tile_parts_is_repaired() -> None:
 @pytest.mark.parametrize("data", [b"", b"\x00\x01\x02", b"\x89PNG", b"\xff\xd8\x00\x00"])
 def test_other_bytes_are_no_codestream(data: bytes) -> None:
     with pytest.raises(FilmError) as caught:
-        frame_header(data)
+        read_frame_header(data)
     assert caught.value.reason is Reason.DECODER_FAILED
 
 
@@ -88,7 +88,7 @@ def test_stream_that_ends_before_its_size_is_truncated(syntax: str) -> None:
     bits = 8 if syntax == JPEGBaseline8Bit else 12
     data = encode(film(bits=bits), syntax, bits)
     with pytest.raises(FilmError) as caught:
-        frame_header(data[:9])
+        read_frame_header(data[:9])
     assert caught.value.reason is Reason.TRUNCATED
 
 
@@ -96,4 +96,4 @@ def test_thumbnail_within_a_jpeg_is_not_taken_for_its_frame() -> None:
     thumbnail = encode(film(64, 48, bits=8), JPEGBaseline8Bit, 8)
     data = encode(film(bits=8), JPEGBaseline8Bit, 8)
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
-    assert frame_header(data[:2] + segment + data[2:]) == FrameHeader(Stream.JPEG, 160, 144, 1, 8, process=0xC0)
+    assert read_frame_header(data[:2] + segment + data[2:]) == FrameHeader(Stream.JPEG, 160, 144, 1, 8, process=0xC0)

@@ -17,7 +17,7 @@ from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.codecs import jpeg
 from cxrlib.reading.codecs.decode import decode_codestream
-from cxrlib.reading.codecs.frame_header import frame_header
+from cxrlib.reading.codecs.frame_header import read_frame_header
 from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
@@ -49,7 +49,7 @@ def coloured() -> NDArray[np.uint8]:
 
 
 def decoded(data: bytes) -> NDArray[np.uint8]:
-    header = frame_header(data)
+    header = read_frame_header(data)
     assert jpeg.can_be_checked(header)
     found = jpeg.decode(data, header)
     assert found is not None
@@ -67,8 +67,8 @@ def test_lossless_is_the_film(predictor: int) -> None:
     data = encode(FILM, JPEGLossless, 8, lossless_predictor=predictor)
     np.testing.assert_array_equal(decoded(data), FILM)
     # Asked for half of it, libjpeg crashes.
-    assert not jpeg.can_be_halved(frame_header(data))
-    assert decode_reduced(data, frame_header(data), 1) is None
+    assert not jpeg.can_be_halved(read_frame_header(data))
+    assert decode_reduced(data, read_frame_header(data), 1) is None
 
 
 @pytest.mark.parametrize("way", COLOURS)
@@ -84,7 +84,7 @@ def test_half_is_that_of_pillow(way: str, size: tuple[int, int]) -> None:
     data = stream(FILM[:rows, :columns], **WAYS[way])
     with Image.open(io.BytesIO(data)) as image:
         image.draft("L", (columns // 2, rows // 2))
-        np.testing.assert_array_equal(jpeg.halve(data, frame_header(data)), np.asarray(image))
+        np.testing.assert_array_equal(jpeg.halve(data, read_frame_header(data)), np.asarray(image))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_half_is_that_of_pillow(way: str, size: tuple[int, int]) -> None:
     ids=["12 bits", "lossless of 12 bits", "JPEG 2000", "JPEG-LS"],
 )
 def test_other_streams_are_for_other_codecs(data: bytes) -> None:
-    assert not jpeg.can_be_checked(frame_header(data))
+    assert not jpeg.can_be_checked(read_frame_header(data))
 
 
 def in_dicom(data: bytes) -> bytes:
@@ -145,7 +145,7 @@ DAMAGE = {
 )
 def test_damage_is_told(spoil: Any, sound: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     data = spoil(sound)
-    header = frame_header(data)
+    header = read_frame_header(data)
     assert imagecodecs.jpeg8_decode(data).shape == imagecodecs.jpeg8_decode(sound).shape  # it says nothing
     with pytest.raises(FilmError, match="whose data fill the film") as caught:
         decode_codestream(data, header)
@@ -192,7 +192,9 @@ def test_zeros_before_the_end_marker_are_padding(zeros: int, pixels: NDArray[np.
     data = stream(pixels)
     padded = data[:-2] + bytes(zeros) + data[-2:]
     np.testing.assert_array_equal(decoded(padded), decoded(data))
-    np.testing.assert_array_equal(jpeg.halve(padded + b"\0", frame_header(data)), jpeg.halve(data, frame_header(data)))
+    np.testing.assert_array_equal(
+        jpeg.halve(padded + b"\0", read_frame_header(data)), jpeg.halve(data, read_frame_header(data))
+    )
 
 
 def test_a_zero_that_is_no_padding_stays() -> None:
@@ -226,6 +228,6 @@ def scan_of_no_coefficients(data: bytes) -> bytes:
 @pytest.mark.parametrize("odd", [unknown_version, unknown_transform, scan_of_no_coefficients])
 def test_what_libjpeg_says_of_headers_is_no_damage(odd: Any) -> None:
     data = stream(coloured())
-    header = frame_header(data)
+    header = read_frame_header(data)
     assert jpeg.decode(odd(data), header) is None  # simplejpeg warns and does not go on; imagecodecs does
     np.testing.assert_array_equal(decode_codestream(odd(data), header), decoded(data))

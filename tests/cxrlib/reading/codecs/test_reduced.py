@@ -12,12 +12,11 @@ from PIL import Image
 
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
-from cxrlib.reading.codecs import reduced
-from cxrlib.reading.codecs.frame_header import frame_header
-from cxrlib.reading.codecs.reduced import Reduced, decode_reduced
+from cxrlib.reading.codecs.frame_header import read_frame_header
+from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.jpeg2000.markers import Progression, coding_style
 from cxrlib.reading.jpeg2000.resolution import at_lower_resolution
-from cxrlib.reading.lattice import Kernel
+from cxrlib.reading.lattice import Kernel, Reduced
 from tests.support.film_files import film
 
 FILM = film(301, 262)
@@ -55,7 +54,7 @@ def by_pillow(pixels: NDArray[np.uint16], **options: object) -> bytes:
 
 
 def decoded(data: bytes, level: int) -> Reduced:
-    found = decode_reduced(data, frame_header(data), level)
+    found = decode_reduced(data, read_frame_header(data), level)
     assert found is not None
     return found
 
@@ -164,7 +163,7 @@ def test_comment_after_the_last_tile_part_does_not_matter() -> None:
 def test_cut_stream_is_truncated() -> None:
     data = j2k(FILM)
     with pytest.raises(FilmError) as caught:
-        decode_reduced(data[: len(data) // 2], frame_header(data), 1)
+        decode_reduced(data[: len(data) // 2], read_frame_header(data), 1)
     assert caught.value.reason is Reason.TRUNCATED
 
 
@@ -179,7 +178,7 @@ LEFT_TO_THE_WHOLE = {
 
 @pytest.mark.parametrize("data", LEFT_TO_THE_WHOLE.values(), ids=LEFT_TO_THE_WHOLE.keys())
 def test_stream_whose_geometry_is_not_plain_is_left_to_the_decoder_of_whole_films(data: bytes) -> None:
-    assert decode_reduced(data, frame_header(data), 2) is None
+    assert decode_reduced(data, read_frame_header(data), 2) is None
 
 
 @pytest.mark.parametrize("marker", [0x53, 0x5E, 0x5D], ids=["COC", "RGN", "QCC"])
@@ -195,8 +194,8 @@ def test_failure_of_the_codec_is_left_to_the_decoder_of_whole_films(monkeypatch:
     def broken(*_args: object, **_options: object) -> np.ndarray:
         raise RuntimeError("this codec fails")
 
-    monkeypatch.setattr(reduced.imagecodecs, "jpeg2k_decode", broken)
-    assert decode_reduced(j2k(FILM), frame_header(j2k(FILM)), 1) is None
+    monkeypatch.setattr(imagecodecs, "jpeg2k_decode", broken)
+    assert decode_reduced(j2k(FILM), read_frame_header(j2k(FILM)), 1) is None
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
@@ -225,11 +224,11 @@ def test_jpeg_is_halved_about_as_its_blocks_average(size: tuple[int, int], optio
     ids=["12 bits", "lossless", "colour"],
 )
 def test_other_jpeg_is_decoded_whole(data: bytes) -> None:
-    assert decode_reduced(data, frame_header(data), 1) is None
+    assert decode_reduced(data, read_frame_header(data), 1) is None
 
 
 def test_damaged_jpeg_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     data = bytearray(imagecodecs.jpeg8_encode((FILM >> 4).astype(np.uint8), 92))
     data[len(data) // 2 : len(data) // 2 + 3] = b"\x00\xff\xd3"
-    decode_reduced(bytes(data), frame_header(bytes(data)), 1)
+    decode_reduced(bytes(data), read_frame_header(bytes(data)), 1)
     assert capfd.readouterr().err == ""

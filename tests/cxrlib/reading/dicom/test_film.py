@@ -1,4 +1,4 @@
-"""What of a header is kept: spacing, view, sizes in the patient's orientation, display, and nothing of a person."""
+"""A DICOM film has its spacing, view, size and display; nothing that identifies a person is stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from cxr_schemas import SourceFormat, View
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.dicom.film import read_dicom
-from cxrlib.reading.raw_image import RawImage, Window, WindowFunction
+from cxrlib.reading.display.windows import Window, WindowFunction
+from cxrlib.reading.raw_image import RawImage
 from cxrlib.settings import PrivacySettings, ReadSettings
 from tests.support.film_files import ABSENT, dicom, film
 
@@ -35,7 +36,7 @@ def lut(first: int, values: list[int], bits: int) -> list[Dataset]:
     return [item]
 
 
-def test_facts_are_those_of_the_header() -> None:
+def test_facts_come_from_the_header() -> None:
     facts = read().facts
     assert (facts.source_format, facts.transfer_syntax) == (SourceFormat.DICOM, ExplicitVRLittleEndian)
     assert (facts.rows, facts.columns, facts.spacing_mm) == (160, 144, (0.2, 0.3))
@@ -77,12 +78,12 @@ def test_quarter_turn_swaps_sizes_and_spacing() -> None:
         ({"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"}, True),
     ],
 )
-def test_two_ways_of_saying_inverse_invert_once(elements: dict[str, object], inverse: bool) -> None:
+def test_two_attributes_that_say_inverse_invert_once(elements: dict[str, object], inverse: bool) -> None:
     raw = read(**elements)
     assert raw.display.inverse is raw.facts.inverted is inverse
 
 
-def test_first_window_and_its_function_are_taken() -> None:
+def test_first_window_and_its_function_are_used() -> None:
     window = {"WindowCenter": [100, 900], "WindowWidth": [50, 70], "VOILUTFunction": "SIGMOID"}
     assert read(**window).display.window == Window(100, 50, WindowFunction.SIGMOID)
 
@@ -119,14 +120,14 @@ def test_first_input_of_a_table_is_signed_where_the_pixels_are() -> None:
     assert table is not None and table.first == -2048
 
 
-def test_table_shorter_than_it_says_is_not_used() -> None:
+def test_table_shorter_than_its_descriptor_is_not_used() -> None:
     short = lut(0, [1, 2, 3], 8)
     short[0].LUTDescriptor = [256, 0, 8]
     short[0]["LUTDescriptor"].VR = "US"
     assert read(VOILUTSequence=short).display.voi_lut is None
 
 
-def test_nothing_of_the_person_is_kept() -> None:
+def test_nothing_that_identifies_the_person_is_stored() -> None:
     kept = repr(dataclasses.asdict(read(key="key").facts))
     for text in ("Secret", "Name", "patient-7"):
         assert text not in kept

@@ -1,78 +1,51 @@
-"""Values that are missing, empty or malformed come back as none, and never as an error or a log record."""
+"""All values that the reader needs are read from the header in one pass, and nothing else is parsed."""
 
 from __future__ import annotations
 
-import logging
-import warnings
-
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from cxrlib.reading.dicom.file import KEYWORDS
-from cxrlib.reading.dicom.header import Header
+from cxrlib.reading.dicom.elements import Elements
+from cxrlib.reading.dicom.file import open_dicom
+from cxrlib.reading.dicom.header import KEYWORDS, FilmHeader, read_header
+from tests.support.film_files import dicom, film
 
 
-def header(**elements: object) -> Header:
-    made = Dataset()
-    for keyword, value in elements.items():
-        setattr(made, keyword, value)
-    return Header(made)
+def test_empty_header_has_no_values() -> None:
+    header = read_header(Elements(Dataset()))
+    for name in FilmHeader.__slots__:
+        if name not in ("descriptions", "palettes", "spacings"):
+            assert getattr(header, name) in (None, (), 0)
 
 
-def test_values_are_read_by_their_kind() -> None:
-    got = header(Modality=" DX ", Rows=7, WindowCenter=["40", "50"], PatientOrientation=["L", "F"])
-    assert got.text("Modality") == "DX"
-    assert got.integer("Rows") == 7
-    assert got.numbers("WindowCenter") == (40.0, 50.0)
-    assert got.number("WindowCenter") == 40.0
-    assert got.texts("PatientOrientation") == ("L", "F")
+def test_every_keyword_that_is_read_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = set()
+
+    class Noting(Elements):
+        def value(self, keyword: str) -> object:
+            asked.add(keyword)
+            return super().value(keyword)
+
+    read_header(Noting(Dataset()))
+    assert asked == set(KEYWORDS)
 
 
-def test_missing_and_empty_values_are_none() -> None:
-    got = header(Modality="", PixelSpacing=[])
-    for keyword in ("Modality", "ViewPosition", "PixelSpacing"):
-        assert got.text(keyword) is None
-        assert got.number(keyword) is None
-        assert got.numbers(keyword) == ()
-        assert not got.items(keyword)
-    assert got.has("Modality") and not got.has("ViewPosition")
+def test_codes_and_tables_come_from_the_items_of_their_sequences() -> None:
+    code, table, made = Dataset(), Dataset(), Dataset()
+    code.CodeValue, code.CodeMeaning = "399348003", "antero-posterior"
+    table.LUTDescriptor, table.LUTData = [3, 5, 12], [1, 2, 4]
+    table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
+    made.ViewCodeSequence, made.VOILUTSequence = [code], [table]
+    header = read_header(Elements(made, little_endian=False))
+    assert header.view_codes == (("399348003", "antero-posterior"),)
+    assert header.modality_lut is None
+    assert header.voi_lut is not None
+    assert (header.voi_lut.descriptor, header.voi_lut.numbers) == ((3.0, 5.0, 12.0), (1.0, 2.0, 4.0))
+    assert header.voi_lut.word == np.dtype(">u2")
 
 
-@pytest.mark.parametrize("value", [b"abc ", b"1\\x ", b"nan ", b"1e999 "])
-def test_malformed_number_is_none(value: bytes) -> None:
-    from pydicom.dataelem import RawDataElement
-    from pydicom.tag import Tag
-
-    made = Dataset()
-    tag = Tag("RescaleSlope")
-    made[tag] = RawDataElement(tag, "DS", len(value), value, 0, False, True)
-    assert Header(made).number("RescaleSlope") is None
-
-
-def test_every_keyword_that_is_parsed_is_in_the_dictionary() -> None:
-    got = header()
-    assert [got.value(keyword) for keyword in KEYWORDS] == [None] * len(KEYWORDS)
-
-
-def test_keyword_that_is_in_no_dictionary_is_an_error_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="got 'WindowCentre'"):
-        header(WindowCenter="40").value("WindowCentre")
-
-
-def test_fraction_is_no_integer() -> None:
-    assert header(WindowCenter="1.5").integer("WindowCenter") is None
-
-
-def test_header_text_reaches_neither_log_nor_warning(caplog: pytest.LogCaptureFixture) -> None:
-    from pydicom.dataelem import RawDataElement
-    from pydicom.tag import Tag
-
-    made = Dataset()
-    for keyword, vr, value in (("StudyDate", "DA", b"MUSTERMANN"), ("PixelSpacing", "DS", b"MUSTERMANN")):
-        tag = Tag(keyword)
-        made[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
-    with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        Header(made).text("StudyDate")
-        Header(made).numbers("PixelSpacing")
-    assert "MUSTERMANN" not in caplog.text + " ".join(str(each.message) for each in caught)
+def test_names_and_free_text_are_not_parsed() -> None:
+    assert "PatientName" not in KEYWORDS
+    header = open_dicom(dicom(film(), elements={"PatientName": "Secret^Name"}), 2**24).header
+    assert not any("Secret" in str(getattr(header, name)) for name in FilmHeader.__slots__)

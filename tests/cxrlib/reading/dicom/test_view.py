@@ -1,16 +1,16 @@
-"""The view is taken from the first part of the header that says one."""
+"""The first attribute of the header that states the view decides."""
 
 from __future__ import annotations
 
 import pytest
 from pydicom.dataset import Dataset
 
-from cxr_schemas import View
-from cxrlib.reading.dicom.header import Header
-from cxrlib.reading.dicom.view import is_frontal, view_of
+from cxrlib.reading.dicom.elements import Elements
+from cxrlib.reading.dicom.header import FilmHeader, read_header
+from cxrlib.reading.dicom.view import Projection, projection_of
 
 
-def header(code: tuple[str, str] | None = None, **elements: object) -> Header:
+def header(code: tuple[str, str] | None = None, **elements: object) -> FilmHeader:
     made = Dataset()
     for keyword, value in elements.items():
         setattr(made, keyword, value)
@@ -18,28 +18,27 @@ def header(code: tuple[str, str] | None = None, **elements: object) -> Header:
         item = Dataset()
         item.CodeValue, item.CodeMeaning = code
         made.ViewCodeSequence = [item]
-    return Header(made)
+    return read_header(Elements(made))
 
 
 @pytest.mark.parametrize(
-    ("made", "view"),
+    ("made", "projection"),
     [
-        (header(ViewPosition="PA"), View.PA),
-        (header(ViewPosition="AP SUPINE"), View.AP),
-        (header(code=("272479007", "postero-anterior")), View.PA),
-        (header(code=("R-10206", "antero-posterior")), View.AP),
-        (header(code=("399033003", "frontal")), View.UNKNOWN),
-        (header(SeriesDescription="view: PA"), View.PA),
-        (header(SeriesDescription="CHEST_AP_PORTABLE"), View.AP),
-        (header(SeriesDescription="PA and LAT"), View.UNKNOWN),
-        (header(SeriesDescription="bilateral infiltrates"), View.UNKNOWN),
-        (header(PatientOrientation=["L", "F"]), View.UNKNOWN),
-        (header(), View.UNKNOWN),
+        (header(ViewPosition="PA"), Projection.PA),
+        (header(ViewPosition="AP SUPINE"), Projection.AP),
+        (header(code=("272479007", "postero-anterior")), Projection.PA),
+        (header(code=("R-10206", "antero-posterior")), Projection.AP),
+        (header(code=("399033003", "frontal")), Projection.FRONTAL),
+        (header(SeriesDescription="view: PA"), Projection.PA),
+        (header(SeriesDescription="CHEST_AP_PORTABLE"), Projection.AP),
+        (header(SeriesDescription="PA and LAT"), Projection.UNKNOWN),
+        (header(SeriesDescription="bilateral infiltrates"), Projection.UNKNOWN),
+        (header(PatientOrientation=["L", "F"]), Projection.UNKNOWN),
+        (header(), Projection.UNKNOWN),
     ],
 )
-def test_frontal_film_has_its_view(made: Header, view: View) -> None:
-    assert is_frontal(made)
-    assert view_of(made) is view
+def test_frontal_film_has_its_view(made: FilmHeader, projection: Projection) -> None:
+    assert projection_of(made) is projection
 
 
 @pytest.mark.parametrize(
@@ -57,10 +56,10 @@ def test_frontal_film_has_its_view(made: Header, view: View) -> None:
         header(SeriesDescription="LATERAL, standing"),
     ],
 )
-def test_lateral_or_oblique_film_is_not_frontal(made: Header) -> None:
-    assert not is_frontal(made)
+def test_lateral_or_oblique_film_is_not_frontal(made: FilmHeader) -> None:
+    assert projection_of(made) is Projection.OTHER
 
 
-def test_coded_view_outranks_a_careless_description() -> None:
-    assert is_frontal(header(ViewPosition="PA", SeriesDescription="LATERAL"))
-    assert not is_frontal(header(ViewPosition="LL", SeriesDescription="CHEST PA"))
+def test_view_position_overrules_a_careless_description() -> None:
+    assert projection_of(header(ViewPosition="PA", SeriesDescription="LATERAL")) is Projection.PA
+    assert projection_of(header(ViewPosition="LL", SeriesDescription="CHEST PA")) is Projection.OTHER

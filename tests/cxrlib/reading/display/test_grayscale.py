@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from cxr_schemas import Reason, SourceFormat, Windowing
 from cxrlib.errors import FilmError
-from cxrlib.reading.display.grayscale import TOLERANCE, apply_window, to_grey
+from cxrlib.reading.display.grayscale import TOLERANCE, to_grey
+from cxrlib.reading.display.luts import LookupTable
+from cxrlib.reading.display.windows import Window, WindowFunction, apply_window
 from cxrlib.reading.lattice import Kernel, Lattice
-from cxrlib.reading.raw_image import Display, LookupTable, Placement, RawImage, Window, WindowFunction
+from cxrlib.reading.placement import Placement
+from cxrlib.reading.raw_image import Display, RawImage
 from cxrlib.reading.whole_film_checks import WholeFilmNeededError
 from cxrlib.types import FilmFacts
 from tests.support.film_files import film

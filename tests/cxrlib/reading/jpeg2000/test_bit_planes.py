@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from pydicom.uid import JPEG2000, JPEG2000Lossless
 
 from cxrlib.privacy import Pseudonymiser
-from cxrlib.reading.codecs import reduced
 from cxrlib.reading.codecs.frame_header import FrameHeader
-from cxrlib.reading.codecs.reduced import FINENESS, Reduced, decode_reduced
+from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.dicom import pixels as reading_pixels
 from cxrlib.reading.dicom.film import read_dicom
-from cxrlib.reading.lattice import Grid
+from cxrlib.reading.jpeg2000 import resolution
+from cxrlib.reading.jpeg2000.bit_planes import LARGEST_NOISE
+from cxrlib.reading.lattice import Grid, Reduced
 from cxrlib.settings import PrivacySettings, ReadSettings
 from tests.cxrlib.reading.dicom.test_film import lut
 from tests.support.film_files import dicom, film
@@ -74,7 +75,7 @@ def test_stream_decodes_with_hardly_a_plane_left(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_film_keeps_within_its_range(way: str) -> None:
     data = j2k(FILM, way)
-    assert 0 < error(data, math.inf).std() <= FINENESS * span(data)
+    assert 0 < error(data, math.inf).std() <= LARGEST_NOISE * span(data)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -82,7 +83,7 @@ def test_film_that_fills_little_of_its_bits_keeps_more_planes(way: str) -> None:
     data = j2k(2000 + FILM // 16, way)
     assert span(data) < 256
     found = error(data, math.inf).std()
-    assert found <= FINENESS * span(data) + ROUNDING
+    assert found <= LARGEST_NOISE * span(data) + ROUNDING
     assert error(j2k(FILM, way), math.inf).std() > 2 * found
 
 
@@ -90,7 +91,7 @@ def test_film_that_fills_little_of_its_bits_keeps_more_planes(way: str) -> None:
 def test_narrow_window_keeps_more_planes(way: str) -> None:
     data = j2k(FILM, way)
     narrow, wide = (error(data, shown).std() for shown in (600.0, math.inf))
-    assert narrow <= FINENESS * 600 + ROUNDING
+    assert narrow <= LARGEST_NOISE * 600 + ROUNDING
     assert wide > narrow
 
 
@@ -99,7 +100,7 @@ def test_film_that_fills_little_of_its_window_keeps_more_planes(way: str) -> Non
     data = j2k(2000 + FILM // 8, way)
     found = error(data, 4096.0).std()
     assert span(data) < 512
-    assert found <= FINENESS * span(data) + ROUNDING
+    assert found <= LARGEST_NOISE * span(data) + ROUNDING
     assert error(j2k(FILM, way), 4096.0).std() > 2 * found
 
 
@@ -132,14 +133,14 @@ def test_signed_film_loses_planes_about_its_own_middle(way: str) -> None:
     data = j2k(FILM.astype(np.int16) - 2048, way)
     found = error(data, math.inf)
     assert decoded(data, math.inf).pixels.dtype == np.int16
-    assert 0 < found.std() <= FINENESS * span(data)
-    assert abs(found.mean()) < 0.2 * FINENESS * span(data)
+    assert 0 < found.std() <= LARGEST_NOISE * span(data)
+    assert abs(found.mean()) < 0.2 * LARGEST_NOISE * span(data)
 
 
 def test_packets_in_another_order_lose_the_same_planes(monkeypatch: pytest.MonkeyPatch) -> None:
     data = j2k(FILM, "lossy")
     by_lower = decoded(data, math.inf)
-    monkeypatch.setattr(reduced, "at_lower_resolution", lambda *_: None)
+    monkeypatch.setattr(resolution, "at_lower_resolution", lambda *_: None)
     by_pillow = decoded(data, math.inf)
     assert np.abs(by_lower.pixels.astype(int) - by_pillow.pixels).max() <= 1  # Pillow scales to 16 bits and back
 

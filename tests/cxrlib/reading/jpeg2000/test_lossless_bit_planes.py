@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cxrlib.reading.codecs.frame_header import frame_header
+from cxrlib.reading.codecs.frame_header import read_frame_header
 from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.jpeg2000 import lossless_bit_planes
 from tests.support.film_files import film
@@ -123,7 +123,7 @@ def test_damaged_packets_cost_the_film_at_most() -> None:
             damaged[at] = random.integers(256)
         found = lossless_bit_planes.without_lowest_planes(bytes(damaged), style, (2,) * (3 * style.levels + 1))
         assert found is None or len(found) <= len(data) + 200
-        decode_reduced(bytes(damaged), frame_header(data), LEVEL, math.inf)  # raises nothing
+        decode_reduced(bytes(damaged), read_frame_header(data), LEVEL, math.inf)  # raises nothing
 
 
 @pytest.mark.parametrize("kept", [20, 200, 20_000])
