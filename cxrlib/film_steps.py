@@ -1,7 +1,7 @@
-"""The steps of scoring one film, apart from the networks: fetch and read it, clean its masks, measure severity.
+"""Process one film before and after the networks: fetch and read it; clean its masks and measure severity.
 
-Each step returns its result or a `FilmError`; it never raises one. A film that triggers a bug in this software becomes
-a reject and does not stop the run.
+Each step returns its result or a `FilmError`, and raises nothing but MemoryError. A film that triggers a bug in this
+software becomes a reject and does not stop the run.
 """
 
 from __future__ import annotations

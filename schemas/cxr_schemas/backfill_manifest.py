@@ -30,7 +30,7 @@ INVENTORY: Final[pa.Schema] = versioned(
 
 
 class CutBy(StrEnum):
-    """Criterion by which an archive is cut into parts. A part contains objects of one value only."""
+    """Criterion by which an archive is cut into parts. Except for count, all objects of a part share one value."""
 
     COUNT = "count"
     PREFIX = "prefix"

@@ -65,7 +65,7 @@ class Reason(StrEnum):
     # The decoding process was lost. A crash depends on the bytes, so it is final; a lack of memory depends on the
     # machine.
     DECODER_DIED = "decoder_died", "The decoder crashed on this film twice, the second time alone in its process."
-    OUT_OF_MEMORY = "out_of_memory", "Decoding needed more memory than run.decode_memory_mb.", True
+    OUT_OF_MEMORY = "out_of_memory", "Decoding needed more memory than available or than run.decode_memory_mb.", True
 
     # The film was read but could not be scored.
     NO_LUNG = "no_lung", "The network found no lung, so no percentage can be computed."
