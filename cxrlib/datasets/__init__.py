@@ -1,4 +1,4 @@
-"""Labelled films on disk: what each layout holds and what its labels are worth."""
+"""Read labelled films from disk. Each known layout of a data set has a module in `cxrlib.datasets.layouts`."""
 
 from cxrlib.datasets.folders import LabelledDataset as LabelledDataset
 from cxrlib.datasets.load import LAYOUTS as LAYOUTS

@@ -1,4 +1,4 @@
-"""Class names as data sets write them."""
+"""Map the class names of data sets to our classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from cxr_schemas import FilmClass
 from cxrlib.datasets.polygons import normalise_label
 
-#: By name in lower case, with underscores for blanks and dashes.
+#: Class by name, in lower case with underscores for blanks and dashes.
 _CLASSES: Final = {
     **dict.fromkeys(("covid", "covid19", "covid_19"), FilmClass.COVID19),
     **dict.fromkeys(
@@ -18,5 +18,5 @@ _CLASSES: Final = {
 
 
 def class_from_label(name: str) -> FilmClass | None:
-    """Return the class that a data set calls `name`, or None where it is none of ours (a nodule, tuberculosis)."""
+    """Return the class that a data set calls `name`; None for any other finding (nodule, tuberculosis)."""
     return _CLASSES.get(normalise_label(name))

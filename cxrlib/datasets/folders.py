@@ -1,4 +1,4 @@
-"""What the folder layouts share: finding a published folder, listing its films, pairing them with their masks."""
+"""Helpers of the folder layouts: find the published folder, list its films, match films with masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _IMAGES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 @dataclass(frozen=True, slots=True)
 class LabelledDataset:
-    """A labelled data set as its layout was read.
+    """A labelled data set that was read from disk.
 
     Attributes
     ----------
@@ -24,22 +24,22 @@ class LabelledDataset:
     samples : tuple of Sample
         In order of path.
     notes : tuple of str
-        What the labels are not good for, and what was left out and why: one sentence each, for a person.
+        Limits of the labels, and what was left out and why. One sentence each, for display.
     """
 
     layout: str
     samples: tuple[Sample, ...]
     notes: tuple[str, ...] = ()
 
-    def of(self, split: Split | None) -> list[Sample]:
-        """Return the films of one split, or all."""
+    def in_split(self, split: Split | None) -> list[Sample]:
+        """Return the films of one split; all films for None."""
         return [sample for sample in self.samples if split is None or sample.split is split]
 
 
 def innermost_folder(root: Path, *names: str) -> Path:
-    """Return the innermost folder reached from `root` by going into a subfolder that has one of `names`, twice at most.
+    """Descend from `root` into a subfolder with one of `names`, at most twice, and return the folder reached.
 
-    Published archives often hold a folder of the same name within themselves.
+    Published archives often contain a folder of their own name once more.
     """
     for _ in range(2):
         inner = next((root / name for name in names if (root / name).is_dir()), None)
@@ -50,29 +50,30 @@ def innermost_folder(root: Path, *names: str) -> Path:
 
 
 def list_films(folder: Path) -> list[Path]:
-    """Return the image files right in a folder, in order of name; hidden ones are passed over."""
+    """Return the image files directly in a folder, in order of name. Hidden files are ignored."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in _IMAGES and not path.name.startswith("."))
 
 
 def require_matching_names(images: Iterable[Path], *mask_folders: Path) -> None:
-    """Check that every film has a mask of its own file name in each folder, and every mask a film.
+    """Check that each mask folder has exactly one mask per film, of the same file name.
 
     Raises
     ------
     UsageError
-        Names the first film and the mask it lacks, or the first mask and the film it lacks, and how many there are.
+        A film has no mask, or a mask has no film. The message names the first such pair and their number.
     """
     by_name = {image.name: image for image in images}
     for folder in mask_folders:
         masks = {path.name for path in list_films(folder)} if folder.is_dir() else set()
-        if lacking := sorted(by_name.keys() - masks):
+        if without_mask := sorted(by_name.keys() - masks):
             raise UsageError(
-                f"film {by_name[lacking[0]]} is there, but its mask {folder / lacking[0]} is not "
-                f"({len(lacking)} such films)"
+                f"expected a mask {folder / without_mask[0]} for film {by_name[without_mask[0]]}; got no such file "
+                f"({len(without_mask)} such films)"
             )
-        if spare := sorted(masks - by_name.keys()):
+        if without_film := sorted(masks - by_name.keys()):
             raise UsageError(
-                f"mask {folder / spare[0]} is there, but no film of its name is beside it ({len(spare)} such masks)"
+                f"expected a film of the same name for mask {folder / without_film[0]}; got none "
+                f"({len(without_film)} such masks)"
             )
 
 

@@ -1,4 +1,4 @@
-"""Read a labelled data set by the layout its folder has: what is there tells which it is."""
+"""Load a labelled data set. Its layout is detected from the files in its folder."""
 
 from __future__ import annotations
 
@@ -21,27 +21,31 @@ class DatasetLayout:
     Attributes
     ----------
     name : str
-    holds : str
-        What its folder holds, by which it is told.
-    gives : str
-        Which labels it has.
+    contents : str
+        Files and folders by which the layout is detected.
+    labels : str
+        Labels of its films.
     split : str
         How its films are split and grouped.
+    recognises : callable
+        Returns whether a folder has this layout.
+    read : callable
+        Reads such a folder.
     """
 
     name: str
-    holds: str
-    gives: str
+    contents: str
+    labels: str
     split: str
     recognises: Callable[[Path], bool]
     read: Callable[[Path], LabelledDataset]
 
 
-#: Every layout, in the order in which they are tried.
+#: All layouts, in the order in which they are tried.
 LAYOUTS: Final = (
     DatasetLayout(
         covid_qu_ex.LAYOUT,
-        "`Infection Segmentation Data` or `Lung Segmentation Data`, with `splits.csv` beside them or without",
+        "`Infection Segmentation Data` or `Lung Segmentation Data`, with or without `splits.csv` beside them",
         "class, lung, infection (of COVID-19 and Normal films)",
         "`splits.csv`, else its own folders",
         covid_qu_ex.recognises,
@@ -50,14 +54,14 @@ LAYOUTS: Final = (
     DatasetLayout(
         csv_index.LAYOUT,
         "`index.csv`, or any CSV file: `image`, `lung_mask`, `infection_mask`, `label`, `group`, `split`, ...",
-        "what its columns hold",
+        "depends on its columns",
         "column `split`, else a fifth of the groups",
         csv_index.recognises,
         csv_index.read,
     ),
     DatasetLayout(
         phantoms.LAYOUT,
-        "`truth.parquet`, as `cxr phantom --masks` writes it",
+        "`truth.parquet`, written by `cxr phantom --masks`",
         "class, lung, infection, percent",
         "all test films",
         phantoms.recognises,
@@ -99,26 +103,26 @@ LAYOUTS: Final = (
 
 
 def load_dataset(path: str | Path) -> LabelledDataset:
-    """Read all films of a data set, in order of path, with what is to be said of them.
+    """Read all films of a data set in order of path, with notes on their labels.
 
     Raises
     ------
     UsageError
-        The folder has no known layout, lists a film whose image or mask is not there (both are named), or puts one
-        group on both sides of the split.
+        The folder has no known layout or no films, lists a film whose image or mask is missing, or has films of one
+        group in both splits.
     """
     root = Path(path)
     layout = next((layout for layout in LAYOUTS if layout.recognises(root)), None)
     if layout is None:
-        known = "; ".join(f"{layout.name} ({layout.holds})" for layout in LAYOUTS)
+        known = "; ".join(f"{layout.name} ({layout.contents})" for layout in LAYOUTS)
         raise UsageError(f"expected a data set of a known layout in {root}: {known}; got none of them")
     found = layout.read(root)
     if not found.samples:
-        raise UsageError(f"expected films in the data set {root}, which has the layout {layout.name}; got none")
+        raise UsageError(f"expected films in the data set {root} of layout {layout.name}; got none")
     for sample in found.samples:
         missing = next((file for file in sample.files if not file.is_file()), None)
         if missing is not None:
-            raise UsageError(f"data set {root} lists film {sample.image.name}, but its file {missing} is not there")
+            raise UsageError(f"data set {root} lists film {sample.image.name}: expected its file {missing}; got none")
     if both := sorted(groups_in_both_splits(found.samples)):
         raise UsageError(
             f"data set {root}: expected every group in one split; got films of group {both[0]} in both "
@@ -128,5 +132,5 @@ def load_dataset(path: str | Path) -> LabelledDataset:
 
 
 def read_dataset(path: str | Path, split: Split | None = None) -> list[Sample]:
-    """Return the films of a data set in order of path, all or of one split; raises as `load_dataset` does."""
-    return load_dataset(path).of(split)
+    """Return the films of a data set in order of path, all or of one split. Raises the errors of `load_dataset`."""
+    return load_dataset(path).in_split(split)

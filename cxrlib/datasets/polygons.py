@@ -1,7 +1,8 @@
-"""Masks drawn as LabelMe shapes, filled when they are read: no mask file is written.
+"""Read LabelMe files and fill their shapes to masks in memory.
 
-LabelMe writes one JSON file a film: ``imagePath``, ``imageHeight``, ``imageWidth``, ``flags`` and a list ``shapes``,
-each with ``label``, ``points`` (x, y in pixels, the origin at the outer corner of the first pixel) and ``shape_type``.
+LabelMe writes one JSON file per film with ``imagePath``, ``imageHeight``, ``imageWidth``, ``flags`` and a list
+``shapes``. Each shape has a ``label``, a ``shape_type`` and ``points``: x, y in pixels, with the origin at the outer
+corner of the first pixel.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 
 from cxrlib.errors import UsageError
 
-#: Bits of a pixel's fraction that OpenCV draws with: corners are placed to 1/16 pixel.
+#: Fractional bits of the coordinates passed to OpenCV: corners are placed to 1/16 pixel.
 _FRACTION_BITS: Final = 4
 
 
 class Region(StrEnum):
-    """What a shape outlines. Left and right are the patient's own."""
+    """The region that a shape outlines. Left and right are the patient's."""
 
     LUNG = "lung"
     LEFT = "left"
@@ -31,7 +32,7 @@ class Region(StrEnum):
     INFECTION = "infection"
 
 
-#: Labels by region, in lower case with blanks and dashes for underscores.
+#: Region by label, in lower case with underscores for blanks and dashes.
 REGION_BY_LABEL: Final = {
     **dict.fromkeys(("lung", "lungs", "both_lungs", "lung_field", "lung_fields"), Region.LUNG),
     **dict.fromkeys(("left", "left_lung", "lung_left", "l_lung", "lung_l"), Region.LEFT),
@@ -44,7 +45,7 @@ REGION_BY_LABEL: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PolygonMask:
-    """The shapes of some regions in one LabelMe file; together they are one mask."""
+    """A mask that is the union of all shapes of `regions` in one LabelMe file."""
 
     path: Path
     regions: frozenset[Region]
@@ -52,9 +53,9 @@ class PolygonMask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """One shape: its label as written, the region it outlines (None where the label is not known), and its outline.
+    """One shape: its label as written, its region (None for an unknown label), and its outline.
 
-    `outline` is float64, corners x 2 (x, y).
+    `outline` is float64, corners x 2 (x, y), in pixels.
     """
 
     label: str
@@ -64,7 +65,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotation:
-    """One LabelMe file. `image` is the path it names, as written; `flags` are those that were set."""
+    """The content of one LabelMe file. `image` is its image path as written; `flags` holds the flags that are set."""
 
     image: str
     rows: int
@@ -84,7 +85,7 @@ def read_annotation(path: Path) -> Annotation:
     Raises
     ------
     UsageError
-        The file is not there, is not LabelMe's, or holds a shape that encloses nothing (a line, a point).
+        The file is missing, is not a LabelMe file, or holds a shape without an area (a line, a point).
     """
     try:
         document = json.loads(path.read_bytes())
@@ -124,11 +125,11 @@ def _shape(shape: dict[str, Any], path: Path) -> Shape:
 
 
 def fill_regions(annotation: Annotation, regions: frozenset[Region]) -> NDArray[np.bool_]:
-    """Return the mask of all shapes of `regions`: bool, rows x columns of the annotated image."""
+    """Return the union of all shapes of `regions` as a mask: bool, rows x columns of the annotated image."""
     mask = np.zeros((annotation.rows, annotation.columns), dtype=np.uint8)
     for shape in annotation.shapes:
         if shape.region in regions:
-            # OpenCV counts from the middle of the first pixel, LabelMe from its outer corner.
+            # OpenCV puts the origin at the centre of the first pixel, LabelMe at its outer corner.
             corners = np.rint((shape.outline - 0.5) * 2**_FRACTION_BITS).astype(np.int32)
             cv2.fillPoly(mask, [corners], 1, shift=_FRACTION_BITS)
     return mask.astype(bool)

@@ -1,4 +1,4 @@
-"""One labelled film: where its image and masks lie, and which of its labels may be trusted."""
+"""One labelled film: the files of its image and masks, and its labels."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cxrlib.errors import UsageError
 
 
 class Split(StrEnum):
-    """Part of a data set. Patients and near-duplicate films never straddle the two.
+    """Split of a data set. All films of a patient, and near-duplicate films, are in the same split.
 
-    A data set's own validation films belong to `TRAIN`: a recipe holds out a share of the training groups itself.
+    Validation films of a published data set belong to `TRAIN`: a recipe holds out its own share of the training groups.
     """
 
     TRAIN = "train"
@@ -26,7 +26,10 @@ class Split(StrEnum):
 
 
 class LungConvention(StrEnum):
-    """What annotators called lung. Films drawn both ways agree at Dice .78 to .86 only, so the two are never mixed."""
+    """Whether lung masks leave out the heart shadow or include it.
+
+    On films drawn both ways the two agree at a Dice of only .78 to .86, so they are never mixed.
+    """
 
     LUNG_FIELD = "lung_field"
     WITH_HEART = "with_heart"
@@ -34,12 +37,12 @@ class LungConvention(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MaskUnion:
-    """A mask that is the union of several image files of one size, such as one for each lung."""
+    """A mask that is the union of several image files of one size, for example one per lung."""
 
     paths: tuple[Path, ...]
 
 
-#: Where a mask is: one image file, several whose union it is, or shapes in a LabelMe file.
+#: A mask on disk: one image file, the union of several, or shapes in a LabelMe file.
 Mask = Path | MaskUnion | PolygonMask
 
 
@@ -51,19 +54,19 @@ class Sample:
     ----------
     image : Path
     source : str
-        Where it comes from; figures are reported per source.
+        Origin of the film; figures are reported per source.
     group : str
         Patient, or the smallest set of films known to hold one patient.
     split : Split
     film_class : FilmClass or None
     lung, lung_left, lung_right : Mask or None
-        Masks, white is lung; left and right are the patient's own. Read them with `read_mask`.
+        Masks, white is lung; left and right are the patient's. Read them with `read_mask`.
     lung_convention : LungConvention or None
-        None where there is no lung mask.
+        None if there is no lung mask.
     infection : Mask or None
-        None where infection was never annotated, which is not the same as an empty mask.
+        None if infection was not annotated. An empty mask means no infection.
     percent_infected : float or None
-        Percent of the lung, where the data set states it.
+        Percent of the lung that is infected, 0 to 100, if the data set gives it.
     geographic_extent : float or None
         Radiologists' extent score, 0 to 8.
     """
@@ -83,13 +86,13 @@ class Sample:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that the film needs: its image and all of its masks."""
+        """All files of the film: its image and its masks."""
         masks = (self.lung, self.lung_left, self.lung_right, self.infection)
         return (self.image, *(path for mask in masks if mask is not None for path in mask_files(mask)))
 
 
 def mask_files(mask: Mask) -> tuple[Path, ...]:
-    """Return the files that a mask is read from."""
+    """Return the files of a mask."""
     match mask:
         case MaskUnion(paths):
             return paths
@@ -100,19 +103,21 @@ def mask_files(mask: Mask) -> tuple[Path, ...]:
 
 
 def read_mask(mask: Mask, rows: int | None = None, columns: int | None = None) -> NDArray[np.bool_]:
-    """Read a mask as bool, at its own size or resized (a pixel is set where over half its area was).
+    """Read a mask as bool, at its own size or resized to rows x columns.
+
+    A pixel of a resized mask is set if more than half of its area was.
 
     Raises
     ------
     UsageError
-        A file is not there or is not an image, or the files of one mask differ in size.
+        A file is missing, is not an image or has the values 0 and 1, or the files of one mask differ in size.
     """
     inside = _at_own_size(mask)
     if rows is None or columns is None or inside.shape == (rows, columns):
         return inside
     shrinks = inside.shape[0] >= rows and inside.shape[1] >= columns
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=how) > 0.5)
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(inside.astype(np.float32), (columns, rows), interpolation=interpolation) > 0.5)
 
 
 def _at_own_size(mask: Mask) -> NDArray[np.bool_]:
@@ -133,6 +138,6 @@ def _image(path: Path) -> NDArray[np.bool_]:
     grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if grey is None:
         raise UsageError(f"expected a mask image at {path}; got {'no file' if not path.exists() else 'no image'}")
-    if grey.max() == 1:  # a mask of 0 and 1, which would be read as empty
+    if grey.max() == 1:  # a mask of 0 and 1 would be read as empty
         raise UsageError(f"expected a mask of 0 and 255 at {path}; got one of 0 and 1")
     return np.asarray(grey > 127)

@@ -1,4 +1,4 @@
-"""What a bundle is worth on labelled films: figures with intervals, tables, plots and a report."""
+"""Measure a bundle on labelled films: figures of merit with 95 % intervals, tables, plots and an HTML report."""
 
 from cxrlib.evaluation.data_files import EvaluatedDataset as EvaluatedDataset
 from cxrlib.evaluation.data_files import Evaluation as Evaluation

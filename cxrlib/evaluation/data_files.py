@@ -1,4 +1,4 @@
-"""An evaluation as data: what was measured, every figure, and one line a film."""
+"""The results of an evaluation as data: every figure as JSON, and a table with one row per film."""
 
 from __future__ import annotations
 
@@ -20,13 +20,24 @@ from cxrlib.evaluation.source_notes import SourceNote
 from cxrlib.measuring.metrics import PixelCounts, PixelMetric
 from cxrlib.models.bundle import Bundle
 
-#: Raised whenever a key of the document changes its meaning.
+#: Format version of the JSON document; raised whenever a key changes its meaning.
 FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedDataset:
-    """One data set as it was measured: what it was called, its layout, its films of the split and of all splits."""
+    """One data set of an evaluation.
+
+    Attributes
+    ----------
+    name : str
+        Name of its folder.
+    layout : str
+    films, all_films : int
+        Number of films in the evaluated split, and in all splits.
+    notes : tuple of str
+        Limits of its labels, and what was left out and why.
+    """
 
     name: str
     layout: str
@@ -37,7 +48,7 @@ class EvaluatedDataset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """A whole evaluation.
+    """A complete evaluation of one bundle.
 
     Attributes
     ----------
@@ -45,13 +56,13 @@ class Evaluation:
     split : str
         ``test``, ``train`` or ``all``.
     precision, device : str
-        Arithmetic and processor that the networks ran in.
+        Precision and device that the networks ran with.
     software_version : str
     datasets : tuple of DataSet
     results : tuple of FilmResult
     measured : tuple of Measured
     notes : mapping of str to SourceNote
-        What is known of the films and labels of some sources.
+        What is known about the films and labels of a source, by source. Sources may be missing.
     """
 
     bundle: Bundle
@@ -65,14 +76,14 @@ class Evaluation:
     notes: Mapping[str, SourceNote] = field(default_factory=dict)
 
     @property
-    def note_of(self) -> dict[str, SourceNote | None]:
-        """What is known of each source that was measured; None where nobody said."""
+    def note_by_source(self) -> dict[str, SourceNote | None]:
+        """The note on each evaluated source; None for a source without one."""
         return {source: self.notes.get(source) for source in sorted({film.sample.source for film in self.results})}
 
 
 def json_document(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as plain JSON values; the same films give the same document."""
-    identity = evaluation.bundle.card.bundle
+    """Return an evaluation as plain JSON values. The same films give the same document."""
+    identity, notes = evaluation.bundle.card.bundle, evaluation.note_by_source
     return {
         "format": FORMAT,
         "bundle": {"name": identity.name, "version": identity.version, "digest": evaluation.bundle.digest},
@@ -90,7 +101,7 @@ def json_document(evaluation: Evaluation) -> dict[str, Any]:
             }
             for dataset in evaluation.datasets
         ],
-        "sources": {source: None if note is None else note.model_dump() for source, note in evaluation.note_of.items()},
+        "sources": {source: None if note is None else note.model_dump() for source, note in notes.items()},
         "films": len(evaluation.results),
         "rejected": dict(count_rejects(evaluation.results)),
         "not_measured": list(not_measured(evaluation.bundle.card)),
@@ -100,12 +111,12 @@ def json_document(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def json_text(evaluation: Evaluation) -> str:
-    """Return `json_document` as JSON text."""
+    """Return the evaluation as JSON text; see `json_document`."""
     return json.dumps(json_document(evaluation), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def count_rejects(results: Sequence[FilmResult]) -> list[tuple[str, int]]:
-    """Return how many films were rejected for each reason, the most frequent first."""
+    """Return the number of rejected films by reason, most frequent reason first."""
     counts = Counter(film.reason.value for film in results if film.reason is not None)
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
@@ -133,7 +144,7 @@ def _interval(interval: Interval | None) -> list[float] | None:
 
 
 def film_table(results: Sequence[FilmResult]) -> pd.DataFrame:
-    """Return one line a film: its labels, what it came to, and how well its masks agree; percent 0 to 100."""
+    """Return a table with one row per film: labels, result, and agreement of the masks. Percentages are 0 to 100."""
     return pd.DataFrame([_film(film) for film in results])
 
 
@@ -148,17 +159,17 @@ def _film(film: FilmResult) -> dict[str, Any]:
         **{f"p_{name.value}": probabilities.get(name) for name in CLASSES},
         "rejected": _value(film.reason),
         "lungs_found": _value(film.lungs_found),
-        **_mask("lung", film, film.lung),
-        **_mask("infection", film, film.infection),
+        **_mask_metrics("lung", film, film.lung),
+        **_mask_metrics("infection", film, film.infection),
         "true_percent": film.truth.percent,
         "percent": film.percent,
         "geographic_extent": sample.geographic_extent,
     }
 
 
-def _mask(name: str, film: FilmResult, counts: PixelCounts | None) -> dict[str, float | None]:
-    measures = (PixelMetric.DICE, PixelMetric.IOU, PixelMetric.SENSITIVITY, PixelMetric.PRECISION)
-    return {f"{name}_{metric.value}": film.of_mask(metric, counts) for metric in measures}
+def _mask_metrics(name: str, film: FilmResult, counts: PixelCounts | None) -> dict[str, float | None]:
+    metrics = (PixelMetric.DICE, PixelMetric.IOU, PixelMetric.SENSITIVITY, PixelMetric.PRECISION)
+    return {f"{name}_{metric.value}": film.mask_metric(metric, counts) for metric in metrics}
 
 
 def _value(name: Any) -> str | None:

@@ -1,6 +1,6 @@
-"""Score labelled films by the very steps that score an archive, and compare each with its truth.
+"""Score labelled films with the same steps that score an archive, and compare each with its labels.
 
-A film that the pipeline rejects is not left out: it counts as nothing found, as a wrong class and as lungs not found.
+A film that the pipeline rejects still counts: as empty masks, as a wrong class and as lungs not found.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 #: What runs the networks: `cxrlib.models.inference.engine.Engine.predict`.
 Predict = Callable[[Sequence[CxrImage]], list[Prediction | FilmError]]
 
-_AT_ONCE: Final = 64
+#: Films per call of the networks.
+_FILMS_PER_CALL: Final = 64
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is true of one film, as far as its labels say; pixels are counted on the grid of the true masks.
+    """The ground truth of one film, from its labels. Pixels are counted on the grid of the true masks.
 
     Attributes
     ----------
     lung_px, infection_px : int or None
-        True pixels; None where there is no such mask (or a lung drawn by the other convention).
+        Pixels of the true mask. None without such a mask, or if the lung was drawn with the heart shadow.
     infected : bool or None
-        Whether the film has any infected pixel.
+        Whether the film has any infected pixel; None if unknown.
     percent : float or None
-        Percent of the lung that is infected, 0 to 100: as the data set states it, else of its two masks, the infection
-        cut to the lung (qu-ex section 3.3; inflocnet Eq. 2).
+        Percent of the lung that is infected, 0 to 100. The data set's own value if it has one, else the infection mask
+        inside the lung mask over the lung mask (qu-ex section 3.3; inflocnet Eq. 2).
     """
 
     lung_px: int | None
@@ -57,20 +58,23 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class FilmResult:
-    """What one labelled film came to.
+    """The result of one labelled film.
 
     Attributes
     ----------
     sample : Sample
     truth : Truth
     reason : Reason or None
-        Why it was rejected; what was measured is then None, and of the counted pixels none was found.
+        Why the film was rejected. Its measurements are then None, and its pixels are counted against an empty mask.
     probabilities : dict of FilmClass to float, or None
-        None where it was rejected or the bundle gives no classes.
+        None if the film was rejected or the bundle has no class output.
     lung, infection : PixelCounts or None
-        On the grid of the true mask; None where there is no such truth or the bundle gives no infection.
+        Agreement of the masks on the grid of the true mask. None without a true mask, or if the bundle has no
+        infection output.
+    lungs_found : LungsFound or None
+        None if the film was rejected.
     percent : float or None
-        Percent infected, 0 to 100; None where it was rejected or the bundle gives no infection.
+        Percent infected, 0 to 100. None if the film was rejected or the bundle has no infection output.
     """
 
     sample: Sample
@@ -84,12 +88,12 @@ class FilmResult:
 
     @property
     def film_class(self) -> FilmClass | None:
-        """The most probable class."""
+        """The class with the highest probability; None if there are no probabilities."""
         probabilities = self.probabilities
         return None if probabilities is None else max(probabilities, key=lambda name: probabilities[name])
 
-    def of_mask(self, metric: PixelMetric, counts: PixelCounts | None) -> float | None:
-        """Return a measure of one of this film's masks; a rejected film has found nothing, and nothing rightly."""
+    def mask_metric(self, metric: PixelMetric, counts: PixelCounts | None) -> float | None:
+        """Return a metric of one of this film's masks. A rejected film scores 0, for specificity and accuracy too."""
         if counts is None:
             return None
         value = metric.of(counts)
@@ -98,12 +102,12 @@ class FilmResult:
     @property
     def lung_dice(self) -> float | None:
         """Dice of the lung mask."""
-        return self.of_mask(PixelMetric.DICE, self.lung)
+        return self.mask_metric(PixelMetric.DICE, self.lung)
 
     @property
     def infection_dice(self) -> float | None:
         """Dice of the infection mask."""
-        return self.of_mask(PixelMetric.DICE, self.infection)
+        return self.mask_metric(PixelMetric.DICE, self.infection)
 
 
 def evaluate(
@@ -114,19 +118,19 @@ def evaluate(
     settings: Settings | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[FilmResult]:
-    """Score labelled films and compare each with its truth.
+    """Score labelled films and compare each with its labels.
 
     Parameters
     ----------
     samples : sequence of Sample
     predict : callable
-        The bundle's engine.
+        `predict` of the bundle's engine.
     card : Card
-        The same bundle's card.
+        Card of the same bundle.
     settings : Settings, optional
-        How films are read; the defaults, if not given.
+        How films are read. Default: the default settings.
     progress : callable
-        Told how many films were done since the last call.
+        Called with the number of films finished since its last call.
 
     Returns
     -------
@@ -136,9 +140,9 @@ def evaluate(
     gives_infection = any("infection" in network.outputs for network in card.networks)
     results: list[FilmResult] = []
     with ThreadPoolExecutor((settings or Settings()).run.decode_threads) as pool:
-        for part in _parts(score_films(samples, predict, card, settings=settings, pool=pool)):
-            results += pool.map(lambda pair: _compare(pair[0], pair[1], gives_infection), part)
-            progress(len(part))
+        for batch in _batches(score_films(samples, predict, card, settings=settings, pool=pool)):
+            results += pool.map(lambda pair: _compare(pair[0], pair[1], gives_infection), batch)
+            progress(len(batch))
     return results
 
 
@@ -150,7 +154,7 @@ def score_films(
     settings: Settings | None = None,
     pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[Sample, ScoredFilm | FilmError]]:
-    """Yield each film with what the pipeline makes of it; `pool` reads ahead of the networks."""
+    """Yield each film with its pipeline result. The threads of `pool` read films ahead of the networks."""
     settings = settings or Settings()
     parameters = ScoringParameters.of(card)
 
@@ -160,10 +164,10 @@ def score_films(
 
     bounds = PrefetchBounds(settings.run.films_ahead)
     with closing(Prefetcher(lambda sample: pool.submit(read, sample), samples, bounds)) as results:
-        for part in _parts(results):
-            images = [image for _, (_, image) in part if isinstance(image, CxrImage)]
+        for batch in _batches(results):
+            images = [image for _, (_, image) in batch if isinstance(image, CxrImage)]
             predicted = iter(predict(images) if images else ())
-            for sample, (ref, image) in part:
+            for sample, (ref, image) in batch:
                 yield sample, _assessed(ref, image, predicted, parameters)
 
 
@@ -180,18 +184,18 @@ def _assessed(
 
 
 def _reference(path: Path) -> ImageRef:
-    """Return what a listing would say of a film; its size is its version, since nobody writes to it meanwhile."""
+    """Return a film's reference as an archive listing would. Its size serves as version: nothing writes to it now."""
     size = path.stat().st_size
     return ImageRef(uri=str(path.resolve()), version=f"size:{size}", size=size)
 
 
-def _parts(items: Iterator[_Item]) -> Iterator[list[_Item]]:
-    while part := list(islice(items, _AT_ONCE)):
-        yield part
+def _batches(items: Iterator[_Item]) -> Iterator[list[_Item]]:
+    while batch := list(islice(items, _FILMS_PER_CALL)):
+        yield batch
 
 
 def _compare(sample: Sample, outcome: ScoredFilm | FilmError, gives_infection: bool) -> FilmResult:
-    lung = read_mask(sample.lung) if sample.lung is not None and _comparable(sample) else None
+    lung = read_mask(sample.lung) if sample.lung is not None and _is_lung_field(sample) else None
     infection = None if sample.infection is None else read_mask(sample.infection)
     truth = _truth(sample, lung, infection)
     if isinstance(outcome, FilmError):
@@ -199,22 +203,22 @@ def _compare(sample: Sample, outcome: ScoredFilm | FilmError, gives_infection: b
             sample,
             truth,
             outcome.reason,
-            lung=None if lung is None else _nothing_found(lung),
-            infection=None if infection is None or not gives_infection else _nothing_found(infection),
+            lung=None if lung is None else _count_against_empty(lung),
+            infection=None if infection is None or not gives_infection else _count_against_empty(infection),
         )
     masks = outcome.masks
     return FilmResult(
         sample,
         truth,
         probabilities=outcome.prediction.classes,
-        lung=None if lung is None else _counted(lung, masks.lung),
-        infection=None if infection is None or masks.infection is None else _counted(infection, masks.infection),
+        lung=None if lung is None else _count_resized(lung, masks.lung),
+        infection=None if infection is None or masks.infection is None else _count_resized(infection, masks.infection),
         lungs_found=masks.lungs_found,
         percent=outcome.severity.whole.percent,
     )
 
 
-def _comparable(sample: Sample) -> bool:
+def _is_lung_field(sample: Sample) -> bool:
     return sample.lung_convention is LungConvention.LUNG_FIELD
 
 
@@ -232,11 +236,11 @@ def _truth(sample: Sample, lung: NDArray[np.bool_] | None, infection: NDArray[np
     )
 
 
-def _nothing_found(truth: NDArray[np.bool_]) -> PixelCounts:
+def _count_against_empty(truth: NDArray[np.bool_]) -> PixelCounts:
     return count_pixels(truth, np.zeros_like(truth))
 
 
-def _counted(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> PixelCounts:
+def _count_resized(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> PixelCounts:
     return count_pixels(truth, _resized(found, truth.shape))
 
 

@@ -1,4 +1,4 @@
-"""Measure the films of each source by every figure, each with its two 95 % intervals."""
+"""Compute every figure of merit for the films of each source, with its two 95 % intervals."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from cxrlib.evaluation.figures.intervals import Interval, bootstrap_interval
 from cxrlib.evaluation.figures.statistics import Weights, group_weights
 from cxrlib.evaluation.film_results import FilmResult
 
-#: Resamples of a bootstrap; the ends of the interval then move by about a twentieth of its width.
+#: Resamples of a bootstrap. With so many, the ends of the interval vary by about a twentieth of its width.
 RESAMPLES: Final = 1000
-#: Seed of every bootstrap, so that the same films give the same interval.
+#: Seed of every bootstrap: the same films give the same interval.
 SEED: Final = 2021
 
 
@@ -36,9 +36,9 @@ class MeasuredFigure:
     interval : Interval or None
         In closed form: qu-ex Eq. 2 for shares, Fisher's for rank correlations, Bland and Altman's for differences.
     bootstrap : Interval or None
-        By resampling groups; None where there is but one group, or where it was not asked for.
+        From resampled groups. None with a single group, or if no bootstrap was asked for.
     films, groups : int
-        What the figure rests on.
+        Number of films and groups that the figure is computed from.
     """
 
     source: str
@@ -51,21 +51,21 @@ class MeasuredFigure:
 
 
 def columns_by_source(results: Sequence[FilmResult]) -> dict[str, FilmColumns]:
-    """Return the films of each source, in order of its name."""
+    """Return the films of each source as arrays, in order of source name."""
     sources = sorted({result.sample.source for result in results})
     return {name: to_columns([result for result in results if result.sample.source == name]) for name in sources}
 
 
 def measure_figures(results: Sequence[FilmResult], card: Card, *, resamples: int = RESAMPLES) -> list[MeasuredFigure]:
-    """Return every figure of every source, in order of source and then of the table; undefined ones are left out.
+    """Return every figure of every source, ordered by source and then as in the tables. Undefined figures are left out.
 
     Parameters
     ----------
     results : sequence of FilmResult
     card : Card
-        Of the bundle that gave them.
+        Card of the bundle that scored the films.
     resamples : int
-        Of the group bootstrap; none is made if 0.
+        Resamples of the group bootstrap; 0 computes no bootstrap interval.
     """
     found = []
     for source, columns in columns_by_source(results).items():
@@ -79,14 +79,14 @@ def measure_figures(results: Sequence[FilmResult], card: Card, *, resamples: int
 
 def _measure(source: str, figure: Figure, columns: FilmColumns, weights: Weights | None) -> MeasuredFigure | None:
     inputs = figure.inputs(columns)
-    counts = ~np.logical_or.reduce([np.isnan(values) for values in inputs])
-    known = tuple(values[counts] for values in inputs)
-    n = int(counts.sum())
+    counted = ~np.logical_or.reduce([np.isnan(values) for values in inputs])
+    known = tuple(values[counted] for values in inputs)
+    n = int(counted.sum())
     value = float(figure.statistic(*known, np.ones((1, n)))[0]) if n else math.nan
     if math.isnan(value):
         return None
-    groups = np.unique(columns.groups[counts]).size
-    resampled = None if weights is None or groups < 2 else figure.statistic(*known, weights[:, counts])
+    groups = np.unique(columns.groups[counted]).size
+    resampled = None if weights is None or groups < 2 else figure.statistic(*known, weights[:, counted])
     return MeasuredFigure(
         source=source,
         figure=figure,
@@ -99,7 +99,7 @@ def _measure(source: str, figure: Figure, columns: FilmColumns, weights: Weights
 
 
 def card_metrics(measured: Sequence[MeasuredFigure]) -> list[Metric]:
-    """Return the figures that stand on a card, with the interval in closed form, to four decimals."""
+    """Return the figures for the bundle's card, with their closed-form intervals, rounded to four decimals."""
     return [
         Metric(
             dataset=item.source,

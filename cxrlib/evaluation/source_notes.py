@@ -1,4 +1,4 @@
-"""What a reader must know of each source before trusting a figure: what its films are, what its labels are worth."""
+"""Notes on each source of labelled films, shown in a report: what the films are and how good the labels are."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cxrlib.errors import UsageError
 
 
 class SourceNote(BaseModel):
-    """What is known of a source that its films do not say.
+    """What is known about a source beyond its files.
 
     Attributes
     ----------
     films : str
-        What the films are, where they come from, and under which licence.
+        What the films are, where they come from, and their licence.
     labels : str
-        Who drew or gave the labels, by which convention, and what they are therefore worth.
+        Who made the labels, by which convention, and how far they can be trusted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,14 +33,16 @@ _NOTES: Final = TypeAdapter(dict[str, SourceNote])
 
 
 def read_source_notes(path: Path) -> Mapping[str, SourceNote]:
-    """Read the notes of sources: a TOML file with one table a source, each with the keys `films` and `labels`.
+    """Read source notes from a TOML file with one table per source, each with the keys `films` and `labels`.
 
     Raises
     ------
     UsageError
-        It cannot be read, is not TOML, or a table lacks a key or has another.
+        The file cannot be read, is not TOML, or a table has a missing or unknown key.
     """
     try:
         return _NOTES.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise UsageError(f"expected one table a source in {path}, with the keys films and labels: {error}") from error
+        raise UsageError(
+            f"{path}: expected TOML with one table per source, each with the keys films and labels; got {error}"
+        ) from error

@@ -1,4 +1,4 @@
-"""Random changes of a film in training: geometry on image and masks alike, exposure and quality on the image."""
+"""Random augmentation of training films: geometry of film and masks, exposure and quality of the film."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ def augment(
     film: NDArray[np.float32],
     masks: Sequence[NDArray[np.float32]],
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """Change a film (rows x columns, in [0, 1]) at random, and move its masks (0 or 1) with it."""
+    """Augment a film and its masks.
+
+    Parameters
+    ----------
+    generator : numpy Generator
+    limits : Augmentation
+        Largest change of each kind.
+    film : float32, rows x columns
+        Values in [0, 1].
+    masks : sequence of float32, rows x columns
+        Values 0 or 1. They get the same geometry as the film.
+    """
     if isinstance(limits, AffineAugmentation):
         matrix = random_plain_affine(generator, limits, *film.shape)
         film = warp(film, matrix, limits.fill)
@@ -36,7 +47,7 @@ def _binary(mask: NDArray[np.float32]) -> NDArray[np.float32]:
 def random_plain_affine(
     generator: np.random.Generator, limits: AffineAugmentation, rows: int, columns: int
 ) -> NDArray[np.float32]:
-    """Draw the 2x3 matrix of a rotation, shear, zoom of either side and shift about the image centre."""
+    """Draw a random 2x3 matrix about the image centre: rotation, shear, zoom of each axis and shift."""
     angle = math.radians(generator.uniform(-1, 1) * limits.rotate_degrees)
     shear = generator.uniform(-1, 1) * limits.shear
     zoom = 1 + generator.uniform(-1, 1, size=2) * limits.zoom
@@ -48,7 +59,7 @@ def random_plain_affine(
 def random_affine(
     generator: np.random.Generator, limits: FilmAugmentation, rows: int, columns: int
 ) -> NDArray[np.float32]:
-    """Draw the 2x3 matrix of a rotation, shear, scale, stretch, shift and flip about the image centre."""
+    """Draw a random 2x3 matrix about the image centre: rotation, shear, scale, stretch, shift and flip."""
     angle = math.radians(generator.uniform(-1, 1) * limits.rotate_degrees)
     shear = math.tan(math.radians(generator.uniform(-1, 1) * limits.shear_degrees))
     scale = math.exp(generator.uniform(-1, 1) * limits.scale)
@@ -69,7 +80,7 @@ def _about_centre(
 
 
 def warp(image: NDArray[np.float32], matrix: NDArray[np.float32], fill: Fill = Fill.BLACK) -> NDArray[np.float32]:
-    """Apply an affine matrix to a film or mask; `fill` says what comes from outside the film."""
+    """Apply an affine matrix to a film or mask. `fill` sets the pixels from outside the film."""
     rows, columns = image.shape
     border = cv2.BORDER_CONSTANT if fill is Fill.BLACK else cv2.BORDER_REPLICATE
     warped = cv2.warpAffine(image, matrix, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=border)
@@ -79,7 +90,7 @@ def warp(image: NDArray[np.float32], matrix: NDArray[np.float32], fill: Fill = F
 def random_exposure(
     generator: np.random.Generator, limits: FilmAugmentation, film: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Change window, gamma and exposure across the film, as generators, detectors and viewers do. Stays in [0, 1]."""
+    """Change window, gamma and evenness of the exposure, as X-ray devices and viewers do. The result is in [0, 1]."""
     low = generator.uniform(-0.5, 0.5) * limits.contrast
     high = 1.0 + generator.uniform(-0.5, 0.5) * limits.contrast
     film = np.clip((film - low) / (high - low), 0.0, 1.0)
@@ -93,9 +104,9 @@ def random_exposure(
 def random_quality(
     generator: np.random.Generator, limits: FilmAugmentation, film: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Lose pixels, sharpness or JPEG quality, and add noise. Stays in [0, 1]."""
+    """Reduce sharpness, resolution or JPEG quality, and add noise. The result is in [0, 1]."""
     if generator.random() < limits.degrade_probability:
-        degrade = (_blur, _lose_pixels, _compress)[generator.integers(3)]
+        degrade = (_blur, _reduce_resolution, _compress)[generator.integers(3)]
         film = degrade(generator, film)
     if generator.random() < 0.5:
         noise = generator.normal(0, generator.uniform(0, limits.noise), film.shape)
@@ -107,7 +118,7 @@ def _blur(generator: np.random.Generator, film: NDArray[np.float32]) -> NDArray[
     return np.asarray(cv2.GaussianBlur(film, (0, 0), sigmaX=generator.uniform(0.4, 1.4)), dtype=np.float32)
 
 
-def _lose_pixels(generator: np.random.Generator, film: NDArray[np.float32]) -> NDArray[np.float32]:
+def _reduce_resolution(generator: np.random.Generator, film: NDArray[np.float32]) -> NDArray[np.float32]:
     rows, columns = film.shape
     share = generator.uniform(0.4, 0.9)
     small = cv2.resize(film, (int(columns * share), int(rows * share)), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""What goes on beside the steps of a training: history, checkpoints, the rate that falls on a plateau, the end."""
+"""The Lightning callback of a training: writes history and checkpoints, steps a plateau rate, ends the training."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from cxrlib.training.hyperparameters import Plateau
 from cxrlib.training.optimisers import plateau_schedule
 from cxrlib.training.recipe import NetworkPlan
 
-#: In a network's work folder: the history, its drawing, and the checkpoints of the newest and of the best epoch.
+#: Files in a network's work folder: history, learning curve, and the checkpoints of the latest and of the best epoch.
 HISTORY_FILE: Final = "history.csv"
 CURVE_FILE: Final = "curve.png"
 LAST_FILE: Final = "last.ckpt"
 BEST_FILE: Final = "best.ckpt"
-#: Key of this callback's state in a checkpoint. It must not change: stored checkpoints are resumed by it.
+#: Key of the callback's state in a checkpoint. It must not change, or stored checkpoints could not be resumed.
 STATE_KEY: Final = "Course"
 
 
 class TrainingCallback(Callback):
-    """Keeps the history, steps the rate, ends the training and writes checkpoints, which hold all that it knows.
+    """Record the history, step a plateau rate, end the training, and write checkpoints with this callback's state.
 
-    Lightning's own plateau scheduler is stepped after the checkpoint of its epoch was written, so a training that was
-    taken up again would miss a step; this one is stepped before.
+    Lightning steps its own plateau scheduler after the checkpoint of an epoch, so a resumed training would miss a step.
+    This callback steps the rate before it writes the checkpoint.
 
     Parameters
     ----------
     plan : NetworkPlan
     folder : Path
-        Where history, curve and checkpoints are written after each epoch.
+        Folder for history, curve and checkpoints, written after each epoch.
     deadline : float or None
-        Time on the monotonic clock, in seconds, after which no further epoch begins.
+        Monotonic time in seconds after which no further epoch starts.
     report : callable
-        Told each epoch in one line.
+        Called with one line of text after each epoch.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class TrainingCallback(Callback):
         self.ended: StopReason | None = None
         self._rate: ReduceLROnPlateau | None = None
         self._rate_state: dict[str, Any] | None = None
-        self._began = time.monotonic()
+        self._epoch_start = time.monotonic()
 
     @property
     def state_key(self) -> str:
@@ -63,28 +63,28 @@ class TrainingCallback(Callback):
         return STATE_KEY
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the checkpoint keeps."""
+        """Return the state to store in the checkpoint."""
         return {"rows": self.rows, "rate": None if self._rate is None else self._rate.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Restore the state from a checkpoint."""
         self.rows, self._rate_state = list(state_dict["rows"]), state_dict["rate"]
 
     def on_train_start(self, trainer: Trainer, _module: LightningModule) -> None:
-        """Make the rate, and end at once if the history says that all is done."""
+        """Create the plateau rate, and stop at once if the restored history is complete."""
         if isinstance(self.plan.schedule, Plateau):
             self._rate = plateau_schedule(self.plan.schedule, trainer.optimizers[0])
             if self._rate_state is not None:
                 self._rate.load_state_dict(self._rate_state)
-        self._end_if_over(trainer)
+        self._stop_if_over(trainer)
 
     def on_train_epoch_start(self, _trainer: Trainer, _module: LightningModule) -> None:
-        """Start the epoch's clock."""
-        self._began = time.monotonic()
+        """Note the start time of the epoch."""
+        self._epoch_start = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, _module: LightningModule) -> None:
-        """Add the epoch to the history, step the rate, and end the training if it is time."""
-        # The steepest group's rate: the encoder may learn slower than the rest.
+        """Add the epoch to the history, step the rate, write checkpoints, and stop the training if it is over."""
+        # The highest rate of all parameter groups: the encoder may have a lower one.
         rate = max(float(group["lr"]) for group in trainer.optimizers[0].param_groups)
         figures = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         row = {"epoch": trainer.current_epoch, "rate": rate, **figures}
@@ -93,19 +93,20 @@ class TrainingCallback(Callback):
         write_csv(self.rows, self.folder / HISTORY_FILE)
         best = None if self.plan.best is None else best_epoch(self.rows, self.plan.best)
         draw_curve(self.rows, self.plan.name, self.folder / CURVE_FILE, best)
-        shown = ", ".join(f"{name} {figures[name]:.4f}" for name in sorted(figures) if _worth_telling(name))
-        took = time.monotonic() - self._began
-        self.report(f"{self.plan.name}: epoch {len(self.rows)} of {self.plan.all_epochs}, {shown}, {took:.0f} s")
+        shown = ", ".join(f"{name} {figures[name]:.4f}" for name in sorted(figures) if _is_reported(name))
+        seconds = time.monotonic() - self._epoch_start
+        self.report(f"{self.plan.name}: epoch {len(self.rows)} of {self.plan.all_epochs}, {shown}, {seconds:.0f} s")
         if self._rate is not None and isinstance(self.plan.schedule, Plateau):
             self._rate.step(row[self.plan.schedule.monitor])
-        self._end_if_over(trainer)
-        # The best epoch's first: a training killed between the two repeats this epoch, and writes the same again.
+        self._stop_if_over(trainer)
+        # The best checkpoint is written first. If killed before the second, the training repeats this epoch and writes
+        # the same again.
         if best == trainer.current_epoch:
-            # Where the average of the weights is what is exported, only a whole checkpoint holds it.
+            # Averaged weights are stored in full checkpoints only.
             trainer.save_checkpoint(self.folder / BEST_FILE, weights_only=self.plan.average_decay is None)
         trainer.save_checkpoint(self.folder / LAST_FILE)
 
-    def _end_if_over(self, trainer: Trainer) -> None:
+    def _stop_if_over(self, trainer: Trainer) -> None:
         self.ended = stop_reason(self.rows, self.plan)
         if self.ended is None and self.rows and self.deadline is not None and time.monotonic() >= self.deadline:
             self.ended = StopReason.TIME
@@ -113,5 +114,5 @@ class TrainingCallback(Callback):
             trainer.should_stop = True
 
 
-def _worth_telling(name: str) -> bool:
+def _is_reported(name: str) -> bool:
     return name.endswith(("_loss", "_dice", "_accuracy"))

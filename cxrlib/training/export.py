@@ -1,4 +1,4 @@
-"""From trained weights to a bundle with a whole card: what it is, what it was trained on, and what was left out."""
+"""Write trained networks as a bundle. Its card states the training data and every departure from the recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cxr_schemas import Card
-from cxr_schemas.card import Network, TrainingData
+from cxr_schemas.card import NetworkSpec, TrainingData
 from cxrlib.models.bundle import Bundle, write_bundle
 from cxrlib.training.film_selection import ChosenFilm
 from cxrlib.training.history import StopReason
@@ -25,16 +25,16 @@ class TrainedNetwork:
     Attributes
     ----------
     plan : NetworkPlan
-        As the recipe has it, before anything was shortened.
+        The plan of the recipe, before it was shortened.
     weights : bytes
         Safetensors.
     chosen : list of Chosen
-        The films it was trained on and those held out.
+        Training films and held-out films.
     epochs : int
         Epochs trained.
     ended : Ending
     started_from : str or None
-        The weights its encoder started from; None if they were random.
+        Weights that its encoder started from; None for random weights.
     """
 
     plan: NetworkPlan
@@ -46,9 +46,9 @@ class TrainedNetwork:
 
 
 def network_weights(network: nn.Module) -> bytes:
-    """Serialise a network's state; kernels are stored as float16, which halves the file, all else as it is.
+    """Return a network's state as safetensors. Kernels are stored as float16 to halve the file.
 
-    Norms and their running statistics stay float32: a variance may exceed what float16 holds.
+    Norms and their running statistics stay float32 because a variance may exceed the range of float16.
     """
     state: dict[str, Tensor] = {}
     for name, tensor in network.state_dict().items():
@@ -60,18 +60,18 @@ def network_weights(network: nn.Module) -> bytes:
 def export_bundle(recipe: Recipe, trained: Sequence[TrainedNetwork], most_films: int | None, uri: str) -> Bundle:
     """Write trained networks as one bundle to `uri`.
 
-    Where the training fell short of its recipe (fewer epochs or films, other data, random weights in place of
-    pretrained ones), the card's limits say so.
+    The limits on the card state where the training departed from its recipe: fewer epochs or films, other data, random
+    instead of pretrained weights.
     """
     files = {_weights_file(recipe, network.plan): network.weights for network in trained}
-    given = {output for network in trained for output in network.plan.outputs}
+    outputs = {output for network in trained for output in network.plan.outputs}
     departures = departures_from(recipe, trained, most_films)
     limits = recipe.bundle.limits + "".join(f" {departure}" for departure in departures)
     card = Card(
         bundle=recipe.bundle.model_copy(update={"limits": limits}),
         input=recipe.input,
         networks=tuple(_on_card(recipe, network.plan) for network in trained),
-        classes=CLASSES if "classes" in given else (),
+        classes=CLASSES if "classes" in outputs else (),
         localisation=recipe.localisation,
         postprocess=recipe.postprocess,
         training=training_data(recipe, trained),
@@ -80,7 +80,7 @@ def export_bundle(recipe: Recipe, trained: Sequence[TrainedNetwork], most_films:
 
 
 def training_data(recipe: Recipe, trained: Sequence[TrainedNetwork]) -> tuple[TrainingData, ...]:
-    """Return what the card says of the training data: each data set that was used, with its films counted once."""
+    """Return the training data for the card: each data set used, with its number of different films."""
     films: dict[str, set[Path]] = {}
     for network in trained:
         for film in network.chosen:
@@ -101,31 +101,31 @@ def training_data(recipe: Recipe, trained: Sequence[TrainedNetwork]) -> tuple[Tr
 
 
 def departures_from(recipe: Recipe, trained: Sequence[TrainedNetwork], most_films: int | None) -> list[str]:
-    """Say in whole sentences where a training fell short of its recipe; nothing if it did not."""
-    said = []
-    cut = [
+    """Return one sentence per departure of a training from its recipe; empty if there is none."""
+    sentences = []
+    shortened = [
         f"{network.plan.name} {network.epochs} of {network.plan.all_epochs} epochs"
         + (f" ({network.ended})" if network.ended is StopReason.TIME else "")
         for network in trained
         if network.epochs < network.plan.all_epochs and network.ended is not StopReason.EARLY_STOP
     ]
-    if cut:
-        said.append(f"Training was shortened: {', '.join(cut)}.")
+    if shortened:
+        sentences.append(f"Training was shortened: {', '.join(shortened)}.")
     if most_films is not None:
-        said.append(f"Each network was trained on at most {most_films} films.")
+        sentences.append(f"Each network was trained on at most {most_films} films.")
     for network in trained:
         used = dict.fromkeys(film.dataset for film in network.chosen)
         if not set(used) & set(network.plan.data):
             folders = " and ".join(recipe.data[name].folder for name in used)
             wanted = " and ".join(recipe.data[name].folder for name in network.plan.data)
-            said.append(f"Network {network.plan.name} was trained on {folders} in place of {wanted}.")
+            sentences.append(f"Network {network.plan.name} was trained on {folders} in place of {wanted}.")
         if network.plan.pretrained == IMAGENET and network.started_from is None:
-            said.append(f"The encoder of {network.plan.name} started from random weights in place of ImageNet's.")
-    return said
+            sentences.append(f"The encoder of {network.plan.name} started from random weights in place of ImageNet's.")
+    return sentences
 
 
-def _on_card(recipe: Recipe, plan: NetworkPlan) -> Network:
-    return Network(
+def _on_card(recipe: Recipe, plan: NetworkPlan) -> NetworkSpec:
+    return NetworkSpec(
         name=plan.name,
         architecture=plan.architecture,
         arguments=plan.arguments,

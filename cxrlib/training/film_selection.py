@@ -1,4 +1,4 @@
-"""Which films a network is trained on: films of its data sets with a label it learns from, less those held out."""
+"""Choose the training films and the held-out films of a network: films of its data sets with a label it can use."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class ChosenFilm:
     Attributes
     ----------
     dataset : str
-        Name of the recipe's data set it is of.
+        Name of its data set in the recipe.
     sample : Sample
     held_out : bool
-        It serves validation.
+        Whether it is used for validation.
     repeats : int
-        How often it is seen in an epoch; validation sees it once.
+        How often an epoch uses it. Validation uses each film once.
     """
 
     dataset: str
@@ -35,51 +35,52 @@ class ChosenFilm:
 
 
 def available_datasets(recipe: Recipe, network: NetworkPlan, data: Path) -> tuple[str, ...]:
-    """Return the names of the data sets that a network is trained on: its own, or those that serve instead.
+    """Return the data sets that a network is trained on: those of `data`, or those of `instead` if one is missing.
 
     Raises
     ------
     UsageError
-        Neither are all there; the error names the folders expected and those met.
+        Both have missing folders. The error names the folders expected and found.
     """
     for names in (network.data, network.instead):
         if names and all((data / recipe.data[name].folder).is_dir() for name in names):
             return names
     wanted = " and ".join(recipe.data[name].folder for name in network.data)
     if network.instead:
-        wanted += ", or else " + " and ".join(recipe.data[name].folder for name in network.instead)
+        wanted += ", or else on " + " and ".join(recipe.data[name].folder for name in network.instead)
     got = ", ".join(sorted(entry.name for entry in data.iterdir() if entry.is_dir())) if data.is_dir() else ""
-    raise UsageError(f"network {network.name} is trained on {wanted} below {data}; got {got or 'no folder'} there")
+    raise UsageError(f"network {network.name} is trained on {wanted} in {data}; got {got or 'no folder'} there")
 
 
 def choose_films(recipe: Recipe, network: NetworkPlan, data: Path, most: int | None = None) -> list[ChosenFilm]:
-    """List the films of a network's training, in the order of its data sets and of their paths.
+    """List a network's training films and held-out films, in the order of its data sets and then of path.
 
     Parameters
     ----------
     most : int, optional
-        Train on this many films at most, and hold out in proportion. Which they are depends on their names and the
-        recipe's seed alone; the classes are drawn from in turn.
+        Largest number of training films; held-out films are reduced in proportion. The films are drawn from each class
+        in turn, and depend on their names and the recipe's seed only.
 
     Raises
     ------
     UsageError
-        A data set is missing, or none of its films has a label that the network learns from.
+        A data set is missing, or there are no training films with a label that the network can use.
     """
     chosen = []
     for name in available_datasets(recipe, network, data):
         plan = recipe.data[name]
         for sample in read_dataset(data / plan.folder, Split.TRAIN):
-            if _teaches(sample, network) and not set(plan.leave_out) & set(sample.image.parts):
+            if _has_usable_label(sample, network) and not set(plan.leave_out) & set(sample.image.parts):
                 repeats = plan.repeats(sample.source, sample.film_class)
-                chosen.append(ChosenFilm(name, sample, held_out(sample.group, network.validation), repeats))
+                held_out = is_held_out(sample.group, network.validation)
+                chosen.append(ChosenFilm(name, sample, held_out, repeats))
     if most is not None and sum(not film.held_out for film in chosen) > most:
         share = network.validation / (1 - network.validation)
-        kept = {
-            *_drawn([film for film in chosen if not film.held_out], most, recipe.seed),
-            *_drawn([film for film in chosen if film.held_out], max(round(most * share), 1), recipe.seed),
+        drawn = {
+            *_draw([film for film in chosen if not film.held_out], most, recipe.seed),
+            *_draw([film for film in chosen if film.held_out], max(round(most * share), 1), recipe.seed),
         }
-        chosen = [film for film in chosen if film in kept]
+        chosen = [film for film in chosen if film in drawn]
     if all(film.held_out for film in chosen):
         raise UsageError(
             f"network {network.name}: expected training films with {' or '.join(network.outputs)} labels; got none"
@@ -87,19 +88,19 @@ def choose_films(recipe: Recipe, network: NetworkPlan, data: Path, most: int | N
     return chosen
 
 
-def held_out(group: str, share: float) -> bool:
-    """Tell whether a group belongs to the validation share: a property of its name, so the same in every run."""
+def is_held_out(group: str, share: float) -> bool:
+    """Return whether a group belongs to the validation share. It depends on the group's name only."""
     digest = hashlib.sha256(group.encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64 < share
 
 
 def has_lung(sample: Sample) -> bool:
-    """Whether a film's lung mask may be learnt from; one drawn with the heart shadow may not, see `LungConvention`."""
+    """Return whether a film has a lung mask without the heart; others are not used, see `LungConvention`."""
     return sample.lung is not None and sample.lung_convention is LungConvention.LUNG_FIELD
 
 
-def _teaches(sample: Sample, network: NetworkPlan) -> bool:
-    """Whether a film has a label of what the network gives, and the lung that masks it where the network needs that."""
+def _has_usable_label(sample: Sample, network: NetworkPlan) -> bool:
+    """Return whether a film has a label for an output of the network, and the lung mask if the network reads it."""
     if network.reads == "lung_masked_film" and not has_lung(sample):
         return False
     labels = {
@@ -110,7 +111,7 @@ def _teaches(sample: Sample, network: NetworkPlan) -> bool:
     return any(labels[output] for output in network.outputs)
 
 
-def _drawn(films: Sequence[ChosenFilm], most: int, seed: int) -> list[ChosenFilm]:
+def _draw(films: Sequence[ChosenFilm], most: int, seed: int) -> list[ChosenFilm]:
     """Draw at most `most` films, from each class in turn."""
     ranked: dict[str, list[ChosenFilm]] = defaultdict(list)
     for film in sorted(films, key=lambda film: _rank(film, seed)):

@@ -1,4 +1,4 @@
-"""Fit one network with Lightning: its films, its callbacks, its checkpoints."""
+"""Fit one network with Lightning, and read its checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from cxr_schemas.card import Input
+from cxr_schemas.card import BundleInput
 from cxrlib.errors import UsageError
 from cxrlib.models.inference.hardware import Precision, choose_device, choose_precision
 from cxrlib.training.callback import BEST_FILE, LAST_FILE, STATE_KEY, TrainingCallback
@@ -25,9 +25,9 @@ from cxrlib.training.training_films import TrainingFilms
 
 
 class _EpochOrder(Sampler[int]):
-    """A shuffled order that depends on seed and epoch alone, so that a resumed training sees the same batches.
+    """A shuffled order that depends on seed and epoch only, so that a resumed training sees the same batches.
 
-    Lightning calls `set_epoch` before each epoch; the films' own random changes follow it too.
+    Lightning calls `set_epoch` before each epoch, which also sets the epoch of the films' augmentation.
     """
 
     def __init__(self, films: TrainingFilms) -> None:
@@ -46,7 +46,7 @@ class _EpochOrder(Sampler[int]):
 
 def fit(
     plan: NetworkPlan,
-    reads: Input,
+    reads: BundleInput,
     network: nn.Module,
     *,
     training: TrainingFilms,
@@ -55,33 +55,41 @@ def fit(
     deadline: float | None,
     report: Callable[[str], None],
 ) -> StopReason:
-    """Train `network` until it is done or out of time; checkpoints, history and curve are kept in `folder`.
+    """Train `network` until it is finished or out of time. Checkpoints, history and curve are stored in `folder`.
 
-    A training that was begun there goes on. On a CPU, and with as many threads, it ends in the same bytes as one that
-    was never interrupted.
+    A training with a checkpoint in `folder` is resumed. On a CPU with the same number of threads, the result is
+    identical to that of an uninterrupted training, byte by byte.
 
     Parameters
     ----------
+    plan : NetworkPlan
     reads : Input
         The network's grid and normalisation.
+    network : nn.Module
+    training, held_out : TrainingFilms
+    folder : Path
     deadline : float or None
-        Time on the monotonic clock, in seconds, after which no further epoch begins.
+        Monotonic time in seconds after which no further epoch starts.
     report : callable
-        Told each epoch in one line.
+        Called with one line of text after each epoch.
+
+    Returns
+    -------
+    StopReason
 
     Raises
     ------
     UsageError
-        There is nothing to watch where the plan watches the held-out films, or the loss is no longer finite.
+        The plan monitors held-out films and there are none, or the loss is no longer finite.
     """
-    watched = plan.watched
-    if watched and not len(held_out):
+    monitors = plan.monitors
+    if monitors and not len(held_out):
         raise UsageError(
-            f"network {plan.name}: expected held-out films, since its training watches {', '.join(sorted(watched))}; "
-            f"got none (validation = {plan.validation})"
+            f"network {plan.name}: expected held-out films, because its training monitors "
+            f"{', '.join(sorted(monitors))}; got none (validation = {plan.validation})"
         )
     device = choose_device("auto")
-    # A few films, fewer than a batch, are one batch; else a last batch that is not full is left out.
+    # An incomplete last batch is left out, unless it is the only one.
     drop_last = len(training) >= plan.batch
     workers = min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
     loader = DataLoader(
@@ -89,8 +97,8 @@ def fit(
     )
     held = DataLoader(held_out, batch_size=plan.batch, num_workers=workers) if len(held_out) else None
     module = NetworkModule(plan, reads, network, training.seed, steps=plan.all_epochs * len(loader))
-    course = TrainingCallback(plan, folder, deadline, report)
-    callbacks: list[Callback] = [course]
+    callback = TrainingCallback(plan, folder, deadline, report)
+    callbacks: list[Callback] = [callback]
     if plan.average_decay is not None:
         callbacks.insert(0, EMAWeightAveraging(decay=plan.average_decay))
     reduced = choose_precision("auto", device) is Precision.BF16
@@ -101,7 +109,7 @@ def fit(
         precision="bf16-mixed" if reduced else "32-true",
         callbacks=callbacks,
         logger=False,
-        enable_checkpointing=False,  # the course writes them
+        enable_checkpointing=False,  # TrainingCallback writes the checkpoints
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
         gradient_clip_val=plan.clip,
@@ -111,11 +119,11 @@ def fit(
     trainer.fit(
         module, _untyped(loader), _untyped(held), ckpt_path=str(last) if last.exists() else None, weights_only=True
     )
-    return course.ended or StopReason.EPOCHS
+    return callback.ended or StopReason.EPOCHS
 
 
 def saved_history(folder: Path) -> list[EpochRow]:
-    """Return the history in a network's newest checkpoint; empty if it has none."""
+    """Return the history in a network's latest checkpoint; empty without a checkpoint."""
     if not (folder / LAST_FILE).exists():
         return []
     rows: list[EpochRow] = _checkpoint(folder / LAST_FILE)["callbacks"][STATE_KEY]["rows"]
@@ -123,7 +131,7 @@ def saved_history(folder: Path) -> list[EpochRow]:
 
 
 def exported_state(plan: NetworkPlan, folder: Path) -> dict[str, Tensor]:
-    """Return the state of the network to export: that of the best epoch where the plan chooses one, else the last."""
+    """Return the network state to export: that of the best epoch if the plan chooses one, else of the last."""
     state = _checkpoint(folder / (LAST_FILE if plan.best is None else BEST_FILE))["state_dict"]
     prefix = "network."
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -1,6 +1,7 @@
-"""The history of a network's training: one row an epoch. What follows from it (best epoch, end) is read off it alone.
+"""The history of a network's training: one row per epoch.
 
-So a training that is taken up again decides as an undisturbed one: its checkpoint keeps the rows and nothing else.
+The best epoch and the end of the training are computed from these rows only. The checkpoint stores the rows, so a
+resumed training decides like an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from cxrlib.errors import UsageError
 from cxrlib.training.hyperparameters import Monitor
 from cxrlib.training.recipe import NetworkPlan
 
-#: Figures of one epoch by name: ``epoch`` (from 0), ``rate``, then ``train_...`` and ``val_...``.
+#: Values of one epoch by name: ``epoch`` (from 0), ``rate``, then ``train_...`` and ``val_...``.
 EpochRow = Mapping[str, float]
 
 
 class StopReason(StrEnum):
-    """Why a training is over."""
+    """Why a training ended."""
 
     EPOCHS = "all epochs done"
     EARLY_STOP = "no gain on the held-out films"
@@ -30,22 +31,22 @@ class StopReason(StrEnum):
 
 
 def best_epoch(rows: Sequence[EpochRow], monitor: Monitor) -> int:
-    """Return the first epoch that no other is better than.
+    """Return the first of the epochs with the best value of `monitor`, counted from 0.
 
     Raises
     ------
     UsageError
-        The training does not measure this.
+        The training does not measure `monitor`.
     """
     if monitor not in rows[0]:
         measured = ", ".join(sorted(set(rows[0]) & {each.value for each in Monitor})) or "nothing on held-out films"
         raise UsageError(f"expected {monitor.value} to be measured in each epoch; got {measured}")
-    sign = 1 if monitor.falls else -1
+    sign = 1 if monitor.lower_is_better else -1
     return min(range(len(rows)), key=lambda epoch: (sign * rows[epoch][monitor], epoch))
 
 
 def stop_reason(rows: Sequence[EpochRow], plan: NetworkPlan) -> StopReason | None:
-    """Tell whether, and why, a training is over after these epochs; None if it goes on."""
+    """Return why a training ends after these epochs; None if it continues."""
     if len(rows) >= plan.all_epochs:
         return StopReason.EPOCHS
     stop = plan.early_stop
@@ -55,16 +56,16 @@ def stop_reason(rows: Sequence[EpochRow], plan: NetworkPlan) -> StopReason | Non
 
 
 def check_finite(row: EpochRow, network: str) -> None:
-    """Raise `UsageError` if an epoch's loss is not a number, since no later epoch will be either."""
+    """Raise `UsageError` if the loss of an epoch is not finite, because it will not recover."""
     if not math.isfinite(row["train_loss"]):
         raise UsageError(
             f"network {network}: expected a finite loss; got {row['train_loss']} in epoch {int(row['epoch'])}. "
-            "A lower rate, or a largest norm of the gradient (clip), may help"
+            "Try a lower rate, or limit the norm of the gradient (clip)"
         )
 
 
 def write_csv(rows: Sequence[EpochRow], path: Path) -> None:
-    """Write the history; the digits of each figure are all that it has."""
+    """Write the history as CSV, each value with all its digits."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -72,7 +73,7 @@ def write_csv(rows: Sequence[EpochRow], path: Path) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, float]]:
-    """Read a history that `write_csv` wrote."""
+    """Read a history written by `write_csv`."""
     with path.open(newline="") as file:
         return [
             {name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
@@ -81,7 +82,7 @@ def read_csv(path: Path) -> list[dict[str, float]]:
 
 
 def draw_curve(rows: Sequence[EpochRow], title: str, path: Path, best: int | None = None) -> None:
-    """Draw the learning curve as a PNG: loss and rate, and below them what was measured on the held-out films."""
+    """Draw the learning curve as a PNG: loss and rate, and below them the metrics on the held-out films."""
     epochs = [int(row["epoch"]) + 1 for row in rows]
     measured = [name for name in rows[0] if name.endswith(("_dice", "_accuracy"))]
     figure = Figure(figsize=(7, 6 if measured else 3.5), layout="constrained")

@@ -1,7 +1,7 @@
-"""How one network is trained, as data: optimiser, rate, losses, when to stop, how films are changed.
+"""The parts of a recipe that say how one network is trained: optimiser, schedule, losses, stopping, augmentation.
 
-Each choice is a model of its own, told apart by ``kind`` in the recipe, so that a recipe can state what its paper
-states and nothing else. Nothing here imports torch.
+Each option is a separate model, selected by ``kind`` in the recipe, so that a recipe states only what its paper states.
+This module does not import torch.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RecipePart(BaseModel):
-    """A part of a recipe: frozen, and a key that it does not know is an error."""
+    """Base of all parts of a recipe: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Monitor(StrEnum):
-    """What is watched on the held-out films."""
+    """A value measured on the held-out films."""
 
     LOSS = "val_loss"
     ACCURACY = "val_accuracy"
@@ -28,12 +28,12 @@ class Monitor(StrEnum):
     INFECTION_DICE = "val_infection_dice"
 
     @property
-    def falls(self) -> bool:
-        """Whether less of it is better."""
+    def lower_is_better(self) -> bool:
+        """Whether a lower value is better."""
         return self is Monitor.LOSS
 
-    def measured(self, outputs: Collection[str]) -> bool:
-        """Whether a network that gives these outputs measures it."""
+    def is_measured(self, outputs: Collection[str]) -> bool:
+        """Return whether the training of a network with these outputs measures it."""
         return _MEASURED_BY[self] is None or _MEASURED_BY[self] in outputs
 
 
@@ -46,7 +46,7 @@ _MEASURED_BY: Final[Mapping[Monitor, str | None]] = {
 
 
 class Adam(RecipePart):
-    """Adam (Kingma and Ba); its weight decay is the gradient's L2 term."""
+    """Adam (Kingma and Ba). Weight decay is added to the gradient as an L2 term."""
 
     kind: Literal["adam"]
     rate: float = Field(gt=0)
@@ -55,11 +55,11 @@ class Adam(RecipePart):
 
 
 class AdamW(RecipePart):
-    """AdamW; norms and biases (tensors of one dimension) are not decayed, and an encoder may learn slower."""
+    """AdamW. Norms and biases (tensors of one dimension) are not decayed. The encoder may have a lower rate."""
 
     kind: Literal["adamw"]
     rate: float = Field(gt=0)
-    encoder_factor: float = Field(default=1.0, gt=0, description="Rate of the encoder, as a share of the rate.")
+    encoder_factor: float = Field(default=1.0, gt=0, description="Rate of the encoder, as a fraction of `rate`.")
     weight_decay: float = Field(default=0.01, ge=0)
 
 
@@ -76,7 +76,7 @@ Optimiser = Annotated[Adam | AdamW | Sgd, Field(discriminator="kind")]
 
 
 class Constant(RecipePart):
-    """The rate stays as it is."""
+    """The rate is constant."""
 
     kind: Literal["constant"] = "constant"
 
@@ -89,7 +89,7 @@ class OneCycle(RecipePart):
 
 
 class Plateau(RecipePart):
-    """The rate is multiplied by `factor` each time what is watched has not become better for `patience` epochs."""
+    """The rate is multiplied by `factor` each time `monitor` has not improved for `patience` epochs."""
 
     kind: Literal["plateau"]
     factor: float = Field(gt=0, lt=1)
@@ -102,14 +102,14 @@ Schedule = Annotated[Constant | OneCycle | Plateau, Field(discriminator="kind")]
 
 
 class EarlyStop(RecipePart):
-    """Training ends when what is watched has not become better for `patience` epochs."""
+    """Training ends when `monitor` has not improved for `patience` epochs."""
 
     patience: int = Field(ge=1)
     monitor: Monitor = Monitor.LOSS
 
 
 class MaskLossKind(StrEnum):
-    """Loss of a mask; `cxrlib.training.losses` says what each computes."""
+    """Loss of a mask; `cxrlib.training.losses` defines each."""
 
     BINARY_CROSS_ENTROPY = "binary-cross-entropy"
     BINARY_CROSS_ENTROPY_DICE = "binary-cross-entropy-dice"
@@ -118,7 +118,7 @@ class MaskLossKind(StrEnum):
 
 
 class ClassLossKind(StrEnum):
-    """Loss of the class; `cxrlib.training.losses` says what each computes."""
+    """Loss of the class; `cxrlib.training.losses` defines each."""
 
     CATEGORICAL_CROSS_ENTROPY = "categorical-cross-entropy"
     BINARY_CROSS_ENTROPY = "binary-cross-entropy"
@@ -140,7 +140,7 @@ class ClassLoss(RecipePart):
 
 
 class Losses(RecipePart):
-    """One loss for each output that is trained; they are summed."""
+    """The loss of each trained output. The total loss is their weighted sum."""
 
     lung: MaskLoss | None = None
     infection: MaskLoss | None = None
@@ -148,7 +148,7 @@ class Losses(RecipePart):
 
 
 class FilmAugmentation(RecipePart):
-    """Largest random change of each kind that films go through in practice: geometry, exposure and quality."""
+    """Limits of the random changes that films show in practice: geometry, exposure and quality."""
 
     kind: Literal["film"]
     rotate_degrees: float = 12.0
@@ -164,20 +164,20 @@ class FilmAugmentation(RecipePart):
 
 
 class Fill(StrEnum):
-    """What a film that was moved shows where nothing of it came to lie."""
+    """Pixels of a moved film that come from outside it."""
 
     BLACK = "black"
     NEAREST = "nearest"
 
 
 class AffineAugmentation(RecipePart):
-    """Geometry alone, as Keras' image generator draws it (hybrid, section Classification, Data Augmentation)."""
+    """Geometry only, as Keras' image generator draws it (hybrid, section Classification, Data Augmentation)."""
 
     kind: Literal["affine"]
     rotate_degrees: float = Field(default=0.0, ge=0, le=180)
-    shift: float = Field(default=0.0, ge=0, lt=1, description="Share of the side, each way.")
-    shear: float = Field(default=0.0, ge=0, lt=1, description="Columns a row moves by, per row.")
-    zoom: float = Field(default=0.0, ge=0, lt=1, description="Share by which either side grows or shrinks.")
+    shift: float = Field(default=0.0, ge=0, lt=1, description="Largest shift each way, as a fraction of the side.")
+    shear: float = Field(default=0.0, ge=0, lt=1, description="Columns by which each row is shifted against the next.")
+    zoom: float = Field(default=0.0, ge=0, lt=1, description="Largest change of each side, as a fraction.")
     fill: Fill = Fill.BLACK
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cxr_schemas.card import Input
+from cxr_schemas.card import BundleInput
 from cxrlib.training.hyperparameters import OneCycle
 from cxrlib.training.losses import class_loss, mask_loss
 from cxrlib.training.optimisers import build_optimiser, one_cycle_schedule
@@ -20,21 +20,21 @@ _MASKS: Final = ("lung", "infection")
 
 
 class NetworkModule(LightningModule):
-    """Trains one network on all of its outputs at once, whichever labels a film has.
+    """Train one network on all its outputs at once. Each film contributes to the outputs that it has labels for.
 
     Parameters
     ----------
     plan : NetworkPlan
     reads : Input
-        Its grid and normalisation.
+        The network's grid and normalisation.
     network : nn.Module
-        As the catalog builds it: (films, 1, rows, columns) to logits by output.
+        As built by the catalog: (films, 1, rows, columns) to logits by output.
     seed : int
     steps : int
-        All steps of the training, which the one-cycle rate needs to know.
+        Total number of training steps, needed by the one-cycle schedule.
     """
 
-    def __init__(self, plan: NetworkPlan, reads: Input, network: nn.Module, seed: int, steps: int) -> None:
+    def __init__(self, plan: NetworkPlan, reads: BundleInput, network: nn.Module, seed: int, steps: int) -> None:
         super().__init__()
         self.plan = plan
         self.reads = reads
@@ -73,8 +73,8 @@ class NetworkModule(LightningModule):
         return losses
 
     def training_step(self, batch: Batch, _batch_index: int) -> Tensor:
-        """Return the summed loss; each part is logged by name."""
-        # Dropout is drawn by step, so that a resumed training drops what the undisturbed one would.
+        """Return the total loss, and log each part by name."""
+        # Dropout is seeded by step, so that a resumed training repeats the uninterrupted one.
         torch.manual_seed(self.seed + self.global_step)
         batch = self._resized(batch, self.plan.side(self.current_epoch))
         losses = self._losses(batch, self._logits(batch))
@@ -84,7 +84,7 @@ class NetworkModule(LightningModule):
         return total
 
     def validation_step(self, batch: Batch, _batch_index: int) -> None:
-        """Log the losses on the held-out films at full size, mean Dice of each mask and the share of right classes."""
+        """Log the losses on the held-out films at full size, the mean Dice of each mask and the class accuracy."""
         logits = self._logits(batch)
         losses = self._losses(batch, logits)
         size = len(batch["film"])
@@ -104,7 +104,7 @@ class NetworkModule(LightningModule):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=films, prog_bar=prog_bar)
 
     def configure_optimizers(self) -> Any:
-        """Return the plan's optimiser, and its rate where that changes step by step."""
+        """Return the plan's optimiser, and its schedule if the rate changes with each step."""
         optimiser = build_optimiser(self.plan.optimiser, self.network)
         if not isinstance(self.plan.schedule, OneCycle):
             return optimiser
@@ -113,7 +113,7 @@ class NetworkModule(LightningModule):
 
 
 def _dice(logits: Tensor, truth: Tensor) -> Tensor:
-    """Return the Dice of each film's mask at even odds, (films,); that of two empty masks is 1."""
+    """Return the Dice of each film's mask at probability 0.5, (films,). Two empty masks have a Dice of 1."""
     found, truth = (logits > 0).flatten(1), (truth > 0.5).flatten(1)
     total = found.sum(dim=1) + truth.sum(dim=1)
     overlap = 2 * (found & truth).sum(dim=1)

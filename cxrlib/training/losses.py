@@ -1,4 +1,4 @@
-"""Losses over films of which each has only some of the labels."""
+"""Losses over films with incomplete labels: each loss counts only the films that have its label."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _FOCAL: Final = smp.losses.FocalLoss(mode="binary", gamma=2.0)
 
 
 def mask_loss(kind: MaskLossKind, logits: Tensor, truth: Tensor, annotated: Tensor) -> Tensor:
-    """Return the loss of a mask over the annotated films; 0 where there are none.
+    """Return the loss of a mask over the annotated films; 0 if there are none.
 
     Parameters
     ----------
     kind : MaskLossKind
     logits, truth : (films, rows, columns) float
     annotated : (films,) bool
-        Films without this annotation are left out.
+        Films where this is False are left out.
     """
     if not bool(annotated.any()):
         return logits.sum() * 0.0
@@ -34,10 +34,10 @@ def mask_loss(kind: MaskLossKind, logits: Tensor, truth: Tensor, annotated: Tens
 
 
 def class_loss(plan: ClassLoss, logits: Tensor, class_index: Tensor) -> Tensor:
-    """Return the loss of the class over the films whose class is known (index not negative); 0 where there are none.
+    """Return the class loss over the films of known class (index not negative); 0 if there are none.
 
-    Binary cross-entropy takes each class for a question of its own, asked of the softmax: what Keras does where a
-    network that ends in softmax is compiled with that loss, as inflocnet's is (section 5.3.1, Table 3).
+    Binary cross-entropy treats each softmax output as a separate yes-or-no prediction. Keras does the same for a
+    softmax network compiled with this loss, as inflocnet's is (section 5.3.1, Table 3).
     """
     known = class_index >= 0
     if not bool(known.any()):
@@ -53,9 +53,9 @@ def class_loss(plan: ClassLoss, logits: Tensor, class_index: Tensor) -> Tensor:
 
 
 def _binary_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
-    """Mean over pixels of the binary cross-entropy.
+    """Mean binary cross-entropy over pixels.
 
-    Up to its scale, that is the cross-entropy over a softmax of background and foreground (qu-ex Eq. 1).
+    It equals the cross-entropy over a softmax of background and foreground (qu-ex Eq. 1) up to a factor.
     """
     return functional.binary_cross_entropy_with_logits(logits, truth)
 
@@ -63,8 +63,8 @@ def _binary_cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
 def _binary_cross_entropy_dice(logits: Tensor, truth: Tensor) -> Tensor:
     """Binary cross-entropy plus one minus the mean soft Dice of the films.
 
-    Soft Dice counts only films whose truth is not empty: on an empty one it rewards nothing but exact zeros, which the
-    cross-entropy teaches better.
+    Soft Dice counts only films with a mask that is not empty. On an empty mask it rewards only exact zeros, which the
+    cross-entropy does better.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, truth)
     positive = truth.flatten(1).sum(dim=1) > 0
@@ -83,13 +83,13 @@ def _dice(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def _jaccard_ssim_focal(logits: Tensor, truth: Tensor) -> Tensor:
-    """Jaccard loss, one minus structural similarity, and focal loss, in equal parts.
+    """Sum of Jaccard loss, one minus structural similarity, and focal loss.
 
-    pneumonia-seg section 5 names the sum ``unet3p_hybrid_loss`` and gives no weights; UNet 3+ (Huang et al. 2020), to
-    which the name refers, adds the three as they are.
+    pneumonia-seg section 5 calls the sum ``unet3p_hybrid_loss`` and gives no weights. The name refers to UNet 3+ (Huang
+    et al. 2020), which adds the three without weights.
     """
     logits, truth = logits[:, None], truth[:, None]
-    # The window of the similarity is a convolution, which autocast would run in bf16: too coarse for variances.
+    # Autocast would run the windowed means of the similarity in bf16, which is too coarse for variances.
     with torch.autocast(logits.device.type, enabled=False):
         similarity = structural_similarity_index_measure(torch.sigmoid(logits), truth, data_range=1.0)
         total: Tensor = _JACCARD(logits, truth) + _FOCAL(logits, truth) + (1.0 - cast("Tensor", similarity))

@@ -1,4 +1,4 @@
-"""Optimisers and rates as torch has them, built from what a recipe says."""
+"""Build torch optimisers and learning-rate schedules from a recipe."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from cxrlib.training.hyperparameters import Adam, AdamW, OneCycle, Optimiser, Pl
 
 
 def build_optimiser(plan: Optimiser, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser of a network's parameters."""
+    """Return the optimiser for a network's parameters."""
     if isinstance(plan, AdamW):
-        return torch.optim.AdamW(_decayed_apart(plan, network))
+        return torch.optim.AdamW(_parameter_groups(plan, network))
     parameters = list(network.parameters())
     if isinstance(plan, Adam):
         return torch.optim.Adam(parameters, lr=plan.rate, betas=plan.betas, weight_decay=plan.weight_decay)
     return torch.optim.SGD(parameters, lr=plan.rate, momentum=plan.momentum, weight_decay=plan.weight_decay)
 
 
-def _decayed_apart(plan: AdamW, network: nn.Module) -> list[dict[str, object]]:
+def _parameter_groups(plan: AdamW, network: nn.Module) -> list[dict[str, object]]:
+    """Return groups by encoder or not (rate) and kernel or not (weight decay)."""
     groups: list[dict[str, object]] = []
     for encoder in (True, False):
         rate = plan.rate * (plan.encoder_factor if encoder else 1.0)
@@ -36,7 +37,7 @@ def _decayed_apart(plan: AdamW, network: nn.Module) -> list[dict[str, object]]:
 
 
 def one_cycle_schedule(plan: OneCycle, optimiser: torch.optim.Optimizer, steps: int) -> OneCycleLR:
-    """Return the rate of each of `steps` steps, to be stepped after each."""
+    """Return the one-cycle schedule over `steps` steps. Step it after each training step."""
     return OneCycleLR(
         optimiser,
         max_lr=[float(group["lr"]) for group in optimiser.param_groups],
@@ -48,14 +49,14 @@ def one_cycle_schedule(plan: OneCycle, optimiser: torch.optim.Optimizer, steps: 
 
 
 def plateau_schedule(plan: Plateau, optimiser: torch.optim.Optimizer) -> ReduceLROnPlateau:
-    """Return the rate that falls on a plateau, to be stepped with what is watched after each epoch.
+    """Return the plateau schedule. Step it with the monitored value after each epoch.
 
-    torch waits for one bad epoch more than its patience; the papers (and Keras) count the epochs themselves. Any gain,
-    however small, counts as one.
+    torch waits one bad epoch longer than its patience; the papers, like Keras, wait exactly as many. Any improvement
+    counts, however small.
     """
     return ReduceLROnPlateau(
         optimiser,
-        mode="min" if plan.monitor.falls else "max",
+        mode="min" if plan.monitor.lower_is_better else "max",
         factor=plan.factor,
         patience=plan.patience - 1,
         threshold=0.0,

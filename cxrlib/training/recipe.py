@@ -1,7 +1,7 @@
-"""A training recipe: which networks make a bundle, on what films each is trained and how. Recipes ship as TOML files.
+"""Training recipes: the networks of a bundle, the films each is trained on, and how. Recipes are TOML files.
 
-A recipe states what its paper states. What the paper leaves open is chosen in the recipe, with a comment that says
-"not stated". Nothing here imports torch.
+A recipe follows its paper. Choices that the paper leaves open have the comment "not stated". This module does not
+import torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from cxr_schemas import FilmClass
-from cxr_schemas.card import Identity, Input, Localisation, NetworkInput, Postprocess
+from cxr_schemas.card import BundleIdentity, BundleInput, Localisation, NetworkInput, Postprocess
 from cxrlib.errors import UsageError
 from cxrlib.training.hyperparameters import (
     Augmentation,
@@ -33,48 +33,48 @@ Output = Literal["lung", "infection", "classes"]
 #: Order of the class logits of every network that this package trains.
 CLASSES: Final = (FilmClass.COVID19, FilmClass.PNEUMONIA, FilmClass.NORMAL)
 
-#: `pretrained` of an encoder that its paper starts from ImageNet weights: the file is the user's to give.
+#: Value of `pretrained` if the paper starts from ImageNet weights. The user supplies the file.
 IMAGENET: Final = "imagenet"
 
 
 class DataPlan(RecipePart):
-    """One data set folder below the data root; each of its films is seen as often an epoch as it repeats."""
+    """One data set folder in the data root, and how often an epoch uses each of its films."""
 
     folder: str
     licence: str
     note: str = ""
-    leave_out: tuple[str, ...] = Field(default=(), description="Folders within it whose films are not used.")
-    repeat: dict[str, int] = Field(default_factory=dict, description="Repeats an epoch by source; 1 if not named.")
+    leave_out: tuple[str, ...] = Field(default=(), description="Subfolders whose films are not used.")
+    repeat: dict[str, int] = Field(default_factory=dict, description="Repeats per epoch, by source. Default: 1.")
     repeat_class: dict[FilmClass, int] = Field(
-        default_factory=dict, description="Repeats an epoch by class, times those by source; 1 if not named."
+        default_factory=dict, description="Repeats per epoch, by class. Multiplied with `repeat`. Default: 1."
     )
 
     def repeats(self, source: str, film_class: FilmClass | None) -> int:
-        """Return how often a film is seen in an epoch."""
+        """Return how often an epoch uses a film."""
         by_class = 1 if film_class is None else self.repeat_class.get(film_class, 1)
         return self.repeat.get(source, 1) * by_class
 
 
 class PhantomPlan(RecipePart):
-    """Synthetic films that are drawn once and join every epoch."""
+    """Synthetic films that are generated once and used in every epoch."""
 
     count: int = Field(default=0, ge=0)
     seed: int = 0
 
 
 class Stage(RecipePart):
-    """Epochs trained at one image size; the small ones come first because they are cheap."""
+    """A number of epochs at one image size. Small sizes come first because they are cheap."""
 
     side: int = Field(ge=32, multiple_of=32)
     epochs: int = Field(ge=1)
 
 
 class NetworkPlan(RecipePart):
-    """One network: what is built, what it starts from, what it is trained on and how.
+    """The plan of one network: architecture, starting weights, films and training.
 
-    `epochs` counts those at full size; `stages` instead of it gives each part of the training a size of its own.
-    `best` names what the exported epoch is chosen by; without it, the last epoch is exported. `average_decay` exports
-    the moving average of the weights. `share` is the network's part of a training's time, where that is limited.
+    Either `epochs` trains at full size, or `stages` trains several sizes in turn. `best` chooses the exported epoch;
+    without it, the last epoch is exported. With `average_decay`, the moving average of the weights is exported. `share`
+    is the network's share of a time limit.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
@@ -85,13 +85,11 @@ class NetworkPlan(RecipePart):
     input: NetworkInput | None = None
     pretrained: str | None = Field(
         default=None,
-        description="What its encoder starts from: an installed weight package, a safetensors file, or 'imagenet' "
-        "where the paper starts from such weights and the user gives them; random weights if not stated.",
+        description="Starting weights of the encoder: an installed weight package, a safetensors file, or 'imagenet' "
+        "if the paper starts from ImageNet weights and the user supplies them. Default: random weights.",
     )
     data: tuple[str, ...] = Field(min_length=1, description="Names of the recipe's data sets.")
-    instead: tuple[str, ...] = Field(
-        default=(), description="Data sets that serve where those of `data` are not there."
-    )
+    instead: tuple[str, ...] = Field(default=(), description="Data sets to use if those of `data` are missing.")
     phantoms: PhantomPlan = PhantomPlan()
     validation: float = Field(default=0.05, ge=0, lt=0.5, description="Share of the training groups held out.")
     batch: int = Field(ge=1)
@@ -110,33 +108,35 @@ class NetworkPlan(RecipePart):
     @model_validator(mode="after")
     def _consistent(self) -> NetworkPlan:
         if (self.epochs is None) is not bool(self.stages):
-            raise ValueError(f"network {self.name}: expected either epochs or stages")
+            raise ValueError(f"network {self.name}: expected either epochs or stages; got both or neither")
         losses = {output for output in get_args(Output) if getattr(self.loss, output) is not None}
         if losses != set(self.outputs):
             raise ValueError(
                 f"network {self.name}: expected a loss for each of its outputs {sorted(self.outputs)}; "
                 f"got {sorted(losses)}"
             )
-        unmeasured = sorted(watched for watched in self.watched if not watched.measured(losses))
+        unmeasured = sorted(monitor for monitor in self.monitors if not monitor.is_measured(losses))
         if unmeasured:
-            raise ValueError(f"network {self.name}: its outputs do not measure {', '.join(unmeasured)}")
+            raise ValueError(
+                f"network {self.name}: expected monitors that its outputs measure; got {', '.join(unmeasured)}"
+            )
         return self
 
     @property
-    def watched(self) -> frozenset[Monitor]:
-        """What the training watches on the held-out films."""
-        watched = {self.best, None if self.early_stop is None else self.early_stop.monitor}
+    def monitors(self) -> frozenset[Monitor]:
+        """The values on the held-out films that the training depends on."""
+        monitors = {self.best, None if self.early_stop is None else self.early_stop.monitor}
         if isinstance(self.schedule, Plateau):
-            watched.add(self.schedule.monitor)
-        return frozenset(monitor for monitor in watched if monitor is not None)
+            monitors.add(self.schedule.monitor)
+        return frozenset(monitor for monitor in monitors if monitor is not None)
 
     @property
     def all_epochs(self) -> int:
-        """All epochs of all stages."""
+        """The total number of epochs."""
         return self.epochs or sum(stage.epochs for stage in self.stages)
 
     def shortened(self, epochs: int) -> NetworkPlan:
-        """Return the plan with at most so many epochs; of stages, the last are kept, at full size."""
+        """Return the plan with at most `epochs` epochs. If it has stages, the last ones are kept."""
         if epochs >= self.all_epochs:
             return self
         if not self.stages:
@@ -149,7 +149,7 @@ class NetworkPlan(RecipePart):
         return self.model_copy(update={"stages": tuple(kept)})
 
     def side(self, epoch: int) -> int | None:
-        """Return the image side of an epoch, counted from 0; None is the full size."""
+        """Return the image side of an epoch, counted from 0. None is full size."""
         for stage in self.stages:
             if epoch < stage.epochs:
                 return stage.side
@@ -158,11 +158,11 @@ class NetworkPlan(RecipePart):
 
 
 class Recipe(RecipePart):
-    """The whole recipe. Its networks are trained in order and exported into one bundle."""
+    """A recipe. Its networks are trained in order and exported as one bundle."""
 
     seed: int = 0
-    bundle: Identity
-    input: Input
+    bundle: BundleIdentity
+    input: BundleInput
     data: dict[str, DataPlan] = Field(min_length=1)
     networks: tuple[NetworkPlan, ...] = Field(min_length=1)
     localisation: Localisation | None = None
@@ -171,7 +171,7 @@ class Recipe(RecipePart):
     @model_validator(mode="before")
     @classmethod
     def _spread_common(cls, plain: Any) -> Any:
-        """Give every network what the table ``common`` says, where it does not say otherwise itself."""
+        """Add the keys of the table ``common`` to every network that does not have them."""
         if not isinstance(plain, dict) or "common" not in plain:
             return plain
         common = plain["common"]
@@ -182,7 +182,7 @@ class Recipe(RecipePart):
     def _consistent(self) -> Recipe:
         names = [network.name for network in self.networks]
         if len(set(names)) < len(names):
-            raise ValueError(f"every network must have a name of its own: got {', '.join(names)}")
+            raise ValueError(f"expected unique names of networks; got {', '.join(names)}")
         for network in self.networks:
             unknown = {*network.data, *network.instead} - self.data.keys()
             if unknown:
@@ -192,19 +192,19 @@ class Recipe(RecipePart):
                 )
         return self
 
-    def input_of(self, network: NetworkPlan) -> Input:
-        """Return what a network reads: the bundle's input, with what the network has of its own."""
+    def input_of(self, network: NetworkPlan) -> BundleInput:
+        """Return the input of a network: the bundle's input, overridden by the network's own."""
         own = {} if network.input is None else network.input.model_dump(exclude_none=True)
         return self.input.model_copy(update=own)
 
 
 def load_recipe(name_or_path: str) -> Recipe:
-    """Load a recipe that ships, by name, or any other by its path.
+    """Load an included recipe by its name, or any other by its path.
 
     Raises
     ------
     UsageError
-        There is no such recipe, or it is not valid: every key at fault is named.
+        There is no such recipe, or it is not valid. The message names every invalid key.
     """
     shipped = files("cxrlib.training").joinpath("recipes", f"{name_or_path}.toml")
     try:
@@ -212,7 +212,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         return Recipe.model_validate(tomllib.loads(text))
     except OSError as error:
         raise UsageError(
-            f"recipe {name_or_path!r} neither ships ({', '.join(recipe_names())}) nor is a file"
+            f"expected a recipe file or one of {', '.join(recipe_names())}; got {name_or_path!r}"
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"recipe {name_or_path} is not valid TOML: {error}") from error
@@ -221,7 +221,7 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that ship."""
+    """Return the names of the included recipes."""
     folder = files("cxrlib.training").joinpath("recipes")
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
@@ -231,7 +231,7 @@ def _faults(error: ValidationError) -> list[str]:
     for fault in error.errors():
         where = ".".join(str(step) for step in fault["loc"]) or "recipe"
         if fault["type"] == "extra_forbidden":
-            faults.append(f"{where} is not a key that a recipe has")
+            faults.append(f"{where} is not a known key")
         elif fault["type"] == "missing":
             faults.append(f"{where} is missing")
         else:

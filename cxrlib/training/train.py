@@ -1,4 +1,4 @@
-"""Train a recipe: each network in turn, then one bundle of them. A training that was killed goes on where it was."""
+"""Train a recipe: train each network in turn, then export one bundle. An interrupted training is resumed."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _PLAN_FILE: Final = "plan.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """One network's part of the training.
+class _NetworkTraining:
+    """The training of one network.
 
-    `plan` is that of the recipe, perhaps with fewer epochs; `over` says why an earlier start has ended it already.
+    `plan` is the recipe's plan, possibly with fewer epochs. `finished` is set if an earlier call completed it.
     """
 
     plan: NetworkPlan
     chosen: Sequence[ChosenFilm]
     folder: Path
     started_from: str | None
-    over: StopReason | None
+    finished: StopReason | None
 
 
 def train(
@@ -59,53 +59,58 @@ def train(
     pretrained: Mapping[str, str] | None = None,
     report: Callable[[str], None] = _LOG.info,
 ) -> Bundle:
-    """Train `recipe` on the data sets below `data` and write the bundle to `out`.
+    """Train `recipe` on the data sets in `data` and write the bundle to `out`.
 
     Parameters
     ----------
+    recipe : Recipe
+    data : Path
+        Folder with the data sets.
     work : Path
-        One folder a network: its newest checkpoint, from which a training that was killed or ran out of time is taken
-        up again, its best one, its history (``history.csv``) and its learning curve (``curve.png``).
+        Holds one folder per network with its latest and best checkpoints, history (``history.csv``) and learning curve
+        (``curve.png``). A training that was killed or ran out of time resumes from the latest checkpoint.
+    out : str
+        URI of the bundle.
     epochs, films : int, optional
-        Train each network for at most so many epochs, on at most so many films; the card then says so.
+        Largest number of epochs and training films per network. The card states the limit.
     minutes : float, optional
-        End each network after the epoch in which its part of this time is over, and export what there is. Taken up
-        again, the training goes on from there.
+        Time limit. Each network stops after the epoch in which its share of the time is used up, and is exported as it
+        is. A later call resumes the training.
     pretrained : mapping of str to str, optional
-        Encoder weights by name of network, in place of what the recipe says: a safetensors file, or the name of an
-        installed weight package.
+        Encoder weights by network name, instead of the recipe's: a safetensors file, or the name of an installed weight
+        package.
     report : callable
-        Told in one line what is being done.
+        Called with one line of text per step of the work.
 
     Raises
     ------
     UsageError
-        Data are missing, `work` holds another training, or a loss is no longer finite.
+        Data are missing, `work` holds a different training, or a loss is no longer finite.
     """
-    parts = [
-        _part(recipe, plan, data=data, work=work, epochs=epochs, films=films, pretrained=pretrained or {})
+    trainings = [
+        _prepare(recipe, plan, data=data, work=work, epochs=epochs, films=films, pretrained=pretrained or {})
         for plan in recipe.networks
     ]
-    unknown = sorted(set(pretrained or {}) - {part.plan.name for part in parts})
+    unknown = sorted(set(pretrained or {}) - {training.plan.name for training in trainings})
     if unknown:
-        known = ", ".join(part.plan.name for part in parts)
+        known = ", ".join(training.plan.name for training in trainings)
         raise UsageError(f"expected encoder weights for networks among {known}; got {', '.join(unknown)}")
-    ends = None if minutes is None else time.monotonic() + 60 * minutes
+    end = None if minutes is None else time.monotonic() + 60 * minutes
     trained = []
-    for place, part in enumerate(parts):
-        ended = part.over
+    for place, training in enumerate(trainings):
+        ended = training.finished
         if ended is None:
-            left = sum(later.plan.share for later in parts[place:] if later.over is None)
+            left = sum(later.plan.share for later in trainings[place:] if later.finished is None)
             now = time.monotonic()
-            deadline = None if ends is None else now + (ends - now) * part.plan.share / left
-            ended = _train_network(recipe, part, deadline, report)
+            deadline = None if end is None else now + (end - now) * training.plan.share / left
+            ended = _train_network(recipe, training, deadline, report)
         else:
-            report(f"{part.plan.name}: {ended}; nothing to do")
-        trained.append(_trained(recipe, part, ended))
+            report(f"{training.plan.name}: {ended}; nothing to do")
+        trained.append(_load_trained(recipe, training, ended))
     return export_bundle(recipe, trained, films, out)
 
 
-def _part(
+def _prepare(
     recipe: Recipe,
     network: NetworkPlan,
     *,
@@ -114,78 +119,80 @@ def _part(
     epochs: int | None,
     films: int | None,
     pretrained: Mapping[str, str],
-) -> _Part:
+) -> _NetworkTraining:
     plan = network if epochs is None else network.shortened(epochs)
     chosen = choose_films(recipe, plan, data, films)
     started_from = pretrained.get(plan.name, None if plan.pretrained == IMAGENET else plan.pretrained)
     folder = work / plan.name
-    _claim(folder, _identity(recipe, plan, chosen, started_from))
-    return _Part(plan, chosen, folder, started_from, stop_reason(saved_history(folder), plan))
+    _claim_work_folder(folder, _identity(recipe, plan, chosen, started_from))
+    return _NetworkTraining(plan, chosen, folder, started_from, stop_reason(saved_history(folder), plan))
 
 
 def _identity(
     recipe: Recipe, plan: NetworkPlan, chosen: Sequence[ChosenFilm], started_from: str | None
 ) -> dict[str, Any]:
-    """Return all that a network's training depends on, so that no other one is taken up in its place."""
-    # More epochs only prolong a training, unless its rate runs over all of them or its image size depends on them.
-    prolongs = not isinstance(plan.schedule, OneCycle) and not plan.stages
+    """Return everything that a network's training depends on, so that a different one is not resumed by mistake."""
+    # A training with more epochs can be resumed, unless its schedule or image size depends on the number of epochs.
+    extendable = not isinstance(plan.schedule, OneCycle) and not plan.stages
     films = "\n".join(f"{film.dataset} {film.sample.image.name} {film.held_out} {film.repeats}" for film in chosen)
     return {
         "seed": recipe.seed,
         "input": recipe.input_of(plan).model_dump(mode="json"),
-        "network": plan.model_dump(mode="json", exclude={"share", *(("epochs",) if prolongs else ())}),
+        "network": plan.model_dump(mode="json", exclude={"share", *(("epochs",) if extendable else ())}),
         "started_from": started_from,
         "films": hashlib.sha256(films.encode()).hexdigest(),
     }
 
 
-def _claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Note in a work folder which training it is of; refuse it if it holds the checkpoint of another."""
+def _claim_work_folder(folder: Path, identity: dict[str, Any]) -> None:
+    """Write the training's identity to its work folder. Raise `UsageError` if it holds another's checkpoint."""
     path = folder / _PLAN_FILE
     if (folder / LAST_FILE).exists():
         got = json.loads(path.read_text()) if path.exists() else {}
         differ = sorted(key for key in identity if got.get(key) != identity[key])
         if differ:
             raise UsageError(
-                f"{folder} holds a training that differs in {', '.join(differ)}; expected the same recipe, films and "
-                "starting weights, to go on with it. Name another work folder, or remove this one"
+                f"expected the same recipe, films and starting weights to resume the training in {folder}; "
+                f"got a difference in {', '.join(differ)}. Use another work folder, or remove this one"
             )
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(identity, indent=1) + "\n")
 
 
-def _train_network(recipe: Recipe, part: _Part, deadline: float | None, report: Callable[[str], None]) -> StopReason:
-    plan, reads = part.plan, recipe.input_of(part.plan)
+def _train_network(
+    recipe: Recipe, training: _NetworkTraining, deadline: float | None, report: Callable[[str], None]
+) -> StopReason:
+    plan, reads = training.plan, recipe.input_of(training.plan)
     seed_everything(recipe.seed, verbose=False)
-    training, held_out = read_films(plan, part.chosen, reads.rows, reads.columns)
+    training_films, held_out = read_films(plan, training.chosen, reads.rows, reads.columns)
     report(
-        f"{plan.name}: {len(training)} films an epoch, {len(held_out)} held out, {plan.all_epochs} epochs, "
-        f"encoder from {part.started_from or 'random weights'}"
+        f"{plan.name}: {len(training_films)} films per epoch, {len(held_out)} held out, {plan.all_epochs} epochs, "
+        f"encoder from {training.started_from or 'random weights'}"
     )
     network = find_architecture(plan.architecture).build(plan.arguments)
-    if part.started_from is not None:
-        load_encoder(network, encoder_weights(part.started_from))
+    if training.started_from is not None:
+        load_encoder(network, encoder_weights(training.started_from))
     return fit(
         plan,
         reads,
         network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        training=TrainingFilms(training, plan.augmentation, recipe.seed),
+        training=TrainingFilms(training_films, plan.augmentation, recipe.seed),
         held_out=TrainingFilms(held_out, None, recipe.seed),
-        folder=part.folder,
+        folder=training.folder,
         deadline=deadline,
         report=report,
     )
 
 
-def _trained(recipe: Recipe, part: _Part, ended: StopReason) -> TrainedNetwork:
-    network: nn.Module = find_architecture(part.plan.architecture).build(part.plan.arguments)
-    network.load_state_dict(exported_state(part.plan, part.folder))
-    (whole,) = (plan for plan in recipe.networks if plan.name == part.plan.name)
+def _load_trained(recipe: Recipe, training: _NetworkTraining, ended: StopReason) -> TrainedNetwork:
+    network: nn.Module = find_architecture(training.plan.architecture).build(training.plan.arguments)
+    network.load_state_dict(exported_state(training.plan, training.folder))
+    (whole,) = (plan for plan in recipe.networks if plan.name == training.plan.name)
     return TrainedNetwork(
         plan=whole,
         weights=network_weights(network),
-        chosen=part.chosen,
-        epochs=len(saved_history(part.folder)),
+        chosen=training.chosen,
+        epochs=len(saved_history(training.folder)),
         ended=ended,
-        started_from=part.started_from,
+        started_from=training.started_from,
     )

@@ -1,4 +1,4 @@
-"""Training films in memory: read once as the pipeline reads them, changed at random each epoch."""
+"""Training films in memory: read once by the reader of the scoring pipeline, augmented in each epoch."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from cxrlib.training.film_selection import ChosenFilm, has_lung
 from cxrlib.training.hyperparameters import Augmentation
 from cxrlib.training.recipe import CLASSES, NetworkPlan, PhantomPlan
 
-#: Class index of a film whose class is unknown; torch's cross entropy leaves it out.
+#: Class index of a film of unknown class. torch's cross-entropy ignores it.
 UNKNOWN_CLASS = -100
 
 
 class Batch(TypedDict):
-    """What the data loader yields; B films of H x W.
+    """A batch from the data loader: B films of H x W.
 
     `film` float32 (B, 1, H, W) in [0, 1]; `lung` and `infection` float32 (B, H, W) in {0, 1}; `has_lung` and
     `has_infection` bool (B,): False where the film has no such annotation; `class_index` int64 (B,).
@@ -45,7 +45,7 @@ class Batch(TypedDict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledFilm:
-    """A film with its labels on the recipe's grid. Arrays are uint8 to save memory: 0..255 grey, 0 or 1 in masks."""
+    """A film with its labels on the recipe's grid. Arrays are uint8 to save memory: films 0 to 255, masks 0 or 1."""
 
     film: NDArray[np.uint8]
     lung: NDArray[np.uint8] | None
@@ -56,12 +56,12 @@ class LabelledFilm:
 def read_films(
     plan: NetworkPlan, chosen: Sequence[ChosenFilm], rows: int, columns: int
 ) -> tuple[list[LabelledFilm], list[LabelledFilm]]:
-    """Read the films of a network: those to train on, as often as an epoch sees them, and those held out.
+    """Read a network's training films, each as often as an epoch uses it, and its held-out films.
 
     Raises
     ------
     UsageError
-        The pipeline would reject a film; it is named, with the reason.
+        The pipeline would reject a film. The message names the film and the reason.
     """
     training = load_phantoms(plan.phantoms, CLASSES, rows, columns)
     held_out: list[LabelledFilm] = []
@@ -75,12 +75,12 @@ def read_films(
 
 
 def load_sample(sample: Sample, classes: Sequence[FilmClass], rows: int, columns: int) -> LabelledFilm:
-    """Read a film and its masks. Lung masks drawn with the heart shadow are left out: see `LungConvention`.
+    """Read a film and its masks. Lung masks drawn with the heart are left out; see `LungConvention`.
 
     Raises
     ------
     UsageError
-        The pipeline would reject the film; it is named, with the reason.
+        The pipeline would reject the film. The message names the film and the reason.
     """
     try:
         film = read_film(sample.image.read_bytes(), Settings(), rows, columns).pixels
@@ -96,7 +96,7 @@ def load_sample(sample: Sample, classes: Sequence[FilmClass], rows: int, columns
 
 
 def load_phantoms(plan: PhantomPlan, classes: Sequence[FilmClass], rows: int, columns: int) -> list[LabelledFilm]:
-    """Draw the recipe's phantoms on its grid."""
+    """Generate the recipe's phantoms on its grid."""
     films = []
     for number in range(plan.count):
         phantom = make_phantom(plan.seed + number, rows=rows, columns=columns)
@@ -112,7 +112,7 @@ def load_phantoms(plan: PhantomPlan, classes: Sequence[FilmClass], rows: int, co
 
 
 class TrainingFilms(Dataset[dict[str, Tensor]]):
-    """Films changed at random. What film `index` looks like in epoch `epoch` depends on these and the seed alone."""
+    """Augmented films. The augmentation of a film depends on its index, the epoch and the seed only."""
 
     def __init__(self, films: Sequence[LabelledFilm], augmentation: Augmentation | None, seed: int) -> None:
         self.films = films

@@ -1,14 +1,15 @@
-"""COVID-QU-Ex (qu-ex section 2): lung masks on all films, infection masks on some.
+"""Read COVID-QU-Ex (qu-ex section 2): lung masks on all films, infection masks on some.
 
-It is published in two parts, ``Infection Segmentation Data`` (with both masks) and ``Lung Segmentation Data`` (lung
-masks alone), each with ``Train``, ``Val`` and ``Test`` of the class folders ``COVID-19``, ``Non-COVID`` and ``Normal``.
+It is published in two parts: ``Infection Segmentation Data`` (both masks) and ``Lung Segmentation Data`` (lung masks
+only). Each part has ``Train``, ``Val`` and ``Test`` with the class folders ``COVID-19``, ``Non-COVID`` and ``Normal``.
 
-Splits. A ``splits.csv`` (columns `path`, `class_folder`, `group`, `split`) beside the parts decides where it is there.
-Else the folders do: ``Train`` and ``Val`` are for training, ``Test`` is for reporting. They were drawn film by film.
+Splits: a ``splits.csv`` (columns `path`, `class_folder`, `group`, `split`) beside the parts is used if present.
+Otherwise the folders decide: ``Train`` and ``Val`` are for training, ``Test`` is for testing. The publishers split by
+film, not by patient.
 
-Groups, where there is no ``splits.csv``. A file named by its subject (``sub-S01234_...``) belongs to that subject; a
-subject's training films are left out where it has test films too. All other names are a running number and name no
-patient; twenty numbers in a row, within one class and folder, are taken for a group.
+Groups without ``splits.csv``: a file named by its subject (``sub-S01234_...``) belongs to that subject. Training films
+of a subject with test films are left out. All other names are running numbers without a patient; twenty consecutive
+numbers of one class and folder form a group.
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ _LAST_NUMBER: Final = re.compile(r"(\d+)\D*$")
 
 
 def recognises(root: Path) -> bool:
-    """Tell whether a folder is laid out so: has ``splits.csv``, a part, or is itself a part."""
+    """Return whether a folder has this layout: it holds ``splits.csv`` or a part, or is itself a part."""
     return (root / SPLITS_FILE).is_file() or bool(_parts(root))
 
 
 def read(root: Path) -> LabelledDataset:
-    """Read both parts, or the one that is there.
+    """Read both parts, or the one that is present.
 
     Raises
     ------
     UsageError
-        A film lacks a mask, or a mask its film.
+        A film has no mask, or a mask has no film.
     """
     notes = []
     if (root / SPLITS_FILE).is_file():
@@ -64,28 +65,27 @@ def read(root: Path) -> LabelledDataset:
     else:
         samples, left_out = drop_leaking_films(list(_both_parts(_parts(root))))
         notes.append(
-            f"{SOURCE}: no {SPLITS_FILE} is there, so the folders' own split holds; it was drawn film by film, and "
-            "films of one patient may be on both sides"
+            f"{SOURCE}: there is no {SPLITS_FILE}, so the split of the folders is used; it was drawn by film, so films "
+            "of one patient may be in both splits"
         )
         if left_out:
-            notes.append(
-                f"{SOURCE}: {count_text(left_out, 'training film')} left out, since their subject has test films"
-            )
+            films = count_text(left_out, "training film")
+            notes.append(f"{SOURCE}: {films} left out because their subject has test films")
     notes += _unannotated(samples)
     return LabelledDataset(LAYOUT, tuple(samples), tuple(notes))
 
 
 def _unannotated(samples: list[Sample]) -> Iterator[str]:
-    """Say which films have no infection truth."""
+    """Yield notes on the films without infection labels."""
     other = sum(sample.film_class is FilmClass.PNEUMONIA for sample in samples)
     lung_only = sum(sample.film_class is not FilmClass.PNEUMONIA and sample.infection is None for sample in samples)
     if other:
         yield (
-            f"{SOURCE}: nobody annotated infection on the {count_text(other, 'Non-COVID film')}, whose masks are empty "
-            "for that reason; they are not used as films without infection"
+            f"{SOURCE}: infection was not annotated on the {count_text(other, 'Non-COVID film')}, so their masks are "
+            "empty; they are not used as films without infection"
         )
     if lung_only:
-        yield f"{SOURCE}: {count_text(lung_only, 'film')} of {LUNG_PART!r} have lung masks alone"
+        yield f"{SOURCE}: {count_text(lung_only, 'film')} of {LUNG_PART!r} with lung masks only"
 
 
 def _listed(root: Path) -> Iterator[Sample]:
@@ -101,7 +101,7 @@ def _listed(root: Path) -> Iterator[Sample]:
 
 
 def _parts(root: Path) -> dict[str, Path]:
-    """Return the folder that holds ``Train`` and the others, by part."""
+    """Return, for each part, the folder that holds ``Train``, ``Val`` and ``Test``."""
     found = {}
     for part in (INFECTION_PART, LUNG_PART):
         if (root / part).is_dir():
@@ -113,7 +113,7 @@ def _parts(root: Path) -> dict[str, Path]:
 
 
 def _class_folders(part: Path) -> list[tuple[str, str, Path]]:
-    """Return split folder, class folder and path of every class folder of a part."""
+    """Return split folder, class folder and path of each class folder of a part."""
     return [
         (split, film_class, part / split / film_class)
         for split in _SPLITS
@@ -123,8 +123,8 @@ def _class_folders(part: Path) -> list[tuple[str, str, Path]]:
 
 
 def _both_parts(parts: dict[str, Path]) -> Iterator[Sample]:
-    """Yield the films of both parts; one that stands in both is taken once, with its infection mask and split there."""
-    got: set[tuple[str, str]] = set()
+    """Yield the films of both parts. A film in both is read once, from the infection part."""
+    seen: set[tuple[str, str]] = set()
     for part, root in parts.items():
         folders = _class_folders(root)
         if not folders:
@@ -134,8 +134,8 @@ def _both_parts(parts: dict[str, Path]) -> Iterator[Sample]:
             has_infection = part == INFECTION_PART
             require_matching_names(images, *(folder / name for name in (_LUNG, _INFECTION)[: 1 + has_infection]))
             for image in images:
-                if (film_class, image.name) not in got:
-                    got.add((film_class, image.name))
+                if (film_class, image.name) not in seen:
+                    seen.add((film_class, image.name))
                     group = _group(image.stem, film_class, split)
                     yield _sample(image, _CLASSES[film_class], group, _SPLITS[split], has_infection)
 

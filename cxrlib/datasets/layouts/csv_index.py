@@ -1,23 +1,23 @@
-"""A CSV with one line a film: ``index.csv`` in a folder, or any CSV file. Its paths are relative to its own folder.
+"""Read a CSV file with one row per film: ``index.csv`` in a folder, or any CSV file.
 
-Only `image` is needed. The others, with the names they may have:
+Paths in it are relative to its own folder. Only the column `image` is required. All others, with alternative names:
 
 ================== =================================================================================================
 column             meaning
 ================== =================================================================================================
 lung_mask          Mask of both lungs; also `mask`.
-left_lung_mask     Mask of the patient's left lung; also `left_mask`. With `right_lung_mask` (`right_mask`) and no
-                   `lung_mask`, the lung is both together.
-infection_mask     Mask of the infection. Empty means that nobody annotated it, which is not a mask without a pixel.
-lung_convention    ``lung_field`` (heart left out; the default) or ``with_heart``; in place of it, `mask_convention`, a
-                   text that says ``without heart`` or not.
-label              Class: covid, pneumonia or normal; also `class_label`. Any other is of none of the classes.
-group              Patient, or the smallest set of films known to hold one; also `patient`. Default: a film is a group.
+left_lung_mask     Mask of the patient's left lung; also `left_mask`. Without `lung_mask`, the lung is the union of this
+                   and `right_lung_mask` (`right_mask`).
+infection_mask     Mask of the infection. Empty means not annotated; a film without infection needs a black mask.
+lung_convention    ``lung_field`` (without the heart; the default) or ``with_heart``. Alternative: `mask_convention`, a
+                   text that contains ``without heart`` or not.
+label              Class: covid, pneumonia or normal; also `class_label`. Other labels belong to none of the classes.
+group              Patient, or the smallest set of films known to hold one; also `patient`. Default: one group per film.
 split              train or test (val counts as train). Default: a fifth of the groups, by a digest of their names, is
                    for testing.
-pct_infected       Percent of the lung that is infected, as stated by the data set; also `percent_infected`.
+pct_infected       Percent of the lung that is infected, as given by the data set; also `percent_infected`.
 geographic_extent  Radiologists' extent score, 0 to 8; also `geographic_extent_0_8`.
-id                 The part before its first underscore names the source within the data set.
+id                 The text before its first underscore names the source within the data set.
 ================== =================================================================================================
 """
 
@@ -49,17 +49,18 @@ _Row = Mapping[Hashable, Any]
 
 
 def recognises(path: Path) -> bool:
-    """Tell whether a path is a CSV file, or a folder with an ``index.csv``."""
+    """Return whether a path is a CSV file, or a folder with an ``index.csv``."""
     return path.suffix.lower() == ".csv" if path.is_file() else (path / INDEX_FILE).is_file()
 
 
 def read(path: Path) -> LabelledDataset:
-    """Read a CSV of films.
+    """Read a CSV file of films.
 
     Raises
     ------
     UsageError
-        There is no column `image`, or a value of `split` or `lung_convention` is not one of those above.
+        The column `image` is missing, a value of `split` or `lung_convention` is not one of those above, or a number is
+        not a number.
     """
     index_file = path if path.is_file() else path / INDEX_FILE
     name = index_file.stem if path.is_file() else path.name
@@ -74,14 +75,14 @@ def _notes(index: pd.DataFrame, samples: tuple[Sample, ...]) -> list[str]:
     notes = []
     columns = set(index.columns)
     if not columns & {"group", "patient"}:
-        notes.append("no column group: every film is taken for a patient of its own")
+        notes.append("no column group: each film counts as a separate patient")
     if any(sample.lung for sample in samples) and not columns & {"lung_convention", "mask_convention"}:
-        notes.append("no column lung_convention: lung masks are taken to leave the heart out")
+        notes.append("no column lung_convention: lung masks are assumed to be without the heart")
     column = next((column for column in ("class_label", "label") if column in columns), None)
     if column is not None:
         labels = Counter(str(label) for label in index[column].dropna() if class_from_label(str(label)) is None)
         notes += [
-            f"label {label!r} is of none of the classes; its {count_text(number, 'film')} count for no class figure"
+            f"label {label!r} is none of the classes; its {count_text(number, 'film')} are in no class figure"
             for label, number in sorted(labels.items())
         ]
     return notes
@@ -130,7 +131,7 @@ def _convention(row: _Row, index_file: Path) -> LungConvention:
 
 
 def _text(row: _Row, *columns: str) -> str | None:
-    """Return what the first filled one of `columns` says."""
+    """Return the value of the first of `columns` that is not empty."""
     for column in columns:
         value = row.get(column)
         if value is not None and not pd.isna(value) and str(value).strip():

@@ -1,8 +1,8 @@
-"""Kermany's chest X-rays of children: ``train``, ``val`` and ``test`` of ``NORMAL`` and ``PNEUMONIA``, without masks.
+"""Read Kermany's chest X-rays of children: ``train``, ``val``, ``test`` of ``NORMAL`` and ``PNEUMONIA``, no masks.
 
-The patient is in the file name: ``person12_bacteria_3`` and ``person12_virus_4`` are of person12, ``IM-0115-0001`` of
-IM-0115. ``train`` and ``val`` are for training (`val` has 16 films). A person whose number stands in ``test`` too loses
-its training films: the published test split stays as it is, and nobody stands on both sides.
+The file name holds the patient: ``person12_bacteria_3`` and ``person12_virus_4`` belong to person12, ``IM-0115-0001``
+to IM-0115. ``train`` and ``val`` are for training (`val` has 16 films). Training films of a patient with test films are
+left out, so the published test split is unchanged and no patient is in both splits.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ _PATIENT: Final = re.compile(r"(person\d+)_|((?:NORMAL2-)?IM-\d+)")
 
 
 def recognises(root: Path) -> bool:
-    """Tell whether a folder is laid out so."""
+    """Return whether a folder has this layout."""
     return bool(_class_folders(innermost_folder(root, _FOLDER)))
 
 
 def read(root: Path) -> LabelledDataset:
-    """Read all splits that are there."""
+    """Read all splits that are present."""
     samples, left_out = drop_leaking_films(list(_samples(innermost_folder(root, _FOLDER))))
-    notes = [f"{SOURCE}: the films have a class and no masks"]
+    notes = [f"{SOURCE}: the films have a class but no masks"]
     if left_out:
-        notes.append(f"{SOURCE}: {count_text(left_out, 'training film')} left out, since their patient has test films")
+        films = count_text(left_out, "training film")
+        notes.append(f"{SOURCE}: {films} left out because their patient has test films")
     return LabelledDataset(LAYOUT, tuple(samples), tuple(notes))
 
 
 def patient_from_name(stem: str) -> str:
-    """Return the patient that a file name of this data set tells; the name itself where it tells none."""
+    """Return the patient in a file name of this data set; the whole name if it has none."""
     found = _PATIENT.match(stem)
     return (found.group(1) or found.group(2)) if found else stem
 

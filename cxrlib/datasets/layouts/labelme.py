@@ -1,12 +1,12 @@
-"""A folder of LabelMe files, each beside the film it names: polygons of lungs and infection (pneumonia-seg).
+"""Read a folder of LabelMe files, each beside its film: polygons of lungs and infection (pneumonia-seg).
 
-Labels are told by `cxrlib.datasets.polygons.REGION_BY_LABEL` (lung, left, right, infection and their synonyms); others are
-passed over, and said. The class is told by a flag of the file (``covid``, ``pneumonia``, ``normal``). A film without a
-polygon of infection counts as without infection only where its flag says ``normal``: else it may just not have been
-annotated. Lung polygons are taken to leave the heart out.
+`cxrlib.datasets.polygons.REGION_BY_LABEL` maps shape labels to lung, left, right and infection. Other shapes are
+ignored, with a note. A flag of the file gives the class (``covid``, ``pneumonia``, ``normal``). A film without an
+infection polygon counts as free of infection only with the flag ``normal``; otherwise it may not have been annotated.
+Lung polygons are assumed to be without the heart.
 
-The patient is told by the file name as in Kermany's films (``person12_...``), which the paper drew on; any other name
-is a patient of its own. A fifth of the patients, by a digest of their names, is the test split.
+File names give the patient as in Kermany's films (``person12_...``), which the paper annotated. Any other name counts
+as a separate patient. A fifth of the patients, by a digest of their names, is the test split.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _LUNGS: Final = frozenset({Region.LUNG, Region.LEFT, Region.RIGHT})
 
 
 def recognises(root: Path) -> bool:
-    """Tell whether a folder holds a LabelMe file, by the first JSON file that is in it or below."""
+    """Return whether the first JSON file in a folder or its subfolders is a LabelMe file."""
     first = next(islice(root.rglob("*.json"), 1), None)
     return first is not None and b'"shapes"' in first.read_bytes()
 
 
 def read(root: Path) -> LabelledDataset:
-    """Read every LabelMe file of a folder and of those below it.
+    """Read every LabelMe file of a folder and its subfolders.
 
     Raises
     ------
     UsageError
-        A JSON file is not LabelMe's, or holds a shape that encloses nothing.
+        A JSON file is not a LabelMe file, or holds a shape without an area.
     """
     samples, unknown = [], Counter[str]()
     for path in sorted(root.rglob("*.json")):
@@ -48,14 +48,14 @@ def read(root: Path) -> LabelledDataset:
         unknown.update(shape.label for shape in annotation.shapes if shape.region is None)
         samples.append(_sample(path, annotation, root.name))
     notes = [
-        f"{root.name}: shapes labelled {label!r} outline no region that is known and were passed over ({number})"
+        f"{root.name}: ignored {count_text(number, 'shape')} with the unknown label {label!r}"
         for label, number in sorted(unknown.items())
     ]
     without = sum(sample.infection is None for sample in samples)
     if without:
         notes.append(
-            f"{root.name}: {count_text(without, 'film')} without a polygon of infection and not flagged normal; they are "
-            "not used as films without infection"
+            f"{root.name}: {count_text(without, 'film')} without an infection polygon and without the flag normal; "
+            "they are not used as films without infection"
         )
     return LabelledDataset(LAYOUT, tuple(samples), tuple(notes))
 
@@ -66,8 +66,8 @@ def _sample(path: Path, annotation: Annotation, source: str) -> Sample:
     film_class = classes.pop() if len(classes) == 1 else None
     group = f"{source}/{patient_from_name(path.stem)}"
 
-    def mask(*regions: Region, known: bool = False) -> Mask | None:
-        return PolygonMask(path, frozenset(regions)) if known or drawn & set(regions) else None
+    def mask(*regions: Region, may_be_empty: bool = False) -> Mask | None:
+        return PolygonMask(path, frozenset(regions)) if may_be_empty or drawn & set(regions) else None
 
     lung = mask(*_LUNGS)
     return Sample(
@@ -80,5 +80,5 @@ def _sample(path: Path, annotation: Annotation, source: str) -> Sample:
         lung_left=mask(Region.LEFT),
         lung_right=mask(Region.RIGHT),
         lung_convention=None if lung is None else LungConvention.LUNG_FIELD,
-        infection=mask(Region.INFECTION, known=film_class is FilmClass.NORMAL),
+        infection=mask(Region.INFECTION, may_be_empty=film_class is FilmClass.NORMAL),
     )

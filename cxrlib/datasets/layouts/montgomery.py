@@ -1,9 +1,9 @@
-"""The Montgomery and Shenzhen tuberculosis sets: films in ``CXR_png``, lung masks drawn by hand.
+"""Read the Montgomery and Shenzhen tuberculosis sets: films in ``CXR_png``, lung masks drawn by hand.
 
-Montgomery (138 films) has a mask for each lung, in ``ManualMask/leftMask`` and ``ManualMask/rightMask``, of the film's
-file name. Shenzhen (662 films) has masks of both lungs on 566 of them, in ``mask`` or ``masks``, named as the film with
-``_mask`` behind. Each film is of another patient. The file name ends in 0 for a normal film and in 1 for tuberculosis,
-which is none of our classes. A fifth of the films, by a digest of their names, is the test split.
+Montgomery (138 films) has one mask per lung, in ``ManualMask/leftMask`` and ``ManualMask/rightMask``, with the file
+name of the film. Shenzhen (662 films) has masks of both lungs for 566 films, in ``mask`` or ``masks``, named like the
+film plus ``_mask``. Each film is of a different patient. File names end in 0 for a normal film and in 1 for
+tuberculosis, which is none of our classes. A fifth of the films, by a digest of their names, is the test split.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _MASK: Final = "_mask"
 
 
 def recognises(root: Path) -> bool:
-    """Tell whether a folder is laid out so."""
+    """Return whether a folder has this layout."""
     return (innermost_folder(root, *_FOLDERS) / _FILMS).is_dir()
 
 
 def read(root: Path) -> LabelledDataset:
-    """Read a folder of either set, or one that holds the films of both.
+    """Read a folder of either set, or one with the films of both.
 
     Raises
     ------
     UsageError
-        A film has the mask of one lung and not of the other, or a mask no film.
+        A film has a mask of one lung only, or a mask has no film.
     """
     root = innermost_folder(root, *_FOLDERS)
     samples = tuple(_samples(root, list_films(root / _FILMS)))
-    bare = sum(sample.lung is None for sample in samples)
-    notes = ["films of tuberculosis are of none of the classes and count for the lungs alone"]
-    if bare:
+    without_mask = sum(sample.lung is None for sample in samples)
+    notes = ["tuberculosis is none of the classes; these films are used for lung figures only"]
+    if without_mask:
         notes.append(
-            f"{count_text(bare, 'film')} without a lung mask: nobody published one; they count for the class alone"
+            f"{count_text(without_mask, 'film')} without a lung mask, because none was published; used for class only"
         )
     return LabelledDataset(LAYOUT, samples, tuple(f"{LAYOUT}: {note}" for note in notes))
 
@@ -77,13 +77,14 @@ def _samples(root: Path, images: list[Path]) -> Iterator[Sample]:
 
 
 def _whole_masks(root: Path, films: set[str]) -> dict[str, Path]:
-    """Return the masks of both lungs by the film's name."""
+    """Return the masks of both lungs, by the name of the film."""
     folder = next((innermost_folder(root, name) for name in ("mask", "masks") if (root / name).is_dir()), None)
     if folder is None:
         return {}
     masks = {path.stem.removesuffix(_MASK): path for path in list_films(folder)}
-    if spare := sorted(masks.keys() - films):
+    if without_film := sorted(masks.keys() - films):
         raise UsageError(
-            f"mask {masks[spare[0]]} is there, but no film {spare[0]} in {root / _FILMS} ({len(spare)} such masks)"
+            f"expected a film {without_film[0]} in {root / _FILMS} for mask {masks[without_film[0]]}; got none "
+            f"({len(without_film)} such masks)"
         )
     return masks

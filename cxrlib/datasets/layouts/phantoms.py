@@ -1,4 +1,4 @@
-"""Phantom archives with masks, as ``cxr phantom --masks`` writes them: every film is a test film, its truth exact."""
+"""Read phantom archives written by ``cxr phantom --masks``. Every film is a test film and its labels are exact."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _TRUTH: Final = "truth.parquet"
 
 
 def recognises(root: Path) -> bool:
-    """Tell whether a folder is a phantom archive."""
+    """Return whether a folder is a phantom archive."""
     return (root / _TRUTH).is_file()
 
 
 def read(root: Path) -> LabelledDataset:
-    """Read a phantom archive; objects that cannot be scored are no films."""
+    """Read a phantom archive, without the objects that are made to be rejected."""
     truth = pd.read_parquet(root / _TRUTH)
     samples = []
     for row in truth[truth["expected"] == "scored"].itertuples():

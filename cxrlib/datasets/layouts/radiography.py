@@ -1,8 +1,8 @@
-"""COVID-19 Radiography Database: four class folders, each with ``images`` and ``masks`` (lungs) of the same names.
+"""Read the COVID-19 Radiography Database: four class folders with ``images`` and lung ``masks`` of the same names.
 
-It names no patient and has no split. Twenty file numbers in a row of one class are taken for a group, and a fifth of
-the groups, by a digest of their names, is the test split. Its masks are smaller than its films (256 and 299 pixels) and
-leave the heart out. Infection was annotated on no film.
+It has no patients and no split. Twenty consecutive file numbers of one class form a group, and a fifth of the groups,
+by a digest of their names, is the test split. The masks are smaller than the films (256 against 299 pixels) and are
+drawn without the heart. Infection was not annotated.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _NUMBER: Final = re.compile(r"(\d+)$")
 
 
 def recognises(root: Path) -> bool:
-    """Tell whether a folder is laid out so."""
+    """Return whether a folder has this layout."""
     return bool(_class_folders(innermost_folder(root, _FOLDER)))
 
 
 def read(root: Path) -> LabelledDataset:
-    """Read all class folders that are there.
+    """Read all class folders that are present.
 
     Raises
     ------
     UsageError
-        A film lacks its mask, or a mask its film.
+        A film has no mask, or a mask has no film.
     """
     samples = tuple(_samples(innermost_folder(root, _FOLDER)))
     notes = (
-        f"{SOURCE}: no patient is named; {BLOCK_SIZE} file numbers in a row stand for one, and a fifth of these runs is for "
-        "testing",
-        f"{SOURCE}: infection was annotated on no film; none is used as a film without infection",
+        f"{SOURCE}: patients are unknown; {BLOCK_SIZE} consecutive file numbers form a group, and a fifth of the "
+        "groups is for testing",
+        f"{SOURCE}: infection was not annotated; no film is used as a film without infection",
     )
     return LabelledDataset(LAYOUT, samples, notes)
 

@@ -1,1 +1,1 @@
-"""Figures of merit with intervals: masks, percent infected and classes."""
+"""Figures of merit with 95 % intervals: masks, infection, percent infected and classes."""

@@ -1,8 +1,7 @@
-"""Every figure that a bundle is measured by.
+"""The list of figures of merit for a bundle.
 
-A film that was rejected counts as nothing found, as a wrong class, as lungs not found, and as neither called infected
-nor cleared. Only what cannot be said of it (a ROC area, a calibration error, a difference in percent) is of the other
-films alone.
+A rejected film counts as empty masks, as a wrong class, as lungs not found, and as neither called infected nor called
+clear. Only figures that need a measurement (ROC area, calibration error, difference in percent) leave it out.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from cxrlib.evaluation.figures import class_figures, infection_figures, mask_fig
 from cxrlib.evaluation.figures.figure import Figure, Section
 from cxrlib.evaluation.figures.statistics import mean
 
-_CONDUCT: Final = (
-    Figure("both lungs found", Section.CONDUCT, lambda c: (c.both_lungs,), mean, on_card=True),
-    Figure("rejected", Section.CONDUCT, lambda c: (c.rejected,), mean, on_card=True),
+_FILM_FIGURES: Final = (
+    Figure("both lungs found", Section.FILMS, lambda c: (c.both_lungs,), mean, on_card=True),
+    Figure("rejected", Section.FILMS, lambda c: (c.rejected,), mean, on_card=True),
 )
 
 
 def figures_for(card: Card) -> tuple[Figure, ...]:
-    """Return the figures that a bundle can be measured by, in the order of a table.
+    """Return the figures for a bundle, in the order of the tables.
 
-    What a bundle does not give is not measured: no infection, detection or percent without infection masks, and no
-    classes without class probabilities (`not_measured` says so).
+    A bundle without infection masks has no figures of infection, detection and percent; one without class probabilities
+    has no class figures. `not_measured` returns these gaps as sentences.
     """
     infection, classes = has_output(card, "infection"), has_output(card, "classes")
     return (
@@ -32,21 +31,21 @@ def figures_for(card: Card) -> tuple[Figure, ...]:
         *(mask_figures.infection_mask_figures() if infection else ()),
         *((class_figures.accuracy_figure(card.classes),) if classes else ()),
         *((infection_figures.FALSE_ALARMS,) if infection else ()),
-        *_CONDUCT,
+        *_FILM_FIGURES,
         *((*infection_figures.percent_figures(), *infection_figures.detection_figures()) if infection else ()),
         *(class_figures.per_class_figures(card.classes) if classes else ()),
     )
 
 
 def has_output(card: Card, output: str) -> bool:
-    """Tell whether any network of a bundle gives an output: lung, infection or classes."""
+    """Return whether any network of a bundle has an output: lung, infection or classes."""
     return any(output in network.outputs for network in card.networks)
 
 
 def not_measured(card: Card) -> tuple[str, ...]:
-    """Return what is not measured of a bundle since it does not give it, one sentence each."""
-    said = {
+    """Return one sentence for each output that the bundle lacks and that is therefore not measured."""
+    sentences = {
         "infection": "The bundle gives no infection masks: infection, detection and percent infected are not measured.",
         "classes": "The bundle gives no classes: accuracy, ROC and calibration are not measured.",
     }
-    return tuple(sentence for output, sentence in said.items() if not has_output(card, output))
+    return tuple(sentence for output, sentence in sentences.items() if not has_output(card, output))

@@ -1,8 +1,8 @@
-"""Figures of the class: accuracy, each class against the others, and calibration.
+"""Class figures: accuracy, each class against the others, and calibration.
 
-Sensitivity, specificity, precision and F1 are qu-ex Eq. 6 to 9, of one class against the others. inflocnet prints its
-Eq. 8 (sensitivity) and Eq. 9 (precision) with the denominators of each other; the standard definitions stand here. A
-film of a class that the bundle does not know is of no figure.
+Sensitivity, specificity, precision and F1 of one class against the others are qu-ex Eq. 6 to 9. inflocnet exchanges the
+denominators of its Eq. 8 (sensitivity) and Eq. 9 (precision); this module uses the standard definitions. Films of a
+class that the bundle does not know are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NUMBERS: Final = {2: "two", 3: "three"}
 
 
 def accuracy_figure(classes: Sequence[FilmClass]) -> Figure:
-    """Return the share of films whose class was found."""
+    """Return the figure of the share of films with the right class."""
     return Figure(
         f"{_NUMBERS.get(len(classes), str(len(classes)))}-class accuracy",
         Section.CLASSES,
@@ -34,7 +34,7 @@ def accuracy_figure(classes: Sequence[FilmClass]) -> Figure:
 
 
 def per_class_figures(classes: Sequence[FilmClass]) -> Iterator[Figure]:
-    """Yield what is measured of each class against the others, and the means over the classes."""
+    """Yield the figures of each class against the others, and their means over the classes."""
     indices = tuple(CLASSES.index(film_class) for film_class in classes)
 
     def known(c: FilmColumns) -> NDArray[np.bool_]:
@@ -49,7 +49,7 @@ def per_class_figures(classes: Sequence[FilmClass]) -> Iterator[Figure]:
     def one_against_rest(index: int, c: FilmColumns) -> tuple[PerFilm, ...]:
         return (c.probability[:, index], where(known(c), c.true_class == index))
 
-    def one_share(share: _Share, index: int, c: FilmColumns) -> tuple[PerFilm, ...]:
+    def share_of_class(share: _Share, index: int, c: FilmColumns) -> tuple[PerFilm, ...]:
         return (where(known(c), share(c, index)),)
 
     def over_classes(of_class: Callable[..., Values], *inputs: PerFilm) -> Values:
@@ -69,12 +69,12 @@ def per_class_figures(classes: Sequence[FilmClass]) -> Iterator[Figure]:
         statistic=calibration_error,
     )
     for film_class, index in zip(classes, indices, strict=True):
-        of_one = partial(figure, film_class=film_class)
+        class_figure = partial(figure, film_class=film_class)
         name = CLASS_NAMES[film_class]
-        for measure, share in _SHARES.items():
-            yield of_one(f"class {measure}, {name}", inputs=partial(one_share, share, index), statistic=mean)
-        yield of_one(f"class F1, {name}", inputs=labels, statistic=partial(_class_f1, index))
-        yield of_one(f"class ROC AUC, {name}", inputs=partial(one_against_rest, index), statistic=roc_auc)
+        for metric, share in _SHARES.items():
+            yield class_figure(f"class {metric}, {name}", inputs=partial(share_of_class, share, index), statistic=mean)
+        yield class_figure(f"class F1, {name}", inputs=labels, statistic=partial(_class_f1, index))
+        yield class_figure(f"class ROC AUC, {name}", inputs=partial(one_against_rest, index), statistic=roc_auc)
 
 
 def _class_sensitivity(index: int, true: PerFilm, called: PerFilm, weights: Weights) -> Values:
@@ -84,11 +84,11 @@ def _class_sensitivity(index: int, true: PerFilm, called: PerFilm, weights: Weig
 def _class_f1(index: int, true: PerFilm, called: PerFilm, weights: Weights) -> Values:
     both = (true == index) & (called == index)
     either = (true == index).astype(np.float64) + (~np.isnan(true) & (called == index))
-    found = bool(np.any(true == index))  # without a film of the class, the figure would be 0 whatever was called
-    return ratio(2.0 * both, either if found else np.zeros(len(true)), weights)
+    exists = bool(np.any(true == index))  # without films of the class, F1 would be 0 whatever the bundle called
+    return ratio(2.0 * both, either if exists else np.zeros(len(true)), weights)
 
 
-#: Of the films that a share is of, whether each counts; NaN of the others, so that its interval rests on those films.
+#: 1 or 0 for each film in the denominator of a share, NaN for all others: its interval counts only these films.
 _Share = Callable[[FilmColumns, int], PerFilm]
 _SHARES: Final[Mapping[str, _Share]] = {
     "sensitivity": lambda c, index: where(c.true_class == index, c.called == index),
@@ -98,5 +98,5 @@ _SHARES: Final[Mapping[str, _Share]] = {
 
 
 def confidence(c: FilmColumns) -> PerFilm:
-    """Return the probability of the class that was called; NaN where none was."""
+    """Return the probability of the called class; NaN for films without a called class."""
     return np.asarray(c.probability.max(axis=1))

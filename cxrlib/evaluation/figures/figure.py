@@ -1,4 +1,4 @@
-"""What a figure of merit is: of which films, put together how, and with what interval."""
+"""The definition of a figure of merit: its input values, its statistic and its interval."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cxrlib.evaluation.figures.film_columns import CLASSES, FilmColumns
 from cxrlib.evaluation.figures.intervals import ClosedForm
 from cxrlib.evaluation.figures.statistics import PerFilm, Values
 
-#: Classes as figures and reports call them.
+#: Display names of the classes in figures and reports.
 CLASS_NAMES: Final = {FilmClass.COVID19: "COVID-19", FilmClass.PNEUMONIA: "pneumonia", FilmClass.NORMAL: "Normal"}
 
 
 class Section(StrEnum):
-    """What a figure is about."""
+    """Section of the report that shows a figure."""
 
-    CONDUCT = "Films"
+    FILMS = "Films"
     LUNG = "Lungs"
     INFECTION = "Infection"
     DETECTION = "Infected or not"
@@ -32,7 +32,7 @@ class Section(StrEnum):
 
 
 class Unit(StrEnum):
-    """What a figure is counted in."""
+    """Unit of a figure."""
 
     SHARE = "share"
     CORRELATION = "correlation"
@@ -48,15 +48,15 @@ class Figure:
     name : str
     section : Section
     inputs : callable
-        Gives, of some films, the arrays that `statistic` takes; a film with NaN in any of them does not count.
+        Returns the arrays that `statistic` takes, one value per film. A film with NaN in any of them is left out.
     statistic : callable
-        Puts the films together, for many weightings at once; NaN where the figure is not defined.
+        Combines the films, for many weightings at once. NaN if the figure is not defined.
     interval : callable or None
-        The 95 % interval in closed form; None where there is none.
+        The 95 % interval in closed form; None if there is none.
     on_card : bool
-        Whether it stands on a bundle's card; all others are in reports alone.
+        Whether the bundle's card shows it; all other figures are in reports only.
     film_class : FilmClass or None
-        Set where the figure is of one class.
+        The class, if the figure is about a single class.
     """
 
     name: str
@@ -70,10 +70,10 @@ class Figure:
 
 
 def is_any_class(c: FilmColumns, classes: Sequence[FilmClass]) -> NDArray[np.bool_]:
-    """Return which films are truly of one of some classes."""
+    """Return which films have one of these classes as true class."""
     return np.asarray(np.isin(c.true_class, [CLASSES.index(film_class) for film_class in classes]))
 
 
 def where(films: NDArray[np.bool_], values: NDArray[Any]) -> PerFilm:
-    """Return `values` of `films`, and NaN of the others."""
+    """Return `values` where `films` is true, NaN elsewhere."""
     return np.where(films, np.asarray(values, dtype=np.float64), np.nan)

@@ -1,4 +1,4 @@
-"""The results of one source's films as arrays, one value a film, as the statistics take them."""
+"""The results of one source's films as arrays with one value per film, the input of the statistics."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CLASSES: Final = tuple(FilmClass)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskColumns:
-    """What of one kind of mask was found; all float64, one per film, NaN where there is nothing to compare.
+    """Agreement of one kind of mask: float64, one value per film, NaN without a true mask to compare with.
 
-    `per_film` holds each measure as a film scores it (a rejected film scores 0); the counts are in pixels of the true
-    mask's grid.
+    The counts are in pixels on the grid of the true mask. `per_film` holds each metric of each film; a rejected film
+    scores 0.
     """
 
     true_positive: PerFilm
@@ -35,26 +35,26 @@ class MaskColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FilmColumns:
-    """The films of one source.
+    """The films of one source as arrays.
 
     Attributes
     ----------
     films : tuple of FilmResult
     groups : int64
-        Group of the film, 0 to G - 1.
+        Group of the film, 0 to G - 1 for G groups.
     true_class, called : int64
-        Index into `CLASSES`; -1 where the class is unknown, or the film was rejected or not classified.
+        Index into `CLASSES`; -1 if the class is unknown, or the film was rejected or not classified.
     probability : float64, films x classes
-        NaN where the film was rejected or not classified.
+        NaN if the film was rejected or not classified.
     rejected, both_lungs : float64
         1 or 0.
     lung, infection : MaskColumns
     truly_infected, called_infected : float64
-        1 or 0, NaN where unknown: whether any pixel is infected. A rejected film is called neither.
+        Whether any pixel is infected: 1 or 0, NaN if unknown. `called_infected` of a rejected film is NaN.
     true_percent, percent : float64
-        Percent infected, 0 to 100, NaN where unknown.
+        Percent infected, 0 to 100, NaN if unknown.
     extent : float64
-        Radiologists' geographic extent, 0 to 8, NaN where unknown.
+        Radiologists' geographic extent, 0 to 8, NaN if unknown.
     """
 
     films: tuple[FilmResult, ...]
@@ -72,13 +72,13 @@ class FilmColumns:
     percent: PerFilm
     extent: PerFilm
 
-    def of_class(self, film_class: FilmClass) -> NDArray[np.bool_]:
-        """Return which films are truly of a class."""
+    def is_class(self, film_class: FilmClass) -> NDArray[np.bool_]:
+        """Return which films have this true class."""
         return np.asarray(self.true_class == CLASSES.index(film_class))
 
 
 def to_columns(films: Sequence[FilmResult]) -> FilmColumns:
-    """Return the arrays of some films."""
+    """Return film results as arrays."""
     names = sorted({film.sample.group for film in films})
     return FilmColumns(
         films=tuple(films),
@@ -113,16 +113,16 @@ def _probabilities(film: FilmResult) -> list[float]:
 
 
 def _mask(films: Sequence[FilmResult], counts_of: Callable[[FilmResult], PixelCounts | None]) -> MaskColumns:
-    def counted(get: Callable[[PixelCounts], int]) -> PerFilm:
+    def count_column(get: Callable[[PixelCounts], int]) -> PerFilm:
         return _column(films, lambda film: None if (counts := counts_of(film)) is None else get(counts))
 
     return MaskColumns(
-        true_positive=counted(lambda counts: counts.true_positive),
-        false_positive=counted(lambda counts: counts.false_positive),
-        false_negative=counted(lambda counts: counts.false_negative),
-        true_negative=counted(lambda counts: counts.true_negative),
+        true_positive=count_column(lambda counts: counts.true_positive),
+        false_positive=count_column(lambda counts: counts.false_positive),
+        false_negative=count_column(lambda counts: counts.false_negative),
+        true_negative=count_column(lambda counts: counts.true_negative),
         per_film={
-            metric: _column(films, lambda film, metric=metric: film.of_mask(metric, counts_of(film)))  # type: ignore[misc]
+            metric: _column(films, lambda film, metric=metric: film.mask_metric(metric, counts_of(film)))  # type: ignore[misc]
             for metric in PixelMetric
         },
     )

@@ -1,4 +1,4 @@
-"""Figures of infection as one number or one word a film: percent infected against the truth, and infected or not."""
+"""Figures of infection per film: infected or not, and percent infected against the truth."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from cxrlib.evaluation.figures.figure import Figure, Section, Unit, where
 from cxrlib.evaluation.figures.film_columns import FilmColumns
 from cxrlib.evaluation.figures.statistics import PerFilm, Values, limit_of_agreement, mean, rank_correlation, ratio
 
-#: Percent of the lung above which a film without infection is counted as falsely called infected.
+#: A film without infection counts as a false alarm above this percent infected.
 FALSE_ALARM_PERCENT: Final = 1.0
-#: Points of percent infected within which a measurement agrees with the truth.
+#: A measurement agrees with the truth within this many points of percent infected.
 AGREEMENT_POINTS: Final = 5.0
 
 
 def detection_figures() -> Iterator[Figure]:
-    """Yield qu-ex Eq. 6 to 9 for whether any infected pixel remains, on films whose infection was annotated.
+    """Yield qu-ex Eq. 6 to 9 for infected (any infected pixel is left) or not, on films with annotated infection.
 
-    The paper counts COVID-QU-Ex Non-COVID films as negatives, on which nobody drew infection; they are left out here.
+    The paper counts the Non-COVID films of COVID-QU-Ex as negatives. Their infection was never annotated, so they are
+    left out here.
     """
 
-    def found(c: FilmColumns) -> PerFilm:
+    def sensitivity(c: FilmColumns) -> PerFilm:
         return where(c.truly_infected == 1, c.called_infected == 1)
 
-    def cleared(c: FilmColumns) -> PerFilm:
+    def specificity(c: FilmColumns) -> PerFilm:
         return where(c.truly_infected == 0, c.called_infected == 0)
 
-    def right(c: FilmColumns) -> PerFilm:
+    def accuracy(c: FilmColumns) -> PerFilm:
         return where(~np.isnan(c.truly_infected), c.called_infected == c.truly_infected)
 
-    def positive(c: FilmColumns) -> PerFilm:
+    def true_positive(c: FilmColumns) -> PerFilm:
         return where(~np.isnan(c.truly_infected), (c.called_infected == 1) & (c.truly_infected == 1))
 
-    def rightly(c: FilmColumns) -> PerFilm:
+    def precision(c: FilmColumns) -> PerFilm:
         return where((c.called_infected == 1) & ~np.isnan(c.truly_infected), c.truly_infected)
 
     def called(c: FilmColumns) -> PerFilm:
@@ -55,26 +56,26 @@ def detection_figures() -> Iterator[Figure]:
             on_card=on_card,
         )
 
-    yield figure("sensitivity", mean, found, on_card=True)
-    yield figure("specificity", mean, cleared, on_card=True)
-    yield figure("precision", mean, rightly)
-    yield figure("F1", ratio, lambda c: 2 * positive(c), lambda c: called(c) + (c.truly_infected == 1))
-    yield figure("accuracy", mean, right)
+    yield figure("sensitivity", mean, sensitivity, on_card=True)
+    yield figure("specificity", mean, specificity, on_card=True)
+    yield figure("precision", mean, precision)
+    yield figure("F1", ratio, lambda c: 2 * true_positive(c), lambda c: called(c) + (c.truly_infected == 1))
+    yield figure("accuracy", mean, accuracy)
 
 
 def _false_alarm(c: FilmColumns) -> PerFilm:
-    clear = c.of_class(FilmClass.NORMAL) & ~np.isnan(c.infection.true_positive)
+    clear = c.is_class(FilmClass.NORMAL) & ~np.isnan(c.infection.true_positive)
     return where(clear, np.isnan(c.percent) | (c.percent > FALSE_ALARM_PERCENT))
 
 
-#: Share of Normal films with annotated infection that are called infected; a rejected one counts as called.
+#: Share of Normal films (with an infection mask) that are called infected. A rejected film counts as called infected.
 FALSE_ALARMS: Final = Figure(
     "Normal films called infected (> 1 %)", Section.DETECTION, lambda c: (_false_alarm(c),), mean, on_card=True
 )
 
 
 def percent_figures() -> Iterator[Figure]:
-    """Yield agreement of measured with true percent, and ranks; a rejected film ranks as 0 %."""
+    """Yield the agreement of measured and true percent, and rank correlations. A rejected film ranks as 0 %."""
 
     def measured(c: FilmColumns) -> PerFilm:
         return np.nan_to_num(c.percent, nan=0.0)
@@ -116,11 +117,11 @@ def percent_figures() -> Iterator[Figure]:
 
 
 def _iou_of_percents(c: FilmColumns) -> PerFilm:
-    """Return inflocnet's infection IoU (Eq. 1), which is of the two areas and not of the two masks.
+    """Return inflocnet's infection IoU (Eq. 1), which compares two areas and not two masks.
 
-    Its Eq. 2 and 3 make each area one number, the share of its own lung that is infected (Eq. 2 lacks the factor 100 %
-    that Eq. 3 has). Of two numbers the intersection is the smaller and the union the larger. It is 1 where both are 0,
-    and blind to where the infection is: read it beside the Dice.
+    Its Eq. 2 and 3 reduce each area to the infected share of its own lung (Eq. 2 lacks the factor 100 % of Eq. 3). The
+    intersection of two numbers is the smaller, the union the larger. The result is 1 if both are 0, and ignores where
+    the infection is: read it together with the Dice.
     """
     smaller, larger = np.minimum(c.percent, c.true_percent), np.maximum(c.percent, c.true_percent)
     shares = np.divide(smaller, larger, out=np.ones(len(smaller)), where=larger > 0)

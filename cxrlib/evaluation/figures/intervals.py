@@ -1,6 +1,6 @@
-"""95 % intervals in closed form. Each is cut to what its figure can be.
+"""95 % intervals: in closed form, and from bootstrap resamples.
 
-Films of one patient are not independent, and none of these knows of groups: the group bootstrap stands beside them.
+The closed forms assume independent films. Films of one patient are not, so every figure also has a group bootstrap.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy import stats
 
 from cxrlib.evaluation.figures.statistics import LIMITS_Z, PerFilm
 
-#: Level of significance of 95 % (qu-ex Eq. 2).
+#: Standard normal quantile of a two-sided 95 % interval (qu-ex Eq. 2).
 Z: Final = 1.96
 
 
@@ -27,7 +27,7 @@ class Interval:
     high: float
 
 
-#: Takes a figure's value, the arrays it was made from (of the films that count), and gives its interval.
+#: Returns the interval of a figure from its value and its input arrays, without the films left out.
 ClosedForm = Callable[[float, tuple[PerFilm, ...]], Interval]
 
 
@@ -73,7 +73,7 @@ def _student(value: float, differences: PerFilm, share_of_variance: float) -> In
 
 
 def bootstrap_interval(values: PerFilm) -> Interval | None:
-    """Return the middle 95 % of the resamples in which a figure is defined; None where it mostly is not."""
+    """Return the middle 95 % of the resamples in which a figure is defined; None if that is fewer than half of them."""
     defined = values[~np.isnan(values)]
     if defined.size < values.size / 2 or defined.size == 0:
         return None

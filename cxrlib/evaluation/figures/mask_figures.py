@@ -1,4 +1,4 @@
-"""Figures of the lung and infection masks: qu-ex Eq. 3 to 5, each as the mean over films and pooled over all pixels."""
+"""Figures of the lung and infection masks: qu-ex Eq. 3 to 5, as the mean over films and pooled over all pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cxrlib.evaluation.figures.film_columns import FilmColumns, MaskColumns
 from cxrlib.evaluation.figures.statistics import PerFilm, Values, Weights, mean, ratio
 from cxrlib.measuring.metrics import PixelMetric
 
-#: Dice under which a lung mask is counted as poor.
+#: A lung mask with a Dice below this counts as poor.
 POOR_DICE: Final = 0.9
 
 _COVID_AND_NORMAL: Final = (FilmClass.COVID19, FilmClass.NORMAL)
@@ -31,7 +31,7 @@ def lung_mask_figures() -> Iterator[Figure]:
         yield Figure(
             f"lung Dice, {name} films",
             Section.LUNG,
-            partial(_of, (film_class,), _lung_dice),
+            partial(_of_classes, (film_class,), _lung_dice),
             mean,
             film_class=film_class,
         )
@@ -47,51 +47,53 @@ def lung_mask_figures() -> Iterator[Figure]:
 def infection_mask_figures() -> Iterator[Figure]:
     """Yield the figures of the infection mask."""
 
-    def in_parts(get: Callable[[FilmColumns], PerFilm], c: FilmColumns) -> tuple[PerFilm, ...]:
-        return (*_of(_COVID_AND_NORMAL, get, c), c.of_class(FilmClass.COVID19).astype(np.float64))
+    def in_equal_parts(get: Callable[[FilmColumns], PerFilm], c: FilmColumns) -> tuple[PerFilm, ...]:
+        return (*_of_classes(_COVID_AND_NORMAL, get, c), c.is_class(FilmClass.COVID19).astype(np.float64))
 
     figure = partial(Figure, section=Section.INFECTION)
     for metric in (PixelMetric.DICE, PixelMetric.IOU):
-        get = partial(_infection, metric)
+        get = partial(_infection_metric, metric)
         label, on_card = f"infection {_METRIC_NAMES[metric]}", metric is PixelMetric.DICE
         for film_class, name in CLASS_NAMES.items():
             yield figure(
                 f"{label}, {name} films",
-                inputs=partial(_of, (film_class,), get),
+                inputs=partial(_of_classes, (film_class,), get),
                 statistic=mean,
                 on_card=on_card and film_class is FilmClass.COVID19,
                 film_class=film_class,
             )
         yield figure(
             f"{label}, COVID-19 and Normal films",
-            inputs=partial(_of, _COVID_AND_NORMAL, get),
+            inputs=partial(_of_classes, _COVID_AND_NORMAL, get),
             statistic=mean,
             on_card=on_card,
         )
         yield figure(
             f"{label}, COVID-19 and Normal in equal parts",
-            inputs=partial(in_parts, get),
+            inputs=partial(in_equal_parts, get),
             statistic=_mean_of_parts,
             on_card=on_card,
         )
     yield from _mask_figures(Section.INFECTION, "infection", lambda c: c.infection)
 
 
-def _infection(metric: PixelMetric, c: FilmColumns) -> PerFilm:
+def _infection_metric(metric: PixelMetric, c: FilmColumns) -> PerFilm:
     return c.infection.per_film[metric]
 
 
-def _of(classes: Sequence[FilmClass], get: Callable[[FilmColumns], PerFilm], c: FilmColumns) -> tuple[PerFilm, ...]:
+def _of_classes(
+    classes: Sequence[FilmClass], get: Callable[[FilmColumns], PerFilm], c: FilmColumns
+) -> tuple[PerFilm, ...]:
     return (where(is_any_class(c, classes), get(c)),)
 
 
 def _mean_of_parts(values: PerFilm, in_first: PerFilm, weights: Weights) -> Values:
-    """Return the mean of two parts' means, as if there were as many films of each (qu-ex Table 2)."""
+    """Return the mean of the two classes' means, as if both had the same number of films (qu-ex Table 2)."""
     return (mean(where(in_first == 1, values), weights) + mean(where(in_first == 0, values), weights)) / 2
 
 
 def _mask_figures(section: Section, name: str, of: Callable[[FilmColumns], MaskColumns]) -> Iterator[Figure]:
-    """Yield every measure of a mask, as the mean over films and pooled over pixels, but for the mean Dice."""
+    """Yield every metric of a mask, as the mean over films and pooled over pixels, except the mean Dice."""
 
     def per_film(metric: PixelMetric, c: FilmColumns) -> tuple[PerFilm, ...]:
         return (of(c).per_film[metric],)
@@ -115,7 +117,7 @@ _METRIC_NAMES: Final = {
     PixelMetric.ACCURACY: "pixel accuracy",
 }
 
-#: Numerator and denominator of each measure, film by film, whose sums are divided.
+#: Numerator and denominator of each metric per film; a pooled figure divides their sums.
 _POOLED: Final[dict[PixelMetric, Callable[[MaskColumns], tuple[PerFilm, PerFilm]]]] = {
     PixelMetric.DICE: lambda m: (
         2 * m.true_positive,

@@ -1,9 +1,9 @@
-"""Statistics of films for many weightings at once, which is what a bootstrap needs.
+"""Statistics over films for many weightings at once, as a bootstrap needs them.
 
-Each takes `weights`, float64 (weightings, films): how often each film counts. With a row of ones it is the plain
-figure; with the rows of `group_weights` it is that figure of every resample. The values are those of scikit-learn (with
-its `sample_weight`) and torchmetrics, to which the tests hold them; neither takes more than one weighting at a time, of
-which a report has some hundred thousand. NaN stands where a figure is not defined.
+Each function takes `weights`, float64 (weightings, films): how often each film counts. A row of ones gives the plain
+statistic; the rows of `group_weights` give the statistic of every bootstrap resample. The tests compare the values with
+scikit-learn (`sample_weight`) and torchmetrics. Those take one weighting per call, too slow for the hundred thousand or
+so of a report. A statistic that is not defined is NaN.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-#: One value per film, NaN where the film has none.
+#: One value per film, NaN if the film has none.
 PerFilm = NDArray[np.float64]
 #: Weightings x films.
 Weights = NDArray[np.float64]
@@ -23,14 +23,14 @@ Values = NDArray[np.float64]
 
 #: Bins of the calibration error (Guo et al., ICML 2017, section 2).
 CALIBRATION_BINS: Final = 15
-#: Films are within so many standard deviations of the mean difference, 95 in 100 of them (Bland and Altman, 1986).
+#: 95 % of films are within this many standard deviations of the mean difference (Bland and Altman, 1986).
 LIMITS_Z: Final = 1.96
 
 
 def group_weights(groups: NDArray[np.int64], resamples: int, seed: int) -> Weights:
-    """Return how often each film counts in each resample of its groups, drawn with replacement.
+    """Return how often each film counts in each resample. Groups are drawn with replacement.
 
-    All films of a group are drawn together, since films of one patient are not independent.
+    All films of a group are drawn together because films of one patient are not independent.
 
     Parameters
     ----------
@@ -49,24 +49,24 @@ def mean(values: PerFilm, weights: Weights) -> Values:
     """Return the weighted mean over the films that have a value."""
     known = ~np.isnan(values)
     part = weights[:, known]
-    return _share(part @ values[known], part.sum(axis=1))
+    return _quotient(part @ values[known], part.sum(axis=1))
 
 
 def ratio(numerators: PerFilm, denominators: PerFilm, weights: Weights) -> Values:
-    """Return the sum of numerators over the sum of denominators, of the films that have both: a pooled share."""
+    """Return a pooled share: the sum of numerators over the sum of denominators, over the films that have both."""
     known = ~(np.isnan(numerators) | np.isnan(denominators))
     part = weights[:, known]
-    return _share(part @ numerators[known], part @ denominators[known])
+    return _quotient(part @ numerators[known], part @ denominators[known])
 
 
 def roc_auc(scores: PerFilm, positive: PerFilm, weights: Weights) -> Values:
-    """Return the area under the ROC curve: how often a positive film scores over a negative one, ties counting half.
+    """Return the area under the ROC curve: how often a positive film scores above a negative one; ties count half.
 
     Parameters
     ----------
     scores : float64, one per film
     positive : float64, one per film
-        1 or 0, NaN where unknown.
+        1 or 0, NaN if unknown.
     """
     known = ~(np.isnan(scores) | np.isnan(positive))
     _, rank = np.unique(scores[known], return_inverse=True)
@@ -79,34 +79,34 @@ def roc_auc(scores: PerFilm, positive: PerFilm, weights: Weights) -> Values:
     of_negative = (part * (1 - positive[known])) @ steps
     below = np.cumsum(of_negative, axis=1) - of_negative
     won = (of_positive * (below + of_negative / 2)).sum(axis=1)
-    return _share(won, of_positive.sum(axis=1) * of_negative.sum(axis=1))
+    return _quotient(won, of_positive.sum(axis=1) * of_negative.sum(axis=1))
 
 
 def calibration_error(confidence: PerFilm, right: PerFilm, weights: Weights) -> Values:
-    """Return the expected calibration error: how far confidence is from accuracy, over bins, weighed by their films.
+    """Return the expected calibration error: the mean gap between confidence and accuracy over bins, weighted by films.
 
     Parameters
     ----------
     confidence : float64, one per film
-        Probability of the class that was called, in [0, 1].
+        Probability of the called class, in [0, 1].
     right : float64, one per film
-        1 where that class is the true one, else 0; NaN where unknown.
+        1 if the called class is the true one, else 0; NaN if unknown.
     """
     known = ~(np.isnan(confidence) | np.isnan(right))
     bins = np.zeros((int(known.sum()), CALIBRATION_BINS))
     bins[np.arange(len(bins)), calibration_bin(confidence[known])] = 1.0
     gaps = (weights[:, known] * (right - confidence)[known]) @ bins
-    return _share(np.abs(gaps).sum(axis=1), weights[:, known].sum(axis=1))
+    return _quotient(np.abs(gaps).sum(axis=1), weights[:, known].sum(axis=1))
 
 
 def calibration_bin(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the bin of each confidence; bin b holds what is over b / 15 and at most (b + 1) / 15."""
+    """Return the bin of each confidence. Bin b holds values above b / 15 up to (b + 1) / 15."""
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, CALIBRATION_BINS - 1)
 
 
 def rank_correlation(a: PerFilm, b: PerFilm, weights: Weights) -> Values:
-    """Return Spearman's rank correlation, -1 to 1; `weights` are whole numbers."""
+    """Return Spearman's rank correlation, -1 to 1. `weights` must be whole numbers."""
     known = ~(np.isnan(a) | np.isnan(b))
     a, b = a[known], b[known]
     return np.array([_spearman(a, b, row.astype(np.int64)) for row in weights[:, known]])
@@ -125,13 +125,13 @@ def standard_deviation(values: PerFilm, weights: Weights) -> Values:
     known = ~np.isnan(values)
     part, middle = weights[:, known], mean(values, weights)
     squares = part @ values[known] ** 2 - part.sum(axis=1) * middle**2
-    return np.asarray(np.sqrt(np.maximum(_share(squares, part.sum(axis=1) - 1), 0.0)))
+    return np.asarray(np.sqrt(np.maximum(_quotient(squares, part.sum(axis=1) - 1), 0.0)))
 
 
 def limit_of_agreement(differences: PerFilm, weights: Weights, side: float) -> Values:
-    """Return the mean difference and 1.96 standard deviations over it (`side` 1) or under it (-1)."""
+    """Return the limit of agreement 1.96 standard deviations above (`side` 1) or below (-1) the mean difference."""
     return np.asarray(mean(differences, weights) + side * LIMITS_Z * standard_deviation(differences, weights))
 
 
-def _share(part: Values, whole: Values) -> Values:
+def _quotient(part: Values, whole: Values) -> Values:
     return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))

@@ -1,1 +1,1 @@
-"""The evaluation report: tables, plots and the HTML page."""
+"""The evaluation report: an HTML page with tables, plots and the films with the worst results."""

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one page that a person reads, with the same figures as data beside it."""
+"""Write the report of an evaluation: one HTML page, and the same figures as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ FIGURES_FILE: Final = "figures.json"
 FILMS_FILE: Final = "films.csv"
 
 _MEANING: Final = {reason.value: reason.description for reason in Reason}
-#: Rejected films that are listed by name; all are in the table of films.
-_REJECTS_NAMED: Final = 40
+#: The page lists at most so many rejected films by name. ``films.csv`` lists all.
+_MAX_REJECTS_LISTED: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class _Plot:
-    """A plot of a section: which output of a bundle it needs, how it is drawn, and what is to be seen in it."""
+    """A plot of a section: the output of a bundle that it needs, its drawing function and its caption."""
 
     section: Section
-    needs: str
+    output: str
     draw: Callable[[Mapping[str, FilmColumns]], bytes | None]
     caption: str
 
@@ -45,52 +45,52 @@ _PLOTS: Final = (
         Section.LUNG,
         "lung",
         plots.lung_dice,
-        "Lung Dice of each film, by true class. Dashed: the median.",
+        "Lung Dice of each film, by true class. Dashed line: the median.",
     ),
     _Plot(
         Section.INFECTION,
         "infection",
         plots.infection_dice,
-        "Infection Dice of each film that is truly infected. At 0 stand films whose infection was missed.",
+        "Infection Dice of each truly infected film. At 0: films whose infection was missed.",
     ),
     _Plot(
         Section.CLASSES,
         "classes",
         plots.confusion,
-        "Films by true and called class; percent of the true class.",
+        "Films by true and called class, with percent of the true class.",
     ),
     _Plot(
         Section.CLASSES,
         "classes",
         plots.roc,
-        "ROC curves of each class against the others, with the area under each.",
+        "ROC curve of each class against the others, with the area under the curve.",
     ),
     _Plot(
         Section.CLASSES,
         "classes",
         plots.reliability,
-        "How often the called class is right, against its probability. On the diagonal a probability is what it says; "
-        f"under it the bundle is too sure. Dots grow with the films of their bin (hollow: fewer than "
-        f"{plots.MIN_FILMS_PER_BIN}), grey bars are their share; at the upper right the calibration error.",
+        "Share of right calls against the probability of the called class. On the diagonal the probabilities are well "
+        "calibrated; below it the bundle is overconfident. The dot size grows with the films in a bin (hollow: fewer "
+        f"than {plots.MIN_FILMS_PER_BIN}). Grey bars: share of films. Upper right: the calibration error.",
     ),
     _Plot(
         Section.PERCENT,
         "infection",
         plots.percent_scatter,
-        f"Percent infected as measured and as drawn. Grey: within {AGREEMENT_POINTS:g} points.",
+        f"Percent infected, measured against drawn. Grey: within {AGREEMENT_POINTS:g} points.",
     ),
     _Plot(
         Section.PERCENT,
         "infection",
         plots.bland_altman,
-        "Bland-Altman: the difference against the mean of the two. Solid: mean difference; dashed: limits of agreement "
-        "(95 in 100 differences lie between them, were they spread normally).",
+        "Bland-Altman plot: difference of measured and drawn percent against their mean. Solid line: mean difference. "
+        "Dashed lines: limits of agreement, which hold 95 % of differences if these are normally distributed.",
     ),
     _Plot(
         Section.PERCENT,
         "infection",
         plots.extent_scatter,
-        "Percent infected as measured, against radiologists' geographic extent (0 to 8). Only the ranks can agree.",
+        "Measured percent infected against the radiologists' geographic extent (0 to 8). Only their ranks can agree.",
     ),
 )
 
@@ -102,7 +102,7 @@ def write_report(
     *,
     shown: ShownFilms = ShownFilms.ALL,
 ) -> Path:
-    """Write ``report.html`` (self-contained), ``figures.json`` and ``films.csv`` into a folder; return the page's path.
+    """Write ``report.html`` (self-contained), ``figures.json`` and ``films.csv`` to a folder.
 
     The same films and bundle give the same bytes.
 
@@ -110,11 +110,16 @@ def write_report(
     ----------
     evaluation : Evaluation
     pictures : mapping of str to sequence of Picture
-        The worst films by ranking, as `cxrlib.evaluation.report.worst_films.draw_worst_films` gives them.
+        Pictures by ranking, from `cxrlib.evaluation.report.worst_films.draw_worst_films`.
     folder : Path
-        Made where it is not there; files of these names are replaced.
-    shown : Shown
-        Which films the pictures were to be of, as the page says.
+        Created if missing. Existing files of these names are replaced.
+    shown : ShownFilms
+        Which films the pictures were chosen from; the page states it.
+
+    Returns
+    -------
+    Path
+        Path of ``report.html``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FIGURES_FILE).write_text(json_text(evaluation), encoding="utf-8")
@@ -127,7 +132,7 @@ def write_report(
 def render_html(
     evaluation: Evaluation, pictures: Mapping[str, Sequence[FilmPicture]], shown: ShownFilms = ShownFilms.ALL
 ) -> str:
-    """Return the page."""
+    """Return the HTML page of an evaluation."""
     card, sources = evaluation.bundle.card, columns_by_source(evaluation.results)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cxrlib.evaluation.report", "templates"),
@@ -141,7 +146,7 @@ def render_html(
         for section in Section
         if any(item.figure.section is section for item in evaluation.measured)
     ]
-    dropped = list(rejected_films(evaluation.results))
+    rejected = list(rejected_films(evaluation.results))
     return environment.get_template("report.html").render(
         evaluation=evaluation,
         card=card,
@@ -151,10 +156,12 @@ def render_html(
         not_measured=not_measured(card),
         resamples=RESAMPLES,
         rejects=[(reason, count, _MEANING[reason]) for reason, count in count_rejects(evaluation.results)],
-        rejected_films=[(film.sample.image.name, film.sample.source, film.reason) for film in dropped[:_REJECTS_NAMED]],
-        rejected_more=max(len(dropped) - _REJECTS_NAMED, 0),
+        rejected_films=[
+            (film.sample.image.name, film.sample.source, film.reason) for film in rejected[:_MAX_REJECTS_LISTED]
+        ],
+        rejected_more=max(len(rejected) - _MAX_REJECTS_LISTED, 0),
         shown=shown.value,
-        pictures={title: [_shown(picture) for picture in films] for title, films in pictures.items()},
+        pictures={title: [_picture(picture) for picture in films] for title, films in pictures.items()},
     )
 
 
@@ -165,43 +172,45 @@ def _section(section: Section, evaluation: Evaluation, sources: Mapping[str, Fil
         "title": section.value,
         "anchor": section.name.lower(),
         "plots": [
-            drawn for plot in _PLOTS if plot.section is section and (drawn := _drawn(plot, sources, card)) is not None
+            image
+            for plot in _PLOTS
+            if plot.section is section and (image := _plot_image(plot, sources, card)) is not None
         ],
         "by_class": tables.class_table(evaluation.measured, sources) if by_class else None,
         "table": tables.section_table(evaluation.measured, figures_for(card), section),
     }
 
 
-def _drawn(plot: _Plot, sources: Mapping[str, FilmColumns], card: Card) -> dict[str, str] | None:
-    png = plot.draw(sources) if has_output(card, plot.needs) else None
-    return None if png is None else {"caption": plot.caption, "data": _embedded(png, "png")}
+def _plot_image(plot: _Plot, sources: Mapping[str, FilmColumns], card: Card) -> dict[str, str] | None:
+    png = plot.draw(sources) if has_output(card, plot.output) else None
+    return None if png is None else {"caption": plot.caption, "data": _data_url(png, "png")}
 
 
-def _embedded(data: bytes, kind: str) -> str:
+def _data_url(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _overlap(name: str, dice: float | None, drawn: Mask | None) -> str:
+def _dice_text(name: str, dice: float | None, drawn: Mask | None) -> str:
     if dice is not None:
         return f"{name} Dice {dice:.3f}"
     return f"no {name} drawn" if drawn is None else f"{name} drawn by another convention"
 
 
-def _shown(picture: FilmPicture) -> dict[str, Any]:
+def _picture(picture: FilmPicture) -> dict[str, Any]:
     film = picture.film
     called = film.film_class
     facts = []
     if film.sample.film_class is not None and called is not None and film.probabilities is not None:
-        sure = film.probabilities[called]
-        facts.append(f"{CLASS_NAMES[film.sample.film_class]}, called {CLASS_NAMES[called]} ({sure:.2f})")
-    facts.append(_overlap("lung", film.lung_dice, film.sample.lung))
+        probability = film.probabilities[called]
+        facts.append(f"{CLASS_NAMES[film.sample.film_class]}, called {CLASS_NAMES[called]} ({probability:.2f})")
+    facts.append(_dice_text("lung", film.lung_dice, film.sample.lung))
     if film.percent is not None:
-        facts.append(_overlap("infection", film.infection_dice, film.sample.infection))
+        facts.append(_dice_text("infection", film.infection_dice, film.sample.infection))
     if film.percent is not None:
         drawn = "" if film.truth.percent is None else f", drawn {film.truth.percent:.1f}\N{NO-BREAK SPACE}%"
         facts.append(f"measured {film.percent:.1f}\N{NO-BREAK SPACE}%{drawn}")
     return {
-        "data": _embedded(picture.jpeg, "jpeg"),
+        "data": _data_url(picture.jpeg, "jpeg"),
         "name": film.sample.image.name,
         "source": film.sample.source,
         "facts": facts,

@@ -1,4 +1,7 @@
-"""What every plot of a report shares: a grid of panels, one a source, drawn without a display and without a clock."""
+"""The grid of panels that every plot of a report uses: one panel per source, drawn without a display.
+
+A picture depends on its data only, not on the time or the machine.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from PIL import Image
 from cxr_schemas import FilmClass
 from cxrlib.evaluation.figures.figure import CLASS_NAMES
 
-#: Colours of Okabe and Ito, which people who see red and green alike tell apart.
+#: The colour-blind safe palette of Okabe and Ito.
 CLASS_COLOURS: Final[dict[FilmClass | None, str]] = {
     FilmClass.COVID19: "#d55e00",
     FilmClass.PNEUMONIA: "#0072b2",
@@ -32,10 +35,10 @@ _CLASS_LABELS: Final[Mapping[FilmClass | None, str]] = {
 INK: Final = "#333333"
 FAINT: Final = "#bbbbbb"
 
-_ACROSS: Final = 4
+_PANELS_PER_ROW: Final = 4
 _DOTS_PER_INCH: Final = 130
-#: A plot has few colours; a palette makes its file a third as large.
-_COLOURS: Final = 128
+#: Colours in the palette of a PNG. With a palette, a plot's file is a third as large.
+_PALETTE_COLOURS: Final = 128
 _STYLE: Final[dict[Any, Any]] = {
     "font.size": 8,
     "axes.titlesize": 9,
@@ -52,7 +55,7 @@ _STYLE: Final[dict[Any, Any]] = {
 
 
 class Panels:
-    """A grid of panels that fills as they are asked for.
+    """A grid of panels, filled by row with `next`.
 
     Attributes
     ----------
@@ -60,41 +63,41 @@ class Panels:
     """
 
     def __init__(self, count: int, width: float, height: float) -> None:
-        across = min(count, _ACROSS)
-        self._down = ceil(count / across)
-        self._across = across
+        self._columns = min(count, _PANELS_PER_ROW)
+        self._rows = ceil(count / self._columns)
         self._drawn = 0
-        self.figure = Figure(figsize=(width * across, height * self._down), dpi=_DOTS_PER_INCH, layout="constrained")
+        size = (width * self._columns, height * self._rows)
+        self.figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(self.figure)
 
-    def next(self, title: str, said: str = "") -> Axes:
-        """Return the next panel, titled, with what is to be said of it at its upper right."""
+    def next(self, title: str, note: str = "") -> Axes:
+        """Return the next panel, with a title at its upper left and a note at its upper right."""
         self._drawn += 1
-        axes: Axes = self.figure.add_subplot(self._down, self._across, self._drawn)
+        axes: Axes = self.figure.add_subplot(self._rows, self._columns, self._drawn)
         axes.set_title(title, loc="left")
-        axes.set_title(said, loc="right", fontsize=8, fontweight="normal")
+        axes.set_title(note, loc="right", fontsize=8, fontweight="normal")
         return axes
 
-    def name_classes(self, classes: Iterable[FilmClass | None]) -> None:
-        """Say above the panels which colour is which class; None is a film of none of them."""
+    def add_class_legend(self, classes: Iterable[FilmClass | None]) -> None:
+        """Add a legend of the class colours above the panels. None stands for films of no known class."""
         marks = [
-            Line2D([], [], color=CLASS_COLOURS[of], marker="o", linestyle="", markersize=4, label=_CLASS_LABELS[of])
-            for of in classes
+            Line2D([], [], color=CLASS_COLOURS[name], marker="o", linestyle="", markersize=4, label=_CLASS_LABELS[name])
+            for name in classes
         ]
         self.figure.legend(handles=marks, loc="outside upper left", ncols=len(marks), handletextpad=0.1)
 
     def png(self) -> bytes:
-        """Return the picture. The same panels give the same bytes."""
+        """Return the figure as a PNG. The same panels give the same bytes."""
         drawn, data = io.BytesIO(), io.BytesIO()
         self.figure.savefig(drawn, format="png")
         with Image.open(drawn) as picture:
-            palette = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+            palette = picture.convert("RGB").quantize(_PALETTE_COLOURS, dither=Image.Dither.NONE)
         palette.save(data, format="PNG", optimize=True)
         return data.getvalue()
 
 
 @contextmanager
 def panel_grid(count: int, width: float = 2.9, height: float = 2.6) -> Iterator[Panels]:
-    """Give a grid of `count` panels, each of `width` by `height` inches, in the report's style."""
+    """Return a context with a grid of `count` panels of `width` by `height` inches, in the report's style."""
     with mpl.rc_context(_STYLE):
         yield Panels(count, width, height)

@@ -1,4 +1,4 @@
-"""The plots of a report, each a PNG with one panel a source."""
+"""The plots of a report: each is a PNG with one panel per source."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from cxrlib.evaluation.figures.statistics import (
 from cxrlib.evaluation.report.plot_panels import CLASS_COLOURS, FAINT, INK, panel_grid
 from cxrlib.measuring.metrics import PixelMetric
 
-#: Fewer films than this make no panel.
+#: A source with fewer films gets no panel.
 MIN_FILMS: Final = 10
-#: Fewer films than this make a hollow dot of calibration.
+#: A calibration bin with fewer films gets a hollow dot.
 MIN_FILMS_PER_BIN: Final = 5
 
 _DOT: Final = "#0072b2"
@@ -38,12 +38,12 @@ ColumnsBySource = Mapping[str, FilmColumns]
 
 
 def lung_dice(sources: ColumnsBySource) -> bytes | None:
-    """Draw histograms of the lung Dice of each film; None where no source has enough."""
+    """Draw histograms of the lung Dice of each film; None if no source has enough films."""
     return _histograms(sources, lambda c: c.lung.per_film[PixelMetric.DICE], lowest=0.8, label="lung Dice of a film")
 
 
 def infection_dice(sources: ColumnsBySource) -> bytes | None:
-    """Draw histograms of the infection Dice of each film that is truly infected; None where no source has enough."""
+    """Draw histograms of the infection Dice of each truly infected film; None if no source has enough films."""
     return _histograms(
         sources,
         lambda c: np.where(c.truly_infected == 1, c.infection.per_film[PixelMetric.DICE], np.nan),
@@ -55,38 +55,38 @@ def infection_dice(sources: ColumnsBySource) -> bytes | None:
 def _histograms(
     sources: ColumnsBySource, get: Callable[[FilmColumns], PerFilm], lowest: float, label: str
 ) -> bytes | None:
-    shown = _enough(sources, lambda c: ~np.isnan(get(c)))
+    shown = _with_enough_films(sources, lambda c: ~np.isnan(get(c)))
     if not shown:
         return None
     with panel_grid(len(shown), height=2.2) as grid:
         for source, c in shown.items():
             values = get(c)
             middle = float(np.nanmedian(values))
-            axes = grid.next(_counted(source, ~np.isnan(values)), f"median {middle:.3f}")
+            axes = grid.next(_title(source, ~np.isnan(values)), f"median {middle:.3f}")
             edges = np.linspace(lowest, 1, 41).tolist()
-            parts = [(name, of & ~np.isnan(values)) for name, of in _by_class(c)]
-            # What lies under the axis stands in its first bar, so that no film is out of sight.
+            parts = [(name, films & ~np.isnan(values)) for name, films in _by_class(c)]
+            # Films below the axis are counted in its first bar, so that all films are visible.
             axes.hist(
-                [np.maximum(values[of], lowest) for _, of in parts if of.any()],
+                [np.maximum(values[films], lowest) for _, films in parts if films.any()],
                 edges,
                 stacked=True,
-                color=[CLASS_COLOURS[name] for name, of in parts if of.any()],
+                color=[CLASS_COLOURS[name] for name, films in parts if films.any()],
             )
             axes.axvline(middle, color=INK, linewidth=0.8, linestyle="--")
             axes.set_xlabel(f"{label} (first bar: {lowest:g} or less)" if lowest else label)
             axes.set_ylabel("films")
-        grid.name_classes(_classes(shown, lambda c: ~np.isnan(get(c))))
+        grid.add_class_legend(_classes(shown, lambda c: ~np.isnan(get(c))))
         return grid.png()
 
 
 def confusion(sources: ColumnsBySource) -> bytes | None:
-    """Draw confusion matrices: films, and share of the true class; None where no source has enough."""
-    shown = _enough(sources, _labelled)
+    """Draw confusion matrices with films and share of the true class; None if no source has enough films."""
+    shown = _with_enough_films(sources, _labelled)
     if not shown:
         return None
     with panel_grid(len(shown), width=2.8, height=2.7) as grid:
         for source, c in shown.items():
-            _confusion(grid.next(_counted(source, _labelled(c))), c)
+            _confusion(grid.next(_title(source, _labelled(c))), c)
         return grid.png()
 
 
@@ -112,13 +112,13 @@ def _confusion(axes: Axes, c: FilmColumns) -> None:
 
 
 def roc(sources: ColumnsBySource) -> bytes | None:
-    """Draw ROC curves of each class against the others; None where no source has two classes and enough films."""
-    shown = _enough(sources, _classified, lambda c: np.unique(c.true_class[_classified(c)]).size > 1)
+    """Draw the ROC curve of each class against the others; None if no source has two classes and enough films."""
+    shown = _with_enough_films(sources, _classified, lambda c: np.unique(c.true_class[_classified(c)]).size > 1)
     if not shown:
         return None
     with panel_grid(len(shown), height=2.8) as grid:
         for source, c in shown.items():
-            axes = grid.next(_counted(source, _classified(c)))
+            axes = grid.next(_title(source, _classified(c)))
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.7)
             for number, film_class in enumerate(CLASSES):
                 scores, positive = c.probability[_classified(c), number], c.true_class[_classified(c)] == number
@@ -135,34 +135,33 @@ def roc(sources: ColumnsBySource) -> bytes | None:
 
 
 def reliability(sources: ColumnsBySource) -> bytes | None:
-    """Draw how often the called class is right against its probability; None where no source has enough films."""
-    shown = _enough(sources, _classified)
+    """Draw the share of right calls against the called class's probability; None if no source has enough films."""
+    shown = _with_enough_films(sources, _classified)
     if not shown:
         return None
     with panel_grid(len(shown), height=2.8) as grid:
         for source, c in shown.items():
             known = _classified(c)
-            sure, right = confidence(c)[known], (c.called == c.true_class)[known].astype(np.float64)
-            error = calibration_error(sure, right, np.ones((1, sure.size)))[0]
-            _reliability(grid.next(_counted(source, known), f"error {error:.3f}"), sure, right)
+            probability, right = confidence(c)[known], (c.called == c.true_class)[known].astype(np.float64)
+            error = calibration_error(probability, right, np.ones((1, probability.size)))[0]
+            _reliability(grid.next(_title(source, known), f"error {error:.3f}"), probability, right)
         return grid.png()
 
 
-def _reliability(axes: Axes, sure: PerFilm, right: PerFilm) -> None:
-    bins = calibration_bin(sure)
+def _reliability(axes: Axes, probability: PerFilm, right: PerFilm) -> None:
+    bins = calibration_bin(probability)
     counts = np.bincount(bins, minlength=CALIBRATION_BINS)
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     axes.bar(edges[:-1], counts / counts.sum(), np.diff(edges), align="edge", color="#e6e6e6", zorder=0)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.7)
-    for enough, fill in ((True, _DOT), (False, "white")):
-        of_bin = [
-            bins == number for number in np.flatnonzero(counts) if (counts[number] >= MIN_FILMS_PER_BIN) == enough
-        ]
+    for filled, colour in ((True, _DOT), (False, "white")):
+        numbers = [number for number in np.flatnonzero(counts) if (counts[number] >= MIN_FILMS_PER_BIN) == filled]
+        in_bin = [bins == number for number in numbers]
         axes.scatter(
-            [sure[of].mean() for of in of_bin],
-            [right[of].mean() for of in of_bin],
-            [10 + 60 * np.sqrt(of.mean()) for of in of_bin],
-            color=fill,
+            [probability[films].mean() for films in in_bin],
+            [right[films].mean() for films in in_bin],
+            [10 + 60 * np.sqrt(films.mean()) for films in in_bin],
+            color=colour,
             edgecolors=_DOT,
             linewidths=0.9,
             zorder=3,
@@ -175,13 +174,13 @@ def _reliability(axes: Axes, sure: PerFilm, right: PerFilm) -> None:
 
 
 def percent_scatter(sources: ColumnsBySource) -> bytes | None:
-    """Draw measured against true percent infected; None where no source has enough films."""
-    shown = _enough(sources, _both_percents)
+    """Draw measured against true percent infected; None if no source has enough films."""
+    shown = _with_enough_films(sources, _both_percents)
     if not shown:
         return None
     with panel_grid(len(shown), height=2.9) as grid:
         for source, c in shown.items():
-            axes = grid.next(_counted(source, _both_percents(c)))
+            axes = grid.next(_title(source, _both_percents(c)))
             line = np.array([0.0, 100.0])
             axes.fill_between(line, line - AGREEMENT_POINTS, line + AGREEMENT_POINTS, color="#eeeeee", linewidth=0)
             axes.plot(line, line, color=FAINT, linewidth=0.7)
@@ -191,18 +190,21 @@ def percent_scatter(sources: ColumnsBySource) -> bytes | None:
             axes.set_aspect("equal")
             axes.set_xlabel("percent drawn")
             axes.set_ylabel("percent measured")
-        grid.name_classes(_classes(shown, _both_percents))
+        grid.add_class_legend(_classes(shown, _both_percents))
         return grid.png()
 
 
 def bland_altman(sources: ColumnsBySource) -> bytes | None:
-    """Draw the difference of measured and true percent against their mean, with the limits of agreement."""
-    shown = _enough(sources, _both_percents)
+    """Draw the difference of measured and true percent against their mean, with the limits of agreement.
+
+    None if no source has enough films.
+    """
+    shown = _with_enough_films(sources, _both_percents)
     if not shown:
         return None
     with panel_grid(len(shown), height=2.6) as grid:
         for source, c in shown.items():
-            axes = grid.next(_counted(source, _both_percents(c)))
+            axes = grid.next(_title(source, _both_percents(c)))
             differences = (c.percent - c.true_percent)[_both_percents(c)]
             ones = np.ones((1, differences.size))
             low, high = (float(limit_of_agreement(differences, ones, side)[0]) for side in (-1, 1))
@@ -219,36 +221,36 @@ def bland_altman(sources: ColumnsBySource) -> bytes | None:
             axes.set_ylim(-reach, reach)
             axes.set_xlabel("mean of drawn and measured, percent")
             axes.set_ylabel("measured - drawn, points")
-        grid.name_classes(_classes(shown, _both_percents))
+        grid.add_class_legend(_classes(shown, _both_percents))
         return grid.png()
 
 
 def extent_scatter(sources: ColumnsBySource) -> bytes | None:
-    """Draw percent infected against the radiologists' geographic extent; None where no source has enough films."""
+    """Draw percent infected against the radiologists' geographic extent; None if no source has enough films."""
 
     def known(c: FilmColumns) -> NDArray[np.bool_]:
         return np.asarray(~np.isnan(c.extent) & ~np.isnan(c.percent))
 
-    shown = _enough(sources, known)
+    shown = _with_enough_films(sources, known)
     if not shown:
         return None
     with panel_grid(len(shown), height=2.6) as grid:
         for source, c in shown.items():
-            axes = grid.next(_counted(source, known(c)))
+            axes = grid.next(_title(source, known(c)))
             _dots(axes, c, c.extent, c.percent)
             axes.set_xlabel("geographic extent, 0 to 8, mean of readers")
             axes.set_ylabel("percent measured")
-        grid.name_classes(_classes(shown, known))
+        grid.add_class_legend(_classes(shown, known))
         return grid.png()
 
 
 def _dots(axes: Axes, c: FilmColumns, x: PerFilm, y: PerFilm) -> None:
-    for name, of in _by_class(c):
-        axes.scatter(x[of], y[of], 7, color=CLASS_COLOURS[name], alpha=0.55, linewidths=0, zorder=3)
+    for name, films in _by_class(c):
+        axes.scatter(x[films], y[films], 7, color=CLASS_COLOURS[name], alpha=0.55, linewidths=0, zorder=3)
 
 
 def _by_class(c: FilmColumns) -> list[tuple[FilmClass | None, NDArray[np.bool_]]]:
-    return [*((film_class, c.of_class(film_class)) for film_class in CLASSES), (None, np.asarray(c.true_class < 0))]
+    return [*((film_class, c.is_class(film_class)) for film_class in CLASSES), (None, np.asarray(c.true_class < 0))]
 
 
 def _labelled(c: FilmColumns) -> NDArray[np.bool_]:
@@ -263,20 +265,20 @@ def _both_percents(c: FilmColumns) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(c.percent) & ~np.isnan(c.true_percent))
 
 
-def _enough(
+def _with_enough_films(
     sources: ColumnsBySource,
     known: Callable[[FilmColumns], NDArray[np.bool_]],
-    fit: Callable[[FilmColumns], bool] = lambda _: True,
+    usable: Callable[[FilmColumns], bool] = lambda _: True,
 ) -> dict[str, FilmColumns]:
-    return {name: c for name, c in sources.items() if np.count_nonzero(known(c)) >= MIN_FILMS and fit(c)}
+    return {name: c for name, c in sources.items() if np.count_nonzero(known(c)) >= MIN_FILMS and usable(c)}
 
 
-def _counted(source: str, films: NDArray[np.bool_]) -> str:
+def _title(source: str, films: NDArray[np.bool_]) -> str:
     return f"{source} ({np.count_nonzero(films):,})"
 
 
 def _classes(shown: ColumnsBySource, known: Callable[[FilmColumns], NDArray[np.bool_]]) -> list[FilmClass | None]:
-    """Return the classes of which there is any film to be seen."""
+    """Return the classes with at least one plotted film."""
     return [
         name for name in (*CLASSES, None) if any((dict(_by_class(c))[name] & known(c)).any() for c in shown.values())
     ]

@@ -1,4 +1,4 @@
-"""The tables of a report: every cell as it is read, with its intervals and the films behind it."""
+"""The tables of a report: each cell holds a figure as text, its interval and its number of films."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from cxrlib.evaluation.measured_figures import MeasuredFigure
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A figure in a table: `value` large, `below` small beneath it, `told` when it is pointed at."""
+    """A cell of a table: `value` in large type, the lines of `below` in small type under it, and a tooltip."""
 
     value: str
     below: tuple[str, ...] = ()
-    told: str = ""
+    tooltip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: its head, and rows of a name and cells; a cell is None where the figure is not defined."""
+    """A table: a header, and rows of a name and cells. A cell is None if its figure is not defined."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
 
 
-#: Figures of the first table, and how they are headed there.
-_GLANCE: Final = {
+#: Figures of the overview table, with their column headers.
+_OVERVIEW: Final = {
     "lung Dice": "lung Dice",
     "infection Dice, COVID-19 films": "infection Dice (COVID-19)",
     "infection detected, sensitivity": "infection detected: sensitivity",
@@ -48,8 +48,8 @@ _GLANCE: Final = {
     "rejected": "rejected",
 }
 
-#: Figures of one class, and how they are headed in the table by class.
-_OF_CLASS: Final = {
+#: Figures of the table by class, with their column headers.
+_BY_CLASS: Final = {
     "class sensitivity": "sensitivity",
     "class specificity": "specificity",
     "class precision": "precision",
@@ -61,14 +61,14 @@ _OF_CLASS: Final = {
 
 
 def source_table(sources: Mapping[str, FilmColumns]) -> Table:
-    """Return how many films of each source have which label; a lung counts where it is drawn without the heart."""
+    """Return the number of films with each label, one row per source. Lungs drawn with the heart do not count."""
     head = ("source", "films", "groups", *CLASS_NAMES.values(), "lung drawn", "infection drawn", "percent", "extent")
     rows = []
     for source, c in sources.items():
         counts = (
             len(c.films),
             int(c.groups.max()) + 1,
-            *(np.count_nonzero(c.of_class(film_class)) for film_class in CLASS_NAMES),
+            *(np.count_nonzero(c.is_class(film_class)) for film_class in CLASS_NAMES),
             sum(film.truth.lung_px is not None for film in c.films),
             sum(film.truth.infection_px is not None for film in c.films),
             np.count_nonzero(~np.isnan(c.true_percent)),
@@ -79,60 +79,60 @@ def source_table(sources: Mapping[str, FilmColumns]) -> Table:
 
 
 def overview_table(measured: Sequence[MeasuredFigure], sources: Mapping[str, FilmColumns]) -> Table:
-    """Return one row a source, with the figures that matter most; intervals are those of the bootstrap."""
+    """Return the most important figures with their bootstrap intervals, one row per source."""
     found = {(item.source, item.figure.name): item for item in measured}
-    names = [name for name in _GLANCE if any(item.figure.name == name for item in measured)]
+    names = [name for name in _OVERVIEW if any(item.figure.name == name for item in measured)]
     rows = []
     for source, columns in sources.items():
         films = Cell(f"{len(columns.films):,}", (f"{int(columns.groups.max()) + 1:,} groups",))
         cells = tuple(_brief(found.get((source, name)), len(columns.films)) for name in names)
         rows.append((source, (films, *cells)))
-    return Table(("source", "films", *(_GLANCE[name] for name in names)), tuple(rows))
+    return Table(("source", "films", *(_OVERVIEW[name] for name in names)), tuple(rows))
 
 
 def class_table(measured: Sequence[MeasuredFigure], sources: Mapping[str, FilmColumns]) -> Table:
-    """Return one row a source and class, of sources with more than one class."""
+    """Return the class figures, one row per source and class. Sources with a single class are left out."""
     found = {(item.source, item.figure.name): item for item in measured}
     rows = []
     for source, columns in sources.items():
         if np.unique(columns.true_class[columns.true_class >= 0]).size < 2:
             continue
         for film_class, name in CLASS_NAMES.items():
-            of = columns.of_class(film_class)
-            if not of.any():
+            films = columns.is_class(film_class)
+            if not films.any():
                 continue
-            percent = columns.percent[of][~np.isnan(columns.percent[of])]
-            of_class = [found.get((source, _name_of_class(figure, name))) for figure in _OF_CLASS]
-            cells = [None if item is None else _brief(item, item.films) for item in of_class]
-            middle = Cell(f"{np.median(percent):.1f}") if percent.size else None
-            rows.append((f"{source}: {name}", (Cell(f"{int(of.sum()):,}"), *cells, middle)))
-    head = ("source: class", "films", *_OF_CLASS.values(), "median percent measured")
+            percent = columns.percent[films][~np.isnan(columns.percent[films])]
+            items = [found.get((source, _class_figure_name(figure, name))) for figure in _BY_CLASS]
+            cells = [None if item is None else _brief(item, item.films) for item in items]
+            median = Cell(f"{np.median(percent):.1f}") if percent.size else None
+            rows.append((f"{source}: {name}", (Cell(f"{int(films.sum()):,}"), *cells, median)))
+    head = ("source: class", "films", *_BY_CLASS.values(), "median percent measured")
     return Table(head, tuple(rows))
 
 
-def _name_of_class(figure: str, name: str) -> str:
+def _class_figure_name(figure: str, name: str) -> str:
     return f"{figure}, {name}" if figure.startswith("class") else f"{figure}, {name} films"
 
 
 def section_table(measured: Sequence[MeasuredFigure], figures: Sequence[Figure], section: Section) -> Table:
-    """Return every figure of a section that any source has, in order, a row each, a column a source."""
-    of = [item for item in measured if item.figure.section is section]
-    sources = sorted({item.source for item in of})
-    found = {(item.source, item.figure.name): item for item in of}
+    """Return all figures of a section that any source has, one row per figure and one column per source."""
+    items = [item for item in measured if item.figure.section is section]
+    sources = sorted({item.source for item in items})
+    found = {(item.source, item.figure.name): item for item in items}
     names = [figure.name for figure in figures if any((source, figure.name) in found for source in sources)]
     rows = tuple((name, tuple(_full(found.get((source, name))) for source in sources)) for name in names)
     return Table(("figure", *sources), rows)
 
 
 def _brief(item: MeasuredFigure | None, films: int) -> Cell | None:
-    """Return a figure with one interval, and the films that it is of where they are not all `films`."""
+    """Return a figure with one interval, and its number of films if it differs from `films`."""
     if item is None:
         return None
     interval = item.bootstrap or item.interval
     below = () if interval is None else (_range(interval, item.figure.unit),)
     if item.films != films:
         below = (*below, f"{item.films:,} film{'s' * (item.films > 1)}")
-    return Cell(_number(item.value, item.figure.unit), below, _behind(item))
+    return Cell(_number(item.value, item.figure.unit), below, _film_count(item))
 
 
 def _full(item: MeasuredFigure | None) -> Cell | None:
@@ -144,7 +144,7 @@ def _full(item: MeasuredFigure | None) -> Cell | None:
     return Cell(_number(item.value, unit), (*below, f"n {item.films:,} / {item.groups:,}"))
 
 
-def _behind(item: MeasuredFigure) -> str:
+def _film_count(item: MeasuredFigure) -> str:
     return f"{item.films:,} films in {item.groups:,} groups"
 
 

@@ -1,4 +1,4 @@
-"""Published layouts other than COVID-QU-Ex, each built from phantoms: labels, masks, patients and splits."""
+"""Layouts other than COVID-QU-Ex, each written from phantoms: labels, masks, patients and splits."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def radiography(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_radiography_has_classes_and_lungs_and_no_infection(radiography: Path) -> None:
+def test_radiography_has_classes_and_lungs_but_no_infection(radiography: Path) -> None:
     films = by_name(radiography)
     assert films["COVID-1"].film_class is FilmClass.COVID19
     assert films["Lung_Opacity-1"].film_class is films["Viral Pneumonia-1"].film_class is FilmClass.PNEUMONIA
     assert all(sample.infection is None for sample in films.values())
     assert films["Normal-2"].lung_convention is LungConvention.LUNG_FIELD
-    assert any("infection was annotated on no film" in note for note in load_dataset(radiography).notes)
+    assert any("infection was not annotated" in note for note in load_dataset(radiography).notes)
 
 
-def test_radiography_keeps_runs_of_numbers_together(radiography: Path) -> None:
+def test_radiography_groups_consecutive_file_numbers(radiography: Path) -> None:
     films = by_name(radiography)
     assert films["COVID-1"].group == films["COVID-2"].group != films["COVID-300"].group
     assert films["COVID-1"].split is films["COVID-2"].split
     assert by_name(radiography / "COVID-19_Radiography_Dataset").keys() == films.keys()
 
 
-def test_radiography_film_without_its_mask_names_both(radiography: Path) -> None:
+def test_radiography_error_names_a_film_and_its_missing_mask(radiography: Path) -> None:
     (radiography / "COVID-19_Radiography_Dataset" / "Normal" / "masks" / "Normal-2.png").unlink()
-    with pytest.raises(UsageError, match=r"images/Normal-2\.png is there.*masks/Normal-2\.png is not"):
+    with pytest.raises(UsageError, match=r"expected a mask .*masks/Normal-2\.png for film .*images/Normal-2\.png"):
         read_dataset(radiography)
 
 
@@ -65,7 +65,7 @@ def kermany(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_kermany_takes_the_patient_from_the_file_name(kermany: Path) -> None:
+def test_kermany_reads_the_patient_from_the_file_name(kermany: Path) -> None:
     films = by_name(kermany)
     assert films["person2_virus_3"].group == films["person2_bacteria_4"].group == "kermany/person2"
     assert films["IM-0115-0001"].group == "kermany/IM-0115"
@@ -75,14 +75,14 @@ def test_kermany_takes_the_patient_from_the_file_name(kermany: Path) -> None:
     assert films["person9_virus_1"].film_class is FilmClass.PNEUMONIA
 
 
-def test_kermany_patient_of_the_test_split_is_not_trained_on(kermany: Path) -> None:
+def test_kermany_drops_training_films_of_test_patients(kermany: Path) -> None:
     films = by_name(kermany)
     assert "person1_bacteria_1" not in films
     assert films["person1_virus_6"].split is Split.TEST
     assert any("1 training film left out" in note for note in load_dataset(kermany).notes)
 
 
-def test_montgomery_lungs_are_one_mask_of_two_files(tmp_path: Path) -> None:
+def test_montgomery_lung_mask_is_the_union_of_two_files(tmp_path: Path) -> None:
     base = tmp_path / "MontgomerySet"
     masks = {"ManualMask/leftMask": "left", "ManualMask/rightMask": "right"}
     write_pairs(base, ["MCUCXR_0001_0.png", "MCUCXR_0104_1.png"], masks, images="CXR_png")
@@ -95,11 +95,11 @@ def test_montgomery_lungs_are_one_mask_of_two_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(normal.lung), phantom(0).lung)
     np.testing.assert_array_equal(read_mask(normal.lung_left), phantom(0).left)
     (base / "ManualMask" / "rightMask" / "MCUCXR_0001_0.png").unlink()
-    with pytest.raises(UsageError, match=r"CXR_png/MCUCXR_0001_0\.png is there.*rightMask/MCUCXR_0001_0\.png is not"):
+    with pytest.raises(UsageError, match=r"rightMask/MCUCXR_0001_0\.png for film .*CXR_png/MCUCXR_0001_0\.png"):
         read_dataset(tmp_path)
 
 
-def test_shenzhen_film_that_nobody_outlined_counts_for_its_class_alone(tmp_path: Path) -> None:
+def test_shenzhen_film_without_a_mask_is_used_for_its_class_only(tmp_path: Path) -> None:
     for seed, name in enumerate(("CHNCXR_0001_0", "CHNCXR_0327_1")):
         write_film(tmp_path / "CXR_png" / f"{name}.png", seed)
     write_mask(tmp_path / "mask" / "mask" / "CHNCXR_0001_0_mask.png", 0)
@@ -108,7 +108,7 @@ def test_shenzhen_film_that_nobody_outlined_counts_for_its_class_alone(tmp_path:
     assert films["CHNCXR_0327_1"].lung is films["CHNCXR_0327_1"].lung_convention is None
     assert any("1 film without a lung mask" in note for note in load_dataset(tmp_path).notes)
     write_mask(tmp_path / "mask" / "mask" / "CHNCXR_0500_0_mask.png", 0)
-    with pytest.raises(UsageError, match=r"CHNCXR_0500_0_mask\.png is there, but no film CHNCXR_0500_0"):
+    with pytest.raises(UsageError, match=r"expected a film CHNCXR_0500_0 in .*CHNCXR_0500_0_mask\.png; got none"):
         read_dataset(tmp_path)
 
 
@@ -152,35 +152,35 @@ def test_labelme_polygons_become_masks(labelme: Path) -> None:
     assert infection[40, 12]
 
 
-def test_labelme_film_without_infection_counts_as_clear_only_where_flagged(labelme: Path) -> None:
+def test_labelme_film_without_infection_polygon_is_negative_only_with_the_flag_normal(labelme: Path) -> None:
     films = by_name(labelme)
     assert films["person3_virus_2"].infection is None
     clear = films["clear"].infection
     assert clear is not None
     assert not read_mask(clear).any()
     notes = load_dataset(labelme).notes
-    assert any("'heart' outline no region" in note for note in notes)
-    assert any("1 film without a polygon of infection" in note for note in notes)
+    assert any("ignored 1 shape with the unknown label 'heart'" in note for note in notes)
+    assert any("1 film without an infection polygon" in note for note in notes)
 
 
-def test_labelme_films_of_one_patient_stay_together(labelme: Path) -> None:
+def test_labelme_films_of_one_patient_are_one_group(labelme: Path) -> None:
     films = by_name(labelme)
     assert films["person3_virus_1"].group == films["person3_virus_2"].group != films["clear"].group
 
 
-def test_labelme_shape_without_an_area_is_an_error(tmp_path: Path) -> None:
+def test_labelme_shape_without_an_area_is_refused(tmp_path: Path) -> None:
     path = write_labelme(tmp_path, "a", [shape("lung", (1, 1), (9, 9), kind="line")], {})
     with pytest.raises(UsageError, match=rf"{path.name}: .*got a line of 2 points labelled 'lung'"):
         read_dataset(tmp_path)
 
 
-def test_labelme_file_whose_film_is_gone_names_both(labelme: Path) -> None:
+def test_labelme_error_names_a_film_and_its_missing_image(labelme: Path) -> None:
     (labelme / "clear.png").unlink()
-    with pytest.raises(UsageError, match=r"lists film clear\.png, but its file .*/clear\.png is not there"):
+    with pytest.raises(UsageError, match=r"lists film clear\.png: expected its file .*/clear\.png; got none"):
         read_dataset(labelme)
 
 
-def test_a_plain_csv_needs_nothing_but_films(tmp_path: Path) -> None:
+def test_csv_needs_only_the_image_column(tmp_path: Path) -> None:
     names = [f"f{number}.png" for number in range(40)]
     for name in names:
         write_flat_png(tmp_path / name)
@@ -189,11 +189,11 @@ def test_a_plain_csv_needs_nothing_but_films(tmp_path: Path) -> None:
     found = load_dataset(table)
     assert {sample.split for sample in found.samples} == set(Split)
     assert len({sample.group for sample in found.samples}) == 40
-    assert any("'TB' is of none of the classes" in note for note in found.notes)
+    assert any("'TB' is none of the classes" in note for note in found.notes)
     assert any("no column group" in note for note in found.notes)
 
 
-def test_a_plain_csv_joins_the_two_lungs(tmp_path: Path) -> None:
+def test_csv_joins_the_masks_of_the_two_lungs(tmp_path: Path) -> None:
     write_pairs(tmp_path, ["a.png"], {"l": "left", "r": "right", "i": "infection"})
     (tmp_path / "index.csv").write_text(
         "image,left_mask,right_mask,infection_mask,label,patient,split,lung_convention\n"
@@ -206,7 +206,7 @@ def test_a_plain_csv_joins_the_two_lungs(tmp_path: Path) -> None:
     assert (film.split, film.film_class, film.group) == (Split.TRAIN, FilmClass.PNEUMONIA, "p")
 
 
-def test_an_index_tells_the_lung_convention(tmp_path: Path) -> None:
+def test_csv_mask_convention_sets_the_lung_convention(tmp_path: Path) -> None:
     write_flat_png(tmp_path / "i.png")
     write_flat_png(tmp_path / "m.png")
     (tmp_path / "index.csv").write_text(
@@ -215,34 +215,34 @@ def test_an_index_tells_the_lung_convention(tmp_path: Path) -> None:
         "v7_1,i.png,m.png,lung outline with heart,covid,b,test,6.5\n"
         "v7_2,i.png,,,nodule,c,test,\n"
     )
-    field, heart, bare = sorted(read_dataset(tmp_path), key=lambda sample: sample.group)
+    field, heart, without_mask = sorted(read_dataset(tmp_path), key=lambda sample: sample.group)
     assert field.lung_convention is LungConvention.LUNG_FIELD
     assert heart.lung_convention is LungConvention.WITH_HEART
     assert heart.geographic_extent == 6.5
-    assert bare.lung is None
-    assert bare.lung_convention is None
-    assert bare.film_class is None
+    assert without_mask.lung is None
+    assert without_mask.lung_convention is None
+    assert without_mask.film_class is None
     assert field.source == f"{tmp_path.name}/jsrt"
 
 
 @pytest.mark.parametrize(
     ("column", "value"), [("split", "holdout"), ("lung_convention", "heart"), ("percent_infected", "much")]
 )
-def test_a_csv_value_that_is_not_known_is_named(tmp_path: Path, column: str, value: str) -> None:
+def test_unknown_csv_value_is_named_in_the_error(tmp_path: Path, column: str, value: str) -> None:
     write_flat_png(tmp_path / "i.png")
     (tmp_path / "index.csv").write_text(f"image,mask,{column}\ni.png,i.png,{value}\n")
     with pytest.raises(UsageError, match=rf"expected .* of film i\.png; got '{value}'"):
         read_dataset(tmp_path)
 
 
-def test_a_csv_group_in_both_splits_is_refused(tmp_path: Path) -> None:
+def test_csv_group_in_both_splits_is_refused(tmp_path: Path) -> None:
     write_flat_png(tmp_path / "i.png")
     (tmp_path / "index.csv").write_text("image,group,split\ni.png,p7,train\ni.png,p7,test\n")
     with pytest.raises(UsageError, match="films of group p7 in both"):
         read_dataset(tmp_path)
 
 
-def test_phantoms_are_test_films_with_exact_truth(tmp_path: Path) -> None:
+def test_phantoms_are_test_films_with_exact_labels(tmp_path: Path) -> None:
     write_archive(str(tmp_path), 3, rows=128, masks=True, bad=1, workers=1)
     films = read_dataset(tmp_path, Split.TEST)
     assert len(films) == 3

@@ -1,4 +1,4 @@
-"""The committed report of the default bundle: it is of the bundle that ships, and holds nobody's films."""
+"""The committed report of the default bundle: it matches the shipped bundle and shows no real films."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def page() -> str:
     return (FOLDER / "report.html").read_text(encoding="utf-8")
 
 
-def test_it_is_of_the_bundle_that_ships(document: dict[str, Any], page: str) -> None:
+def test_report_matches_the_shipped_bundle(document: dict[str, Any], page: str) -> None:
     bundle = load_bundle("default")
     assert document["bundle"]["digest"] == bundle.digest, REBUILD
     assert document["bundle"]["version"] == bundle.card.bundle.version
@@ -35,7 +35,7 @@ def test_it_is_of_the_bundle_that_ships(document: dict[str, Any], page: str) -> 
     assert document["split"] == "test"
 
 
-def test_it_bears_out_every_figure_of_the_card(document: dict[str, Any]) -> None:
+def test_report_confirms_every_figure_of_the_card(document: dict[str, Any]) -> None:
     found = {(figure["source"], figure["figure"]): figure for figure in document["figures"]}
     for metric in load_bundle("default").card.metrics:
         figure = found[metric.dataset, metric.metric]
@@ -43,13 +43,13 @@ def test_it_bears_out_every_figure_of_the_card(document: dict[str, Any]) -> None
         assert figure["value"] == pytest.approx(metric.value, abs=5e-5), (metric.dataset, metric.metric)
 
 
-def test_it_says_of_every_source_what_its_labels_are_worth(document: dict[str, Any], page: str) -> None:
+def test_report_has_a_note_on_every_source(document: dict[str, Any], page: str) -> None:
     notes = read_source_notes(FOLDER / "sources.toml")
     assert document["sources"] == {source: note.model_dump() for source, note in notes.items()}, REBUILD
     assert page.count("not a medical device") == 1
 
 
-def test_it_shows_phantoms_alone(page: str) -> None:
+def test_report_shows_phantoms_only(page: str) -> None:
     shown = re.findall(r'src="data:image/jpeg[^"]*" alt="([^"]*)"><figcaption><b>[^<]*</b> \(([^)]*)\)', page)
     assert shown
     assert len(shown) == page.count("data:image/jpeg")
@@ -57,6 +57,6 @@ def test_it_shows_phantoms_alone(page: str) -> None:
     assert sorted(path.name for path in FOLDER.iterdir()) == ["figures.json", "report.html", "sources.toml"]
 
 
-def test_it_is_one_small_page_by_itself(page: str) -> None:
+def test_report_is_one_small_self_contained_page(page: str) -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_000_000
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)

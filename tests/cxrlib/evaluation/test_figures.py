@@ -1,4 +1,4 @@
-"""Figures of merit of made-up films, against scikit-learn and by hand, and their intervals."""
+"""Figures of merit of made-up films, compared with scikit-learn and with manual results, and their intervals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = tuple(FilmClass)
 
 
 def film(number: int, generator: np.random.Generator, *, group: int | None = None) -> FilmResult:
-    """Return a film of a random class with random findings, its truth whole."""
+    """Return a film of a random class with random findings and complete labels."""
     true = CLASSES[int(generator.integers(3))]
     probabilities = generator.dirichlet([0.5, 0.5, 0.5])
     probabilities[CLASSES.index(true)] += 0.4
@@ -57,13 +57,13 @@ def by_name(results: Sequence[FilmResult], card: Card | None = None, resamples: 
 def without(output: str) -> Card:
     card = tiny_card()
     (network,) = card.networks
-    kept = tuple(name for name in network.outputs if name != output)
+    outputs = tuple(name for name in network.outputs if name != output)
     classes = card.classes if output != "classes" else ()
-    networks = (network.model_copy(update={"outputs": kept}),)
+    networks = (network.model_copy(update={"outputs": outputs}),)
     return card.model_copy(update={"networks": networks, "classes": classes})
 
 
-def test_class_figures_are_scikit_learns() -> None:
+def test_class_figures_match_scikit_learn() -> None:
     results = films(200)
     true = [result.sample.film_class for result in results]
     called = [result.film_class for result in results]
@@ -90,7 +90,7 @@ def test_class_figures_are_scikit_learns() -> None:
     assert found["class F1, macro"].value == pytest.approx(f1.mean())
 
 
-def test_a_share_rests_on_the_films_that_it_is_of() -> None:
+def test_share_counts_only_the_films_in_its_denominator() -> None:
     results = [*films(120), *map(rejected, films(6, seed=9))]
     found = by_name(results)
     true = [result.sample.film_class for result in results]
@@ -107,7 +107,7 @@ def test_a_share_rests_on_the_films_that_it_is_of() -> None:
     assert found["infection detected, precision"].films == len(detected)
 
 
-def test_detection_is_scikit_learns() -> None:
+def test_detection_figures_match_scikit_learn() -> None:
     results = films(150)
     truth = [result.truth.infected for result in results]
     called = [result.percent is not None and result.percent > 0 for result in results]
@@ -121,7 +121,7 @@ def test_detection_is_scikit_learns() -> None:
     assert found["infection detected, sensitivity"].films == sum(bool(t) for t in truth)
 
 
-def test_a_rejected_film_is_neither_called_infected_nor_cleared_and_of_no_class() -> None:
+def test_rejected_film_is_neither_called_infected_nor_clear_and_has_no_class() -> None:
     results = films(90)
     worse = [*map(rejected, results[:30]), *results[30:]]
     whole, found = by_name(results), by_name(worse)
@@ -135,7 +135,7 @@ def test_a_rejected_film_is_neither_called_infected_nor_cleared_and_of_no_class(
     assert found["class ROC AUC, macro"].films == found["limit of agreement, lower"].films == 60
 
 
-def test_a_films_own_mean_and_the_pool_of_all_pixels_differ() -> None:
+def test_mean_over_films_and_pooled_pixels_differ() -> None:
     large, small = films(2)
     large = dataclasses.replace(large, lung=PixelCounts(900, 100, 0, 0))
     small = dataclasses.replace(small, lung=PixelCounts(1, 0, 9, 0))
@@ -145,7 +145,7 @@ def test_a_films_own_mean_and_the_pool_of_all_pixels_differ() -> None:
     assert found["lung Dice, pooled"].value == pytest.approx(1802 / (1802 + 100 + 9))
 
 
-def test_agreement_is_bland_and_altmans() -> None:
+def test_agreement_follows_bland_and_altman() -> None:
     results = films(80)
     known = [(result.percent or 0, result.truth.percent or 0) for result in results]
     differences = np.array([a - b for a, b in known])
@@ -161,7 +161,7 @@ def test_agreement_is_bland_and_altmans() -> None:
     assert upper.interval.high - upper.value == pytest.approx(1.71 * 1.990 * error, rel=0.01)
 
 
-def test_infection_iou_of_percents_is_the_smaller_over_the_larger() -> None:
+def test_infection_iou_of_percents_is_the_smaller_over_the_larger_percent() -> None:
     a, b, c, d = films(4)
     percents = ((a, 20.0, 40.0), (b, 0.0, 0.0), (c, 0.0, 30.0))
     results = [
@@ -171,7 +171,7 @@ def test_infection_iou_of_percents_is_the_smaller_over_the_larger() -> None:
     assert by_name([*results, rejected(d)])["infection IoU of percents"].value == pytest.approx((0.5 + 1 + 0 + 0) / 4)
 
 
-def test_what_a_bundle_does_not_give_is_left_out_and_said() -> None:
+def test_figures_of_missing_outputs_are_left_out_and_listed() -> None:
     results = [
         dataclasses.replace(result, probabilities=None, infection=None, percent=None)
         for result in map(rejected, films(9))
@@ -190,7 +190,7 @@ def test_what_a_bundle_does_not_give_is_left_out_and_said() -> None:
     assert not any(name.startswith("class ") or "accuracy" in name.split("-") for name in no_classes)
 
 
-def test_a_class_that_no_film_is_of_leaves_its_figures_out() -> None:
+def test_figures_of_a_class_without_films_are_left_out() -> None:
     results = [result for result in films(60) if result.sample.film_class is not FilmClass.COVID19]
     found = by_name(results)
     assert "class ROC AUC, macro" not in found
@@ -199,7 +199,7 @@ def test_a_class_that_no_film_is_of_leaves_its_figures_out() -> None:
     assert "class ROC AUC, Normal" in found
 
 
-def test_the_bootstrap_is_wider_where_groups_are_few() -> None:
+def test_bootstrap_interval_is_wider_with_few_groups() -> None:
     generator = np.random.default_rng(3)
     own = {n: film(n, generator).lung for n in range(12)}
     alike = [dataclasses.replace(result, lung=own[n % 12]) for n, result in enumerate(films(240, groups=12))]
@@ -216,7 +216,7 @@ def test_the_bootstrap_is_wider_where_groups_are_few() -> None:
     assert (grouped.groups, free.groups, free.films) == (12, 240, 240)
 
 
-def test_every_bootstrap_interval_holds_about_the_value_and_comes_again() -> None:
+def test_every_bootstrap_interval_is_near_the_value_and_reproducible() -> None:
     results = films(150, groups=50)
     first, again = by_name(results, resamples=200), by_name(results, resamples=200)
     for name, item in first.items():
@@ -230,7 +230,7 @@ def test_one_group_gives_no_bootstrap() -> None:
     assert all(item.bootstrap is None for item in by_name(films(20, groups=1), resamples=50).values())
 
 
-def test_the_card_takes_a_few_figures_with_their_closed_interval() -> None:
+def test_card_gets_few_figures_with_closed_form_intervals() -> None:
     measured = measure_figures(films(60), tiny_card(), resamples=0)
     card = {metric.metric: metric for metric in card_metrics(measured)}
     assert len(card) < 20 < len(measured)

@@ -1,4 +1,4 @@
-"""The report: what it says, that it is whole by itself, and that the same films give the same bytes."""
+"""The report: its contents, that it is self-contained, and that the same films give the same bytes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def evaluation_of(results: Sequence[FilmResult], notes: tuple[str, ...] = ()) ->
 @pytest.fixture(scope="module")
 def whole() -> Evaluation:
     return evaluation_of(
-        [*films(60, groups=30), *map(rejected, films(3, seed=8))], ("nobody drew <infection> & so on",)
+        [*films(60, groups=30), *map(rejected, films(3, seed=8))], ("no <infection> masks & no extent",)
     )
 
 
@@ -72,15 +72,15 @@ def page(report: Path) -> str:
     return (report / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_page_names_bundle_films_rejects_and_notes(whole: Evaluation, page: str) -> None:
+def test_page_names_bundle_films_rejects_and_notes(whole: Evaluation, page: str) -> None:
     assert whole.bundle.digest in page
     assert "63 of split <b>test</b>, 3 of them rejected" in page
     assert Reason.NO_LUNG.description in page
-    assert "nobody drew &lt;infection&gt; &amp; so on" in page
+    assert "no &lt;infection&gt; masks &amp; no extent" in page
     assert page.count("not a medical device") == 1
 
 
-def test_the_page_is_whole_by_itself(page: str) -> None:
+def test_page_is_self_contained(page: str) -> None:
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
     pictures = re.findall(r"data:image/png;base64,([^\"]+)", page)
     assert len(pictures) >= 7
@@ -90,7 +90,7 @@ def test_the_page_is_whole_by_itself(page: str) -> None:
         assert decoded.std() > 5
 
 
-def test_every_figure_stands_in_the_page_and_in_the_data(whole: Evaluation, page: str) -> None:
+def test_every_figure_is_in_the_page_and_in_the_json(whole: Evaluation, page: str) -> None:
     document = json.loads(json_text(whole))
     names = {item.figure.name for item in whole.measured}
     assert {figure["figure"] for figure in document["figures"]} == names
@@ -102,7 +102,7 @@ def test_every_figure_stands_in_the_page_and_in_the_data(whole: Evaluation, page
     assert document["rejected"] == {Reason.NO_LUNG.value: 3}
 
 
-def test_the_same_films_give_the_same_bytes(whole: Evaluation, report: Path, tmp_path: Path) -> None:
+def test_same_films_give_the_same_bytes(whole: Evaluation, report: Path, tmp_path: Path) -> None:
     write_report(whole, {}, tmp_path)
     written = sorted(path.name for path in tmp_path.iterdir())
     assert written == ["figures.json", "films.csv", "report.html"]
@@ -110,7 +110,7 @@ def test_the_same_films_give_the_same_bytes(whole: Evaluation, report: Path, tmp
         assert (tmp_path / name).read_bytes() == (report / name).read_bytes()
 
 
-def test_one_line_a_film(report: Path) -> None:
+def test_films_csv_has_one_row_per_film(report: Path) -> None:
     table = pd.read_csv(report / "films.csv")
     assert len(table) == 63
     assert table["rejected"].notna().sum() == 3
@@ -118,7 +118,7 @@ def test_one_line_a_film(report: Path) -> None:
     assert table["p_covid19"].between(0, 1).sum() == 60
 
 
-def test_a_bundle_of_lungs_alone_has_a_page_that_says_so() -> None:
+def test_page_of_a_lung_only_bundle_states_what_is_not_measured() -> None:
     lungs = without("classes")
     lungs = lungs.model_copy(update={"networks": (lungs.networks[0].model_copy(update={"outputs": ("lung",)}),)})
     results = [dataclasses.replace(result, probabilities=None, infection=None, percent=None) for result in films(20)]
@@ -133,34 +133,34 @@ def test_a_bundle_of_lungs_alone_has_a_page_that_says_so() -> None:
     assert page.count("data:image/png") == 1
 
 
-def test_films_of_a_training_split_are_marked_as_such() -> None:
+def test_page_warns_about_training_films() -> None:
     few = evaluation_of(films(5))
-    assert "nothing of films that it has not seen" in render_html(dataclasses.replace(few, split="train"), {})
-    assert "nothing of films that it has not seen" not in render_html(few, {})
+    assert "how it performs on unseen films" in render_html(dataclasses.replace(few, split="train"), {})
+    assert "how it performs on unseen films" not in render_html(few, {})
 
 
-def test_labels_of_each_source_are_said_or_said_to_be_unknown() -> None:
+def test_notes_on_the_labels_of_each_source_are_shown_or_marked_as_missing() -> None:
     few = evaluation_of(films(5))
     note = SourceNote(films="made up", labels="worth <nothing>")
     page = render_html(dataclasses.replace(few, notes={"made-up": note, "elsewhere": note}), {})
     assert page.count("worth &lt;nothing&gt;") == 1
     assert "elsewhere" not in page
-    assert "Nobody said." in render_html(dataclasses.replace(few, notes={"elsewhere": note}), {})
-    assert "What the labels are worth" not in render_html(few, {})
+    assert "No notes." in render_html(dataclasses.replace(few, notes={"elsewhere": note}), {})
+    assert "Quality of the labels" not in render_html(few, {})
 
 
-def test_films_are_counted_by_label() -> None:
+def test_source_table_counts_films_by_label() -> None:
     results = films(30)
     table = tables.source_table(columns_by_source(results))
     ((source, cells),) = table.rows
-    of = dict(zip(table.head[1:], cells, strict=True))
-    assert (source, of["films"]) == ("made-up", tables.Cell("30"))
+    by_column = dict(zip(table.head[1:], cells, strict=True))
+    assert (source, by_column["films"]) == ("made-up", tables.Cell("30"))
     for film_class, name in ((FilmClass.COVID19, "COVID-19"), (FilmClass.NORMAL, "Normal")):
-        assert of[name] == tables.Cell(str(sum(film.sample.film_class is film_class for film in results)))
-    assert of["extent"] is None
+        assert by_column[name] == tables.Cell(str(sum(film.sample.film_class is film_class for film in results)))
+    assert by_column["extent"] is None
 
 
-def test_the_worst_come_first_and_no_source_fills_a_ranking() -> None:
+def test_worst_films_come_first_and_are_limited_per_source() -> None:
     results = films(40)
     lung, infection, percent, wrong = (worst_films(results, ranking) for ranking in RANKINGS)
     assert len(lung) == len(infection) == len(percent) == MAX_PER_SOURCE
@@ -171,7 +171,7 @@ def test_the_worst_come_first_and_no_source_fills_a_ranking() -> None:
     assert not worst_films(list(map(rejected, results)), RANKINGS[0])
 
 
-def test_worst_films_are_drawn_beside_their_truth(tmp_path: Path) -> None:
+def test_worst_films_are_drawn_beside_their_true_masks(tmp_path: Path) -> None:
     write_archive(str(tmp_path), 3, rows=128, masks=True, workers=1, styles=(ImageFormat.PNG_8,))
     samples = read_dataset(tmp_path)
     card = tiny_bundle().card

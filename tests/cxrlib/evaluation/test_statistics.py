@@ -1,4 +1,4 @@
-"""Statistics for many weightings are, row by row, those of scikit-learn, torchmetrics and SciPy."""
+"""Statistics for many weightings match scikit-learn, torchmetrics and SciPy, weighting by weighting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw(seed: int, films: int = 60, rows: int = 4) -> tuple[np.random.Generator
 
 
 @given(_seeds)
-def test_roc_area_is_scikit_learns_with_sample_weights(seed: int) -> None:
+def test_roc_auc_matches_scikit_learn_with_sample_weights(seed: int) -> None:
     generator, weights = draw(seed)
     scores = generator.integers(0, 12, 60) / 12  # with ties
     positive = (generator.random(60) < 0.4).astype(np.float64)
@@ -39,7 +39,7 @@ def test_roc_area_is_scikit_learns_with_sample_weights(seed: int) -> None:
 
 
 @given(_seeds)
-def test_calibration_error_is_that_of_torchmetrics(seed: int) -> None:
+def test_calibration_error_matches_torchmetrics(seed: int) -> None:
     generator, weights = draw(seed)
     probabilities = generator.dirichlet([0.6, 0.6, 0.6], 60)
     true = generator.integers(0, 3, 60)
@@ -53,7 +53,7 @@ def test_calibration_error_is_that_of_torchmetrics(seed: int) -> None:
 
 
 @given(_seeds)
-def test_rank_correlation_is_scipys_of_the_films_drawn(seed: int) -> None:
+def test_rank_correlation_matches_scipy_on_the_drawn_films(seed: int) -> None:
     generator, weights = draw(seed, films=20)
     a, b = generator.integers(0, 8, 20).astype(float), generator.random(20)
     for row, got in zip(weights.astype(int), s.rank_correlation(a, b, weights), strict=True):
@@ -62,7 +62,7 @@ def test_rank_correlation_is_scipys_of_the_films_drawn(seed: int) -> None:
 
 
 @given(_seeds)
-def test_mean_ratio_and_spread_are_those_of_the_films_drawn(seed: int) -> None:
+def test_mean_ratio_and_standard_deviation_match_numpy_on_the_drawn_films(seed: int) -> None:
     generator, weights = draw(seed)
     a, b = generator.random(60), generator.random(60)
     a[5] = b[9] = np.nan
@@ -74,7 +74,7 @@ def test_mean_ratio_and_spread_are_those_of_the_films_drawn(seed: int) -> None:
         assert s.standard_deviation(a, weights)[number] == pytest.approx(np.nanstd(a[drawn], ddof=1))
 
 
-def test_what_is_not_defined_is_not_a_number() -> None:
+def test_undefined_statistics_are_nan() -> None:
     none, ones = np.full(4, np.nan), np.ones((2, 4))
     assert np.isnan(s.mean(none, ones)).all()
     assert np.isnan(s.ratio(none, none, ones)).all()
@@ -96,7 +96,7 @@ def test_films_of_a_group_are_drawn_together(seed: int, count: int) -> None:
     np.testing.assert_array_equal(weights, s.group_weights(groups, 50, seed))
 
 
-def test_limits_of_agreement_are_of_bland_and_altman() -> None:
+def test_limits_of_agreement_follow_bland_and_altman() -> None:
     differences = np.array([-2.0, 0.0, 1.0, 5.0])
     ones = np.ones((1, 4))
     middle, deviation = differences.mean(), differences.std(ddof=1)

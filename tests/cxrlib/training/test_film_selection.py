@@ -1,4 +1,4 @@
-"""Which films a network is trained on: folders that are there, labels that teach, shares by name, few where asked."""
+"""Selection of training films: data sets present, usable labels, validation share by name, and a limited number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxrlib.errors import UsageError
-from cxrlib.training.film_selection import choose_films, held_out
+from cxrlib.training.film_selection import choose_films, is_held_out
 from cxrlib.training.recipe import Recipe
 from tests.support.tiny_recipes import SQUARE_FILMS, recipe_network, square_films, tiny_recipe
 
@@ -28,14 +28,14 @@ def data(tmp_path: Path) -> Path:
     return square_films(tmp_path)
 
 
-def test_groups_are_held_out_by_name_alone_and_in_the_share_asked() -> None:
+def test_groups_are_held_out_by_name_in_the_given_share() -> None:
     groups = [f"patient-{number}" for number in range(4000)]
-    share = np.mean([held_out(group, 0.05) for group in groups])
+    share = np.mean([is_held_out(group, 0.05) for group in groups])
     assert 0.04 < share < 0.06
-    assert not any(held_out(group, 0.0) for group in groups)
+    assert not any(is_held_out(group, 0.0) for group in groups)
 
 
-def test_a_missing_data_set_names_what_was_expected_and_what_was_met(data: Path) -> None:
+def test_error_for_a_missing_data_set_names_expected_and_found_folders(data: Path) -> None:
     recipe = tiny_recipe(
         recipe_network(data=["own", "squares"], instead=["other"]),
         data={
@@ -44,12 +44,12 @@ def test_a_missing_data_set_names_what_was_expected_and_what_was_met(data: Path)
             "other": {"folder": "other", "licence": "x"},
         },
     )
-    expected = r"network tiny is trained on COVID-Own and squares, or else other below .*; got squares there"
+    expected = r"network tiny is trained on COVID-Own and squares, or else on other in .*; got squares there"
     with pytest.raises(UsageError, match=expected):
         choose_films(recipe, recipe.networks[0], data)
 
 
-def test_the_data_sets_of_the_paper_come_before_those_that_serve_instead(data: Path) -> None:
+def test_data_sets_of_the_paper_are_preferred(data: Path) -> None:
     square_films(data, "own")
     recipe = tiny_recipe(
         recipe_network(data=["own"], instead=["squares"]),
@@ -67,8 +67,8 @@ def test_the_data_sets_of_the_paper_come_before_those_that_serve_instead(data: P
         ("classes", "lung_masked_film", 8),
     ],
 )
-def test_only_films_with_a_label_that_teaches_are_chosen(output: str, reads: str, number: int, data: Path) -> None:
-    """Of twelve films, two have no infection mask, two no lung mask, and two a lung mask with the heart in it."""
+def test_only_films_with_a_usable_label_are_chosen(output: str, reads: str, number: int, data: Path) -> None:
+    """Of twelve films, two have no infection mask, two have no lung mask, and two a lung mask with the heart."""
     index = data / "squares" / "index.csv"
     head, *lines = index.read_text().splitlines()
     for place in (0, 1):
@@ -82,7 +82,7 @@ def test_only_films_with_a_label_that_teaches_are_chosen(output: str, reads: str
     assert len(choose_films(recipe, recipe.networks[0], data)) == number
 
 
-def test_films_without_any_label_that_teaches_are_an_error(data: Path) -> None:
+def test_no_film_with_a_usable_label_is_an_error(data: Path) -> None:
     index = data / "squares" / "index.csv"
     index.write_text(index.read_text().replace("without heart", "with heart"))
     recipe = of("lung")
@@ -90,7 +90,7 @@ def test_films_without_any_label_that_teaches_are_an_error(data: Path) -> None:
         choose_films(recipe, recipe.networks[0], data)
 
 
-def test_few_films_are_drawn_from_each_class_and_always_the_same(data: Path) -> None:
+def test_limited_films_are_drawn_from_each_class_reproducibly(data: Path) -> None:
     recipe = tiny_recipe()
     plan = recipe.networks[0]
     whole = choose_films(recipe, plan, data)
@@ -100,11 +100,11 @@ def test_few_films_are_drawn_from_each_class_and_always_the_same(data: Path) -> 
     assert {film.sample.film_class for film in training} == {"covid19", "pneumonia", "normal"}
     assert len(training) == 3
     assert sum(film.held_out for film in few) == 1
-    assert few == [film for film in whole if film in few], "their order is that of all films"
+    assert few == [film for film in whole if film in few], "they have the order of all films"
     assert choose_films(recipe, plan, data, SQUARE_FILMS) == whole
 
 
-def test_folders_that_a_recipe_leaves_out_are_left_out(data: Path) -> None:
+def test_folders_listed_in_leave_out_are_not_used(data: Path) -> None:
     plain = {"folder": "squares", "licence": "x", "leave_out": ["images"]}
     recipe = tiny_recipe(data={"squares": plain})
     with pytest.raises(UsageError, match="got none"):

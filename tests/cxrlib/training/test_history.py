@@ -1,4 +1,4 @@
-"""The history decides: best epoch, early stop; it comes back from its file, and is drawn."""
+"""History of a training: best epoch, early stop, CSV round trip and learning curve; schedules and optimisers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def rows(*losses: float) -> list[dict[str, float]]:
     ]
 
 
-def test_the_best_epoch_is_the_first_of_the_best() -> None:
+def test_best_epoch_is_the_first_with_the_best_value() -> None:
     history = rows(0.9, 0.5, 0.7, 0.5)
     assert best_epoch(history, Monitor.LOSS) == 1
     assert best_epoch(history, Monitor.ACCURACY) == 1
 
 
-def test_what_was_not_measured_cannot_be_watched() -> None:
+def test_monitor_that_was_not_measured_is_refused() -> None:
     with pytest.raises(
         UsageError, match="expected val_lung_dice to be measured in each epoch; got val_accuracy, val_loss"
     ):
@@ -46,26 +46,26 @@ def test_what_was_not_measured_cannot_be_watched() -> None:
         ((), None),
     ],
 )
-def test_a_training_ends_without_gain_for_as_many_epochs_as_its_patience(
+def test_training_stops_after_patience_epochs_without_improvement(
     losses: tuple[float, ...], ended: StopReason | None
 ) -> None:
     plan = tiny_recipe(recipe_network(epochs=6, early_stop={"patience": 2})).networks[0]
     assert stop_reason(rows(*losses), plan) is ended
 
 
-def test_a_history_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_history_round_trips_through_csv(tmp_path: Path) -> None:
     history = rows(1 / 3, 2 / 7)
     write_csv(history, tmp_path / "history.csv")
     assert read_csv(tmp_path / "history.csv") == history
 
 
-def test_a_loss_that_is_no_number_is_named_with_its_epoch() -> None:
+def test_error_for_a_nan_loss_names_network_and_epoch() -> None:
     with pytest.raises(UsageError, match=r"network lung: expected a finite loss; got nan in epoch 4"):
         check_finite({"epoch": 4, "train_loss": float("nan")}, "lung")
 
 
 @pytest.mark.parametrize("held_out", [True, False])
-def test_the_learning_curve_is_drawn_with_held_out_films_and_without(held_out: bool, tmp_path: Path) -> None:
+def test_learning_curve_is_drawn_with_and_without_held_out_films(held_out: bool, tmp_path: Path) -> None:
     history = rows(0.9, 0.5, 0.6)
     if not held_out:
         history = [{name: row[name] for name in ("epoch", "rate", "train_loss")} for row in history]
@@ -75,7 +75,7 @@ def test_the_learning_curve_is_drawn_with_held_out_films_and_without(held_out: b
     assert curve.std() > 5
 
 
-def test_the_rate_falls_after_as_many_epochs_without_gain_as_the_paper_says() -> None:
+def test_plateau_rate_falls_after_patience_epochs_without_improvement() -> None:
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     rate = plateau_schedule(Plateau(kind="plateau", factor=0.2, patience=3, floor=0.03), optimiser)
     got = []
@@ -85,7 +85,7 @@ def test_the_rate_falls_after_as_many_epochs_without_gain_as_the_paper_says() ->
     assert got == pytest.approx([1, 1, 1, 1, 0.2, 0.2, 0.2, 0.04, 0.04, 0.04, 0.03])
 
 
-def test_the_one_cycle_rate_rises_to_its_height_and_ends_near_zero() -> None:
+def test_one_cycle_rate_rises_to_its_maximum_and_ends_near_zero() -> None:
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
     rate = one_cycle_schedule(OneCycle(kind="one-cycle", warmup=0.2), optimiser, 10)
     got = []
@@ -98,7 +98,7 @@ def test_the_one_cycle_rate_rises_to_its_height_and_ends_near_zero() -> None:
     assert got[-1] == pytest.approx(0.5 / 1000)
 
 
-def test_optimisers_are_torchs_own_with_the_recipes_figures() -> None:
+def test_optimisers_get_the_values_of_the_recipe() -> None:
     network = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 1)})
     adam = build_optimiser(Adam(kind="adam", rate=0.1, betas=(0.8, 0.9), weight_decay=0.2), network)
     assert isinstance(adam, torch.optim.Adam)
@@ -106,7 +106,7 @@ def test_optimisers_are_torchs_own_with_the_recipes_figures() -> None:
     assert adam.param_groups[0]["weight_decay"] == 0.2
     sgd = build_optimiser(Sgd(kind="sgd", rate=0.1, momentum=0.9), network)
     assert isinstance(sgd, torch.optim.SGD)
-    apart = build_optimiser(AdamW(kind="adamw", rate=0.1, encoder_factor=0.5, weight_decay=0.02), network)
-    figures = {(group["lr"], group["weight_decay"]) for group in apart.param_groups}
-    assert figures == {(0.05, 0.02), (0.05, 0.0), (0.1, 0.02), (0.1, 0.0)}
-    assert sum(len(group["params"]) for group in apart.param_groups) == 4
+    adamw = build_optimiser(AdamW(kind="adamw", rate=0.1, encoder_factor=0.5, weight_decay=0.02), network)
+    values = {(group["lr"], group["weight_decay"]) for group in adamw.param_groups}
+    assert values == {(0.05, 0.02), (0.05, 0.0), (0.1, 0.02), (0.1, 0.0)}
+    assert sum(len(group["params"]) for group in adamw.param_groups) == 4

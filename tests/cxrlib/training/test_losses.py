@@ -1,4 +1,4 @@
-"""Losses skip what was not annotated, reward what is right, and are what their papers name."""
+"""Losses ignore films without the label, reward right predictions, and match their papers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _seeded() -> None:
 
 
 @pytest.mark.parametrize("kind", MaskLossKind)
-def test_a_film_without_annotation_adds_nothing_to_the_mask_loss(kind: MaskLossKind) -> None:
+def test_film_without_annotation_does_not_change_the_mask_loss(kind: MaskLossKind) -> None:
     logits = torch.randn(3, 32, 32)
     truth = torch.zeros(3, 32, 32)
     truth[:, :16] = 1
@@ -33,7 +33,7 @@ def test_a_film_without_annotation_adds_nothing_to_the_mask_loss(kind: MaskLossK
 
 
 @pytest.mark.parametrize("kind", MaskLossKind)
-def test_the_right_mask_costs_less_than_a_wrong_one(kind: MaskLossKind) -> None:
+def test_right_mask_has_a_lower_loss_than_a_wrong_one(kind: MaskLossKind) -> None:
     truth = torch.zeros(1, 32, 32)
     truth[:, 8:24, 8:24] = 1
     known = torch.tensor([True])
@@ -43,7 +43,7 @@ def test_the_right_mask_costs_less_than_a_wrong_one(kind: MaskLossKind) -> None:
 
 
 @pytest.mark.parametrize("kind", MaskLossKind)
-def test_a_mask_loss_teaches_and_stays_finite_even_on_empty_masks(kind: MaskLossKind) -> None:
+def test_mask_loss_and_gradient_are_finite_on_empty_masks(kind: MaskLossKind) -> None:
     logits = (torch.randn(2, 32, 32) * 30).requires_grad_()
     loss = mask_loss(kind, logits, torch.zeros(2, 32, 32), torch.tensor([True, True]))
     (gradient,) = torch.autograd.grad(loss, logits)
@@ -51,8 +51,8 @@ def test_a_mask_loss_teaches_and_stays_finite_even_on_empty_masks(kind: MaskLoss
     assert torch.isfinite(gradient).all()
 
 
-def test_the_hybrid_loss_is_the_same_under_autocast() -> None:
-    """The variances of structural similarity do not survive bf16."""
+def test_hybrid_loss_is_the_same_under_autocast() -> None:
+    """bf16 is too coarse for the variances of structural similarity."""
     logits, truth = torch.randn(2, 64, 64), torch.rand(2, 64, 64).round()
     known = torch.tensor([True, True])
     plain = mask_loss(MaskLossKind.JACCARD_SSIM_FOCAL, logits, truth, known)
@@ -61,22 +61,22 @@ def test_the_hybrid_loss_is_the_same_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("plan", SMOOTHED, ids=str)
-def test_a_film_of_unknown_class_adds_nothing_to_the_class_loss(plan: ClassLoss) -> None:
+def test_film_of_unknown_class_does_not_change_the_class_loss(plan: ClassLoss) -> None:
     logits = torch.randn(3, 3)
     known = class_loss(plan, logits[:2], torch.tensor([0, 2]))
     assert class_loss(plan, logits, torch.tensor([0, 2, -100])) == pytest.approx(known.item())
     assert class_loss(plan, logits, torch.tensor([-100] * 3)).item() == 0
 
 
-def test_binary_class_loss_asks_of_each_class_by_itself() -> None:
+def test_binary_class_loss_treats_each_class_separately() -> None:
     logits = torch.tensor([[2.0, 0.5, -1.0]])
     p = torch.softmax(logits, dim=1)[0]
     by_hand = -(torch.log(p[0]) + torch.log(1 - p[1]) + torch.log(1 - p[2])) / 3
     assert class_loss(BINARY, logits, torch.tensor([0])) == pytest.approx(by_hand.item())
 
 
-def test_binary_cross_entropy_is_the_papers_softmax_over_two_channels() -> None:
-    """qu-ex Eq. 1 sums over background and foreground of a softmax; a sigmoid of their difference is the same."""
+def test_binary_cross_entropy_equals_the_papers_softmax_over_two_channels() -> None:
+    """qu-ex Eq. 1 sums over a softmax of background and foreground, which equals a sigmoid of their difference."""
     background, lung = torch.randn(1, 8, 8), torch.randn(1, 8, 8)
     truth = torch.rand(1, 8, 8).round()
     two = torch.nn.functional.cross_entropy(torch.stack([background, lung], dim=1), truth.long())

@@ -1,4 +1,4 @@
-"""Recipes: those that ship say what their papers say; a key at fault is named; nothing of it needs torch."""
+"""Recipes: the included ones match their papers, invalid keys are named, and reading them does not import torch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def plan(recipe: str, network: str) -> NetworkPlan:
     return found
 
 
-def test_each_paper_and_the_default_have_a_recipe() -> None:
+def test_each_paper_and_the_default_bundle_have_a_recipe() -> None:
     assert {"default", "qu-ex", "inflocnet", "hybrid", "amalgam", "pneumonia-seg"} <= set(recipe_names())
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_that_ships_is_valid_and_its_bundle_could_be_scored(name: str) -> None:
+def test_every_included_recipe_is_valid_and_has_a_lung_output(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.bundle.name == name
     assert any("lung" in network.outputs for network in recipe.networks)
@@ -34,7 +34,7 @@ def test_every_recipe_that_ships_is_valid_and_its_bundle_could_be_scored(name: s
         assert set(network.outputs) <= set(load_catalog()[network.architecture].outputs)
 
 
-def test_the_recipe_that_a_variant_of_an_architecture_names_trains_that_variant() -> None:
+def test_recipe_of_an_architecture_variant_trains_this_architecture() -> None:
     for entry in load_catalog().values():
         for variant in entry.variants:
             if variant.recipe is not None:
@@ -42,7 +42,7 @@ def test_the_recipe_that_a_variant_of_an_architecture_names_trains_that_variant(
                 assert entry.name in {network.architecture for network in networks}
 
 
-def test_qu_ex_is_trained_as_section_3_4_says() -> None:
+def test_qu_ex_recipes_follow_section_3_4() -> None:
     for recipe in ("qu-ex", "qu-ex-cascaded", "qu-ex-resnet18"):
         for network in load_recipe(recipe).networks:
             assert network.optimiser == Adam(kind="adam", rate=1e-4, betas=(0.9, 0.999))
@@ -52,7 +52,7 @@ def test_qu_ex_is_trained_as_section_3_4_says() -> None:
     assert plan("qu-ex-cascaded", "infection").reads == "lung_masked_film"
 
 
-def test_hybrid_is_trained_as_its_methodology_says() -> None:
+def test_hybrid_recipe_follows_its_paper() -> None:
     for name in ("lung-unet", "lung-linknet", "lung-fpn"):
         lung = plan("hybrid", name)
         assert lung.schedule == Plateau(kind="plateau", factor=0.5, patience=4, floor=1e-6)
@@ -66,19 +66,19 @@ def test_hybrid_is_trained_as_its_methodology_says() -> None:
     )
 
 
-def test_inflocnet_thresholds_at_six_tenths_on_128_pixels() -> None:
+def test_inflocnet_recipe_follows_its_paper() -> None:
     recipe = load_recipe("inflocnet")
     assert (recipe.input.rows, recipe.input.columns) == (128, 128)
     assert recipe.postprocess.lung_threshold == recipe.postprocess.infection_threshold == 0.6
     assert {(each.batch, each.optimiser.rate, each.epochs) for each in recipe.networks} == {(32, 1e-3, 50)}
 
 
-def test_an_unknown_recipe_lists_what_ships() -> None:
+def test_error_for_an_unknown_recipe_lists_the_included_ones() -> None:
     with pytest.raises(UsageError, match="default"):
         load_recipe("no-such-recipe")
 
 
-def written(tmp_path: Path, **changes: Any) -> str:
+def write_recipe(tmp_path: Path, **changes: Any) -> str:
     import tomli_w
 
     path = tmp_path / "mine.toml"
@@ -88,32 +88,35 @@ def written(tmp_path: Path, **changes: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"sead": 1}, "sead is not a key"),
-        ({"networks": [recipe_network(optimiser={"kind": "adam", "rat": 1})]}, r"optimiser\.adam\.rat is not a key"),
+        ({"sead": 1}, "sead is not a known key"),
+        (
+            {"networks": [recipe_network(optimiser={"kind": "adam", "rat": 1})]},
+            r"adam\.rat is not a known key",
+        ),
         ({"networks": [recipe_network(optimiser={"kind": "adam"})]}, r"optimiser\.adam\.rate is missing"),
         ({"networks": [recipe_network(loss={})]}, "expected a loss for each of its outputs"),
         ({"networks": [recipe_network(data=["circles"])]}, "expected data sets among squares; got circles"),
         ({"networks": [recipe_network(stages=[{"side": 64, "epochs": 1}])]}, "either epochs or stages"),
-        ({"networks": [recipe_network(), recipe_network()]}, "a name of its own"),
+        ({"networks": [recipe_network(), recipe_network()]}, "expected unique names of networks; got tiny, tiny"),
         ({"networks": [recipe_network(batch=0)]}, r"batch: .*, got 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_key_at_fault_is_named(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=said):
-        load_recipe(written(tmp_path, **changes))
+def test_invalid_key_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_recipe(write_recipe(tmp_path, **changes))
 
 
-def test_watching_what_a_network_does_not_give_is_refused(tmp_path: Path) -> None:
+def test_monitor_that_the_network_does_not_measure_is_refused(tmp_path: Path) -> None:
     loss = {"lung": {"kind": "dice"}}
     network = recipe_network(outputs=["lung"], loss=loss, early_stop={"patience": 2, "monitor": "val_accuracy"})
-    with pytest.raises(UsageError, match="its outputs do not measure val_accuracy"):
-        load_recipe(written(tmp_path, networks=[network]))
+    with pytest.raises(UsageError, match="expected monitors that its outputs measure; got val_accuracy"):
+        load_recipe(write_recipe(tmp_path, networks=[network]))
 
 
-def test_what_is_common_holds_for_every_network_that_does_not_say_otherwise() -> None:
+def test_common_keys_apply_to_networks_that_do_not_override_them() -> None:
     plain = tiny_recipe(recipe_network("one"), recipe_network("two", batch=2)).model_dump(
         mode="json", exclude_none=True
     )
@@ -126,7 +129,7 @@ def test_what_is_common_holds_for_every_network_that_does_not_say_otherwise() ->
     assert (two.optimiser.kind, two.optimiser.rate) == ("sgd", 0.5)
 
 
-def test_stages_give_each_epoch_its_side_and_the_last_are_kept() -> None:
+def test_stages_set_the_side_of_each_epoch_and_shortening_keeps_the_last() -> None:
     default = plan("default", "default")
     assert [default.side(epoch) for epoch in range(default.all_epochs)] == [192] * 7 + [256] * 5
     assert [default.shortened(6).side(epoch) for epoch in range(6)] == [192] + [256] * 5
@@ -134,7 +137,7 @@ def test_stages_give_each_epoch_its_side_and_the_last_are_kept() -> None:
     assert tiny_recipe().networks[0].shortened(2).all_epochs == 2
 
 
-def test_recipes_are_read_without_torch() -> None:
+def test_reading_recipes_does_not_import_torch() -> None:
     code = "import sys; from cxrlib.training import recipe; recipe.load_recipe('hybrid'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

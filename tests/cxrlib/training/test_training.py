@@ -1,4 +1,4 @@
-"""Training: networks in turn into one bundle; a killed or halted training goes on and ends the same."""
+"""Training: networks are trained in turn into one bundle, and an interrupted training resumes to the same result."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def data(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
-    """The cascade, trained in one go: its bundle and its work folder."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
+    """The cascade, trained without interruption: its bundle and its work folder."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
     return train(two_network_recipe(), data, folder / "work", str(folder / "bundle")), folder / "work"
 
 
@@ -39,10 +39,10 @@ def histories(work: Path) -> dict[str, bytes]:
 
 
 class _Killed(BaseException):
-    """Stands for SIGKILL: nothing in the training catches it."""
+    """Simulates SIGKILL: nothing in the training catches it."""
 
 
-def in_a_step(network: str, epoch: int) -> Callable[[pytest.MonkeyPatch], None]:
+def during_a_step(network: str, epoch: int) -> Callable[[pytest.MonkeyPatch], None]:
     def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
         step = NetworkModule.training_step
 
@@ -57,7 +57,7 @@ def in_a_step(network: str, epoch: int) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def before_the_checkpoint(network: str, epoch: int) -> Callable[[pytest.MonkeyPatch], None]:
-    """After history and best weights of an epoch were written, before its checkpoint was."""
+    """After the history and best weights of an epoch were written, but before its checkpoint."""
 
     def arrange(monkeypatch: pytest.MonkeyPatch) -> None:
         save = Trainer.save_checkpoint
@@ -75,24 +75,24 @@ def before_the_checkpoint(network: str, epoch: int) -> Callable[[pytest.MonkeyPa
 @pytest.mark.parametrize(
     "kill",
     [
-        pytest.param(in_a_step("lung", 2), id="first network"),
-        pytest.param(in_a_step("classes", 1), id="second network"),
+        pytest.param(during_a_step("lung", 2), id="first network"),
+        pytest.param(during_a_step("classes", 1), id="second network"),
         pytest.param(before_the_checkpoint("classes", 1), id="between best weights and checkpoint"),
     ],
 )
-def test_a_killed_training_goes_on_and_ends_in_the_same_bytes_and_history(
+def test_killed_training_resumes_to_the_same_bundle_and_history(
     kill: Callable[[pytest.MonkeyPatch], None],
     data: Path,
-    undisturbed: tuple[Bundle, Path],
+    uninterrupted: tuple[Bundle, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole, whole_work = undisturbed
+    whole, whole_work = uninterrupted
     kill(monkeypatch)
     with pytest.raises(_Killed):
         train(two_network_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"))
     monkeypatch.undo()
-    # Another machine has it elsewhere.
+    # The training is resumed in another folder, as on another machine.
     (tmp_path / "work").rename(tmp_path / "moved")
     resumed = train(two_network_recipe(), data, tmp_path / "moved", str(tmp_path / "bundle"))
     assert dict(resumed.files) == dict(whole.files)
@@ -100,36 +100,36 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_bytes_and_history(
     assert histories(tmp_path / "moved") == histories(whole_work)
 
 
-def test_the_cascade_tests_what_it_should(undisturbed: tuple[Bundle, Path]) -> None:
-    rows = read_csv(undisturbed[1] / "classes" / "history.csv")
+def test_cascade_reduces_its_rate_and_ends_after_its_best_epoch(uninterrupted: tuple[Bundle, Path]) -> None:
+    rows = read_csv(uninterrupted[1] / "classes" / "history.csv")
     losses = [row["val_loss"] for row in rows]
     assert len({row["rate"] for row in rows}) > 1, "the rate fell"
     assert losses.index(min(losses)) < len(rows) - 1, "the best epoch is not the last"
 
 
-def test_a_finished_training_is_exported_again_and_not_trained_again(
-    data: Path, undisturbed: tuple[Bundle, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_finished_training_is_exported_again_without_training(
+    data: Path, uninterrupted: tuple[Bundle, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, work = undisturbed
+    whole, work = uninterrupted
     monkeypatch.setattr(Trainer, "fit", None)
-    said: list[str] = []
-    again = train(two_network_recipe(), data, work, str(tmp_path / "bundle"), report=said.append)
+    lines: list[str] = []
+    again = train(two_network_recipe(), data, work, str(tmp_path / "bundle"), report=lines.append)
     assert again.digest == whole.digest
-    assert len(said) == 2
-    assert all("nothing to do" in line for line in said)
+    assert len(lines) == 2
+    assert all("nothing to do" in line for line in lines)
 
 
-def test_out_of_time_the_bundle_says_so_and_a_later_start_ends_as_one_without_limit(
-    data: Path, undisturbed: tuple[Bundle, Path], tmp_path: Path
+def test_card_states_the_time_limit_and_a_later_call_completes_the_training(
+    data: Path, uninterrupted: tuple[Bundle, Path], tmp_path: Path
 ) -> None:
-    whole, _ = undisturbed
+    whole, _ = uninterrupted
     short = train(two_network_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"), minutes=1e-6)
     assert "Training was shortened: lung 1 of 3 epochs (out of time), classes 1 of 5" in short.card.bundle.limits
     later = train(two_network_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"))
     assert later.digest == whole.digest
 
 
-def test_the_card_names_networks_data_and_what_was_left_out(data: Path, tmp_path: Path) -> None:
+def test_card_states_networks_data_and_departures_from_the_recipe(data: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(
         recipe_network("first", data=["absent"], instead=["squares"], pretrained="imagenet"),
         data={
@@ -144,7 +144,7 @@ def test_the_card_names_networks_data_and_what_was_left_out(data: Path, tmp_path
     assert card.postprocess.lung_threshold == 0.6
     (source,) = card.training
     assert (source.dataset, source.licence, source.note) == ("squares", "none needed", "drawn")
-    assert 5 < source.films < SQUARE_FILMS, "training films and those held out"
+    assert 5 < source.films < SQUARE_FILMS, "training films and held-out films"
     assert card.bundle.limits == (
         "Says nothing about films. Training was shortened: first 1 of 3 epochs. Each network was trained on at most 5 "
         "films. Network first was trained on squares in place of absent. The encoder of first started from random "
@@ -153,12 +153,12 @@ def test_the_card_names_networks_data_and_what_was_left_out(data: Path, tmp_path
     assert (tmp_path / "work" / "first" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_whole_training_adds_nothing_to_the_cards_limits(undisturbed: tuple[Bundle, Path]) -> None:
-    assert undisturbed[0].card.bundle.limits == "Says nothing about films."
+def test_complete_training_adds_nothing_to_the_limits_on_the_card(uninterrupted: tuple[Bundle, Path]) -> None:
+    assert uninterrupted[0].card.bundle.limits == "Says nothing about films."
 
 
-def test_networks_of_a_cascade_keep_their_own_reading(undisturbed: tuple[Bundle, Path]) -> None:
-    lung, classes = undisturbed[0].card.networks
+def test_networks_of_a_cascade_keep_their_inputs_and_outputs(uninterrupted: tuple[Bundle, Path]) -> None:
+    lung, classes = uninterrupted[0].card.networks
     assert (lung.outputs, lung.reads, lung.weights) == (("lung",), "film", "lung.safetensors")
     assert (classes.outputs, classes.reads, classes.weights) == (
         ("classes",),
@@ -167,41 +167,41 @@ def test_networks_of_a_cascade_keep_their_own_reading(undisturbed: tuple[Bundle,
     )
 
 
-def test_another_training_in_the_work_folder_is_refused(
-    data: Path, undisturbed: tuple[Bundle, Path], tmp_path: Path
+def test_work_folder_of_a_different_training_is_refused(
+    data: Path, uninterrupted: tuple[Bundle, Path], tmp_path: Path
 ) -> None:
     other = Recipe.model_validate({**two_network_recipe().model_dump(), "seed": 12})
-    with pytest.raises(UsageError, match="holds a training that differs in seed"):
-        train(other, data, undisturbed[1], str(tmp_path / "bundle"))
-    with pytest.raises(UsageError, match="differs in films"):
-        train(two_network_recipe(), data, undisturbed[1], str(tmp_path / "bundle"), films=4)
+    with pytest.raises(UsageError, match="got a difference in seed"):
+        train(other, data, uninterrupted[1], str(tmp_path / "bundle"))
+    with pytest.raises(UsageError, match="got a difference in films"):
+        train(two_network_recipe(), data, uninterrupted[1], str(tmp_path / "bundle"), films=4)
 
 
-def test_more_epochs_prolong_a_training_whose_rate_does_not_depend_on_them(data: Path, tmp_path: Path) -> None:
+def test_training_resumes_with_more_epochs_if_its_rate_does_not_depend_on_them(data: Path, tmp_path: Path) -> None:
     whole = train(tiny_recipe(), data, tmp_path / "whole", str(tmp_path / "bundle"))
     train(tiny_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"), epochs=1)
-    prolonged = train(tiny_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"))
-    assert prolonged.digest == whole.digest
+    extended = train(tiny_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"))
+    assert extended.digest == whole.digest
 
 
-def test_watching_held_out_films_needs_some(data: Path, tmp_path: Path) -> None:
+def test_monitoring_without_held_out_films_is_refused(data: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(recipe_network(validation=0.0, best="val_loss"))
     with pytest.raises(UsageError, match="expected held-out films"):
         train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"))
 
 
-def test_a_loss_that_is_no_number_ends_the_training(data: Path, tmp_path: Path) -> None:
+def test_loss_that_is_not_finite_ends_the_training(data: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(recipe_network(optimiser={"kind": "sgd", "rate": 1e30}))
     with pytest.raises(UsageError, match="network tiny: expected a finite loss"):
         train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"))
 
 
-def test_weights_for_an_unknown_network_are_refused(data: Path, tmp_path: Path) -> None:
+def test_pretrained_weights_for_an_unknown_network_are_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="networks among tiny; got lungs"):
         train(tiny_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"), pretrained={"lungs": "x"})
 
 
-def test_an_encoder_starts_from_the_weights_it_is_given(data: Path, tmp_path: Path) -> None:
+def test_encoder_starts_from_the_given_weights(data: Path, tmp_path: Path) -> None:
     import safetensors.torch
 
     from cxrlib.models.architectures.catalog import find_architecture

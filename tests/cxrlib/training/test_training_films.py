@@ -1,4 +1,4 @@
-"""Training films: read as the pipeline reads them; what they look like follows from seed, epoch and place alone."""
+"""Training films are read like archive films, and their augmentation depends on seed, epoch and index only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def labelled(seed: int, *, infected: bool = True) -> LabelledFilm:
 
 
 @pytest.mark.parametrize("augmentation", [FILM, HYBRID], ids=["film", "affine"])
-def test_a_film_looks_the_same_in_the_same_epoch_and_other_in_the_next(
+def test_film_is_augmented_the_same_within_an_epoch_and_differently_in_the_next(
     augmentation: FilmAugmentation | AffineAugmentation,
 ) -> None:
     films = TrainingFilms([labelled(0), labelled(1)], augmentation, seed=3)
@@ -42,7 +42,7 @@ def test_a_film_looks_the_same_in_the_same_epoch_and_other_in_the_next(
     assert set(first["lung"].unique().tolist()) <= {0.0, 1.0}
 
 
-def test_augmentation_moves_masks_with_the_film_and_keeps_its_range() -> None:
+def test_film_augmentation_stays_in_range_and_in_frame() -> None:
     film = np.zeros((64, 64), dtype=np.float32)
     film[20:40, 20:40] = 1
     for seed in range(20):
@@ -54,10 +54,10 @@ def test_augmentation_moves_masks_with_the_film_and_keeps_its_range() -> None:
         assert 0.5 * film.sum() < moved.sum() < 2 * film.sum()
 
 
-def test_a_plain_affine_stays_within_its_limits_and_reaches_near_them() -> None:
+def test_plain_affine_stays_within_its_limits_and_comes_near_them() -> None:
     generator = np.random.default_rng(0)
     drawn = np.array([random_plain_affine(generator, HYBRID, 100, 100) for _ in range(2000)])
-    # About the centre: where the centre comes to lie is the shift, the determinant is the product of both zooms.
+    # The matrix is about the centre: the centre moves by the shift, and the determinant is the product of both zooms.
     centre = drawn @ np.array([49.5, 49.5, 1.0]) - 49.5
     area = np.linalg.det(drawn[:, :, :2])
     assert 19 < np.abs(centre).max() <= 20.001
@@ -67,20 +67,20 @@ def test_a_plain_affine_stays_within_its_limits_and_reaches_near_them() -> None:
     assert 19 < np.abs(turn).max() <= 20.001
 
 
-def test_nearest_fill_leaves_no_black_where_the_film_moved_away() -> None:
+def test_nearest_fill_leaves_no_black_beside_a_moved_film() -> None:
     bright = np.full((64, 64), 0.7, dtype=np.float32)
     shift = np.array([[1, 0, 20], [0, 1, 0]], dtype=np.float32)
     assert warp(bright, shift, Fill.NEAREST).min() == pytest.approx(0.7)
     assert warp(bright, shift).min() == 0
 
 
-def test_no_augmentation_leaves_the_film_as_it_is() -> None:
+def test_film_is_unchanged_without_augmentation() -> None:
     one = labelled(0)
     drawn = TrainingFilms([one], None, seed=0)[0]
     assert torch.equal((drawn["film"][0] * 255).round().to(torch.uint8), torch.from_numpy(one.film))
 
 
-def test_films_are_repeated_in_training_and_once_in_validation(tmp_path: Path) -> None:
+def test_films_are_repeated_in_training_but_not_in_validation(tmp_path: Path) -> None:
     data = square_films(tmp_path)
     plain = {"folder": "squares", "licence": "none needed", "repeat_class": {"normal": 3}}
     recipe = tiny_recipe(recipe_network(phantoms={"count": 2, "seed": 1}), data={"squares": plain})
@@ -93,7 +93,7 @@ def test_films_are_repeated_in_training_and_once_in_validation(tmp_path: Path) -
     assert len(training) == 2 + len(chosen) - len(held_out) + 2 * normal
 
 
-def test_a_film_that_the_pipeline_would_reject_is_named(tmp_path: Path) -> None:
+def test_error_names_a_film_that_the_pipeline_would_reject(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     sample = Sample(image=broken, source="s", group="g", split=Split.TRAIN)

@@ -1,4 +1,4 @@
-"""`cxr evaluate`: what a bundle is worth on labelled films."""
+"""`cxr evaluate`: measure the accuracy of a bundle on labelled films."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cxr_flows.cli.console import debug_option, people
+from cxr_flows.cli.console import debug_option, text_console
 from cxr_flows.cli.film_progress import film_progress
-from cxr_flows.cli.options import settings_from
+from cxr_flows.cli.options import LOCATION, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from cxrlib.models.bundle import Bundle
 
 EPILOG = """\b
-A DATASET is a folder; what is in it tells its layout:
-  COVID-QU-Ex                   its parts, with splits.csv or without
+A DATASET is a folder. Its layout is detected from its content:
+  COVID-QU-Ex                   its parts, with or without splits.csv
   CSV                           index.csv, or any CSV file: image, lung_mask,
                                 infection_mask, label, group, split
-  phantoms                      as `cxr phantom --masks` writes them
-  COVID-19 Radiography Database its class folders of images and masks
+  phantoms                      written by `cxr phantom --masks`
+  COVID-19 Radiography Database class folders with images and masks
   Kermany chest_xray            train, val, test of NORMAL, PNEUMONIA
   Montgomery, Shenzhen          CXR_png with ManualMask or mask
-  LabelMe                       JSON files beside their films
+  LabelMe                       JSON files beside the films
 
 \b
 Example:
@@ -39,20 +39,20 @@ Example:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("bundle")
+@click.argument("bundle", type=LOCATION)
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...", type=click.Path(exists=True))
 @click.option(
-    "--split", type=click.Choice(["test", "train", "all"]), default="test", show_default=True, help="Which films."
+    "--split", type=click.Choice(["test", "train", "all"]), default="test", show_default=True, help="Films to measure."
 )
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic to run in.")
-@click.option("--write-card", is_flag=True, help="Put the figures onto the bundle's card (its digest then changes).")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the networks.")
+@click.option("--write-card", is_flag=True, help="Write the figures to the bundle's card, which changes its digest.")
 @click.option(
     "--json",
     "json_file",
     metavar="FILE",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Write every figure as one JSON document; - is stdout.",
+    help="Write all figures as one JSON document; - is stdout.",
 )
 @click.option(
     "--report",
@@ -65,14 +65,14 @@ Example:
     type=click.Choice(["all", "phantoms", "none"]),
     default="all",
     show_default=True,
-    help="Which films the report may show as its worst.",
+    help="Films that the report may show among the worst.",
 )
 @click.option(
     "--sources",
     "sources_file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML that says of each source what its films and labels are worth; the report repeats it.",
+    help="TOML file with a note on the films and labels of each source; the report shows the notes.",
 )
 @debug_option
 def evaluate(
@@ -87,11 +87,11 @@ def evaluate(
     worst: str,
     sources_file: Path | None,
 ) -> None:
-    """Measure BUNDLE on labelled films by the very steps that score an archive.
+    """Measure BUNDLE on labelled films, with the same steps that score an archive.
 
-    Prints the figures of a card, each with its 95 % interval; --json and --report hold some sixty more, with group
-    bootstraps. A film that is rejected is not left out: it counts as Dice 0, as a wrong class, and as lungs not found.
-    Only the test split says anything of films that were not trained on.
+    The figures of the card are printed, each with its 95 % interval. --json and --report add about sixty more, with
+    group bootstraps. A rejected film counts as Dice 0, as a wrong class, and as lungs not found. Only the test split
+    contains films that the bundle was not trained on.
     """
     settings = settings_from({"device": device, "precision": precision})
 
@@ -118,7 +118,7 @@ def evaluate(
     measured = evaluation.measure_figures(results, loaded.card, resamples=evaluation.RESAMPLES if in_full else 0)
     figures = evaluation.card_metrics(measured)
     title = f"{loaded.card.bundle.name} {loaded.card.bundle.version} on {split} films"
-    people(as_json=str(json_file) == "-").print(figure_table(figures, title))
+    text_console(as_json=str(json_file) == "-").print(figure_table(figures, title))
     for sentence in evaluation.not_measured(loaded.card):
         click.echo(sentence, err=True)
     if write_card:
@@ -144,18 +144,18 @@ def evaluate(
 
             shown = evaluation.ShownFilms(worst)
             pictures = draw_worst_films(_showable(results, read, shown), engine.predict, loaded.card, settings)
-            click.echo(f"the report is {write_report(whole, pictures, report, shown=shown)}", err=True)
+            click.echo(f"report: {write_report(whole, pictures, report, shown=shown)}", err=True)
 
 
 def _films_of(read: Mapping[str, LabelledDataset], split: str) -> list[Sample]:
-    """Return the films of a split, having said what is to be said of their data sets."""
+    """Return the films of a split, after printing the notes on their data sets."""
     from cxrlib.datasets import Split
     from cxrlib.errors import UsageError
 
     for note in (note for dataset in read.values() for note in dataset.notes):
         click.echo(note, err=True)
     chosen = None if split == "all" else Split(split)
-    samples = [sample for dataset in read.values() for sample in dataset.of(chosen)]
+    samples = [sample for dataset in read.values() for sample in dataset.in_split(chosen)]
     if not samples:
         raise UsageError(f"expected {split} films in {', '.join(read)}; got none (--split all takes every film)")
     return samples
@@ -164,7 +164,7 @@ def _films_of(read: Mapping[str, LabelledDataset], split: str) -> list[Sample]:
 def _showable(
     results: Sequence[FilmResult], read: Mapping[str, LabelledDataset], shown: ShownFilms
 ) -> list[FilmResult]:
-    """Return the results whose films a report may show."""
+    """Return the results whose films the report may show."""
     from cxrlib.datasets.layouts import phantoms
     from cxrlib.evaluation import ShownFilms
 
@@ -179,7 +179,7 @@ def _described(folder: str, found: LabelledDataset, split: str) -> EvaluatedData
     from cxrlib.datasets import Split
     from cxrlib.evaluation import EvaluatedDataset
 
-    films = found.of(None if split == "all" else Split(split))
+    films = found.in_split(None if split == "all" else Split(split))
     return EvaluatedDataset(Path(folder).resolve().name, found.layout, len(films), len(found.samples), found.notes)
 
 
@@ -197,10 +197,10 @@ def figure_table(figures: Sequence[Metric], title: str | None = None) -> Table:
 
 
 def _write_card(name: str, bundle: Bundle, figures: Sequence[Metric]) -> Bundle:
-    """Put the figures onto a bundle's card, and return the bundle as it is then."""
+    """Write the figures to a bundle's card, and return the changed bundle."""
     from cxrlib.models.bundle import locate, write_bundle
 
     card = bundle.card.model_copy(update={"metrics": tuple(figures)})
     written = write_bundle(locate(name), card, bundle.files)
-    click.echo(f"the card holds {len(figures)} figures; the bundle's digest is now {written.digest}", err=True)
+    click.echo(f"wrote {len(figures)} figures to the card; the bundle's new digest is {written.digest}", err=True)
     return written
