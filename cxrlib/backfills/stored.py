@@ -28,7 +28,7 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel
 
-from cxr_schemas import BackfillControl, BackfillManifest, Manifest, PartEntry, PartFailure
+from cxr_schemas import BackfillControl, BackfillManifest, PartEntry, PartFailure, RunManifest
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
@@ -71,7 +71,7 @@ class PartState:
         Runs of the part so far; 0 where none was begun.
     run_id : str or None
         Its newest run.
-    manifest : Manifest or None
+    manifest : RunManifest or None
         Of that run, where it is done.
     settled, to_score : int or None
         Films of that run's plan that are settled, and that it scores; None where it waits.
@@ -83,7 +83,7 @@ class PartState:
     stage: PartStage
     attempt: int = 0
     run_id: str | None = None
-    manifest: Manifest | None = None
+    manifest: RunManifest | None = None
     settled: int | None = None
     to_score: int | None = None
     failure: PartFailure | None = None

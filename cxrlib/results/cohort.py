@@ -16,27 +16,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as pads
-from fsspec.core import url_to_fs
-from pydantic import ValidationError
 
-from cxr_schemas import SCORES, FilmClass, Grade, LungsFound, Manifest, SourceFormat, View, Windowing
-from cxrlib.errors import RunError, UsageError
-from cxrlib.results import layout
+from cxr_schemas import SCORES, FilmClass, Grade, LungsFound, SourceFormat, View, Windowing
+from cxrlib.errors import UsageError
+from cxrlib.results import rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs.plan import read_summary
+from cxrlib.results.which_rows_count import DECIDING, LeftOut, fill_left_out
+from cxrlib.runs.scratch_database import isolated_database
 
 _log = logging.getLogger(__name__)
 
-#: Columns by which it is decided which rows count; read whatever the caller asks for.
-_DECIDING: Final = ("uri", "version", "content_digest", "bundle_digest", "config_digest", "run_id")
 _NULLABLE_TYPES: Final = {
     pa.bool_(): pd.BooleanDtype(),
     pa.int16(): pd.Int16Dtype(),
@@ -51,7 +47,6 @@ _VOCABULARIES: Final[dict[str, tuple[type[StrEnum], bool]]] = {
     "grade": (Grade, True),
     "qc_windowing": (Windowing, False),
 }
-_BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -90,17 +85,15 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
         raise UsageError(f"expected columns of the scores schema; got {', '.join(unknown)}")
     results = ResultsRoot.at(uri)
     results.require_complete()
-    read = [name for name in SCORES.names if name in wanted or name in _DECIDING]
-    films = _typed(_read(results, stored_bundles(results, bundle), read), read)
-    moments = run_moments(results, films["run_id"].cat.categories)
-    films, dropped_configs = _newest_config(films, moments)
-    films, dropped_versions = _newest_version(films, moments)
-    films, dropped_copies = _one_of_copies(films)
+    read = [name for name in SCORES.names if name in wanted or name in DECIDING]
+    stored = _read(results, stored_bundles(results, bundle), read)
+    counting, left_out = _counting(stored, results)
+    films = _typed(counting, read)
     films = films.sort_values(["bundle_digest", "uri"], kind="stable", ignore_index=True)[wanted]
     films.attrs = {
-        "dropped_configs": dropped_configs,
-        "dropped_versions": dropped_versions,
-        "dropped_copies": dropped_copies,
+        "dropped_configs": left_out.other_settings,
+        "dropped_versions": left_out.replaced,
+        "dropped_copies": left_out.copies,
     }
     return films
 
@@ -125,22 +118,33 @@ def stored_bundles(results: ResultsRoot, bundle: str | None) -> list[str]:
 
 
 def _read(results: ResultsRoot, partitions: Iterable[str], columns: Sequence[str]) -> pa.Table:
-    """Return the rows of all settled chunks."""
-    filesystem, root = url_to_fs(results.root)
-    paths = [
-        f"{str(root).rstrip('/')}/{layout.chunk_key(RowKind.SCORES, partition, chunk_id)}"
-        for partition in partitions
-        for chunk_id in sorted(results.chunks(RowKind.SCORES, partition))
-    ]
-    schema = pa.schema([SCORES.field(name) for name in columns])
-    if not paths:
-        return schema.empty_table()
-    try:
-        return pads.dataset(paths, filesystem=filesystem, schema=schema, format="parquet").to_table()
-    except (OSError, pa.ArrowException) as error:
-        raise RunError(
-            f"{results.root}: expected readable score objects; got {type(error).__name__}: {error}"
-        ) from error
+    """Return the rows of all settled chunks, with categories."""
+    tables = [rows.row_schema(RowKind.SCORES, columns, categories=True).empty_table()]
+    for partition in partitions:
+        chunks = rows.settled_chunks(results, RowKind.SCORES, partition)
+        tables += rows.read_tables(results, RowKind.SCORES, partition, chunks, columns, categories=True)
+    return pa.concat_tables(tables)
+
+
+def _counting(stored: pa.Table, results: ResultsRoot) -> tuple[pa.Table, LeftOut]:
+    """Return the rows that count (`cxrlib.results.which_rows_count`), and how many do not by which rule."""
+    numbered = stored.select(list(DECIDING)).append_column("place", pa.array(np.arange(stored.num_rows)))
+    with isolated_database() as database:
+        database.register("stored", numbered)
+        left_out = fill_left_out(database, "stored", results, copies_count=False)
+        places = database.execute("select place from left_out").fetchnumpy()["place"]
+    for count, what in (
+        (left_out.other_settings, "rows made under other settings than those of their bundle's newest run"),
+        (left_out.replaced, "rows of objects that were replaced since"),
+        (left_out.copies, "copies of films that have another URI too"),
+    ):
+        if count:
+            _log.info("left out %d %s", count, what)
+    if not len(places):
+        return stored, left_out
+    counting = np.ones(stored.num_rows, bool)
+    counting[places] = False
+    return stored.filter(pa.array(counting)), left_out
 
 
 def _typed(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
@@ -158,69 +162,3 @@ def _typed(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
             series = series.astype(pd.CategoricalDtype([word.value for word in words], ordered=ordered))
         frame[name] = series
     return pd.DataFrame(frame)
-
-
-def run_moments(results: ResultsRoot, run_ids: Iterable[str]) -> dict[str, datetime]:
-    """Return when each run was planned; a run whose records are gone counts as before all others."""
-    return {run_id: _planned(results, run_id) for run_id in run_ids}
-
-
-def run_ranks(moments: dict[str, datetime]) -> dict[str, int]:
-    """Return the rank of each run by age, oldest first."""
-    return {run_id: rank for rank, run_id in enumerate(sorted(moments, key=lambda run: (moments[run], run)))}
-
-
-def _planned(results: ResultsRoot, run_id: str) -> datetime:
-    data = results.get(layout.manifest_key(run_id))
-    if data is not None:
-        try:
-            return _aware(Manifest.model_validate_json(data).planned_at)
-        except ValidationError as error:
-            raise RunError(
-                f"{results.uri(layout.manifest_key(run_id))}: expected a manifest of this product"
-            ) from error
-    plan = read_summary(results, run_id)
-    return _BEFORE_ALL if plan is None else _aware(plan[1].planned_moment)
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _age(films: pd.DataFrame, moments: dict[str, datetime]) -> pd.Series[Any]:
-    """Return the rank of each row's run by age, oldest first."""
-    ranks = run_ranks(moments)
-    return films["run_id"].astype(str).map(ranks)
-
-
-def _newest_config(films: pd.DataFrame, moments: dict[str, datetime]) -> tuple[pd.DataFrame, int]:
-    """Keep, of each bundle, the rows made under the settings of its newest run."""
-    if films["config_digest"].nunique() <= films["bundle_digest"].nunique() == 1:
-        return films, 0
-    newest = _age(films, moments).groupby([films["bundle_digest"], films["config_digest"]], observed=True).max()
-    configs = newest.groupby(level=0, observed=True).idxmax().map(lambda key: key[1])
-    keep = films["config_digest"].astype(str) == films["bundle_digest"].astype(str).map(configs.to_dict())
-    return _count(films, keep, "rows made under other settings than those of their bundle's newest run")
-
-
-def _newest_version(films: pd.DataFrame, moments: dict[str, datetime]) -> tuple[pd.DataFrame, int]:
-    """Keep, of each URI and bundle, the row of the newest run."""
-    if not films.duplicated(["bundle_digest", "uri"]).any():
-        return films, 0
-    order = films.assign(_age=_age(films, moments)).sort_values(["_age", "version"], kind="stable")
-    keep = ~order.duplicated(["bundle_digest", "uri"], keep="last").reindex(films.index)
-    return _count(films, keep, "rows of objects that were replaced since")
-
-
-def _one_of_copies(films: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Keep, of films of equal content, the one whose URI sorts first."""
-    order = films.sort_values("uri", kind="stable")
-    keep = ~order.duplicated(["bundle_digest", "content_digest"]).reindex(films.index)
-    return _count(films, keep, "copies of films that stand under another URI")
-
-
-def _count(films: pd.DataFrame, keep: pd.Series[bool], what: str) -> tuple[pd.DataFrame, int]:
-    dropped = int((~keep).sum())
-    if dropped:
-        _log.info("left out %d %s", dropped, what)
-    return films[keep], dropped

@@ -41,15 +41,14 @@ import pyarrow.parquet as pq
 from cxr_schemas import REJECTS, SCORES
 from cxrlib.errors import BusyError, RunError, UsageError
 from cxrlib.results import layout
-from cxrlib.results import rows as settled
+from cxrlib.results import rows as stored_rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import parquet_bytes, writer_options
 from cxrlib.runs import lease
-from cxrlib.runs.chunks import count_rows
 from cxrlib.runs.lease import Clock
 from cxrlib.runs.plan import read_chunks
-from cxrlib.runs.scratch_database import scratch
+from cxrlib.runs.scratch_database import isolated_database
 
 #: Rows that statistics are kept for; a month of a large archive is a few of them.
 ROW_GROUP: Final = 32_768
@@ -197,11 +196,11 @@ class _Copy:
     def add_partition(self, partition: str) -> None:
         files: Counter[RowKind] = Counter()
         for kind in RowKind:
-            names = settled.names(self.old, kind, partition)
+            names = stored_rows.settled_chunks(self.old, kind, partition)
             self.before += len(names)
             for name in (name for name in names if name in self.kept):
                 self.add_object(layout.chunk_key(kind, partition, name))
-                self.rows[kind] += count_rows(self.old, kind, partition, name)
+                self.rows[kind] += stored_rows.count_rows(self.old, kind, partition, name)
                 self.after += 1
             rows = self._counted(
                 _sorted(self.old, kind, partition, [name for name in names if name not in self.kept]), kind
@@ -237,14 +236,14 @@ def _sorted(results: ResultsRoot, kind: RowKind, partition: str, names: Sequence
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal went_in
-        for table in settled.stream(results, kind, partition, names):
+        for table in stored_rows.read_tables(results, kind, partition, names):
             went_in += table.num_rows
             yield from table.to_batches()
 
-    schema = settled.plain(kind)
+    schema = stored_rows.row_schema(kind)
     order = ", ".join(f'"{name}" ASC NULLS LAST' for name in _ORDER[kind])
     came_out = 0
-    with scratch() as database:
+    with isolated_database() as database:
         database.register("given", pa.RecordBatchReader.from_batches(schema, counted()))
         ordered = database.sql(f"FROM given ORDER BY {order}").to_arrow_reader(ROW_GROUP)
         for table in _regrouped(ordered):

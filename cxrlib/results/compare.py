@@ -23,10 +23,10 @@ from cxr_schemas import Reason
 from cxr_schemas.fields import field, versioned
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import rows
-from cxrlib.results.current_rows import fill_newest
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs.scratch_database import scratch
+from cxrlib.results.which_rows_count import fill_current_rows
+from cxrlib.runs.scratch_database import isolated_database
 
 _COLUMNS: Final = ("content_digest", "class_label", "percent_infected", "grade")
 _BATCH: Final = 65_536
@@ -185,7 +185,7 @@ class Films:
 
 @contextmanager
 def compared(old: Side, new: Side, *, only: str | None = None, most: int = 10) -> Iterator[tuple[Comparison, Films]]:
-    """Compare the rows of two bundles that count (`cxrlib.results.current_rows`).
+    """Compare the rows of two bundles that count (`cxrlib.results.which_rows_count`).
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def compared(old: Side, new: Side, *, only: str | None = None, most: int = 10) -
     """
     if old == new:
         raise UsageError(f"expected two bundles to compare; got {old.bundle} twice")
-    with scratch() as database:
+    with isolated_database() as database:
         settings = [_fill(database, name, side) for name, side in (("old", old), ("new", new))]
         if only is not None:
             _keep_only(database, only)
@@ -243,10 +243,10 @@ _PAIRS: Final = f"""
 def _fill(database: duckdb.DuckDBPyConnection, name: str, side: Side) -> str | None:
     """Make the tables ``<name>_scores`` (those that count) and ``<name>_rejects`` (newest reject of each uri)."""
     side.results.require_complete()
-    config = fill_newest(database, f"{name}_scores", side.results, side.bundle, _COLUMNS)
-    names = rows.names(side.results, RowKind.REJECTS, side.bundle)
+    config = fill_current_rows(database, f"{name}_scores", side.results, side.bundle, _COLUMNS)
+    names = rows.settled_chunks(side.results, RowKind.REJECTS, side.bundle)
     columns = ("uri", "reason", "attempt", "config_digest", "run_id")
-    database.register("given", rows.reader(side.results, RowKind.REJECTS, side.bundle, names, columns))
+    database.register("given", rows.batch_reader(side.results, RowKind.REJECTS, side.bundle, names, columns))
     newest = "arg_max(reason, run_id || lpad(attempt::varchar, 6, '0'))"
     database.execute(
         f"create table rejects as select uri, {newest} as reason from given "  # noqa: S608 - our own words

@@ -37,11 +37,10 @@ STAGE: Final = "_compact"
 UNFINISHED_COPY: Final = f"{STAGE}/unfinished.json"
 #: Name of a closed run's record in its folder.
 MANIFEST_NAME: Final = "manifest.json"
-#: Start of the name, in place of a chunk id, of an object that holds rows of many chunks.
-COMPACT: Final = "compact-"
 
 _PARTITION: Final = "bundle="
 _PART: Final = "part-"
+_COMPACT: Final = "compact-"
 _PARQUET: Final = ".parquet"
 _JSON: Final = ".json"
 
@@ -81,8 +80,13 @@ def chunk_of_object(name: str) -> str | None:
 
 
 def compact_id(number: int) -> str:
-    """Return what takes the place of the chunk id in the name of a compacted object."""
-    return f"{COMPACT}{number:05d}"
+    """Return the name of a compacted object, which holds rows of many chunks, in place of a chunk id."""
+    return f"{_COMPACT}{number:05d}"
+
+
+def is_compacted(chunk_id: str) -> bool:
+    """Return whether the object that has this name in place of a chunk id holds rows of many chunks."""
+    return chunk_id.startswith(_COMPACT)
 
 
 def staged_key(key: str) -> str:

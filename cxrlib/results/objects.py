@@ -23,6 +23,8 @@ from cxrlib.results.layout import RowKind
 _SINGLE_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
 #: Stores whose PUT can be made to fail where the object exists (If-None-Match, ifGenerationMatch).
 _CONDITIONAL_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+#: How the URI of a folder on this machine starts.
+_LOCAL: Final = "file://"
 _memory_lock = threading.Lock()
 
 
@@ -58,6 +60,10 @@ class ResultsRoot:
     def uri(self, key: str) -> str:
         """Return the URI of the object `key`."""
         return f"{self.root}/{key}"
+
+    def local_path(self, key: str) -> str | None:
+        """Return the path of the object `key` on this machine's disk; None where the root is elsewhere."""
+        return f"{self.root.removeprefix(_LOCAL)}/{key}" if self.root.startswith(_LOCAL) else None
 
     def put(self, key: str, data: bytes) -> None:
         """Put an object in one atomic step: a reader gets all of it or none of it."""
@@ -191,7 +197,7 @@ class ResultsRoot:
         return tuple(sorted(name for name in self.names(layout.RUNS) if not name.startswith(".")))
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the objects and folders in `folder`, none where it does not exist. No cached listing is used."""
+        """Return the names of the objects and folders in `folder`; empty where there is no such folder."""
         filesystem, path = self._open(folder)
         filesystem.invalidate_cache(path)
         try:

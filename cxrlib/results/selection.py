@@ -22,9 +22,9 @@ from cxr_schemas.backfill_manifest import INVENTORY
 from cxrlib.archive.listing import INVENTORY_PREFIX
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import cohort, layout
-from cxrlib.results.current_rows import fill_newest
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs.scratch_database import scratch
+from cxrlib.results.which_rows_count import fill_current_rows
+from cxrlib.runs.scratch_database import isolated_database
 
 #: Columns that an expression may ask about: all but drawings and maps.
 SEARCHABLE: Final = tuple(
@@ -96,8 +96,8 @@ def select(results: ResultsRoot, bundle: str, criteria: Criteria) -> pa.Table:
     """
     conditions, values = _conditions(criteria)
     limit = "" if criteria.limit is None else f"limit {criteria.limit:d}"
-    with scratch() as database:
-        fill_newest(database, "films", results, bundle, SEARCHABLE)
+    with isolated_database() as database:
+        fill_current_rows(database, "films", results, bundle, SEARCHABLE)
         # The condition is the caller's own, about rows that are theirs; this database can reach nothing else.
         query = f"""
             select * from (

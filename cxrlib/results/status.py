@@ -16,11 +16,11 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cxr_schemas import Counts, Manifest
+from cxr_schemas import RunCounts, RunManifest
 from cxrlib.backfills.stored import PartStage, list_backfills, part_run, part_states, read_backfill
 from cxrlib.errors import UsageError
 from cxrlib.results import layout
-from cxrlib.results import rows as settled
+from cxrlib.results import rows as stored_rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs import lease
@@ -200,13 +200,13 @@ class _Rows:
         self._waiting: Counter[tuple[str, str]] = Counter()
 
     def add(self, results: ResultsRoot, partition: str) -> None:
-        scores = settled.names(results, RowKind.SCORES, partition)
-        for table in settled.stream(results, RowKind.SCORES, partition, scores, _COVERED):
+        scores = stored_rows.settled_chunks(results, RowKind.SCORES, partition)
+        for table in stored_rows.read_tables(results, RowKind.SCORES, partition, scores, _COVERED):
             for run_id, config, month, count in _grouped(_by_month(table)):
                 self.scored[run_id] += count
                 self._months[partition, config, month] += count
-        rejects = settled.names(results, RowKind.REJECTS, partition)
-        for table in settled.stream(results, RowKind.REJECTS, partition, rejects, _REJECTED):
+        rejects = stored_rows.settled_chunks(results, RowKind.REJECTS, partition)
+        for table in stored_rows.read_tables(results, RowKind.REJECTS, partition, rejects, _REJECTED):
             for run_id, reason, retryable, count in _grouped(table):
                 self.rejected[run_id] += count
                 self.retryable[run_id] += count * retryable
@@ -241,7 +241,7 @@ def _waiting(results: ResultsRoot, partition: str, scores: Sequence[str], reject
     """
     tried: dict[tuple[str, ...], tuple[int, str]] = {}
     columns = [*_TRIED, "reason", "retryable", "attempt"]
-    for table in settled.stream(results, RowKind.REJECTS, partition, rejects, columns):
+    for table in stored_rows.read_tables(results, RowKind.REJECTS, partition, rejects, columns):
         for row in table.filter(table["retryable"]).to_pylist():
             key = tuple(row[name] for name in _TRIED)
             tried[key] = max((row["attempt"], row["reason"]), tried.get(key, (0, "")))
@@ -250,7 +250,7 @@ def _waiting(results: ResultsRoot, partition: str, scores: Sequence[str], reject
     uris = pa.array(sorted({key[0] for key in tried}), pa.string())
     for kind, names in ((RowKind.SCORES, scores), (RowKind.REJECTS, rejects)):
         final = [*_TRIED] if kind is RowKind.SCORES else [*_TRIED, "retryable"]
-        for table in settled.stream(results, kind, partition, names, final):
+        for table in stored_rows.read_tables(results, kind, partition, names, final):
             got = table.filter(pc.is_in(table["uri"], value_set=uris))
             for row in got.to_pylist():
                 if not row.get("retryable", False):
@@ -287,14 +287,14 @@ def _run(results: ResultsRoot, run_id: str, rows: _Rows, held: set[str]) -> RunS
     )
 
 
-def _counts(manifest: Manifest | None, planned: tuple[Summary, PlanHeader] | None) -> Counts:
+def _counts(manifest: RunManifest | None, planned: tuple[Summary, PlanHeader] | None) -> RunCounts:
     """Return a run's counts; of one that is not closed, with all its films as if they were scored."""
     if manifest is not None:
         return manifest.counts
     if planned is None:
-        return Counts(listed=0, scored=0, rejected=0, duplicate=0, settled_before=0)
+        return RunCounts(listed=0, scored=0, rejected=0, duplicate=0, settled_before=0)
     plan = planned[0]
-    return Counts(
+    return RunCounts(
         listed=plan.listed, scored=plan.films, rejected=0, duplicate=plan.duplicate, settled_before=plan.settled
     )
 

@@ -8,16 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from cxrlib.errors import RunError
-from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
-from cxrlib.runs.ledger import read_columns
+from cxrlib.results.rows import count_rows, read_object
 from cxrlib.runs.plan import Chunk
 from cxrlib.types import ScoredFilm
 
@@ -125,24 +120,8 @@ def tally(results: ResultsRoot, partition: str, chunks: Sequence[Chunk]) -> Tall
     return total
 
 
-def count_rows(results: ResultsRoot, kind: RowKind, partition: str, chunk_id: str) -> int:
-    """Return the count of rows of a chunk object, from its footer alone.
-
-    Raises
-    ------
-    RunError
-        The object is missing or is not Parquet.
-    """
-    uri = results.uri(layout.chunk_key(kind, partition, chunk_id))
-    try:
-        with fsspec.open(uri, "rb") as file:
-            return int(pq.ParquetFile(file).metadata.num_rows)
-    except (OSError, pa.ArrowException) as error:
-        raise RunError(f"{uri}: expected a Parquet object of {kind}; got {type(error).__name__}") from error
-
-
 def _tally(results: ResultsRoot, partition: str, chunk: Chunk) -> Tally:
-    rejects = read_columns(results, RowKind.REJECTS, partition, chunk.chunk_id, ["reason", "retryable"])
+    rejects = read_object(results, RowKind.REJECTS, partition, chunk.chunk_id, ["reason", "retryable"])
     return Tally(
         scored=count_rows(results, RowKind.SCORES, partition, chunk.chunk_id),
         rejected=rejects.num_rows,

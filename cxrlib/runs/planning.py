@@ -24,11 +24,10 @@ from cxr_schemas import PLAN, Disposition
 from cxrlib.archive.filesystems import CONTENT_VERSION
 from cxrlib.archive.reference_tables import REFERENCE_SCHEMA
 from cxrlib.runs.plan import ROW_GROUP, Chunk, Summary
+from cxrlib.runs.scratch_database import spilling_database
 
 #: What an object and a version are told by where only equality counts. The separator stands in no store's keys.
 KEY: Final = "md5_number(uri || chr(31) || version)"
-#: Memory that DuckDB takes before it spills.
-_MEMORY: Final = "1500MB"
 #: What becomes of the rows, by the rank in which the plan has them.
 _DISPOSITIONS: Final = (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED)
 _SPOOLED: Final = pa.schema(
@@ -114,7 +113,7 @@ def drafted(
         spool = Path(folder) / "plan.arrow"
         counts = [0, 0, 0]
         naming = _ChunkNames(chunk_size, bundle_digest, config_digest)
-        with workbench(folder) as database, pa.OSFile(str(spool), "wb") as file:
+        with spilling_database(folder) as database, pa.OSFile(str(spool), "wb") as file:
             fill_ledger(database)
             _join(database, listed)
             _count_once(database)
@@ -139,20 +138,12 @@ def overtaken(
     """
     schema = pa.schema([PLAN.field(name) for name in ("uri", "version", "attempt")])
     batches = (batch for table in films for batch in table.to_batches())
-    with tempfile.TemporaryDirectory(prefix="cxr-plan-") as folder, workbench(folder) as database:
+    with tempfile.TemporaryDirectory(prefix="cxr-plan-") as folder, spilling_database(folder) as database:
         fill_ledger(database)
         query = f"select count(*), min(uri) from films join ledger on key = {KEY} where settled or attempts >= attempt"  # noqa: S608
         with _streamed(database, "films", schema, batches):
             count, first = database.execute(query).fetchall()[0]
         return int(count), first
-
-
-@contextmanager
-def workbench(folder: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give an empty database that spills to `folder`."""
-    with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as database:
-        database.execute("set enable_progress_bar = false")
-        yield database
 
 
 @contextmanager

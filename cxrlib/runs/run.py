@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
-from cxr_schemas import Counts, Manifest
+from cxr_schemas import RunCounts, RunManifest
 from cxrlib import __version__
 from cxrlib.archive.listing import list_batches
 from cxrlib.errors import RunError, StalePlanError, UsageError
@@ -136,7 +136,7 @@ def resume_run(
     return run
 
 
-def read_manifest(results: ResultsRoot, run_id: str) -> Manifest | None:
+def read_manifest(results: ResultsRoot, run_id: str) -> RunManifest | None:
     """Return the manifest of a closed run, or None where the run is not closed.
 
     Raises
@@ -148,13 +148,13 @@ def read_manifest(results: ResultsRoot, run_id: str) -> Manifest | None:
     if data is None:
         return None
     try:
-        return Manifest.model_validate_json(data)
+        return RunManifest.model_validate_json(data)
     except ValueError as error:
         uri = results.uri(layout.manifest_key(run_id))
         raise RunError(f"{uri}: expected the manifest of a run; got {error}") from error
 
 
-def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seconds: float) -> Manifest:
+def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seconds: float) -> RunManifest:
     """Reconcile a run from what is stored, and write its manifest.
 
     Parameters
@@ -174,7 +174,7 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
     chunks = run.chunks
     counted = tally(run.results, run.header.partition, chunks)
     header = run.header
-    manifest = Manifest(
+    manifest = RunManifest(
         run_id=header.run_id,
         sources=header.sources,
         bundle_name=header.bundle_name,
@@ -189,7 +189,7 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
         closed_at=datetime.now(UTC),
         chunks=len(chunks),
         chunks_settled_here=settled_here,
-        counts=Counts(
+        counts=RunCounts(
             listed=run.summary.listed,
             scored=counted.scored,
             rejected=counted.rejected,

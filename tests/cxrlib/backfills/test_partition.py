@@ -92,7 +92,7 @@ def test_archive_is_cut_into_so_many_parts_of_one_size(tmp_path: Path) -> None:
         ("undated (3 of 4)", 3),
         ("undated (4 of 4)", 1),
     ]
-    with pytest.raises(ValidationError, match="cut by count; got month"):
+    with pytest.raises(ValidationError, match="needs a cut by count; got a cut by month"):
         Cut(by=CutBy.MONTH, parts=4)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from cxr_schemas import PLAN, SCORES, Counts, FilmClass, Manifest
+from cxr_schemas import PLAN, SCORES, FilmClass, RunCounts, RunManifest
 from cxr_schemas.scores import score_columns
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import cohort, layout
@@ -48,7 +48,7 @@ def settle(results: ResultsRoot, films: list[ScoredFilm], by: Provenance | None 
 
 
 def close(results: ResultsRoot, run_id: str, planned_at: datetime) -> None:
-    manifest = Manifest(
+    manifest = RunManifest(
         run_id=run_id,
         sources=(),
         bundle_name="default",
@@ -63,7 +63,7 @@ def close(results: ResultsRoot, run_id: str, planned_at: datetime) -> None:
         closed_at=planned_at,
         chunks=1,
         chunks_settled_here=1,
-        counts=Counts(listed=1, scored=1, rejected=0, duplicate=0, settled_before=0),
+        counts=RunCounts(listed=1, scored=1, rejected=0, duplicate=0, settled_before=0),
         retryable=0,
         reasons={},
         seconds_scoring=1.0,
@@ -224,7 +224,7 @@ def test_results_without_a_scored_film_are_an_empty_table(memory: ResultsRoot) -
 
 def test_score_object_that_is_no_parquet_is_an_error(memory: ResultsRoot) -> None:
     memory.put(layout.chunk_key(RowKind.SCORES, "default-abababab", "0001"), b"not parquet")
-    with pytest.raises(RunError, match="expected readable score objects"):
+    with pytest.raises(RunError, match=r"part-0001\.parquet: expected a Parquet object of scores"):
         cohort.load(memory.root)
 
 

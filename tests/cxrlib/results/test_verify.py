@@ -14,7 +14,8 @@ from cxr_schemas import SCORES
 from cxr_schemas.scores import score_columns
 from cxrlib.errors import UsageError
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.verify import ProblemKind, verify
+from cxrlib.results.verify import verify
+from cxrlib.results.verify_checks import ProblemKind
 from tests.support.small_archives import score_films, write_films
 
 

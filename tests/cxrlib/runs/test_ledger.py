@@ -12,7 +12,7 @@ from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
-from cxrlib.runs.ledger import LEDGER, read_columns, read_ledger
+from cxrlib.runs.ledger import LEDGER, read_ledger
 from cxrlib.types import ImageRef
 from tests.support.scored_films import minimal_scored_film
 
@@ -105,9 +105,3 @@ def test_an_object_that_is_not_parquet_is_named(results: ResultsRoot) -> None:
     results.settle(PARTITION, "c1", scores=b"torn", rejects=b"torn")
     with pytest.raises(RunError, match=r"part-c1\.parquet: expected a Parquet object of scores"):
         ledger(results)
-
-
-def test_a_missing_column_is_named(results: ResultsRoot) -> None:
-    settle(results, "c1", [ref("a")], [])
-    with pytest.raises(RunError, match="missing nothing_such"):
-        read_columns(results, RowKind.SCORES, PARTITION, "c1", ["uri", "nothing_such"])
