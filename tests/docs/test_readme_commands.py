@@ -18,7 +18,7 @@ from cxrlib.results.verify import verify
 from tests.docs.dated_films import dated_film
 from tests.docs.readme_blocks import Block, blocks
 
-FILMS = 8
+FILMS = 6
 LIMIT_S = 300
 
 
