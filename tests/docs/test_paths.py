@@ -19,6 +19,8 @@ _PATH: Final = re.compile(
     r"(?<![\w./-])(?P<path>(?:cxrlib|schemas|pipelines|flows|infra|tests|\.ci)/[\w./-]*\w/?|(?:Makefile|pyproject\.toml))"
 )
 _MODULE: Final = re.compile(r"(?<![\w./])(?P<name>(?:cxrlib|cxr_schemas|cxr_pipelines|cxr_flows|tests)(?:\.\w+)+)")
+#: "`name` in [file](path)": the name of something that the file defines.
+_NAME_IN: Final = re.compile(r"`(?P<name>\w+)`\s+in\s+\[[^\]]+\]\((?P<target>[^)#]+\.\w+)\)")
 #: Pages about the past name things by their old names.
 _PRESENT: Final = [page for page in pages() if page != "CHANGELOG.md"]
 
@@ -51,6 +53,13 @@ def test_paths_in_code_exist(page: str) -> None:
     named = {match["path"] for code in _CODE.finditer(_text(page)) for match in _PATH.finditer(code["code"])}
     missing = {path for path in named if not ((ROOT / path).exists() or (here / path).exists())}
     assert missing - {"infra/.env"} == set()
+
+
+@pytest.mark.parametrize("page", _PRESENT)
+def test_a_name_in_a_linked_file_is_there(page: str) -> None:
+    named = [(match["name"], match["target"]) for match in _NAME_IN.finditer(_text(page))]
+    missing = [name for name, target in named if name not in ((ROOT / page).parent / target).read_text("utf-8")]
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", _PRESENT)

@@ -1,24 +1,13 @@
-"""The version is the same wherever it is written, and the changelog describes it."""
+"""The images that infra/ names have the version of the project, and the licence has its text."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 
-from cxrlib.settings import RESULTS_VERSION
 from tests.support.paths import ROOT
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-
-
-def test_changelog_begins_with_the_version_of_the_project() -> None:
-    assert re.findall(r"^## (\S+) \(", CHANGELOG, re.MULTILINE)[0] == VERSION
-
-
-def test_changelog_describes_every_results_version() -> None:
-    found = {int(number) for number in re.findall(r"[Rr]esults version (\d+)", CHANGELOG)}
-    assert found == set(range(1, RESULTS_VERSION + 1))
 
 
 def test_image_tags_are_the_version_of_the_project() -> None:
