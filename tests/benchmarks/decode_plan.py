@@ -25,7 +25,7 @@ from cxrlib.film_steps import ScoringParameters, clean_and_measure
 from cxrlib.models.bundle import load_bundle
 from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.reading.read import read_film
-from cxrlib.settings import Decode, ReadSettings, Settings
+from cxrlib.settings import DecodeMode, ReadSettings, Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 from tests.benchmarks import decode_films, machine
 from tests.benchmarks.decode_films import Case
@@ -33,7 +33,7 @@ from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
 
 PLANNED: Final = Settings()
-FULL: Final = Settings(read=ReadSettings(decode=Decode.FULL))
+FULL: Final = Settings(read=ReadSettings(decode=DecodeMode.FULL))
 _REF: Final = ImageRef("memory://film", "size:0")
 
 #: Bounds that must hold for the phantoms and for the real films: Dice of a mask and the share of films that reach it;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cxr_flows.cli.scoring.backfill_progress import parts_shown
+from cxr_flows.cli.scoring.backfill_progress import backfill_progress
 from cxr_pipelines.backfill.progress import ProgressBoard
 from cxr_pipelines.backfill.scheduler import run_parts
 from cxrlib.backfills.stored import part_states, require_backfill
@@ -17,6 +17,6 @@ if __name__ == "__main__":
     results = ResultsRoot.at(out)
     manifest = require_backfill(results, "b")
     board = ProgressBoard(part_states(results, manifest))
-    with parts_shown() as show:
+    with backfill_progress() as show:
         run_parts(work_on(manifest, Path(out), parallel=2), board, ScoreInProcess(float(pause), Path(log)), show)
         show(board)

@@ -31,8 +31,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def network() -> Iterator[tuple[Host, ...]]:
     """This process' own host, and two more."""
-    with hosts(2) as made:
-        yield made
+    with hosts(2) as three:
+        yield three
 
 
 @pytest.fixture(scope="session")

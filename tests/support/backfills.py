@@ -11,7 +11,7 @@ from pathlib import Path
 from cxr_pipelines.backfill.work import BackfillWork
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_pipelines.score import score
-from cxr_schemas import BackfillManifest, Cut, CutBy, Manifest, Reason
+from cxr_schemas import BackfillManifest, Cut, CutBy, Reason, RunManifest
 from cxrlib.backfills.create import BackfillRequest, start_backfill
 from cxrlib.errors import FilmError, LeaseLostError, StoppedError
 from cxrlib.results import layout
@@ -61,7 +61,7 @@ class ScoreInProcess:
     seconds_per_film: float = 0.0
     log: Path | None = None
 
-    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         """Score the part; raise `StoppedError` when `stop` is set."""
         _stops[job.run_id] = stop
         try:
@@ -120,7 +120,7 @@ class RejectInProcess:
     seconds_per_film: float = 0.0
     log: Path | None = None
 
-    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         """Reject every film of the part; raise `StoppedError` when `stop` is set."""
         results, settings, bundle = ResultsRoot.at(job.out), Settings(**job.settings), fake_bundle()
         if job.held_lease is None:

@@ -102,7 +102,7 @@ def encode(pixels: NDArray[np.integer], syntax: str, bits: int, lossless_predict
 
 def dataset(pixels: NDArray[np.integer], bits: int = 12, elements: Mapping[str, Any] | None = None) -> Dataset:
     """Return the header of a frontal chest film of `pixels`; `elements` replaces or removes (`ABSENT`) elements."""
-    made = Dataset()
+    data_set = Dataset()
     header: dict[str, Any] = {
         "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1",
         "SOPInstanceUID": "1.2.826.0.1.3680043.10.1",
@@ -129,8 +129,8 @@ def dataset(pixels: NDArray[np.integer], bits: int = 12, elements: Mapping[str, 
     }
     for keyword, value in header.items():
         if value is not ABSENT:
-            setattr(made, keyword, value)
-    return made
+            setattr(data_set, keyword, value)
+    return data_set
 
 
 def dicom(
@@ -154,35 +154,35 @@ def dicom(
     part10 : bool
         Write preamble and file meta information; otherwise the bare data set.
     """
-    made = dataset(pixels, bits, elements)
-    dtype = np.uint8 if made.BitsAllocated == 8 else np.uint16
+    data_set = dataset(pixels, bits, elements)
+    dtype = np.uint8 if data_set.BitsAllocated == 8 else np.uint16
     if syntax in NATIVE:
         stored = pixels.astype(dtype)
         native = frame if frame is not None else stored.byteswap().tobytes() if _is_big(syntax) else stored.tobytes()
-        made.PixelData = native + b"\0" * (len(native) % 2)
+        data_set.PixelData = native + b"\0" * (len(native) % 2)
     else:
         mask = (1 << bits) - 1
         stream = frame if frame is not None else encode(pixels.astype(np.int64) & mask, syntax, bits)
-        made.PixelData = encapsulate([stream], fragments_per_frame=fragments)
-    made["PixelData"].VR = "OB" if made.BitsAllocated == 8 or syntax not in NATIVE else "OW"
-    made["PixelData"].is_undefined_length = syntax not in NATIVE
-    return serialise(made, syntax, part10=part10)
+        data_set.PixelData = encapsulate([stream], fragments_per_frame=fragments)
+    data_set["PixelData"].VR = "OB" if data_set.BitsAllocated == 8 or syntax not in NATIVE else "OW"
+    data_set["PixelData"].is_undefined_length = syntax not in NATIVE
+    return serialise(data_set, syntax, part10=part10)
 
 
-def serialise(made: Dataset, syntax: str = ExplicitVRLittleEndian, *, part10: bool = True) -> bytes:
+def serialise(data_set: Dataset, syntax: str = ExplicitVRLittleEndian, *, part10: bool = True) -> bytes:
     """Return a data set as a DICOM file, or bare."""
     if not part10:
         stream = DicomBytesIO()
         stream.is_little_endian = not _is_big(syntax)
         stream.is_implicit_VR = syntax == ImplicitVRLittleEndian
-        write_dataset(stream, made)
+        write_dataset(stream, data_set)
         return stream.getvalue()
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = syntax
-    made.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    made.file_meta.MediaStorageSOPInstanceUID = "1.2.826.0.1.3680043.10.1"
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = syntax
+    data_set.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    data_set.file_meta.MediaStorageSOPInstanceUID = "1.2.826.0.1.3680043.10.1"
     out = io.BytesIO()
-    dcmwrite(out, made, enforce_file_format=True)
+    dcmwrite(out, data_set, enforce_file_format=True)
     return out.getvalue()
 
 

@@ -52,7 +52,7 @@ class Hostile:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
                 time.sleep(600)
-            case "hang with the interpreter":
+            case "hang holding the GIL":
                 ctypes.PyDLL(None).sleep(600)
             case "eat":
                 np.ones(2**30, np.float64)
@@ -80,4 +80,4 @@ class Hostile:
         return lost.loss, lost.detail
 
     def needs_this_process(self, item: str) -> bool:
-        return item == "stays"
+        return item == "needs this process"

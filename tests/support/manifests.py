@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from cxr_schemas import Counts, Manifest, Reason
+from cxr_schemas import Reason, RunCounts, RunManifest
 
 
-def closed_manifest(*, settled_here: int = 3, retryable: int = 1) -> Manifest:
+def closed_manifest(*, settled_here: int = 3, retryable: int = 1) -> RunManifest:
     """Return the manifest of a run that listed 100 objects and scored 80."""
-    return Manifest(
+    return RunManifest(
         run_id="r1",
         sources=("s3://pacs/",),
         bundle_name="default",
@@ -24,7 +24,7 @@ def closed_manifest(*, settled_here: int = 3, retryable: int = 1) -> Manifest:
         closed_at=datetime(2026, 8, 1, 1, tzinfo=UTC),
         chunks=3,
         chunks_settled_here=settled_here,
-        counts=Counts(listed=100, scored=80, rejected=7, duplicate=3, settled_before=10),
+        counts=RunCounts(listed=100, scored=80, rejected=7, duplicate=3, settled_before=10),
         retryable=retryable,
         reasons={Reason.LATERAL_VIEW: 2, Reason.TRUNCATED: 4, Reason.FETCH_FAILED: 1},
         seconds_scoring=8.7,

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cxr_schemas import FilmClass, Manifest, Reason
+from cxr_schemas import FilmClass, Reason, RunManifest
 from cxrlib.models.bundle import Bundle
 from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
@@ -62,7 +62,7 @@ def write_run(
     chunk_size: int = 4,
     stop_after: int | None = None,
     outcome: Callable[[Content, ImageRef, Bundle], Outcome] = fake_outcome,
-) -> Manifest | None:
+) -> RunManifest | None:
     """Run over an inventory of ``s3://b/<name>`` with `contents`.
 
     Return the manifest, or None for a run that stops after `stop_after` settled chunks, as if it had crashed.

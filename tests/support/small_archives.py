@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cxr_pipelines.engine_factory import EngineFactory
 from cxr_pipelines.score import score
-from cxr_schemas import Manifest
+from cxr_schemas import RunManifest
 from cxrlib.settings import Settings
 from tests.support.fakes import FakeEngineFactory, fake_bundle, fake_settings, film_png, model_failed_png, no_lung_png
 
@@ -39,7 +39,7 @@ def score_films(
     resume: bool = False,
     runner: str = "local",
     engine: EngineFactory | None = None,
-) -> Manifest:
+) -> RunManifest:
     """Score a source with the fake engine and return the manifest."""
     return score(
         [str(source)],

@@ -120,7 +120,7 @@ class ObjectStore:
         """Create an account without rights, which a bucket policy can grant; return its clients' environment."""
         secret = secrets.token_hex(16)
         command = [program("versitygw"), "admin", "--endpoint-url", self.owner["AWS_ENDPOINT_URL"], "create-user"]
-        made = subprocess.run(
+        done = subprocess.run(
             [*command, "--access", name, "--secret", secret, "--role", "user"],
             env={
                 **os.environ,
@@ -132,8 +132,8 @@ class ObjectStore:
             capture_output=True,
             text=True,
         )
-        if made.returncode:
-            raise ServiceError(f"expected account {name} to be created; got {made.stderr.strip()}")
+        if done.returncode:
+            raise ServiceError(f"expected account {name} to be created; got {done.stderr.strip()}")
         return {**self.owner, "AWS_ACCESS_KEY_ID": name, "AWS_SECRET_ACCESS_KEY": secret}
 
 

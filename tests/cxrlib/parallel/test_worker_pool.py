@@ -52,7 +52,7 @@ def gone(pid: int, seconds: float = 5.0) -> bool:
         ("eat", (Loss.MEMORY, "1024 MB")),
         ("eat fetching", (Loss.MEMORY, "1024 MB")),
         ("hang", (Loss.TIME, "2 s")),
-        ("hang with the interpreter", (Loss.TIME, "2 s")),
+        ("hang holding the GIL", (Loss.TIME, "2 s")),
         ("hang fetching", (Loss.TIME, "2 s")),
     ],
 )
@@ -110,7 +110,7 @@ def test_processes_are_bounded_and_import_no_more_than_reading_takes(workers: Wo
 
 
 def test_an_item_of_this_process_is_done_here(workers: WorkerPool) -> None:
-    assert workers.submit(Hostile(), "stays").result(30) == "stays"
+    assert workers.submit(Hostile(), "needs this process").result(30) == "needs this process"
 
 
 def test_what_was_called_off_is_not_done(workers: WorkerPool, tmp_path: Path) -> None:
@@ -172,10 +172,12 @@ def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPa
 def test_imports_of_a_run_do_not_make_another_environment() -> None:
     """Readers are started before what scores, Beam and torch are imported: they are those of every chunk."""
     program = (
-        "import sys; from cxrlib.settings import RunSettings; from cxr_pipelines.reader_processes import reader_processes\n"
+        "import sys; from cxrlib.settings import RunSettings\n"
+        "from cxr_pipelines.reader_processes import reader_processes\n"
         "run = RunSettings(decode_workers=1); first = reader_processes(run)\n"
         "assert not {'torch', 'apache_beam', 'cxrlib.film_steps'} & set(sys.modules)\n"
-        "import cxr_pipelines.score, cxr_pipelines.beam.run_graph, cxrlib.models.inference.engine, cxrlib.reading.read\n"
+        "import cxr_pipelines.score, cxr_pipelines.beam.run_graph\n"
+        "import cxrlib.models.inference.engine, cxrlib.reading.read\n"
         "assert reader_processes(run) is first"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -192,7 +194,7 @@ from tests.support.hostile_work import Hostile
 workers = shared_pool(WorkerLimits(2, 2, 1024, 60.0))
 futures = [workers.submit(Hostile(), "pid")]
 futures[0].result()
-futures += [workers.submit(Hostile(), "hang with the interpreter") for _ in range(2)]
+futures += [workers.submit(Hostile(), "hang holding the GIL") for _ in range(2)]
 time.sleep(1)
 print(*workers.pids, flush=True)
 if sys.argv[1] == "wait":
