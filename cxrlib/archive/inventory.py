@@ -189,7 +189,7 @@ def _to_reference(row: dict[str, Any], base: str, *, encoded: bool) -> ImageRef:
 
 
 def _look_up(uri: str, size: int | None) -> ImageRef:
-    """Look up the version in the store. If that fails, the reference is kept and the object is rejected when fetched."""
+    """Look up the version in the store. If that fails, the object stays listed and is rejected when fetched."""
     try:
         mounted, path = filesystems.mount(uri)
         with mounted.reading() as filesystem:
