@@ -1,6 +1,6 @@
-"""The ways in: the Prefect flows, the demo and the `cxr` command. The only part that talks to a person."""
+"""The command `cxr`, the Prefect flows and the demo: everything that a person starts."""
 
 from cxr_flows.prefect_env import prepare_prefect
 
-# Prefect reads its environment while it is imported, and whatever imports it here comes through this package first.
+# Prefect reads its environment at import. Every module here that imports Prefect imports this package first.
 prepare_prefect()

@@ -1,7 +1,7 @@
-"""What a flow tells of itself outside its own run: tags that say what it worked on, and a word to people by Prefect.
+"""Tag flow runs with what they worked on, and send notifications about their end through Prefect.
 
-Whom to tell are notification blocks of the Prefect server (a web hook, e-mail, Slack, Teams, ...), each by its slug:
-``custom-webhook/ops``, ``sendgrid-email/imaging``. They hold their own credentials; nothing of them is here.
+Recipients are notification blocks of the Prefect server (a web hook, e-mail, Slack, Teams, ...), each named by its
+slug: ``custom-webhook/ops``, ``sendgrid-email/imaging``. The blocks hold their own credentials.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 
 
 def tag_this_run(*tags: str) -> None:
-    """Add tags to the flow run that this is called in, beside those it has; a tag that cannot be set stops nothing."""
+    """Add tags to the current flow run. A failure to set them is logged and stops nothing."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
@@ -33,26 +33,26 @@ def tag_this_run(*tags: str) -> None:
         get_run_logger().warning("the run's tags could not be set: %s", type(error).__name__)
 
 
-def tell(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell the blocks that the parameter ``notify`` names how a run ended: a hook of the flow.
+def send_notifications(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+    """Notify the blocks in the flow's parameter ``notify`` of the end of a run; a hook of the flow.
 
-    Of an end as wished, only where the parameter ``notify_of_success`` says so. One block that fails is logged, and
-    keeps neither the others nor the flow from their work.
+    A successful end is notified only if the parameter ``notify_of_success`` is set. A block that fails is logged; the
+    other blocks are still notified, and the flow is not affected.
     """
-    asked = flow_run.parameters
-    if state.is_completed() and not asked.get("notify_of_success"):
+    parameters = flow_run.parameters
+    if state.is_completed() and not parameters.get("notify_of_success"):
         return
     tags = ", ".join(sorted(flow_run.tags)) or "none"
     subject = f"{flow.name} {flow_run.name}: {state.name}"
     body = f"Flow {flow.name}, run {flow_run.name}, ended as {state.name}. Tags: {tags}."
     logger = flow_run_logger(flow_run, flow)
-    for slug in asked.get("notify") or ():
+    for slug in parameters.get("notify") or ():
         try:
             block = Block.load(slug)
             if not isinstance(block, NotificationBlock):
                 raise TypeError(f"expected a notification block; got {type(block).__name__}")
-            told: object = block.notify(body, subject=subject)
-            if iscoroutine(told):  # a block of a site's own may know only the asynchronous way, as Prefect declares it
-                run_coro_as_sync(told)
+            result: object = block.notify(body, subject=subject)
+            if iscoroutine(result):  # a site's own block may be asynchronous, as Prefect's base class is
+                run_coro_as_sync(result)
         except Exception as error:
-            logger.warning("%s could not be told: %s", slug, type(error).__name__)
+            logger.warning("the notification block %s failed: %s", slug, type(error).__name__)

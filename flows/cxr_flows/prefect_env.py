@@ -1,7 +1,7 @@
-"""Environment that Prefect must find before it is first imported: no telemetry, and patience with a slow start.
+"""Environment variables for Prefect: no telemetry, and a long start-up timeout.
 
-Prefect reads its settings from the environment while it is imported, so this is the one place that writes to it.
-What the caller's environment says already is left as it is.
+Prefect reads its settings from the environment at import, so this module sets them before. Variables that are already
+set are not changed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import os
 from pathlib import Path
 
-#: Nothing is reported to anybody; a server that is started for one run may take long on a busy machine.
+#: No telemetry. A server that is started for one run may start slowly on a busy machine.
 _ALWAYS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -20,13 +20,13 @@ _ALWAYS = {
 
 
 def prepare_prefect() -> None:
-    """Set what every use of Prefect by this product needs; call it before Prefect is imported."""
+    """Set the variables that this product needs; call it before Prefect is imported."""
     for name, value in _ALWAYS.items():
         os.environ.setdefault(name, value)
 
 
 def hide_tracebacks() -> None:
-    """Have Prefect log that a flow or task failed, and why, without the traceback: for whoever is told in one line."""
+    """Make Prefect log the failure of a flow or task without its traceback: the command prints the error itself."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_traceback)
 
@@ -37,7 +37,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def isolate_prefect(home: Path) -> None:
-    """Keep Prefect to the folder `home`: no profile, no server and no database of the user's is touched.
+    """Make Prefect use the folder `home` only: the user's profile, server and database are not touched.
 
     Only warnings are logged. For the demo and the tests; call it before Prefect is imported.
     """

@@ -1,4 +1,4 @@
-"""Prefect tasks: each is one step of a flow, with its own retries. The work itself is done in the layers below."""
+"""Prefect tasks: each is one step of a flow with its own retries. The layers below do the work."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
 from cxr_flows.reports.run import summary_lines, summary_markdown
-from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_pipelines.jobs.run_job import run_job
-from cxr_schemas import Manifest
+from cxr_schemas import RunManifest
 from cxrlib.errors import BusyError, RunError, UsageError
 from cxrlib.results.verify import verify
 
@@ -22,23 +22,23 @@ from cxrlib.results.verify import verify
 PROGRESS_EVERY_S = 2.0
 
 
-def _may_heal(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether a failed try is worth another: what was asked for wrongly stays wrong, and who is busy was waited for."""
+def _is_retryable(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether another try may succeed: not after a usage error, and not if another run holds the results root."""
     return not isinstance(state.result(raise_on_failure=False), UsageError | BusyError)
 
 
 class ProgressArtifact:
-    """The run's progress as a Prefect progress artifact, updated at most every `PROGRESS_EVERY_S` seconds."""
+    """Publishes a run's progress as a Prefect artifact, updated at most every `PROGRESS_EVERY_S` seconds."""
 
     def __init__(self, key: str) -> None:
         identifier = create_progress_artifact(progress=0.0, key=key, description="Films settled, in percent")
         if not isinstance(identifier, UUID):
-            raise RunError("the progress artifact must be made from a synchronous task")
+            raise RunError("expected a progress artifact with an id; got none, as happens in an asynchronous task")
         self._identifier = identifier
         self._next = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Take note of `progress`."""
+        """Publish `progress`."""
         finished = progress.done >= progress.total
         if time.monotonic() < self._next and not finished:
             return
@@ -52,32 +52,32 @@ class ProgressArtifact:
     retries=2,
     retry_delay_seconds=[30, 300],
     retry_jitter_factor=0.5,
-    retry_condition_fn=_may_heal,
+    retry_condition_fn=_is_retryable,
     cache_policy=NO_CACHE,
 )
-def score_archive(job: ScoreJob) -> Manifest:
-    """Score in a process group of its own; a second try takes the same run up where the first one fell."""
+def score_archive(job: ScoreJob) -> RunManifest:
+    """Score in a process group of its own. A further try resumes the same run."""
     context = TaskRunContext.get()
-    again = context is not None and context.task_run.run_count > 1
+    retried = context is not None and context.task_run.run_count > 1
     logger = get_run_logger()
-    if again:
-        logger.warning("taking up run %s again", job.run_id)
-    manifest = run_job(job.model_copy(update={"resume": job.resume or again}), ProgressArtifact("cxr-progress"))
+    if retried:
+        logger.warning("resuming run %s", job.run_id)
+    manifest = run_job(job.model_copy(update={"resume": job.resume or retried}), ProgressArtifact("cxr-progress"))
     for line in summary_lines(manifest):
         logger.info(line)
     return manifest
 
 
 @task(name="publish summary", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
-def publish_summary(manifest: Manifest, out: str) -> None:
-    """Leave the run's outcome as a markdown artifact."""
+def publish_summary(manifest: RunManifest, out: str) -> None:
+    """Publish the result of the run as a markdown artifact."""
     create_markdown_artifact(summary_markdown(manifest, out), key="cxr-summary", description=f"Run {manifest.run_id}")
 
 
 @task(name="verify", retries=1, retry_delay_seconds=30, cache_policy=NO_CACHE)
 def verify_results(out: str) -> None:
-    """Check from the stored files alone that nothing was lost; raise `RunError` with what was."""
+    """Check the results root from its stored files alone; raise `RunError` with the problems."""
     report = verify(out)
     if not report.ok:
-        said = "; ".join(f"{problem.kind} {problem.count}" for problem in report.problems)
-        raise RunError(f"{out} does not reconcile: {said}; `cxr verify` names examples")
+        problems = "; ".join(f"{problem.kind} {problem.count}" for problem in report.problems)
+        raise RunError(f"{out} does not reconcile: {problems}; `cxr verify` shows examples")

@@ -1,1 +1,1 @@
-"""A run from its sources to its manifest, and in `cxr_pipelines.beam` the graph that does the work where there is some."""
+"""Runs and backfills, from their sources to their manifests; `cxr_pipelines.beam` holds the Beam graph that scores."""

@@ -1,47 +1,48 @@
-"""What moves through the graph: chunks across its one shuffle, then films within one fused stage."""
+"""The elements of the Beam graph: chunks cross its one shuffle; films stay within one fused stage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from cxrlib.errors import FilmError
-from cxrlib.results.objects import Store
+from cxrlib.film_steps import ScoringParameters
+from cxrlib.results import layout
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.row_tables import Provenance
 from cxrlib.runs.chunks import Outcome, Tally
 from cxrlib.runs.plan import Chunk, PlanHeader
-from cxrlib.scoring import ScoringParameters
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What every worker must know of a run. It is pickled into the graph.
+class RunContext:
+    """What every worker needs to know of a run. It is pickled into the graph.
 
     Attributes
     ----------
-    store : Store
+    results : ResultsRoot
     header : PlanHeader
     provenance : Provenance
     settings : Settings
-    recipe : Recipe
+    parameters : ScoringParameters
     """
 
-    store: Store
+    results: ResultsRoot
     header: PlanHeader
     provenance: Provenance
     settings: Settings
-    recipe: ScoringParameters
+    parameters: ScoringParameters
 
     @property
     def plan_uri(self) -> str:
-        """Where the plan is stored."""
-        return self.store.uri(self.store.plan_key(self.header.run_id))
+        """URI of the stored plan."""
+        return self.results.uri(layout.plan_key(self.header.run_id))
 
 
 @dataclass(frozen=True, slots=True)
 class ReadFilm:
-    """A film before the networks; `outcome` is what they read, or why they do not."""
+    """A film before the networks. `outcome` is their input, or why the film is rejected."""
 
     chunk: Chunk
     ref: ImageRef
@@ -50,7 +51,7 @@ class ReadFilm:
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """What the networks read of a film, and what they say of it."""
+    """The input and the output of the networks for a film."""
 
     image: CxrImage
     prediction: Prediction
@@ -58,7 +59,7 @@ class Inferred:
 
 @dataclass(frozen=True, slots=True)
 class InferredFilm:
-    """A film after the networks; `outcome` is why it is rejected where they did not read it or failed on it."""
+    """A film after the networks. `outcome` is their input and output, or why the film is rejected."""
 
     chunk: Chunk
     ref: ImageRef
@@ -75,7 +76,7 @@ class DoneFilm:
 
 @dataclass(frozen=True, slots=True)
 class SettledChunk:
-    """The summary of a chunk that is settled: all that leaves the scoring stage."""
+    """The summary of a settled chunk: the only output of the scoring stage."""
 
     chunk_id: str
     tally: Tally

@@ -1,8 +1,8 @@
-"""A Flink session cluster as its REST interface shows it: which version it is, and which of its jobs are a run's.
+"""A Flink session cluster through its REST interface: its version, and the jobs of a run.
 
-Beam's job server submits a job and may die before the job does, with whoever started it. So a job is named after its
-run, and is looked for by that name: to end it with the process that asked for it, and to end one that a killed process
-left behind before the same run is taken up again. (REST API of Flink 1.19: /config, /jobs/overview, PATCH /jobs/:id.)
+A job on Flink outlives the process that submitted it, and Beam's job server may die before the job. So each job is
+named after its run and found by that name: to cancel it when its process ends, and to cancel a job that a killed
+process left behind before the run is resumed. (REST API of Flink 1.19: /config, /jobs/overview, PATCH /jobs/:id.)
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any, Final
 from cxrlib.errors import RunError, UsageError
 
 _TIMEOUT_S: Final = 3.0
-#: Longest wait for a job that is being cancelled; its workers are given five seconds, see `cxr_pipelines.beam.pool`.
+#: Time limit to cancel a job; its workers have 5 s of it to end (`cxr_pipelines.beam.pool`).
 _CANCEL_S: Final = 30.0
 _POLL_S: Final = 0.2
-_OVER: Final = frozenset({"FINISHED", "CANCELED", "FAILED", "SUSPENDED"})
+_ENDED: Final = frozenset({"FINISHED", "CANCELED", "FAILED", "SUSPENDED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,41 +31,41 @@ class FlinkCluster:
     Attributes
     ----------
     master : str
-        ``host:port`` of the job manager's REST interface, with or without ``http://`` or ``https://``.
+        ``host:port`` of the job manager's REST interface; ``http://`` or ``https://`` may precede it.
     """
 
     master: str
 
     def version(self) -> str:
-        """Return the cluster's version as Beam names it, such as ``1.19``.
+        """Return the cluster's version in Beam's form, such as ``1.19``.
 
         Raises
         ------
         UsageError
-            There is no Flink at the address.
+            No Flink answers at the address.
         """
         return ".".join(str(self._call("/config")["flink-version"]).split(".")[:2])
 
     def jobs(self, name: str) -> list[str]:
-        """Return the ids of the jobs named `name` that are not over.
+        """Return the ids of the jobs named `name` that have not ended.
 
         Raises
         ------
         UsageError
-            There is no Flink at the address.
+            No Flink answers at the address.
         """
         jobs = self._call("/jobs/overview")["jobs"]
-        return [str(job["jid"]) for job in jobs if job["name"] == name and job["state"] not in _OVER]
+        return [str(job["jid"]) for job in jobs if job["name"] == name and job["state"] not in _ENDED]
 
     def cancel(self, name: str, *, wait: bool = True) -> None:
-        """Cancel the jobs named `name`, and wait for their end where `wait` says so.
+        """Cancel the jobs named `name`; with `wait`, wait until they have ended.
 
         Raises
         ------
         UsageError
-            There is no Flink at the address.
+            No Flink answers at the address.
         RunError
-            A job goes on in spite of it.
+            A job still runs after the time limit.
         """
         for identifier in self.jobs(name):
             self._call(f"/jobs/{identifier}?mode=cancel", method="PATCH")
@@ -76,12 +76,12 @@ class FlinkCluster:
             time.sleep(_POLL_S)
 
     def abandon(self, name: str) -> None:
-        """Cancel the jobs named `name` without a wait or a complaint: for a process that is about to end."""
+        """Cancel the jobs named `name` without waiting and without errors, for a process that is about to end."""
         with suppress(UsageError):
             self.cancel(name, wait=False)
 
-    def is_over(self, name: str) -> bool:
-        """Whether no job named `name` goes on; False where the cluster cannot be asked."""
+    def has_ended(self, name: str) -> bool:
+        """Whether no job named `name` runs any more; False if the cluster does not answer."""
         try:
             return not self.jobs(name)
         except UsageError:

@@ -1,4 +1,4 @@
-"""Reading the films of a chunk ahead of the networks, in the process that runs them."""
+"""Read the films of a chunk ahead of the networks, for the process that runs the networks."""
 
 from __future__ import annotations
 
@@ -7,87 +7,87 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
-from cxr_pipelines.elements import Job
+from cxr_pipelines.elements import RunContext
 from cxr_pipelines.reader_processes import reader_processes
 from cxrlib.errors import FilmError, RunError
-from cxrlib.parallel.prefetch import Ahead, Bounds
+from cxrlib.film_steps import FilmReader
+from cxrlib.parallel.prefetch import PrefetchBounds, Prefetcher
 from cxrlib.runs.plan import Chunk, open_chunk
-from cxrlib.scoring import ReadListed
 from cxrlib.types import CxrImage, ImageRef
 
-#: Bytes that an object is taken for where the listing does not say.
-_SIZE_UNKNOWN: Final = 32 * 2**20
+#: Assumed size in bytes of an object whose size the listing does not state.
+_UNKNOWN_SIZE: Final = 32 * 2**20
 
-#: Chunks that are read at a time: the networks are still busy with one when the next is begun.
+#: Chunks that are read at a time: the next chunk starts while the networks still score the last one.
 _CHUNKS_AT_A_TIME: Final = 2
 
-ReadFilms = Ahead[ImageRef, CxrImage | FilmError]
+ReadFilms = Prefetcher[ImageRef, CxrImage | FilmError]
 
 
 class ChunkReader:
-    """Reads chunks of a run, in worker processes or in threads, which are kept between chunks.
+    """Reads chunks of a run in worker processes or threads, which it reuses for the next chunk.
 
     Parameters
     ----------
-    job : Job
+    context : RunContext
     """
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._read = ReadListed(job.settings, job.recipe)
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._read = FilmReader(context.settings, context.parameters)
         self._threads: ThreadPoolExecutor | None = None
-        self._workers = reader_processes(job.settings.run)
-        if self._workers is None:
-            self._threads = ThreadPoolExecutor(job.settings.run.decode_threads, thread_name_prefix="decode")
+        self._processes = reader_processes(context.settings.run)
+        if self._processes is None:
+            self._threads = ThreadPoolExecutor(context.settings.run.decode_threads, thread_name_prefix="decode")
 
     def begin(self, chunk: Chunk) -> ReadFilms:
-        """Begin to read a chunk, and return what gives its films in their order; `head_start` may have begun it."""
-        begun = _begun.pop(_key(self._job, chunk), None)
-        if begun is not None:
-            return begun
-        run = self._job.settings.run
-        bounds = Bounds(run.films_ahead, max(1, run.prefetch_mb * 2**20 // _CHUNKS_AT_A_TIME))
-        return Ahead(self._begin, open_chunk(self._job.plan_uri, chunk), bounds, _size)
+        """Start to read a chunk, and return an iterator over its films in order; `read_early` may have started it."""
+        started = _read_early.pop(_key(self._context, chunk), None)
+        if started is not None:
+            return started
+        run = self._context.settings.run
+        bounds = PrefetchBounds(run.films_ahead, max(1, run.prefetch_mb * 2**20 // _CHUNKS_AT_A_TIME))
+        return Prefetcher(self._submit, open_chunk(self._context.plan_uri, chunk), bounds, _size)
 
-    def _begin(self, ref: ImageRef) -> Future[CxrImage | FilmError]:
-        if self._workers is not None:
-            return self._workers.submit(self._read, ref)
+    def _submit(self, ref: ImageRef) -> Future[CxrImage | FilmError]:
+        if self._processes is not None:
+            return self._processes.submit(self._read, ref)
         if self._threads is not None:
             return self._threads.submit(self._read, ref)
-        raise RunError("expected a reader that is open; got one that was closed")
+        raise RunError("expected an open chunk reader; got one that was closed")
 
     def close(self) -> None:
         """Read no further chunk."""
-        self._workers = None  # others of this process share them
+        self._processes = None  # the pool is shared with other readers of this process
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
 
 
-#: What `head_start` began, until it is taken.
-_begun: Final[dict[tuple[str, str], ReadFilms]] = {}
+#: Chunks that `read_early` started and `ChunkReader.begin` has not taken over yet.
+_read_early: Final[dict[tuple[str, str], ReadFilms]] = {}
 
 
 @contextmanager
-def head_start(job: Job, chunk: Chunk) -> Iterator[None]:
-    """Have a chunk read by worker processes of this process from now on, until `ChunkReader.begin` takes it over.
+def read_early(context: RunContext, chunk: Chunk) -> Iterator[None]:
+    """Let worker processes read a chunk from now on, until `ChunkReader.begin` takes it over.
 
-    Beam and the networks take seconds to import and to load, on one core; the others decode meanwhile.
+    Beam and the networks take seconds to import and load on one core. The other cores decode meanwhile.
     """
-    key = _key(job, chunk)
-    if job.settings.run.decode_workers != 0:
-        _begun[key] = ChunkReader(job).begin(chunk)
+    key = _key(context, chunk)
+    if context.settings.run.decode_workers != 0:
+        _read_early[key] = ChunkReader(context).begin(chunk)
     try:
         yield
     finally:
-        left = _begun.pop(key, None)
+        left = _read_early.pop(key, None)
         if left is not None:
             left.close()
 
 
-def _key(job: Job, chunk: Chunk) -> tuple[str, str]:
-    return job.plan_uri, chunk.chunk_id
+def _key(context: RunContext, chunk: Chunk) -> tuple[str, str]:
+    return context.plan_uri, chunk.chunk_id
 
 
 def _size(ref: ImageRef) -> int:
-    return ref.size or _SIZE_UNKNOWN
+    return ref.size or _UNKNOWN_SIZE

@@ -1,7 +1,7 @@
 """The worker processes that read films for the process that runs the networks.
 
-In a module of its own, which imports little: they are started before what scores their films is imported, which takes
-that process seconds on one core.
+This module imports little: the worker processes start first, while their parent spends seconds on importing Beam and
+torch.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import Final
 
 from cxrlib.parallel.cores import cores
-from cxrlib.parallel.work import Terms
-from cxrlib.parallel.worker_pool import Workers, shared
+from cxrlib.parallel.worker_pool import WorkerPool, shared_pool
+from cxrlib.parallel.worker_protocol import WorkerLimits
 from cxrlib.settings import RunSettings
 
-#: Where their work, `ReadListed`, is defined.
-_MODULE: Final = "cxrlib.scoring"
+#: Module that defines the work of these processes, `FilmReader`.
+_MODULE: Final = "cxrlib.film_steps"
 
 
-def reader_processes(run: RunSettings) -> Workers | None:
-    """Return the worker processes of this process that read films under `run`, started, or None where threads do."""
+def reader_processes(run: RunSettings) -> WorkerPool | None:
+    """Return the started worker processes that read films under `run`; None if `run` asks for threads."""
     processes = cores() if run.decode_workers is None else run.decode_workers
     if not processes:
         return None
-    workers = shared(Terms(processes, run.fetches, run.decode_memory_mb, run.film_timeout_s))
-    workers.prepare(_MODULE)
-    return workers
+    pool = shared_pool(WorkerLimits(processes, run.fetches, run.decode_memory_mb, run.film_timeout_s))
+    pool.prepare(_MODULE)
+    return pool

@@ -1,4 +1,4 @@
-"""Which runner does the work: named, never guessed, and refused where it is known to lose films."""
+"""The choice of a runner: always named, and refused if it is known to lose films."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final
 
 from cxrlib.errors import UsageError
 
-#: In this process, or in worker processes that it starts.
+#: Runs in this process, or in worker processes that it starts.
 LOCAL: Final = "local"
-#: Runners that are refused, and why.
+#: Refused runners, and the reason for each.
 REFUSED: Final = {
-    "dask": "it drops what a step emits at the end of a bundle, so that the last batch of films is lost",
-    "direct": "it starts Prism, which fetches a program from the network; use local",
-    "bundlebaseddirect": "it does not fuse steps, so that the films of a chunk would be shuffled; use local",
+    "dask": "it drops what a step emits at the end of a bundle, so the last batch of films is lost",
+    "direct": "it starts Prism, which downloads a program; use local",
+    "bundlebaseddirect": "it does not fuse steps, so it would shuffle the films of a chunk; use local",
 }
 FLINK: Final = "flink"
 _CLUSTER: Final = (FLINK, "spark", "portable", "dataflow", "prism")
@@ -21,16 +21,16 @@ _CLUSTER: Final = (FLINK, "spark", "portable", "dataflow", "prism")
 
 @dataclass(frozen=True, slots=True)
 class RunnerChoice:
-    """A runner and how it is to run.
+    """A runner and its options.
 
     Attributes
     ----------
     name : str
-        ``local``, or a runner of Beam: ``flink``, ``spark``, ``dataflow``, ``portable``, ``prism``.
+        ``local``, or a Beam runner: ``flink``, ``spark``, ``dataflow``, ``portable``, ``prism``.
     workers : int
-        Processes of the local runner; 1 is this process itself.
+        Worker processes of the local runner; with 1, this process does the work.
     options : tuple of str
-        Further pipeline options, as Beam takes them on a command line.
+        Further Beam pipeline options, as on a command line.
     """
 
     name: str = LOCAL
@@ -42,7 +42,7 @@ class RunnerChoice:
 
     @property
     def local(self) -> bool:
-        """Whether this process, or processes that end with it, do the work, and not a cluster."""
+        """Whether this process, or processes that end with it, do the work; otherwise a cluster does."""
         return self.name == LOCAL
 
     @property
@@ -52,19 +52,19 @@ class RunnerChoice:
 
     @classmethod
     def parse(cls, text: str, options: tuple[str, ...] = ()) -> RunnerChoice:
-        """Return the choice that `text` names: ``local``, ``local:4`` (four processes) or a runner of Beam.
+        """Return the choice that `text` names: ``local``, ``local:4`` (four processes) or a Beam runner.
 
         Raises
         ------
         UsageError
-            The runner is refused (the reason is given) or unknown, or the count of processes is none.
+            The runner is refused or unknown, or the number of processes is not valid.
         """
         name, _, count = text.strip().lower().partition(":")
         name = name.removesuffix("runner")
         if name in REFUSED:
             raise UsageError(f"the runner {name} is refused: {REFUSED[name]}")
         if name != LOCAL and name not in _CLUSTER:
-            raise UsageError(f"expected a runner of {LOCAL}, {', '.join(_CLUSTER)}; got {name!r}")
+            raise UsageError(f"expected one of the runners {LOCAL}, {', '.join(_CLUSTER)}; got {name!r}")
         if count and (name != LOCAL or not count.isdigit() or int(count) < 1):
-            raise UsageError(f"expected a count of worker processes after local:, such as local:2; got {text!r}")
+            raise UsageError(f"expected a number of worker processes after local:, such as local:2; got {text!r}")
         return cls(name, int(count or 1), options)

@@ -13,7 +13,7 @@ from prefect.testing.utilities import prefect_test_harness
 from cxr_flows import backfill_flow as flow_module
 from cxr_pipelines.backfill import scheduler
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
-from cxr_schemas import CutBy, Manifest
+from cxr_schemas import CutBy, RunManifest
 from cxrlib.backfills.stored import ask_to_pause
 from cxrlib.errors import RunError, UsageError
 from cxrlib.models.bundle import Bundle
@@ -39,7 +39,7 @@ def _without_network(monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(value, bool | int):
             monkeypatch.setenv(f"CXR_READ__{name.upper()}", str(value))
     monkeypatch.setenv("CXR_RUN__CHUNK_SIZE", "4")
-    monkeypatch.setattr(scheduler, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(scheduler, "CHECK_EVERY_S", 0.1)
 
 
 class _Parts:
@@ -49,7 +49,7 @@ class _Parts:
         self.out = out
         self.asked: list[str] = []
 
-    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         self.asked.append(job.run_id)
         if len(self.asked) == 1:
             raise RunError("the scoring process was ended by SIGKILL")
@@ -89,7 +89,7 @@ def test_part_that_falls_for_good_fails_the_flow_once_all_others_are_done(
 ) -> None:
     archive = str(write_films_by_year(tmp_path / "in", [2020, 2021], 2))
 
-    def run(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def run(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         if job.run_id.endswith("p0001"):
             raise UsageError("the inventory cannot be read")
         return RejectInProcess()(job, on_progress, stop)

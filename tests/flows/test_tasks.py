@@ -13,10 +13,10 @@ from prefect.testing.utilities import prefect_test_harness
 
 from cxr_flows import tasks
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
-from cxr_schemas import Manifest
+from cxr_schemas import RunManifest
 from cxrlib.errors import RunError, UsageError
 from cxrlib.settings import Settings
-from tests.flows.test_reports import manifest_of_a_run
+from tests.support.manifests import closed_manifest
 
 JOB = ScoreJob.of(Settings(), sources=("memory://films",), out="memory://out", run_id="r1")
 
@@ -34,16 +34,16 @@ class _Runs:
         self.errors = list(errors)
         self.resumed: list[bool] = []
 
-    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
+    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None]) -> RunManifest:
         self.resumed.append(job.resume)
         on_progress(Progress(done=1, total=1))
         if self.errors:
             raise self.errors.pop(0)
-        return manifest_of_a_run()
+        return closed_manifest()
 
 
 @flow
-def _score_only() -> Manifest:
+def _score_only() -> RunManifest:
     return tasks.score_archive.with_options(retry_delay_seconds=0)(JOB)
 
 
@@ -63,7 +63,7 @@ def test_what_was_asked_for_wrongly_is_not_tried_again(monkeypatch: pytest.Monke
 
 
 @flow
-def _score_within_a_second() -> Manifest:
+def _score_within_a_second() -> RunManifest:
     return tasks.score_archive.with_options(retry_delay_seconds=0, timeout_seconds=1)(JOB)
 
 
@@ -73,7 +73,7 @@ def test_try_that_hangs_is_ended_with_its_process_and_the_run_is_taken_up_again(
     codes: list[int] = []
     runs = _Runs()
 
-    def hang_once(job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest:
+    def hang_once(job: ScoreJob, on_progress: Callable[[Progress], None]) -> RunManifest:
         if codes:
             return runs(job, on_progress)
         command = [sys.executable, "-c", "import time; time.sleep(600)"]

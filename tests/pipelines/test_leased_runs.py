@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from cxr_pipelines.score import score
-from cxr_schemas import Manifest
+from cxr_schemas import RunManifest
 from cxrlib.errors import BusyError, FilmError, LeaseLostError
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
-from cxrlib.runs import lease
+from cxrlib.runs import lease, lease_chain
 from cxrlib.runs.lease import LeaseTerms
 from cxrlib.runs.run import read_manifest
 from cxrlib.types import CxrImage, Prediction
@@ -28,7 +28,7 @@ SETTINGS = fake_settings()
 
 
 def scope(seed: int = 0) -> str:
-    return lease.scope_of(fake_bundle(seed).partition, SETTINGS.digest())
+    return lease_chain.scope_of(fake_bundle(seed).partition, SETTINGS.digest())
 
 
 def test_run_leaves_where_another_holds_the_root_and_plans_nothing(tmp_path: Path) -> None:
@@ -40,7 +40,12 @@ def test_run_leaves_where_another_holds_the_root_and_plans_nothing(tmp_path: Pat
     other = fake_bundle(1 << 250)
     assert score([str(tmp_path / "in")], results.root, SETTINGS, bundle=other, engine=FakeEngineFactory()).counts.scored
     under = score(
-        [str(tmp_path / "in")], results.root, SETTINGS, bundle=fake_bundle(), engine=FakeEngineFactory(), held_lease=held
+        [str(tmp_path / "in")],
+        results.root,
+        SETTINGS,
+        bundle=fake_bundle(),
+        engine=FakeEngineFactory(),
+        held_lease=held,
     )
     assert under.counts.scored == 6, "a part works under the lease of its backfill"
     lease.release(results, held)
@@ -53,7 +58,7 @@ def test_second_of_two_nights_waits_and_finds_all_settled(tmp_path: Path) -> Non
         update={"run": SETTINGS.run.model_copy(update={"lease_wait_s": 60.0, "lease_ttl_s": 2.0})}
     )
     log = tmp_path / "log"
-    manifests: list[Manifest] = []
+    manifests: list[RunManifest] = []
 
     def night(number: int) -> None:
         engine = FakeEngineFactory(log, 0.02)
@@ -81,7 +86,7 @@ class _Thief:
         self.results = ResultsRoot.at(str(out))
 
     def predict(self, images: Sequence[CxrImage]) -> list[Prediction | FilmError]:
-        (standing,) = lease.standing(self.results, scope())[-1:]
+        (standing,) = lease_chain.current_claims(self.results, scope())[-1:]
         if standing.record.run_id != "thief":
             lease.release(self.results, standing)
             lease.acquire(self.results, scope(), "thief", LeaseTerms(ttl_s=60))
@@ -93,7 +98,7 @@ def test_run_that_lost_the_root_keeps_its_rows_and_does_not_close(tmp_path: Path
         score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r", engine=lambda: _Thief(tmp_path / "out"))
     results = ResultsRoot.at(str(tmp_path / "out"))
     assert read_manifest(results, "r") is None
-    (thief,) = lease.standing(results, scope())
+    (thief,) = lease_chain.current_claims(results, scope())
     lease.release(results, thief)
     taken_up = score_films(tmp_path / "in", tmp_path / "out", run_id="r", resume=True)
     assert (taken_up.counts.scored, taken_up.chunks_settled_here) == (6, 0)

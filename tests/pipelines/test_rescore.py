@@ -13,7 +13,7 @@ from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.main import main
 from cxr_pipelines.jobs.messages import ScoreJob
 from cxr_pipelines.score import score
-from cxr_schemas import Manifest
+from cxr_schemas import RunManifest
 from cxrlib.models.bundle import Bundle
 from cxrlib.results import cohort, compact
 from cxrlib.results.objects import ResultsRoot
@@ -32,7 +32,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str) -> Bundle:
         return {"new": NEW, "old": fake_bundle()}[name]
 
-    def run_job(job: ScoreJob, on_progress: object) -> Manifest:
+    def run_job(job: ScoreJob, on_progress: object) -> RunManifest:
         bundle = load(str(job.settings["bundle"]))
         given = {"run_id": job.run_id, "resume": job.resume}
         return score(job.sources, job.out, fake_settings(), bundle=bundle, engine=FakeEngineFactory(), **given)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from rich.console import Console
 from cxr_flows.demo.run_demo import show_cohort
 from cxr_flows.reports.run import summary_lines, summary_markdown
 from cxr_pipelines.score import score
-from cxr_schemas import Card, Manifest
+from cxr_schemas import Card, RunManifest
 from cxrlib.measuring import localisation, rle
 from cxrlib.measuring.overlay import LONG_SIDE, Colour
 from cxrlib.models.bundle import load_bundle, write_bundle
@@ -75,18 +75,18 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
 
 
-def run(archive: Path, out: Path, bundle: str, **options: Any) -> Manifest:
+def run(archive: Path, out: Path, bundle: str, **options: Any) -> RunManifest:
     settings = Settings(bundle=bundle, run=RunSettings(device="cpu", **options))
     return score([f"{archive}/films"], str(out), settings, run_id="r")
 
 
 @pytest.fixture(scope="module")
-def localised(archive: Path, hybrid: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+def localised(archive: Path, hybrid: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunManifest]:
     out = tmp_path_factory.mktemp("results")
     return out, run(archive, out, hybrid, overlays=True)
 
 
-def told(out: Path, manifest: Manifest, archive: Path) -> str:
+def told(out: Path, manifest: RunManifest, archive: Path) -> str:
     """Return all that a person is told of a run: the summary, the page, and the demo's tables."""
     console = Console(width=200)
     with console.capture() as capture:
@@ -95,7 +95,7 @@ def told(out: Path, manifest: Manifest, archive: Path) -> str:
 
 
 def test_a_bundle_without_infection_scores_its_films_with_null_percent_and_grade(
-    localised: tuple[Path, Manifest],
+    localised: tuple[Path, RunManifest],
 ) -> None:
     out, manifest = localised
     assert (manifest.counts.scored, manifest.counts.rejected) == (FILMS, BAD)
@@ -108,7 +108,7 @@ def test_a_bundle_without_infection_scores_its_films_with_null_percent_and_grade
     assert films["localisation_percent"].between(0, 100).all()
 
 
-def test_a_localised_row_gives_back_its_map_and_its_share_of_the_lung(localised: tuple[Path, Manifest]) -> None:
+def test_a_localised_row_gives_back_its_map_and_its_share_of_the_lung(localised: tuple[Path, RunManifest]) -> None:
     for row in cohort.load(str(localised[0])).itertuples():
         heat = localisation.decode(row.localisation_map, row.mask_rows, row.mask_columns)
         lung = rle.decode(row.lung_rle, row.mask_rows, row.mask_columns)
@@ -116,7 +116,7 @@ def test_a_localised_row_gives_back_its_map_and_its_share_of_the_lung(localised:
         assert row.localisation_percent == pytest.approx(100 * np.mean(heat[lung] > 0.5), abs=1e-4)
 
 
-def test_overlays_show_the_localisation(localised: tuple[Path, Manifest]) -> None:
+def test_overlays_show_the_localisation(localised: tuple[Path, RunManifest]) -> None:
     pictures = [cv2.imread(str(path)) for path in (localised[0] / "overlays").rglob("*.png")]
     assert len(pictures) == FILMS
     shown = [bool((picture == Colour.LOCALISED.bgr).all(axis=2).any()) for picture in pictures if picture is not None]
@@ -126,13 +126,13 @@ def test_overlays_show_the_localisation(localised: tuple[Path, Manifest]) -> Non
 
 
 def test_rows_of_several_networks_do_not_depend_on_the_batches(
-    archive: Path, hybrid: str, localised: tuple[Path, Manifest], tmp_path: Path
+    archive: Path, hybrid: str, localised: tuple[Path, RunManifest], tmp_path: Path
 ) -> None:
     run(archive, tmp_path, hybrid, batch_size=3)
     assert chunk_objects(tmp_path) == chunk_objects(localised[0])
 
 
-def test_a_person_is_told_of_a_run_without_infection(localised: tuple[Path, Manifest], archive: Path) -> None:
+def test_a_person_is_told_of_a_run_without_infection(localised: tuple[Path, RunManifest], archive: Path) -> None:
     out, manifest = localised
     said = told(out, manifest, archive)
     assert f"{FILMS} scored" in said

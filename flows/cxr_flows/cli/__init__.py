@@ -1,1 +1,1 @@
-"""The `cxr` command. Importing it, and asking it for help, imports none of Beam, Prefect, torch or Arrow."""
+"""The `cxr` command. Its import, its help and its shell completion load none of Beam, Prefect, torch or Arrow."""

@@ -1,4 +1,4 @@
-"""What every command shares in talking: results on stdout, all else on stderr, and the options that choose."""
+"""Output shared by all commands: results go to stdout, everything else to stderr; and the options that control it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class Invocation:
-    """What one call of the command is to do besides its work; kept in click's context."""
+    """Options of one call of `cxr` that apply to every command; stored in click's context."""
 
     debug: bool = False
 
@@ -28,25 +28,25 @@ def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool)
 
 
 def debug_option(command: _Decorated) -> _Decorated:
-    """Give a command ``--debug``: a failure shows its whole traceback instead of one line."""
+    """Add ``--debug`` to a command: a failure prints its traceback instead of one line."""
     return click.option(
         "--debug",
         is_flag=True,
         expose_value=False,
         callback=_set_debug,
-        help="Show the whole traceback of a failure.",
+        help="Print the traceback of a failure.",
     )(command)
 
 
 def json_option(command: _Decorated) -> _Decorated:
-    """Give a command ``--json``: the result as one JSON document on stdout, text for people on stderr."""
+    """Add ``--json`` to a command: the result goes to stdout as one JSON document, and text goes to stderr."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(command)
 
 
-def people(as_json: bool = False) -> Console:
-    """Return the console for results: stdout, or stderr where stdout belongs to a machine.
+def text_console(as_json: bool = False) -> Console:
+    """Return the console for text: stdout, or stderr if stdout is for JSON.
 
-    Without a terminal, lines are plain and are not folded to a width, so that a log or `grep` can use them.
+    Without a terminal, lines have no colours and are not wrapped, so that a log or `grep` can use them.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Exit codes of the command, as the README's table says them."""
+"""Exit codes of `cxr`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Exit code of `cxr`."""
+    """Exit code of `cxr`, with its description."""
 
     description: str
 
@@ -16,9 +16,9 @@ class Exit(IntEnum):
         member.description = description
         return member
 
-    SETTLED = 0, "Every listed object is settled: scored, rejected for good, or a copy of another."
-    COULD_NOT_RUN = 1, "The command could not run to its end, or `verify` found a problem."
-    USAGE = 2, "The command was not asked for rightly: an unknown option, a source that cannot be listed."
-    RETRYABLE = 3, "It ran, but some objects failed in a way that another run may heal; run it again."
-    BUSY = 4, "Another run under the same bundle and settings is busy in the results root: nothing was done."
-    INTERRUPTED = 130, "Stopped by Ctrl-C, or paused; what was settled is kept."
+    SETTLED = 0, "Success: every listed object is scored, finally rejected, or a duplicate of another."
+    COULD_NOT_RUN = 1, "The command failed, or `cxr verify` found a problem."
+    USAGE = 2, "Usage error: for example an unknown option, or a source that cannot be listed."
+    RETRYABLE = 3, "Some objects failed with a retryable error; run the command again."
+    BUSY = 4, "Another run with the same bundle and settings holds the results root; nothing was done."
+    INTERRUPTED = 130, "Interrupted by Ctrl-C, or paused; settled films are kept."

@@ -1,4 +1,4 @@
-"""The `cxr` command: finds a command by name, runs it, and turns every failure into one line and an exit code."""
+"""The `cxr` command: finds a command by name, runs it, and reports a failure as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ from importlib import import_module
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from cxr_flows.cli.console import Invocation
 from cxr_flows.cli.exit_codes import Exit
 
-#: Name of each command to where it is and what it does; a command is imported only when it is asked for.
+#: Each command's location and summary. A command is imported only when it runs.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "score": ("cxr_flows.cli.scoring.score:score", "Score every chest film under SOURCES into Parquet."),
-    "nightly": ("cxr_flows.cli.scoring.nightly:nightly", "The same as a Prefect flow: retried, verified, reported."),
+    "score": ("cxr_flows.cli.scoring.score:score", "Score the chest films under SOURCES into Parquet."),
+    "nightly": (
+        "cxr_flows.cli.scoring.nightly:nightly",
+        "Score as a Prefect flow, with retries, verification and a report.",
+    ),
     "backfill": (
         "cxr_flows.cli.scoring.backfill:backfill",
-        "Score an archive of any size in parts: paused, resumed, estimated.",
+        "Score an archive of any size in parts; pause, resume, estimate.",
     ),
-    "verify": ("cxr_flows.cli.results.verify:verify", "Check that nothing listed was lost in a results root."),
-    "status": ("cxr_flows.cli.results.status:status", "Say what a results root holds: runs, months, rejects."),
-    "compact": ("cxr_flows.cli.results.compact:compact", "Copy a results root into few large sorted files."),
-    "rescore": ("cxr_flows.cli.scoring.rescore:rescore", "Score films anew with another bundle, and compare the two."),
+    "rescore": ("cxr_flows.cli.scoring.rescore:rescore", "Score films again with another bundle, and compare."),
+    "verify": ("cxr_flows.cli.results.verify:verify", "Check that every listed object has an outcome."),
+    "status": ("cxr_flows.cli.results.status:status", "Show the runs, months and rejects in a results root."),
+    "compact": ("cxr_flows.cli.results.compact:compact", "Copy a results root into a few large sorted files."),
     "compare": ("cxr_flows.cli.results.compare:compare", "Compare the rows of two bundles, film by film."),
-    "demo": ("cxr_flows.cli.synthetic.demo:demo", "See it all work on synthetic films in a stand-in bucket."),
-    "phantom": ("cxr_flows.cli.synthetic.phantom:phantom", "Write synthetic chest films with known truth."),
     "models": ("cxr_flows.cli.models.models:models", "List and show model bundles."),
-    "evaluate": ("cxr_flows.cli.models.evaluate:evaluate", "Measure a bundle on labelled films."),
-    "train": ("cxr_flows.cli.models.train:train", "Train a bundle by a recipe on labelled films."),
+    "evaluate": ("cxr_flows.cli.models.evaluate:evaluate", "Measure the accuracy of a bundle on labelled films."),
+    "train": ("cxr_flows.cli.models.train:train", "Train a bundle on labelled films by a recipe."),
+    "demo": ("cxr_flows.cli.synthetic.demo:demo", "Try the product on synthetic films in a local S3 bucket."),
+    "phantom": ("cxr_flows.cli.synthetic.phantom:phantom", "Write synthetic chest films with known ground truth."),
 }
 
 EPILOG: Final = """\b
@@ -44,12 +48,12 @@ Examples:
 Exit codes:
 {codes}
 
-`cxr COMMAND --help` says more. Research software: not a medical device.
+`cxr COMMAND --help` describes a command. Research software: not a medical device.
 """.format(codes="\n".join(f"  {code.value:<4}{code.description}" for code in Exit))
 
 
 class LazyGroup(click.Group):
-    """A group that lists its commands without importing them."""
+    """A group that lists and completes its commands without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -65,6 +69,12 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        commands = [
+            CompletionItem(name, help=summary) for name, (_, summary) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
 
 def _version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
@@ -75,7 +85,9 @@ def _version(context: click.Context, _parameter: click.Parameter, value: bool) -
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
 def cli() -> None:
     """Score archives of chest X-rays: lungs, COVID-19 and pneumonia, percent infected; one row per film."""
 
@@ -97,28 +109,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("cxr: interrupted; what was settled is kept, and the same command goes on from there", err=True)
+        click.echo("cxr: interrupted; settled films are kept, and the same command continues from there", err=True)
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output left, as `| head` does; closing stderr keeps the interpreter from saying so.
+        # The reader of our output ended, as `| head` does. Without stderr, the interpreter does not report that.
         sys.stderr.close()
         return Exit.COULD_NOT_RUN
     except Exception as error:
         if invocation.debug:
             raise
-        return _explain(error)
+        return _report(error)
     return outcome if isinstance(outcome, int) else Exit.SETTLED
 
 
-def _explain(error: Exception) -> int:
-    """Say on one line what stopped the command, and return its exit code."""
+def _report(error: Exception) -> int:
+    """Print on one line why the command failed, and return its exit code."""
     from cxrlib.errors import CxrError
 
-    text = " ".join(str(error).split()) or "no more is known"
+    text = " ".join(str(error).split()) or "the error has no message"
     if isinstance(error, CxrError):
         click.echo(f"cxr: {text}", err=True)
         return error.exit_code
-    click.echo(f"cxr: {type(error).__name__}: {text} (--debug shows where)", err=True)
+    click.echo(f"cxr: {type(error).__name__}: {text} (--debug prints the traceback)", err=True)
     return Exit.COULD_NOT_RUN
 
 

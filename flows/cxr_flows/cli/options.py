@@ -1,4 +1,4 @@
-"""Options of the command that are settings: one table says which option sets which setting."""
+"""Options shared by several commands. A table states which option sets which setting."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
-#: Parameter of the command to the path of its setting. An option that is not given leaves the environment's or the
-#: default value, so none of them has a default of its own here.
+#: Each option's parameter name, and the path of the setting that it sets. These options have no defaults of their own:
+#: without the option, the environment variable or the setting's default applies.
 SETTING_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "bundle": ("bundle",),
     "device": ("run", "device"),
@@ -33,51 +34,73 @@ SETTING_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "uids": ("privacy", "uids"),
 }
 
+
+class _Location(click.types.StringParamType):
+    """A path or any URI. The shell completes it with file names."""
+
+    name = "uri"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
+
+#: Type of an argument or option that takes a path or a URI.
+LOCATION: Final = _Location()
+
+BUNDLE_HELP: Final = "Model bundle: a name (see `cxr models list`) or a URI."
+
 _OPTIONS = (
-    click.option("--bundle", help="Model bundle: a name (`cxr models list`) or the URI of one.  [default: default]"),
+    click.option("--bundle", type=LOCATION, metavar="BUNDLE", help=f"{BUNDLE_HELP}  [default: default]"),
     click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
     click.option(
         "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the networks."
     ),
-    click.option("--batch-size", type=int, help="Films handed to the networks at a time."),
-    click.option("--chunk-size", type=int, help="Films settled at a time: what a crash can cost."),
+    click.option("--batch-size", type=int, help="Films per call of the networks.  [default: 16 per core]"),
+    click.option(
+        "--chunk-size", type=int, help="Films per chunk, the unit that is stored and resumed.  [default: 256]"
+    ),
     click.option(
         "--decode",
         type=click.Choice(["plan", "full"]),
-        help="Decode no more of a film than the networks see, or, for comparison, all of it.  [default: plan]",
+        help="plan: decode only as much of a film as the networks need; full: decode all of it, for comparison.  "
+        "[default: plan]",
     ),
     click.option(
         "--decode-workers",
         type=int,
         metavar="N",
-        help="Processes that fetch and decode; 0 does so in threads.  [default: one per core]",
+        help="Processes that fetch and decode films; 0 uses threads.  [default: one per core]",
     ),
     click.option("--overlays", is_flag=True, default=None, help="Also write a PNG of each film with its masks drawn."),
     click.option(
         "--wait",
         type=float,
         metavar="SECONDS",
-        help="Wait so long for another run into the same results root to end.  [default: leave at once]",
+        help="Wait up to SECONDS for another run into the same results root to end.  [default: exit at once]",
     ),
     click.option(
         "--privacy-key-file",
         type=click.Path(dir_okay=False),
-        help="File with the site's secret key; gives rows a keyed patient column.",
+        help="File with the site's secret key. It adds a keyed patient column to the rows.",
     ),
-    click.option("--dates", type=click.Choice(["keep", "shift", "drop"]), help="What becomes of study dates."),
-    click.option("--uids", type=click.Choice(["keep", "hash", "drop"]), help="What becomes of DICOM UIDs."),
+    click.option(
+        "--dates", type=click.Choice(["keep", "shift", "drop"]), help="Keep, shift per patient, or drop study dates."
+    ),
+    click.option(
+        "--uids", type=click.Choice(["keep", "hash", "drop"]), help="Keep, hash, or drop SOP, series and study UIDs."
+    ),
 )
 
 
 def setting_options(command: _Decorated) -> _Decorated:
-    """Give a command every option of `SETTING_OF`."""
+    """Add every option of `SETTING_OF` to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def settings_from(given: Mapping[str, Any], stored: Mapping[str, Any] | None = None) -> Settings:
-    """Return the settings: options that were given (not None), over `stored` ones, over the environment, over defaults.
+    """Return the settings. Given options (not None) override `stored` settings, then the environment, then defaults.
 
     Raises
     ------
@@ -101,18 +124,18 @@ def settings_from(given: Mapping[str, Any], stored: Mapping[str, Any] | None = N
     try:
         settings = Settings(**tree)
     except ValidationError as error:
-        raise UsageError(_complaint(error)) from None
-    settings.privacy.key_bytes()  # a key that cannot be read is better said now than an hour into a run
+        raise UsageError(_message(error)) from None
+    settings.privacy.key_bytes()  # report an unreadable key now, not an hour into a run
     return settings
 
 
 def runner_with(runner: str, workers: int | None) -> str:
-    """Return a runner with so many worker processes, where a number of them is given.
+    """Return the runner with `workers` worker processes, if a number is given.
 
     Raises
     ------
     click.UsageError
-        It is not the local one.
+        The runner is not the local one.
     UsageError
         There is no such runner.
     """
@@ -122,7 +145,7 @@ def runner_with(runner: str, workers: int | None) -> str:
 
     choice = RunnerChoice.parse(runner)
     if not choice.local:
-        raise click.UsageError(f"--workers is for the local runner; a runner such as {runner} has options of its own")
+        raise click.UsageError(f"--workers is for the local runner; the runner {runner} has options of its own")
     return str(replace(choice, workers=workers))
 
 
@@ -131,12 +154,12 @@ def variable_of(path: tuple[str, ...]) -> str:
     return "CXR_" + "__".join(path).upper()
 
 
-def _complaint(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     option_of = {path: "--" + parameter.replace("_", "-") for parameter, path in SETTING_OF.items()}
-    said = []
+    lines = []
     for item in error.errors(include_input=False, include_url=False):
         path = tuple(str(part) for part in item["loc"])
         names = [option_of[path]] if path in option_of else []
         names.append(variable_of(path) if path else "settings")
-        said.append(f"{' or '.join(names)}: {item['msg']}")
-    return "; ".join(said)
+        lines.append(f"{' or '.join(names)}: {item['msg']}")
+    return "; ".join(lines)

@@ -1,1 +1,1 @@
-"""Reports as text and markdown: a run, a backfill, a comparison of two bundles."""
+"""Reports as text and markdown: on a run, a backfill, and a comparison of two bundles."""

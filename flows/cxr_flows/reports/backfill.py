@@ -1,4 +1,4 @@
-"""What a backfill is told as: its parts as a table or as lines, what it came to, and what it would come to."""
+"""Reports on a backfill as text: the progress of its parts, its totals, and the result of a dry run."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from cxr_pipelines.backfill.dry_run import Forecast
-from cxr_pipelines.backfill.progress import BoardView, Look, PartLine
+from cxr_pipelines.backfill.progress import BoardSnapshot, PartLine, PartStatus
 from cxr_schemas import BackfillManifest
 from cxrlib.backfills.stored import PartStage, PartState
 
 
 class BackfillTotals(BaseModel):
-    """What a backfill has come to: its parts, and the sums over the newest runs of those that are done.
+    """Totals of a backfill: its parts, and the counts summed over the newest runs of the closed parts.
 
     Attributes
     ----------
     parts, done, open, waiting, failed : int
-        Parts in all; closed; begun and not closed; not begun; and those of the last three whose last try fell.
+        All parts; closed; begun and not closed; not begun; and parts whose last try failed.
     listed, scored, rejected, duplicate, settled_before : int
-        Summed over the closed parts; what a part's earlier run has settled is `settled_before` in the one after it.
+        Sums over the closed parts. Films that an earlier run of a part settled count as `settled_before`.
     retryable : int
-        Rejects that may heal.
+        Rejects that may succeed in another run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +43,7 @@ class BackfillTotals(BaseModel):
 
     @classmethod
     def of(cls, manifest: BackfillManifest, states: Sequence[PartState]) -> BackfillTotals:
-        """Return the totals of a backfill whose parts stand as `states`."""
+        """Return the totals of a backfill from the states of its parts."""
         stages = Counter(state.stage for state in states)
         sums: Counter[str] = Counter()
         for state in states:
@@ -68,82 +68,84 @@ class BackfillTotals(BaseModel):
 
 
 def totals_lines(totals: BackfillTotals) -> list[str]:
-    """Return what a backfill has come to in plain lines."""
-    stand = "all parts are done" if totals.finished else f"{totals.done} of {totals.parts} parts are done"
+    """Return the totals of a backfill as lines of text."""
+    progress = "all parts are done" if totals.finished else f"{totals.done} of {totals.parts} parts are done"
     lines = [
-        f"backfill {totals.backfill_id}: {stand}: {totals.listed} listed = {totals.scored} scored + {totals.rejected} "
-        f"rejected + {totals.duplicate} duplicate + {totals.settled_before} settled before"
+        f"backfill {totals.backfill_id}: {progress}: {totals.listed} listed = {totals.scored} scored + "
+        f"{totals.rejected} rejected + {totals.duplicate} duplicate + {totals.settled_before} settled before"
     ]
-    again = f"`cxr backfill resume {totals.backfill_id} --retry-failed` tries those parts again"
+    again = f"retry them with `cxr backfill resume {totals.backfill_id} --retry-failed`"
     if totals.failed:
-        lines.append(f"{totals.failed} parts fell: {again}")
+        lines.append(f"{totals.failed} parts failed: {again}")
     if totals.retryable:
-        lines.append(f"{totals.retryable} of the rejects may heal: {again}")
+        lines.append(f"{totals.retryable} of the rejects are retryable: {again}")
     return lines
 
 
-def totals_markdown(totals: BackfillTotals, view: BoardView, out: str) -> str:
-    """Return what a backfill has come to as a markdown page, with a table of its parts."""
+def totals_markdown(totals: BackfillTotals, view: BoardSnapshot, out: str) -> str:
+    """Return the totals of a backfill as a markdown page, with a table of its parts."""
     rows = "\n".join(
-        f"| `{line.entry.part}` | {line.entry.label} | {line.entry.objects} | {line.look} | {line.note} |"
+        f"| `{line.entry.part}` | {line.entry.label} | {line.entry.objects} | {line.status} | {line.note} |"
         for line in view.lines
     )
-    said = "\n".join(f"- {line}" for line in totals_lines(totals))
+    summary = "\n".join(f"- {line}" for line in totals_lines(totals))
     return f"""# Backfill {totals.backfill_id}
 
-{said}
+{summary}
 - Results: `{out}`
-- Speed: {view.films_per_second:.1f} films/s over {spoken(view.seconds)}
+- Speed: {view.films_per_second:.1f} films/s over {duration_text(view.seconds)}
 
-| part | holds | objects | state | |
+| part | content | objects | state | |
 |---|---|---|---|---|
 {rows}
 """
 
 
 def forecast_lines(forecast: Forecast) -> list[str]:
-    """Return what a backfill would be in plain lines."""
+    """Return the result of a dry run as lines of text."""
     pace = forecast.pace
     lines = [
-        f"{len(forecast.parts)} parts with {forecast.objects} objects, {size(forecast.bytes)}; "
-        f"{forecast.to_score} of them, {size(forecast.bytes_to_score)}, are not settled yet"
+        f"{len(forecast.parts)} parts with {forecast.objects} objects, {size_text(forecast.bytes)}; "
+        f"{forecast.to_score} of them, {size_text(forecast.bytes_to_score)}, are not settled yet"
     ]
     if forecast.repeated:
-        lines.append(f"{forecast.repeated} of {forecast.listed} references were listed twice and count once")
+        lines.append(f"{forecast.repeated} of {forecast.listed} references are repeated and count once")
     if not forecast.to_score:
-        return [*lines, "nothing is left to be scored"]
+        return [*lines, "nothing is left to score"]
     longest = max(forecast.parts, key=lambda part: part.seconds)
     return [
         *lines,
         f"measured on {forecast.sampled} films, {forecast.parallel} parts at once: {1 / pace.seconds_per_film:.1f} "
         f"films/s each, and {pace.start_s:.0f} s for each part to start and end",
-        f"it would take {spoken(forecast.seconds)} ({forecast.films_per_second:.1f} films/s), of which the listing is "
-        f"{spoken(forecast.listing_s)}; the longest part, {longest.entry.label}, takes {spoken(longest.seconds)}",
+        f"it would take {duration_text(forecast.seconds)} ({forecast.films_per_second:.1f} films/s), including "
+        f"{duration_text(forecast.listing_s)} for the listing; the longest part, {longest.entry.label}, takes "
+        f"{duration_text(longest.seconds)}",
     ]
 
 
-def board_line(view: BoardView) -> str:
-    """Return how all parts stand, in one line."""
+def board_line(view: BoardSnapshot) -> str:
+    """Return the progress of all parts as one line."""
     if view.notice:
         return view.notice
-    left = view.count(Look.WAITING) + view.count(Look.OPEN)
-    said = (
-        f"parts: {view.count(Look.DONE)} done, {view.count(Look.RUNNING)} running, {view.count(Look.FAILED)} failed, "
-        f"{left} left; {view.objects - view.left} of {view.objects} films, {view.films_per_second:.1f} films/s"
+    counts = {status: view.count(status) for status in PartStatus}
+    line = (
+        f"parts: {counts[PartStatus.DONE]} done, {counts[PartStatus.RUNNING]} running, "
+        f"{counts[PartStatus.FAILED]} failed, {counts[PartStatus.WAITING] + counts[PartStatus.OPEN]} left; "
+        f"{view.objects - view.left} of {view.objects} films, {view.films_per_second:.1f} films/s"
     )
-    return said if view.seconds_left is None else f"{said}, {spoken(view.seconds_left)} left"
+    return line if view.seconds_left is None else f"{line}, {duration_text(view.seconds_left)} left"
 
 
 def part_line(line: PartLine) -> str:
-    """Return how one part stands, in one line."""
-    said = f"{line.entry.part} {line.entry.label}: {line.look}"
-    if line.look is Look.DONE and line.worked:
-        said += f", {line.films_per_second:.1f} films/s"
-    return f"{said}: {line.note}" if line.note else said
+    """Return the progress of one part as one line."""
+    text = f"{line.entry.part} {line.entry.label}: {line.status}"
+    if line.status is PartStatus.DONE and line.worked:
+        text += f", {line.films_per_second:.1f} films/s"
+    return f"{text}: {line.note}" if line.note else text
 
 
-def spoken(seconds: float) -> str:
-    """Return a time as people say it: ``42 s``, ``7 min 05 s``, ``3 h 20 min``, ``2 d 4 h``."""
+def duration_text(seconds: float) -> str:
+    """Return a duration as text: ``42 s``, ``7 min 05 s``, ``3 h 20 min``, ``2 d 4 h``."""
     whole = round(seconds)
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
@@ -155,8 +157,8 @@ def spoken(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{whole} s"
 
 
-def size(count: int) -> str:
-    """Return a count of bytes as people say it."""
+def size_text(count: int) -> str:
+    """Return a number of bytes as text, such as ``2.0 KiB``."""
     value, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:

@@ -1,4 +1,4 @@
-"""What a comparison of two bundles is told as: tables for a terminal, and the same as a page of markdown."""
+"""Reports on a comparison of two bundles: tables for a terminal, and the same tables as a markdown page."""
 
 from __future__ import annotations
 
@@ -9,76 +9,76 @@ from cxrlib.results.compare import Agreement, Cell, Comparison, Outcome
 
 _MEANING = {
     Outcome.COMPARED: "scored by both, from the same bytes",
-    Outcome.CHANGED: "replaced between the two, so not compared",
+    Outcome.CHANGED: "replaced between the two runs, so not compared",
     Outcome.REJECTED_NEW: "scored by the old bundle, rejected under the new",
     Outcome.REJECTED_OLD: "rejected under the old bundle, scored by the new",
-    Outcome.ONLY_OLD: "never got by the new bundle",
-    Outcome.ONLY_NEW: "never got by the old bundle",
+    Outcome.ONLY_OLD: "not in the runs of the new bundle",
+    Outcome.ONLY_NEW: "not in the runs of the old bundle",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """One table: its title, heads and rows, all text."""
+class TextTable:
+    """A table of text: its title, column heads and rows."""
 
     title: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
-def sheets(got: Comparison) -> list[Sheet]:
-    """Return a comparison as tables; those without a row are left out."""
-    made = [
-        Sheet(
+def comparison_tables(got: Comparison) -> list[TextTable]:
+    """Return a comparison as tables; empty tables are left out."""
+    tables = [
+        TextTable(
             "Films",
             ("Films", "Number", "Meaning"),
             tuple((of.value, str(n), _MEANING[of]) for of, n in got.outcomes if n),
         ),
         _cross("Class, old (down) to new (across)", got.classes),
-        Sheet("Percent infected, new minus old (Bland and Altman)", ("Figure", "Value"), _agreement(got.percent)),
+        TextTable("Percent infected, new minus old (Bland and Altman)", ("Figure", "Value"), _agreement(got.percent)),
         _cross("Grade, old (down) to new (across)", got.grades),
-        Sheet(
+        TextTable(
             "Most changed",
             ("Film", "Old %", "New %", "Difference"),
             tuple((of.uri, f"{of.old:.2f}", f"{of.new:.2f}", f"{of.difference:+.2f}") for of in got.most_changed),
         ),
-        Sheet(
+        TextTable(
             "Rejected by one of the two",
             ("Films", "Reason", "Number"),
             tuple((of.by.value, of.reason, str(of.films)) for of in got.rejections),
         ),
-        Sheet("Replaced objects", ("Film",), tuple((uri,) for uri in got.changed)),
+        TextTable("Replaced objects", ("Film",), tuple((uri,) for uri in got.changed)),
     ]
-    return [sheet for sheet in made if sheet.rows]
+    return [table for table in tables if table.rows]
 
 
 def headline(got: Comparison) -> str:
     """Return a comparison in one sentence."""
     films = got.count(Outcome.COMPARED)
-    said = f"{films} films compared, {got.old} to {got.new}: {got.class_changes} changed their class"
+    text = f"{films} films compared, {got.old} to {got.new}: {got.class_changes} changed their class"
     percent = got.percent
     if percent.lower is not None:
-        said += f"; percent infected {percent.mean:+.2f} points, limits {percent.lower:+.2f} to {percent.upper:+.2f}"
-    return said if got.same_settings else f"{said}. The rows were made under different settings too"
+        text += f"; percent infected {percent.mean:+.2f} points, limits {percent.lower:+.2f} to {percent.upper:+.2f}"
+    return text if got.same_settings else f"{text}. The settings of the rows differ too"
 
 
 def comparison_markdown(got: Comparison) -> str:
     """Return a comparison as a markdown page."""
     parts = [f"# {got.old} to {got.new}", headline(got) + "."]
-    for sheet in sheets(got):
-        lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in (sheet.heads, *sheet.rows)]
-        lines.insert(1, "|" + "---|" * len(sheet.heads))
-        parts += [f"## {sheet.title}", "\n".join(lines)]
+    for table in comparison_tables(got):
+        lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in (table.heads, *table.rows)]
+        lines.insert(1, "|" + "---|" * len(table.heads))
+        parts += [f"## {table.title}", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 
-def _cross(title: str, cells: Sequence[Cell]) -> Sheet:
-    """Return counts of pairs of words as a cross table; a word that neither side has is left out."""
-    words = [(cell.old, cell.new) for cell in cells if cell.old is not None or cell.new is not None]
-    old, new = (sorted({pair[side] or "none given" for pair in words}) for side in (0, 1))
+def _cross(title: str, cells: Sequence[Cell]) -> TextTable:
+    """Return counts of pairs of labels as a cross table; labels that occur on neither side are left out."""
+    pairs = [(cell.old, cell.new) for cell in cells if cell.old is not None or cell.new is not None]
+    old, new = (sorted({pair[side] or "none given" for pair in pairs}) for side in (0, 1))
     counts = {(cell.old or "none given", cell.new or "none given"): cell.films for cell in cells}
     rows = tuple((of, *(str(counts.get((of, to), 0)) for to in new)) for of in old)
-    return Sheet(title, ("", *new), rows)
+    return TextTable(title, ("", *new), rows)
 
 
 def _agreement(percent: Agreement) -> tuple[tuple[str, str], ...]:

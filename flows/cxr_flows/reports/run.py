@@ -1,24 +1,24 @@
-"""What a closed run is told as: a few plain lines for a terminal or a log, and a page of markdown for Prefect."""
+"""Reports on a closed run: a few lines for a terminal or a log, and a markdown page for Prefect."""
 
 from __future__ import annotations
 
-from cxr_schemas import Manifest, Reason
+from cxr_schemas import Reason, RunManifest
 
 _MEANING = {reason.value: reason.description for reason in Reason}
 
 
-def summary_lines(manifest: Manifest) -> list[str]:
-    """Return the run's outcome in plain lines: counts that add up, reject reasons, speed."""
+def summary_lines(manifest: RunManifest) -> list[str]:
+    """Return the result of a run as lines of text: counts, reject reasons, speed."""
     counts = manifest.counts
     lines = [
         f"run {manifest.run_id} is closed: {counts.listed} listed = {counts.scored} scored + "
         f"{counts.rejected} rejected + {counts.duplicate} duplicate + {counts.settled_before} settled before"
     ]
     if manifest.reasons:
-        said = ", ".join(f"{reason} {count}" for reason, count in _by_count(manifest.reasons))
-        lines.append(f"rejected: {said}")
+        reasons = ", ".join(f"{reason} {count}" for reason, count in _by_count(manifest.reasons))
+        lines.append(f"rejected: {reasons}")
     if manifest.retryable:
-        lines.append(f"{manifest.retryable} of the rejects may heal: run again to retry them")
+        lines.append(f"{manifest.retryable} of the rejects are retryable: score again to retry them")
     if decoded(manifest):
         lines.append(f"{manifest.films_per_second:.1f} films/s over {manifest.seconds_scoring:.1f} s")
     else:
@@ -26,15 +26,15 @@ def summary_lines(manifest: Manifest) -> list[str]:
     return lines
 
 
-def summary_markdown(manifest: Manifest, out: str) -> str:
-    """Return the run's outcome as a markdown page."""
+def summary_markdown(manifest: RunManifest, out: str) -> str:
+    """Return the result of a run as a markdown page."""
     counts = manifest.counts
     reasons = "\n".join(
         f"| `{reason}` | {count} | {_MEANING[reason]} |" for reason, count in _by_count(manifest.reasons)
     )
     rejects = f"\n## Rejects\n\n| reason | films | meaning |\n|---|---|---|\n{reasons}\n" if reasons else ""
     retry = (
-        f"\n{manifest.retryable} of the rejects may heal; the next run tries them again.\n"
+        f"\n{manifest.retryable} of the rejects are retryable; the next run tries them again.\n"
         if manifest.retryable
         else ""
     )
@@ -49,19 +49,19 @@ def summary_markdown(manifest: Manifest, out: str) -> str:
 |---|---|---|---|---|
 | {counts.listed} | {counts.scored} | {counts.rejected} | {counts.duplicate} | {counts.settled_before} |
 {rejects}{retry}
-## How
+## Details
 
 - Results: `{out}`
 - Speed: {speed}
-- Chunks: {manifest.chunks}, of which {manifest.chunks_settled_here} were settled by this process
+- Chunks: {manifest.chunks}, {manifest.chunks_settled_here} of them settled by this process
 - Bundle: {manifest.bundle_name} {manifest.bundle_version}, digest `{manifest.bundle_digest[:16]}`
 - Settings: digest `{manifest.config_digest[:16]}`
 - Software: {manifest.software_version}, runner {manifest.runner}
 """
 
 
-def decoded(manifest: Manifest) -> bool:
-    """Whether this closing of the run had any film to read; a run that is taken up again may have had none left."""
+def decoded(manifest: RunManifest) -> bool:
+    """Whether the last process of this run read any film; a resumed run may have none left."""
     return manifest.chunks_settled_here > 0
 
 

@@ -1,1 +1,1 @@
-"""Work through the parts of a backfill: scheduler, progress, dry run and time estimate."""
+"""Backfills: score an archive of any size in parts, each part a run of its own."""

@@ -1,8 +1,8 @@
-"""What a backfill would be: its parts, what is left of them, and how long it would take by a sample that is scored.
+"""Dry run of a backfill: its parts, the films left in each, and the time it would take, measured on a scored sample.
 
-The sample is scored in earnest, by as many processes at once as parts would run, into a throwaway root beside the
-backfills of the results root: the same store, so that puts and listings cost what they will cost. It is removed again;
-nothing else is written.
+The sample is scored by as many processes at once as the backfill would use, into a temporary results root beside the
+backfills. That is the same store, so puts and listings take as long as they will in the backfill. The temporary root is
+removed at the end, and nothing else is written.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
-from cxr_pipelines.backfill.estimate import Mark, Pace, Trace, duration, pace_of
-from cxr_pipelines.backfill.scheduler import RunPart
-from cxr_pipelines.jobs.job import Progress, ScoreJob
+from cxr_pipelines.backfill.estimate import Pace, ProgressMark, RunTrace, duration, pace_of
+from cxr_pipelines.backfill.work import RunPart
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_pipelines.runner_choice import RunnerChoice
 from cxr_schemas import PartEntry
 from cxrlib.backfills.create import BackfillRequest, inventory_bytes
 from cxrlib.backfills.partition import CutArchive, cut_archive
 from cxrlib.models.bundle import Bundle
-from cxrlib.results.objects import Kind, Store
+from cxrlib.results import layout
+from cxrlib.results.layout import RowKind
+from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs.ledger import read_ledger
 
-#: A sample whose films are done sooner is followed by a larger one.
+#: A sample whose films take less time, in seconds, is followed by a larger one.
 WINDOW_S: Final = 20.0
-#: Films of the first sample, for each part at once.
+#: Films of the first sample for each part that runs at once.
 _FIRST: Final = 64
-#: Chunks that each worker of a run should have of the sample, so that none stands idle at its end.
+#: Minimum number of chunks of the sample for each worker of a run, so that no worker is idle at its end.
 _CHUNKS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class PartForecast:
-    """A part, what of it is to be scored, and how long that would take."""
+    """A part, the films to score in it, and how many seconds that would take."""
 
     entry: PartEntry
     to_score: int
@@ -53,22 +55,22 @@ class PartForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a backfill would be.
+    """The result of a dry run.
 
     Attributes
     ----------
     parts : tuple of PartForecast
     listed, repeated : int
-        References that the sources give, and those of them whose uri was given before.
+        References in the sources, and those among them that repeat an earlier URI.
     bytes_to_score : int
     sampled : int
-        Films of the sample that the pace was measured on.
+        Films of the sample on which the pace was measured.
     pace : Pace
     parallel : int
     listing_s : float
-        To list the sources, to cut them and to read what is settled.
+        Seconds to list and cut the sources and to read the ledger.
     seconds : float
-        From start to end, the listing included.
+        Seconds from start to end, including the listing.
     """
 
     parts: tuple[PartForecast, ...]
@@ -93,65 +95,65 @@ class Forecast:
 
     @property
     def to_score(self) -> int:
-        """Objects of all parts that are not settled."""
+        """Objects of all parts that are not settled yet."""
         return sum(part.to_score for part in self.parts)
 
     @property
     def films_per_second(self) -> float:
-        """Over the whole backfill."""
+        """Films per second over the whole backfill."""
         return self.to_score / self.seconds if self.seconds else 0.0
 
 
 def dry_run(
-    store: Store,
+    results: ResultsRoot,
     request: BackfillRequest,
     bundle: Bundle,
     *,
     parallel: int,
     most: int,
     run_part: RunPart,
-    say: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> Forecast:
-    """Return what the backfill of `request` would be, and how long it would take with `parallel` parts at once.
+    """Return the parts of the backfill of `request`, and how long it would take with `parallel` parts at once.
 
     Parameters
     ----------
-    store : Store
+    results : ResultsRoot
     request : BackfillRequest
     bundle : Bundle
     parallel : int
     most : int
-        Films to sample at most.
+        Maximum size of the sample, in films.
     run_part : callable
-        Scores a sample, as it would a part.
-    say : callable
-        Told what is being done.
+        Scores a share of the sample, as it would score a part.
+    report : callable
+        Called with a line of text at each step.
 
     Raises
     ------
     UsageError
-        The sources cannot be listed, or make too many parts.
+        The sources cannot be listed, or give too many parts.
     CxrError
-        The sample cannot be scored: the backfill could not be either.
+        The sample cannot be scored; the backfill would fail too.
     """
     began = time.monotonic()
-    say("listing the sources")
-    with cut_archive(request.sources, store, request.cut) as archive, _throwaway(store) as scratch:
+    report("listing the sources")
+    with cut_archive(request.sources, results, request.cut) as archive, _temporary_root(results) as scratch:
         ledger = read_ledger(
-            store,
+            results,
             partition=bundle.partition,
             bundle_digest=bundle.digest,
             config_digest=request.settings.digest(),
         )
         left = archive.left(ledger)
-        for entry in archive.parts:  # what a start would store is made, and not stored
+        for entry in archive.parts:  # made as for a start, and not stored, so that the time counts
             inventory_bytes(archive, entry.part)
         listing_s = time.monotonic() - began
         films = [left[entry.part].objects for entry in archive.parts]
         at_once = min(parallel, len(films))
-        traces: list[Trace] = []
+        traces: list[RunTrace] = []
         if any(films):
-            traces = _measure(archive, scratch, request, at_once=at_once, most=most, run_part=run_part, say=say)
+            traces = _measure(archive, scratch, request, at_once=at_once, most=most, run_part=run_part, report=report)
         pace = pace_of(traces) if traces else Pace(0.0, 0.0)
         per_settled = _ledger_s(scratch, bundle, request)
         total = duration(films, pace, parallel=parallel, ledger_s_per_film=per_settled)
@@ -173,19 +175,19 @@ def dry_run(
 
 def _measure(
     archive: CutArchive,
-    scratch: Store,
+    scratch: ResultsRoot,
     request: BackfillRequest,
     *,
     at_once: int,
     most: int,
     run_part: RunPart,
-    say: Callable[[str], None],
-) -> list[Trace]:
-    """Score samples, each larger than the one before, until one lasts long enough to tell the pace."""
+    report: Callable[[str], None],
+) -> list[RunTrace]:
+    """Score samples, each larger than the last, until one takes long enough to measure the pace."""
     count = min(most, _FIRST * at_once)
     for number in range(1, 10):
         sample = archive.sample(count)
-        say(f"scoring a sample of {sample.num_rows} films")
+        report(f"scoring a sample of {sample.num_rows} films")
         traces = _score(sample, scratch, request, at_once=at_once, run_part=run_part, number=number)
         window_s = min(trace.window_s for trace in traces)
         if window_s >= WINDOW_S or sample.num_rows < count or count >= most:
@@ -195,14 +197,14 @@ def _measure(
 
 
 def _score(
-    sample: pa.Table, scratch: Store, request: BackfillRequest, *, at_once: int, run_part: RunPart, number: int
-) -> list[Trace]:
-    """Score a sample by several runs at once, each into a root of its own with every so-manieth film."""
+    sample: pa.Table, scratch: ResultsRoot, request: BackfillRequest, *, at_once: int, run_part: RunPart, number: int
+) -> list[RunTrace]:
+    """Score a sample by several runs at once, each with every `at_once`-th film and a root of its own."""
     stop = threading.Event()
 
-    def one(place: int) -> Trace:
-        share = sample.take(list(range(place, sample.num_rows, at_once)))
-        root = Store(scratch.uri(f"{number}-{place}"))
+    def score_share(start: int) -> RunTrace:
+        share = sample.take(list(range(start, sample.num_rows, at_once)))
+        root = ResultsRoot(scratch.uri(f"{number}-{start}"))
         sink = io.BytesIO()
         pq.write_table(share, sink)
         root.put("sample.parquet", sink.getvalue())
@@ -210,12 +212,12 @@ def _score(
 
     with ThreadPoolExecutor(at_once, thread_name_prefix="sample") as pool:
         try:
-            return list(pool.map(one, range(min(at_once, sample.num_rows))))
+            return list(pool.map(score_share, range(min(at_once, sample.num_rows))))
         finally:
             stop.set()
 
 
-def _job(request: BackfillRequest, root: Store, films: int) -> ScoreJob:
+def _job(request: BackfillRequest, root: ResultsRoot, films: int) -> ScoreJob:
     workers = RunnerChoice.parse(request.runner).workers
     chunk_size = max(1, min(request.settings.run.chunk_size, math.ceil(films / (_CHUNKS * workers))))
     run_settings = request.settings.run.model_copy(update={"chunk_size": chunk_size})
@@ -229,40 +231,40 @@ def _job(request: BackfillRequest, root: Store, films: int) -> ScoreJob:
     )
 
 
-def _trace(job: ScoreJob, run_part: RunPart, stop: threading.Event) -> Trace:
+def _trace(job: ScoreJob, run_part: RunPart, stop: threading.Event) -> RunTrace:
     began = time.monotonic()
-    marks: list[Mark] = []
+    marks: list[ProgressMark] = []
 
     def note(progress: Progress) -> None:
-        marks.append(Mark(time.monotonic() - began, progress.done))
+        marks.append(ProgressMark(time.monotonic() - began, progress.done))
 
     manifest = run_part(job, note, stop)
     films = manifest.counts.scored + manifest.counts.rejected
-    return Trace(tuple(marks), time.monotonic() - began, films)
+    return RunTrace(tuple(marks), time.monotonic() - began, films)
 
 
-def _ledger_s(scratch: Store, bundle: Bundle, request: BackfillRequest) -> float:
-    """Return the seconds that a plan takes to look at each settled film, as measured on the largest sample."""
+def _ledger_s(scratch: ResultsRoot, bundle: Bundle, request: BackfillRequest) -> float:
+    """Return the seconds that a plan takes for each settled film, as measured on the largest sample."""
     per_film = 0.0
     for name in sorted(scratch.names("")):
         began = time.monotonic()
         ledger = read_ledger(
-            Store(scratch.uri(name)),
+            ResultsRoot(scratch.uri(name)),
             partition=bundle.partition,
             bundle_digest=bundle.digest,
             config_digest=request.settings.digest(),
         )
         if ledger.num_rows:
-            # A sample's chunks are smaller than those of a part, and it is chunks that are opened.
-            chunks = len(Store(scratch.uri(name)).chunks(Kind.SCORES, bundle.partition))
+            # The time is spent on opening chunks, and the chunks of a sample are smaller than those of a part.
+            chunks = len(ResultsRoot(scratch.uri(name)).chunks(RowKind.SCORES, bundle.partition))
             per_film = (time.monotonic() - began) / chunks / request.settings.run.chunk_size
     return per_film
 
 
 @contextmanager
-def _throwaway(store: Store) -> Iterator[Store]:
-    """Give a results root that is gone afterwards; its name is hidden from whoever lists the backfills."""
-    scratch = Store(store.uri(f"_backfills/.dry-run-{secrets.token_hex(4)}"))
+def _temporary_root(results: ResultsRoot) -> Iterator[ResultsRoot]:
+    """Yield a temporary results root, hidden from the list of backfills, and remove it afterwards."""
+    scratch = ResultsRoot(results.uri(layout.dry_run_folder(secrets.token_hex(4))))
     try:
         yield scratch
     finally:

@@ -1,8 +1,8 @@
-"""How long a backfill will take: from the trace of a scored sample to the sum over all parts.
+"""Estimate how long a backfill takes: measure the pace of a scored sample, then add up all parts.
 
-A part takes what its run needs to start and to end, and then a time for each film. Both are measured on a sample, which
-is scored exactly as the parts would be: by as many runs at once, in processes of their own. Parts then take their turns
-as they will in earnest, so that the last one, which runs alone, counts in full.
+A part takes a fixed time to start and to end its run, and a time for each film. Both are measured on a sample, which is
+scored like the parts: by as many runs at once, in processes of their own. The parts are then scheduled as in the
+backfill, so that the last one, which runs alone, counts in full.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from statistics import fmean
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """How many films were done so many seconds after a run was started."""
+class ProgressMark:
+    """The number of films done, and the seconds since the start of the run."""
 
     seconds: float
     done: int
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """One run over a part of the sample.
+class RunTrace:
+    """One run over a share of the sample.
 
     Attributes
     ----------
-    marks : tuple of Mark
+    marks : tuple of ProgressMark
         Its progress, in order of time.
     seconds : float
         From its start to its end.
     films : int
-        That it scored or rejected.
+        Films that it scored or rejected.
     """
 
-    marks: tuple[Mark, ...]
+    marks: tuple[ProgressMark, ...]
     seconds: float
     films: int
 
     @property
-    def window(self) -> tuple[Mark, Mark] | None:
-        """The first mark with a film done and the last one; None where they are one, so that no pace can be told."""
+    def window(self) -> tuple[ProgressMark, ProgressMark] | None:
+        """The first mark with a film done, and the last mark; None if they are the same, so that no pace is known."""
         got = [mark for mark in self.marks if mark.done > 0]
         if not got or got[-1].done <= got[0].done or got[-1].seconds <= got[0].seconds:
             return None
@@ -56,29 +56,29 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a part costs.
+    """The time that a part takes.
 
     Attributes
     ----------
     start_s : float
         Seconds to start and to end a run.
     seconds_per_film : float
-        While as many parts as are to run at once do.
+        Seconds per film, while the planned number of parts run at once.
     """
 
     start_s: float
     seconds_per_film: float
 
     def seconds(self, films: int) -> float:
-        """Return how long a part with so many films to score takes."""
+        """Return the seconds that a part with `films` films to score takes."""
         return self.start_s + self.seconds_per_film * films
 
 
-def pace_of(traces: Sequence[Trace]) -> Pace:
-    """Return the pace of runs that ran at once.
+def pace_of(traces: Sequence[RunTrace]) -> Pace:
+    """Return the mean pace of runs that ran at once.
 
-    A run's first films, which wait for the networks to be loaded, are not in its pace but in its start. Where a trace
-    is too short to tell, all of its time is spread over its films: that errs on the long side.
+    The first films of a run wait for the networks to load. They count as part of its start, not of its pace. If a trace
+    is too short to separate the two, its whole time is spread over its films, which overestimates.
     """
     paces = []
     for trace in traces:
@@ -97,12 +97,12 @@ def duration(films: Sequence[int], pace: Pace, *, parallel: int, ledger_s_per_fi
     Parameters
     ----------
     films : sequence of int
-        To be scored by each part, in order of work.
+        Films to score in each part, in the order of work.
     pace : Pace
     parallel : int
-        Parts at once; each takes its turn as soon as one has ended.
+        Parts at once. A part starts as soon as another has ended.
     ledger_s_per_film : float
-        Seconds that a part's plan takes to look at each film which was settled when it is made.
+        Seconds that the plan of a part takes for each film that is settled by then.
     """
     free = [0.0] * max(1, min(parallel, len(films)))
     settled = 0

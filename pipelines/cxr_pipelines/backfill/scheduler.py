@@ -1,24 +1,23 @@
-"""Work off the parts of a backfill: several at once, under a lease that is let go for whoever else wants it.
+"""Score the parts of a backfill, several at once, under a lease that is released for other runs that wait.
 
-**The lease.** One lease guards a results root under one bundle and one configuration (`cxrlib.runs.lease`). Whoever
-works on
-a backfill takes it in its own name and runs the parts under it: the parts of one backfill hold different objects, so
-two of them share no film and may run at once. It is held only while parts run:
+**The lease.** One lease guards a results root under one bundle and one configuration (`cxrlib.runs.lease`). The process
+that works on a backfill holds it in the backfill's name, and runs the parts under it. The parts hold different objects,
+so they can run at once. The lease is held only while parts run:
 
-- A run that waits for it (``cxr nightly --wait``) leaves a note. The backfill looks for such notes every few seconds,
-  stands down, and comes back when the other has ended, for as long as that takes. Each note makes it stand down once.
-- A backfill that is asked to pause stands down and ends; nothing holds the lease while it is paused.
-- Whoever works on it may die: its parts' process groups die with it, and the lease is free at once on that machine,
-  and on any other after the time to live.
+- A run that waits for the lease (``cxr nightly --wait``) leaves a note. The backfill checks for notes every few
+  seconds, stops its parts, releases the lease, and continues when the other run has ended. Each note stops it once.
+- A backfill that is asked to pause stops its parts and ends. A paused backfill holds no lease.
+- If the process dies, the process groups of its parts die with it. The lease is free at once on that machine, and on
+  any other machine after the time to live.
 
-To stand down, parts on the local runner are stopped where they are. That costs the chunks in flight (one for each
-worker, a few hundred films at most; two where a batch holds films of both) and one start, and others need not wait for
-a part that takes hours. On a cluster no further part is begun and those that run are waited for, since the end of the
-process that submitted a job is not the end of the job.
+On the local runner, running parts are stopped at once, so that nobody waits for a part that takes hours. That costs the
+chunks in progress and one start. Each worker has one chunk in progress (a few hundred films at most), or two if a batch
+holds films of both. On a cluster, running parts are awaited and no further part starts, because a job does not end with
+the process that submitted it.
 
-**No work twice.** A part is planned when its turn comes, under the lease, against the ledger: what a nightly run has
-settled by then is not planned. If it settles films of a part that was planned and stopped before, that plan is stale;
-the part goes on with a new run (``<id>-<part>-2``), which finds in the ledger what the first has settled.
+**No film is scored twice.** A part is planned when its run starts, under the lease, against the ledger. Films that a
+nightly run settled before are not planned. If a nightly run settles films of a part that was planned and stopped, that
+plan is stale. A new run (``<id>-<part>-2``) then scores the rest, and finds in the ledger what the first has settled.
 """
 
 from __future__ import annotations
@@ -26,359 +25,229 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
-import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, Protocol
+from enum import Enum, auto
+from typing import Final
 
-from cxr_pipelines.backfill.progress import Board
-from cxr_pipelines.jobs.job import Progress, ScoreJob
-from cxr_pipelines.runner_choice import RunnerChoice
-from cxr_schemas import BackfillManifest, Manifest
+from cxr_pipelines.backfill.part_queue import PartQueue, PartTry, message_of
+from cxr_pipelines.backfill.progress import ProgressBoard
+from cxr_pipelines.backfill.work import BackfillWork, Ending, RunPart
+from cxr_pipelines.jobs.messages import Progress, ScoreJob
+from cxr_schemas import RunManifest
 from cxrlib.backfills import stored
-from cxrlib.backfills.stored import PartStage, PartState, failed, part_states, unfinished
-from cxrlib.errors import BusyError, CxrError, LeaseLostError, RunError, StalePlanError, StoppedError, UsageError
-from cxrlib.results.objects import Store
-from cxrlib.runs import lease
-from cxrlib.runs.lease import Held, LeaseTerms
-from cxrlib.runs.lease_context import holding
+from cxrlib.errors import BusyError, LeaseLostError, StalePlanError, StoppedError
+from cxrlib.results import layout
+from cxrlib.runs import lease_chain
+from cxrlib.runs.lease import LeaseTerms
+from cxrlib.runs.lease_chain import Claim
+from cxrlib.runs.lease_context import hold_lease
 from cxrlib.runs.lease_waiters import waiters, withdraw
-from cxrlib.settings import Settings
 
 _log = logging.getLogger(__name__)
-#: Seconds between two looks at whether to pause or to stand aside; each is a listing and a read of the store.
-LOOK_EVERY_S: Final = 3.0
-#: Seconds for which one who waits may take the lease that was let go for it: more than it sleeps between two looks.
-GIVE_WAY_S: Final = 20.0
-#: So many parts that fall one after another, none closing between them, end the backfill: the cause is not theirs.
-FALLS_IN_A_ROW: Final = 3
+#: Seconds between two checks for a pause or a waiting run; each check lists and reads the store.
+CHECK_EVERY_S: Final = 3.0
+#: Seconds for which a waiting run may take the released lease: longer than it sleeps between two tries.
+YIELD_S: Final = 20.0
 _TICK_S: Final = 0.5
-_TRY_S: Final = 5.0
+_LEASE_RETRY_S: Final = 5.0
 
 
-class RunPart(Protocol):
-    """Scores one part and returns its manifest; stops, by `StoppedError`, when `stop` is set."""
+class _StopReason(Enum):
+    """Why no further part is started."""
 
-    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
-        """Score."""
-
-
-class Ending(StrEnum):
-    """How the work on a backfill ended."""
-
-    FINISHED = "finished"
-    PAUSED = "paused"
+    NOTHING_LEFT = auto()
+    PAUSED = auto()
+    RUN_WAITS = auto()
+    LEASE_LOST = auto()
 
 
-class _StandDown(StrEnum):
-    """Why no further part is begun."""
-
-    NOTHING_LEFT = "nothing left"
-    PAUSED = "paused"
-    WANTED = "wanted"
-    LOST = "lost"
-
-
-@dataclass(frozen=True, slots=True)
-class PartsWork:
-    """What is to be worked off, and how.
-
-    Attributes
-    ----------
-    store : Store
-    manifest : BackfillManifest
-    settings : Settings
-        Of every part.
-    parallel : int
-        Parts at once.
-    retries : int
-        Tries at a part after its first, once all others had theirs.
-    retry_delay_s : float
-        Least wait before the second try; each further one waits twice as long, all with up to as much again by chance.
-    only_failed : bool
-        Work off nothing but the parts that fell before or closed with rejects that may heal.
-    runner : str
-        As a run takes it.
-    beam_options : tuple of str
-    debug : bool
-        Write the traceback of a failure to the log of the process that scores.
-    """
-
-    store: Store
-    manifest: BackfillManifest
-    settings: Settings
-    parallel: int = 1
-    retries: int = 1
-    retry_delay_s: float = 15.0
-    only_failed: bool = False
-    runner: str = "local"
-    beam_options: tuple[str, ...] = ()
-    debug: bool = False
-
-    @property
-    def scope(self) -> str:
-        """What the lease is for."""
-        return lease.scope_of(self.manifest.partition, self.manifest.config_digest)
-
-    @property
-    def local(self) -> bool:
-        """Whether a part ends when its process does."""
-        return RunnerChoice.parse(self.runner).local
-
-
-@dataclass(slots=True)
-class _Turn:
-    """A part that is to be tried: by which of its runs, after how many tries, when, and with how many films settled."""
-
-    part: str
-    attempt: int
-    tries: int = 0
-    settled: int = 0
-    not_before: float = 0.0
-
-
-def work_off(
-    work: PartsWork, board: Board, run_part: RunPart, on_tick: Callable[[Board], None] = lambda board: None
+def run_parts(
+    work: BackfillWork,
+    board: ProgressBoard,
+    run_part: RunPart,
+    on_tick: Callable[[ProgressBoard], None] = lambda board: None,
 ) -> Ending:
-    """Work off the parts of a backfill until none is left, or it is asked to pause.
+    """Score the parts of a backfill until none is left or the backfill is asked to pause.
 
-    Parts that fell are told on the `board` and stored with the backfill; they do not end it.
+    Failed parts are shown on the `board` and stored with the backfill. They do not end it.
 
     Parameters
     ----------
-    work : PartsWork
-    board : Board
-        Takes note of every part.
+    work : BackfillWork
+    board : ProgressBoard
+        Records the progress of every part.
     run_part : callable
-        Scores one part, in a thread and a context of its own.
+        Scores one part. It is called in a thread and a context of its own.
     on_tick : callable
         Called in the calling thread about twice a second.
 
     Raises
     ------
     BusyError
-        Another process works on this very backfill.
+        Another process works on the same backfill.
     RunError
-        `FALLS_IN_A_ROW` parts fell one after another.
+        `cxr_pipelines.backfill.part_queue.FAILURES_IN_A_ROW` parts failed in a row.
     """
-    return _Worker(work, board, run_part, on_tick).work()
+    return _Scheduler(work, board, run_part, on_tick).run()
 
 
-class _Worker:
-    def __init__(self, work: PartsWork, board: Board, run_part: RunPart, on_tick: Callable[[Board], None]) -> None:
+class _Scheduler:
+    def __init__(
+        self, work: BackfillWork, board: ProgressBoard, run_part: RunPart, on_tick: Callable[[ProgressBoard], None]
+    ) -> None:
         self._work = work
         self._board = board
         self._run_part = run_part
         self._on_tick = on_tick
+        self._queue = PartQueue(work)
         self._stop = threading.Event()
         self._lost = threading.Event()
-        self._honoured: set[str] = set()
-        self._falls: list[str] = []
-        # Tries since this process began; one more than the retries where a part is not to be begun again by it.
-        self._tries: dict[str, int] = {}
-        self._wanted: frozenset[str] | None = None
+        # Notes of waiting runs for which the lease was released already.
+        self._answered: set[str] = set()
 
-    def work(self) -> Ending:
+    def run(self) -> Ending:
         while True:
             with self._leased() as held:
-                why = _StandDown.PAUSED if held is None else self._session(held)
-            if why is _StandDown.PAUSED:
+                reason = _StopReason.PAUSED if held is None else self._session(held)
+            if reason is _StopReason.PAUSED:
                 return Ending.PAUSED
-            if why is _StandDown.NOTHING_LEFT:
+            if reason is _StopReason.NOTHING_LEFT:
                 return Ending.FINISHED
-            if why is _StandDown.WANTED:
-                self._stand_aside()
+            if reason is _StopReason.RUN_WAITS:
+                self._let_others_run()
 
     @contextmanager
-    def _leased(self) -> Iterator[Held | None]:
-        """Hold the lease, waiting for it as long as it takes; None where the backfill was paused meanwhile."""
+    def _leased(self) -> Iterator[Claim | None]:
+        """Wait for the lease and hold it; yield None if the backfill was paused meanwhile."""
         work, backfill_id = self._work, self._work.manifest.backfill_id
         terms = LeaseTerms.of(work.settings.run)
         terms = LeaseTerms(ttl_s=terms.ttl_s, wait_s=0.0, settle_s=terms.settle_s)
-        while not stored.is_paused(work.store, backfill_id):
+        while not stored.is_paused(work.results, backfill_id):
             with contextlib.ExitStack() as stack:
                 try:
                     self._lost.clear()
                     self._stop.clear()
                     held = stack.enter_context(
-                        holding(work.store, work.scope, backfill_id, terms, on_lost=lambda _: self._lost.set())
+                        hold_lease(work.results, work.scope, backfill_id, terms, on_lost=lambda _: self._lost.set())
                     )
                 except BusyError:
-                    for claim in lease.standing(work.store, work.scope):
+                    for claim in lease_chain.current_claims(work.results, work.scope):
                         if claim.record.run_id == backfill_id:
                             raise
                         self._board.notice(f"waits for run {claim.record.run_id} on {claim.record.host} to end")
                     self._on_tick(self._board)
-                    time.sleep(_TRY_S)
+                    time.sleep(_LEASE_RETRY_S)
                     continue
                 self._board.notice("")
-                yield held.held
+                yield held.claim
                 return
         yield None
 
-    def _session(self, held: Held) -> _StandDown:
-        """Run parts until there is a reason to begin no more, and none of them runs."""
-        queue = self._queue()
-        running: dict[Future[Manifest], _Turn] = {}
-        why: _StandDown | None = None
-        look_at = 0.0
+    def _session(self, held: Claim) -> _StopReason:
+        """Run parts under one lease until there is a reason to start no more and none of them runs."""
+        self._queue.fill()
+        running: dict[Future[RunManifest], PartTry] = {}
+        reason: _StopReason | None = None
+        check_at = 0.0
         with ThreadPoolExecutor(self._work.parallel, thread_name_prefix="part") as pool:
             try:
                 while True:
-                    if why is None and time.monotonic() >= look_at:
-                        why = self._look()
-                        look_at = time.monotonic() + LOOK_EVERY_S
-                    while why is None and len(running) < self._work.parallel and (turn := _next(queue)):
-                        # The context holds Prefect's flow run, where there is one.
+                    if reason is None and time.monotonic() >= check_at:
+                        reason = self._reason_to_stop()
+                        check_at = time.monotonic() + CHECK_EVERY_S
+                    while reason is None and len(running) < self._work.parallel and (one := self._queue.take()):
+                        # The copied context holds Prefect's flow run, if there is one.
                         context = contextvars.copy_context()
-                        running[pool.submit(context.run, self._run, turn, held)] = turn
-                    if why is not None and (self._work.local or why is _StandDown.LOST):
+                        running[pool.submit(context.run, self._run, one, held)] = one
+                    if reason is not None and (self._work.local or reason is _StopReason.LEASE_LOST):
                         self._stop.set()
                     self._on_tick(self._board)
-                    if not running and (why is not None or not queue):
-                        return why or _StandDown.NOTHING_LEFT
+                    if not running and (reason is not None or not self._queue):
+                        return reason or _StopReason.NOTHING_LEFT
                     done = wait(running, timeout=_TICK_S, return_when=FIRST_COMPLETED).done
                     if not running:
                         time.sleep(_TICK_S)
                     for future in done:
-                        again = self._conclude(running.pop(future), future)
-                        if again is not None:
-                            queue.append(again)
+                        self._conclude(running.pop(future), future)
             finally:
-                self._stop.set()  # whatever ends this thread ends the parts; the pool waits for them
+                self._stop.set()  # an error in this thread stops the parts; the pool then waits for them
 
-    def _queue(self) -> deque[_Turn]:
-        states = part_states(self._work.store, self._work.manifest)
-        if self._wanted is None:
-            wanted = failed(states) if self._work.only_failed else unfinished(states)
-            self._wanted = frozenset(state.entry.part for state in wanted)
-        return deque(
-            _Turn(state.entry.part, _attempt(state), self._tries.get(state.entry.part, 0), _settled(state))
-            for state in states
-            if state.entry.part in self._wanted and self._tries.get(state.entry.part, 0) <= self._work.retries
-        )
-
-    def _look(self) -> _StandDown | None:
-        """Return whether there is a reason to stand down."""
+    def _reason_to_stop(self) -> _StopReason | None:
         work = self._work
         if self._lost.is_set():
-            return _StandDown.LOST
+            return _StopReason.LEASE_LOST
         try:
-            if stored.is_paused(work.store, work.manifest.backfill_id):
-                return _StandDown.PAUSED
-            if any(waiter.token not in self._honoured for waiter in waiters(work.store, work.scope)):
-                return _StandDown.WANTED
-        except Exception as error:  # fsspec's back ends raise errors of many families; none is a reason to stop
-            _log.warning("%s: whether to pause is not known: %s", work.manifest.backfill_id, type(error).__name__)
+            if stored.is_paused(work.results, work.manifest.backfill_id):
+                return _StopReason.PAUSED
+            if any(waiter.token not in self._answered for waiter in waiters(work.results, work.scope)):
+                return _StopReason.RUN_WAITS
+        except Exception as error:  # stores raise errors of many libraries; none is a reason to stop
+            _log.warning(
+                "%s: the check for a pause or a waiting run failed: %s",
+                work.manifest.backfill_id,
+                type(error).__name__,
+            )
         return None
 
-    def _run(self, turn: _Turn, held: Held) -> Manifest:
+    def _run(self, one: PartTry, held: Claim) -> RunManifest:
         work = self._work
-        self._board.begin(turn.part, turn.settled)
-        stored.clear_failure(work.store, work.manifest.backfill_id, turn.part)
+        self._board.begin(one.part, one.settled)
+        stored.clear_failure(work.results, work.manifest.backfill_id, one.part)
         job = ScoreJob.of(
             work.settings,
-            sources=(work.store.uri(stored.inventory_key(work.manifest.backfill_id, turn.part)),),
-            out=work.store.root,
-            run_id=work.manifest.run_id(turn.part, turn.attempt),
+            sources=(work.results.uri(layout.inventory_key(work.manifest.backfill_id, one.part)),),
+            out=work.results.root,
+            run_id=work.manifest.run_id(one.part, one.attempt),
             resume=True,
             runner=work.runner,
             beam_options=work.beam_options,
             debug=work.debug,
-            under=held,
+            held_lease=held,
         )
 
         def note(progress: Progress) -> None:
-            turn.settled = progress.done
-            self._board.progress(turn.part, progress.done, progress.total)
+            one.settled = progress.done
+            self._board.progress(one.part, progress.done, progress.total)
 
         return self._run_part(job, note, self._stop)
 
-    def _conclude(self, turn: _Turn, future: Future[Manifest]) -> _Turn | None:
-        """Note what became of a try; return the next one, where there is to be one.
-
-        Raises
-        ------
-        RunError
-            `FALLS_IN_A_ROW` parts fell.
-        """
+    def _conclude(self, one: PartTry, future: Future[RunManifest]) -> None:
+        """Record the result of a try, and queue the next try of its part if there is one."""
         try:
             manifest = future.result()
         except (StoppedError, LeaseLostError) as error:
             if isinstance(error, LeaseLostError):
                 self._lost.set()
-            self._board.stop(turn.part)
-            return None
+            self._board.stop(one.part)
         except StalePlanError:
-            self._board.stop(turn.part)
-            return _Turn(turn.part, turn.attempt + 1, turn.tries)
-        except Exception as error:  # whatever it was, the other parts go on
-            return self._fell(turn, error)
-        self._falls.clear()
-        self._tries[turn.part] = self._work.retries + 1
-        self._board.close(turn.part, manifest)
-        return None
+            self._board.stop(one.part)
+            self._queue.plan_again(one)
+        except Exception as error:  # whatever the error, the other parts continue
+            message = message_of(error)
+            self._board.fail(one.part, message)
+            self._queue.failed(one, error, message)
+        else:
+            self._queue.closed(one)
+            self._board.close(one.part, manifest)
 
-    def _fell(self, turn: _Turn, error: Exception) -> _Turn | None:
+    def _let_others_run(self) -> None:
+        """Wait until another run has taken the released lease, or no run waits any more, or `YIELD_S` have passed."""
         work = self._work
-        message = str(error) if isinstance(error, CxrError) else f"{type(error).__name__}: {error}"
-        self._board.fall(turn.part, message)
-        run_id = work.manifest.run_id(turn.part, turn.attempt)
-        with contextlib.suppress(OSError):
-            stored.note_failure(work.store, work.manifest.backfill_id, turn.part, run_id, message)
-        self._falls.append(turn.part)
-        fallen = list(dict.fromkeys(self._falls))
-        if len(fallen) >= FALLS_IN_A_ROW:
-            raise RunError(
-                f"the parts {', '.join(fallen)} fell one after another, and none closed between them; no further one "
-                f"was begun; the last said: {message}"
-            ) from error
-        tries = work.retries + 1 if isinstance(error, UsageError) else turn.tries + 1
-        self._tries[turn.part] = tries
-        if tries > work.retries:
-            return None
-        delay = work.retry_delay_s * 2 ** (tries - 1) * random.uniform(1.0, 2.0)  # noqa: S311 - no secret
-        return _Turn(turn.part, turn.attempt, tries, turn.settled, time.monotonic() + delay)
-
-    def _stand_aside(self) -> None:
-        """Leave the lease for whoever waits, until one has taken it, none waits any more, or they had their time."""
-        work = self._work
-        wanting = waiters(work.store, work.scope)
-        self._honoured.update(waiter.token for waiter in wanting)
-        self._board.notice(f"stands aside for run {', '.join(waiter.run_id for waiter in wanting)}")
-        until = time.monotonic() + GIVE_WAY_S
+        waiting = waiters(work.results, work.scope)
+        self._answered.update(waiter.token for waiter in waiting)
+        self._board.notice(f"lets run {', '.join(waiter.run_id for waiter in waiting)} go first")
+        until = time.monotonic() + YIELD_S
         while time.monotonic() < until:
             self._on_tick(self._board)
-            if any(lease.is_held(claim) for claim in lease.standing(work.store, work.scope)):
+            if any(lease_chain.is_held(claim) for claim in lease_chain.current_claims(work.results, work.scope)):
                 return
             time.sleep(_TICK_S)
-            if not waiters(work.store, work.scope):
+            if not waiters(work.results, work.scope):
                 return
-        for waiter in wanting:  # of a process on another machine that is gone: it would stop every other backfill once
-            withdraw(work.store, work.scope, waiter.token)
-
-
-def _attempt(state: PartState) -> int:
-    """Return which run of a part is to go on: its newest, or one that follows a closed one."""
-    return state.attempt + 1 if state.stage is PartStage.DONE else max(1, state.attempt)
-
-
-def _settled(state: PartState) -> int:
-    """Return the films that the run which is to go on has settled."""
-    return state.settled or 0 if state.stage is PartStage.BEGUN else 0
-
-
-def _next(queue: deque[_Turn]) -> _Turn | None:
-    """Take the first turn that need not wait any longer."""
-    now = time.monotonic()
-    for turn in queue:
-        if turn.not_before <= now:
-            queue.remove(turn)
-            return turn
-    return None
+        # The waiting process is gone, on another machine: its note would stop every other backfill once.
+        for waiter in waiting:
+            withdraw(work.results, work.scope, waiter.token)

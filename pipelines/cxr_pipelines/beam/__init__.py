@@ -1,16 +1,17 @@
-"""All that imports Beam: the graph, its thin transforms, the runners it is given to, and their workers.
+"""Everything that imports Beam: the graph, its transforms, its runners and their workers.
 
-Beam is imported here without its optional parts (`cxr_pipelines.beam.optional`). A program that uses those, and this
-package in the same process, imports Beam first.
+Beam is imported without its optional modules (`cxr_pipelines.beam.optional`). A program that needs those modules in the
+same process as this package must import Beam first.
 """
 
 import resource as _resource
 
 from cxr_pipelines.beam.optional import OPTIONAL as _OPTIONAL
-from cxr_pipelines.beam.optional import left_out as _left_out
+from cxr_pipelines.beam.optional import without_modules as _without_modules
 
-with _left_out(_OPTIONAL):
+with _without_modules(_OPTIONAL):
     from apache_beam.ml.inference import base as _base
 
-# By which Beam tells the memory of a model; it gives it up together with what shares out a GPU.
+# Beam measures the memory of a model with `resource`. It drops that import together with the optional module that
+# shares a GPU among models.
 _base.resource = _resource

@@ -1,4 +1,4 @@
-"""The one graph of the product: from a stored plan to settled chunks."""
+"""The Beam graph that scores a run: from a stored plan to settled chunks."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from apache_beam.ml.inference.base import RunInference
 
 from cxr_pipelines.beam.handler import CxrModelHandler
 from cxr_pipelines.beam.transforms import CleanAndMeasure, CommitChunk, DecodeChunk, ReadPlan
-from cxr_pipelines.elements import Job, SettledChunk
-from cxr_pipelines.inference import EngineFactory
+from cxr_pipelines.elements import RunContext, SettledChunk
+from cxr_pipelines.engine_factory import EngineFactory
 
 
-def scoring_graph(pipeline: beam.Pipeline, job: Job, engine: EngineFactory) -> beam.PCollection[SettledChunk]:
-    """Add the scoring of all unsettled chunks of a run to `pipeline`.
+def scoring_graph(
+    pipeline: beam.Pipeline, context: RunContext, engine: EngineFactory
+) -> beam.PCollection[SettledChunk]:
+    """Add the steps that score all unsettled chunks of a run to `pipeline`.
 
-    After the shuffle of `ReadPlan` all is one fused stage: a chunk's films stay in one bundle, no pixels are shuffled,
-    and nothing leaves the stage but a summary per chunk, so that a runner which buffers what a stage emits (the local
-    one does) needs no more memory for a larger archive.
+    All steps after the shuffle of `ReadPlan` are one fused stage: the films of a chunk stay in one Beam bundle, and no
+    pixels are shuffled. The stage emits only one summary per chunk. A runner that buffers the output of a stage, as
+    the local one does, therefore needs no more memory for a larger archive.
     """
-    handler = CxrModelHandler(engine, job.settings.run.films_at_a_time)
+    handler = CxrModelHandler(engine, context.settings.run.films_at_a_time)
     return (
         pipeline
-        | "ReadPlan" >> ReadPlan(job)
-        | "DecodeChunk" >> DecodeChunk(job)
+        | "ReadPlan" >> ReadPlan(context)
+        | "DecodeChunk" >> DecodeChunk(context)
         | "RunInference" >> RunInference(handler)
-        | "CleanAndMeasure" >> CleanAndMeasure(job)
-        | "CommitChunk" >> CommitChunk(job)
+        | "CleanAndMeasure" >> CleanAndMeasure(context)
+        | "CommitChunk" >> CommitChunk(context)
     )

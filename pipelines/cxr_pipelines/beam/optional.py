@@ -1,8 +1,8 @@
-"""Parts of Beam that it does without where they cannot be imported, and that no run on this machine has a use for.
+"""Optional modules of Beam, which local runs leave out to start faster.
 
-Each comes with libraries of its own, which are installed here for other ends: Google's, Amazon's and Azure's clients,
-scipy's optimisers. Together they take a second to import, twice as long as the rest of Beam, and 50 MiB, in each
-process of a run.
+Each imports libraries that are installed here for other purposes: the clients of Google, Amazon and Azure, and the
+optimisers of scipy. Together they take 1 s to import, twice as long as the rest of Beam, and 50 MiB in each process of
+a run.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Final
 
-#: Films and results go through fsspec, and not through Beam's own ways to stores; but a runner elsewhere may have its
-#: job staged in one. The last shares out a GPU between several models.
+#: Films and results are read and written with fsspec. A runner on a cluster may stage its job in one of these stores.
+#: The last module shares a GPU among several models.
 OPTIONAL: Final = (
     "apache_beam.io.aws.s3filesystem",
     "apache_beam.io.azure.blobstoragefilesystem",
@@ -26,11 +26,11 @@ OPTIONAL: Final = (
 
 
 @contextmanager
-def left_out(modules: Iterable[str]) -> Iterator[None]:
-    """Let the block import others as if `modules` were not installed; those that are imported already stay.
+def without_modules(modules: Iterable[str]) -> Iterator[None]:
+    """Inside the block, import as if `modules` were not installed; modules that are imported already stay.
 
-    ``None`` in `sys.modules` makes an import raise ModuleNotFoundError (The Python Language Reference,
-    5.3.1), which stubs of types do not know of.
+    ``None`` in `sys.modules` makes an import raise ModuleNotFoundError (The Python Language Reference, 5.3.1). The type
+    stubs do not allow it.
     """
     blocked = [module for module in modules if module not in sys.modules]
     for module in blocked:
@@ -43,10 +43,10 @@ def left_out(modules: Iterable[str]) -> Iterator[None]:
 
 
 def import_optional() -> None:
-    """Import what was left out, as far as it is installed: Beam then finds its file systems by their schemes.
+    """Import the optional modules that are installed: Beam then finds its file systems by their schemes.
 
-    A notice that a Google client is not installed, which nothing here uses, is kept back: Beam gives it through the
-    root logger, which would also set up handlers that the application did not ask for.
+    Beam's warning about a missing Google client is suppressed. Nothing here uses that client, and logging through the
+    root logger would install handlers that the application did not configure.
     """
     root, silent = logging.getLogger(), logging.NullHandler()
     level = root.level

@@ -1,12 +1,12 @@
-"""A worker pool: starts SDK workers on this machine for a runner elsewhere (Beam's EXTERNAL environment).
+"""A pool that starts SDK workers on this machine for a runner on a cluster (Beam's EXTERNAL environment).
 
-``python -m cxr_pipelines.beam.pool --port 50000`` runs one, beside each task manager. Beam's own pool listens on every
-address of the machine and starts its workers with whichever ``python`` comes first on the path, which need not be the
-one that this package is installed for; this one listens where it is told to and uses its own interpreter.
+``python -m cxr_pipelines.beam.pool --port 50000`` runs one beside each task manager. Beam's own pool listens on every
+address of the machine and starts workers with the first ``python`` on the path, which may lack this package. This pool
+listens on a given address and starts workers with its own interpreter.
 
-A runner stops its workers through the pool. Beam's on Flink stumbles over that where a worker or a task manager was
-lost ("call already closed", GrpcStateService.close in Beam 2.77), and the other workers of the job would stay, with a
-model in memory, for as long as their task manager lives. So the pool looks whether a worker's job goes on, too.
+A runner stops its workers through the pool. On Flink, Beam fails to do that after a worker or a task manager was lost
+("call already closed", GrpcStateService.close in Beam 2.77). The other workers of the job, each with a model in memory,
+would then stay as long as their task manager. So the pool also ends workers whose job has ended.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ from google.protobuf import text_format
 from cxr_pipelines.flink import FlinkCluster
 from cxrlib.errors import UsageError
 from cxrlib.parallel.cores import NO_BLAS_THREADS
-from cxrlib.parallel.malloc_settings import KEPT_FOR_NETWORKS
+from cxrlib.parallel.malloc_settings import MALLOC_FOR_NETWORKS
 from cxrlib.parallel.process_groups import end_group
 
-#: One SDK worker: what it is to connect to stands in its environment.
-WORKER: Final[tuple[str, ...]] = (sys.executable, "-m", "cxr_pipelines.beam.worker")
-#: Seconds a worker has to end by itself before it is killed.
+#: Starts an SDK worker, which finds its addresses in the environment. With ``-P``, no module in the working directory
+#: replaces an installed one.
+WORKER: Final[tuple[str, ...]] = (sys.executable, "-P", "-m", "cxr_pipelines.beam.worker")
+#: Seconds between SIGTERM and SIGKILL for a worker.
 GRACE_S: Final = 5.0
-#: Calls served at once; a call starts or stops a worker and is done.
+#: Calls served at once; each starts or stops one worker.
 _CALLS: Final = 4
-#: Seconds between two looks at whether the jobs of the workers go on, and the longest wait to be told which they are.
-_LOOK_S: Final = 2.0
+#: Seconds between two checks of the workers' jobs, and time limit of a call to the provision service.
+_CHECK_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,13 @@ class _Worker:
     job: FlinkJob | None
 
 
-class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
-    """Starts and stops worker processes as a runner asks.
+class SdkWorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
+    """Starts and stops worker processes at a runner's request.
 
     Parameters
     ----------
     command : sequence of str
-        Runs one worker.
+        Starts one worker.
     """
 
     def __init__(self, command: Sequence[str] = WORKER) -> None:
@@ -78,7 +79,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
     @property
     def workers(self) -> dict[str, int]:
-        """Process ids of the workers that live, by the name the runner gave them."""
+        """Process ids of the running workers, by the name that the runner gave each."""
         with self._lock:
             return {name: one.process.pid for name, one in self._workers.items() if one.process.poll() is None}
 
@@ -87,7 +88,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     ) -> beam_fn_api_pb2.StartWorkerResponse:
         """Start a worker process that connects to the runner."""
         environment = dict(
-            {**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS, **os.environ},
+            {**NO_BLAS_THREADS, **MALLOC_FOR_NETWORKS, **os.environ},
             WORKER_ID=request.worker_id,
             CONTROL_API_SERVICE_DESCRIPTOR=_descriptor(request.control_endpoint),
             PIPELINE_OPTIONS="{}",
@@ -108,7 +109,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     def StopWorker(
         self, request: beam_fn_api_pb2.StopWorkerRequest, context: Any
     ) -> beam_fn_api_pb2.StopWorkerResponse:
-        """End a worker process and what it started."""
+        """End a worker process and all processes that it started."""
         with self._lock:
             worker = self._workers.pop(request.worker_id, None)
         if worker is not None:
@@ -116,12 +117,12 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         return beam_fn_api_pb2.StopWorkerResponse()
 
     def end_orphans(self) -> None:
-        """End the workers whose job is over; where a cluster cannot be asked, its workers stay."""
+        """End the workers whose job has ended; keep those whose cluster does not answer."""
         with self._lock:
             jobs = {worker.job for worker in self._workers.values() if worker.job is not None}
-        over = {job for job in jobs if job.cluster.is_over(job.name)}
+        ended = {job for job in jobs if job.cluster.has_ended(job.name)}
         with self._lock:
-            names = [name for name, worker in self._workers.items() if worker.job in over]
+            names = [name for name, worker in self._workers.items() if worker.job in ended]
             orphans = [self._workers.pop(name) for name in names]
         for worker in orphans:
             end_group(worker.process, GRACE_S)
@@ -135,28 +136,28 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
             end_group(worker.process, GRACE_S)
 
 
-def serve(address: str, pool: WorkerPool) -> grpc.Server:
+def serve(address: str, pool: SdkWorkerPool) -> grpc.Server:
     """Serve `pool` at ``host:port`` and return the started server.
 
     Raises
     ------
     UsageError
-        The address is taken, or is not of this machine.
+        The address is in use, or does not belong to this machine.
     """
     server = grpc.server(ThreadPoolExecutor(_CALLS, thread_name_prefix="pool"), options=[("grpc.so_reuseport", 0)])
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
     try:
         server.add_insecure_port(address)
     except RuntimeError as error:
-        raise UsageError(f"expected a free address of this machine to listen at; got {address}") from error
+        raise UsageError(f"expected a free address of this machine to listen on; got {address}") from error
     server.start()
     return server
 
 
 def _job_of(request: beam_fn_api_pb2.StartWorkerRequest) -> FlinkJob | None:
-    """Return the job a worker is wanted for, as the runner's provision service tells it; None where it does not.
+    """Return the job that a worker is for, from the runner's provision service; None if it is unknown.
 
-    Pipeline options are in the service's answer as ``beam:option:<name>:v1`` (beam_provision_api.proto, ProvisionInfo).
+    The service's answer holds pipeline options as ``beam:option:<name>:v1`` (beam_provision_api.proto, ProvisionInfo).
     """
     if not request.provision_endpoint.url:
         return None
@@ -165,12 +166,12 @@ def _job_of(request: beam_fn_api_pb2.StartWorkerRequest) -> FlinkJob | None:
             answer = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel).GetProvisionInfo(
                 beam_provision_api_pb2.GetProvisionInfoRequest(),
                 metadata=[("worker_id", request.worker_id)],
-                timeout=_LOOK_S,
+                timeout=_CHECK_S,
             )
         except grpc.RpcError:
             return None
-    told = dict(answer.info.pipeline_options)
-    master, name = (told.get(f"beam:option:{option}:v1") for option in ("flink_master", "job_name"))
+    options = dict(answer.info.pipeline_options)
+    master, name = (options.get(f"beam:option:{option}:v1") for option in ("flink_master", "job_name"))
     return FlinkJob(FlinkCluster(master), name) if master and name else None
 
 
@@ -179,23 +180,23 @@ def _descriptor(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a pool until it is told to end by SIGTERM or Ctrl-C; then its workers end too."""
+    """Run a pool until SIGTERM or Ctrl-C; then end its workers."""
     parser = argparse.ArgumentParser(
-        prog="python -m cxr_pipelines.beam.pool", description="Start SDK workers for a runner."
+        prog="python -m cxr_pipelines.beam.pool", description="Start SDK workers for a runner on a cluster."
     )
-    parser.add_argument("--port", type=int, required=True, help="port to listen at")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
-    asked = parser.parse_args(arguments)
-    pool = WorkerPool()
-    told = threading.Event()
+    parser.add_argument("--port", type=int, required=True, help="port to listen on")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    pool = SdkWorkerPool()
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stop.set())
     try:
-        server = serve(f"{asked.host}:{asked.port}", pool)
+        server = serve(f"{options.host}:{options.port}", pool)
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    while not told.wait(_LOOK_S):
+    while not stop.wait(_CHECK_S):
         pool.end_orphans()
     server.stop(None)
     pool.close()

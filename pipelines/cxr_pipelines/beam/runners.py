@@ -1,4 +1,4 @@
-"""Beam's runner for a choice. It is always named: Beam's own default fetches a program from the network."""
+"""Make the Beam runner of a `RunnerChoice`. It is always named, because Beam's default downloads a program."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from cxr_pipelines.flink import FlinkCluster
 from cxr_pipelines.runner_choice import FLINK, RunnerChoice
 from cxrlib.errors import UsageError
 
-#: How Flink hands the chunks of a plan to the stage that scores them. Its default holds a slot for every task of the
-#: job at once, so that a job waits for good where a task manager is lost and not replaced, and all of it begins anew.
-#: With ``BATCH``, a task is a region of its own: what is left runs on the slots that are left (Flink, Batch Shuffle and
-#: Task Failure Recovery).
+#: How Flink passes the chunks of a plan to the stage that scores them. Its default needs a slot for every task of the
+#: job at once: after the loss of a task manager that is not replaced, the job restarts as a whole and waits for ever.
+#: With ``BATCH``, each task is a region of its own, and the remaining tasks run on the remaining slots (Flink
+#: documentation, Batch Shuffle and Task Failure Recovery).
 _EXCHANGE: Final = "--execution_mode_for_batch"
-#: Where a task manager finds the pool of SDK workers beside it (`cxr_pipelines.beam.pool`), if no option says otherwise.
+#: Default address at which a task manager finds its pool of SDK workers (`cxr_pipelines.beam.pool`).
 POOL_ADDRESS: Final = "localhost:50000"
 
 
 def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
-    """Return Beam's runner and the options of its pipeline.
+    """Return the Beam runner and its pipeline options.
 
     Raises
     ------
     UsageError
-        The portable runner is not told where its job server or its workers are, or Flink's where its cluster is.
+        The options name no job server or environment for the portable runner, or no cluster for Flink.
     """
-    _quieten()
+    _silence_notices()
     options = list(choice.options)
     if choice.name == FLINK and not any(option.startswith(_EXCHANGE) for option in options):
         options.append(f"{_EXCHANGE}=BATCH")
@@ -46,19 +46,20 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
         _check_portable(PipelineOptions(options).view_as(PortableOptions))
     if not choice.local:
         import_optional()
-        asked = PipelineOptions(options)
+        pipeline_options = PipelineOptions(options)
         if choice.name == FLINK:
-            _complete_flink(asked)
-        return create_runner(choice.name), asked
+            _complete_flink(pipeline_options)
+        return create_runner(choice.name), pipeline_options
     if choice.workers == 1:
         return FnApiRunner(), PipelineOptions(options)
     options.append(f"--direct_num_workers={choice.workers}")
-    command = f"{shlex.quote(sys.executable)} -m cxr_pipelines.beam.worker"
+    # With -P, no module in the working directory replaces an installed one.
+    command = f"{shlex.quote(sys.executable)} -P -m cxr_pipelines.beam.worker"
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command)), PipelineOptions(options)
 
 
 def _check_portable(options: PortableOptions) -> None:
-    """Hold a portable job to a named job server and environment: Beam's defaults are Docker and an image without us."""
+    """Require a named job server and environment: Beam's defaults are Docker and an image without this package."""
     needed = {"job_endpoint": "host:port of the job server", "environment_type": "EXTERNAL, PROCESS or DOCKER"}
     for name, meaning in needed.items():
         if getattr(options, name) is None:
@@ -66,24 +67,24 @@ def _check_portable(options: PortableOptions) -> None:
 
 
 @contextmanager
-def attended(choice: RunnerChoice, run_id: str, out: str) -> Iterator[RunnerChoice]:
-    """Give the choice under a name by which the run's job is found, and leave no such job behind.
+def managed_job(choice: RunnerChoice, run_id: str, out: str) -> Iterator[RunnerChoice]:
+    """Name the run's job on Flink, and leave no job behind.
 
-    On Flink, a job outlives the process that asked for it. What an earlier process left of this one is ended before
-    the block, and the job itself where the block ends badly. To be entered by whoever holds the lease of the results
-    root `out` alone. Other runners end their job by themselves, or have tools of their own to end it.
+    On Flink, a job outlives the process that submitted it. A job that an earlier process of this run left behind is
+    cancelled before the block; the job of the block is cancelled if the block raises. The caller must hold the lease of
+    the results root `out`. Other runners end their job themselves, or have tools to end it.
 
     Raises
     ------
     UsageError
-        There is no Flink where it is said to be.
+        No Flink answers at the given address.
     RunError
-        What was left goes on.
+        The earlier job still runs after it was cancelled.
     """
     if choice.name != FLINK:
         yield choice
         return
-    # The same run id in two results roots names two runs.
+    # Two results roots may hold different runs with the same id.
     name = f"cxr-{run_id}-{hashlib.sha256(out.encode()).hexdigest()[:8]}"
     cluster = FlinkCluster(_flink_master(PipelineOptions(list(choice.options))))
     cluster.cancel(name)
@@ -96,13 +97,13 @@ def attended(choice: RunnerChoice, run_id: str, out: str) -> Iterator[RunnerChoi
 
 def _flink_master(options: PipelineOptions) -> str:
     master = str(options.view_as(FlinkRunnerOptions).flink_master)
-    if master.startswith("["):  # [auto] and [local]: Beam's names for a cluster in its job server, without our code
+    if master.startswith("["):  # [auto] and [local] start a cluster inside Beam's job server, without this package
         raise UsageError("the flink runner needs --flink-master HOST:PORT, the REST address of the job manager")
     return master
 
 
 def _complete_flink(options: PipelineOptions) -> None:
-    """Take the SDK workers beside each task manager; have Beam fetch the job server of the cluster's own version."""
+    """Use the SDK workers beside each task manager, and the job server for the version of the cluster."""
     cluster = FlinkCluster(_flink_master(options))
     portable, flink = options.view_as(PortableOptions), options.view_as(FlinkRunnerOptions)
     if portable.environment_type is None:
@@ -112,12 +113,14 @@ def _complete_flink(options: PipelineOptions) -> None:
         flink.flink_version = cluster.version()
         if flink.flink_version not in flink.PUBLISHED_FLINK_VERSIONS:
             published = ", ".join(flink.PUBLISHED_FLINK_VERSIONS)
-            raise UsageError(f"expected Flink of a version that Beam runs on ({published}); got {flink.flink_version}")
+            raise UsageError(f"expected a Flink version that Beam supports ({published}); got {flink.flink_version}")
 
 
-def _quieten() -> None:
-    """Keep Beam's routine notices out of the log: those of each local run, and what it says as it starts and ends a job
-    server and of options that are Flink's and not its own. Its errors stay."""
+def _silence_notices() -> None:
+    """Keep Beam's routine notices out of the log; its errors stay.
+
+    Beam logs notices of each local run, of a job server's start and end, and of Flink options that it does not know.
+    """
     for name in ("local_job_service", "fn_api_runner"):
         logging.getLogger(f"apache_beam.runners.portability.{name}").setLevel(logging.ERROR)
     for name in ("runners.worker", "utils.subprocess_server", "options.pipeline_options"):

@@ -1,4 +1,4 @@
-"""The steps of the graph as thin Beam transforms. As little logic as possible here: call out to cxrlib."""
+"""The steps of the graph as thin Beam transforms: the logic is in functions of cxrlib."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from cxr_pipelines import run_progress
-from cxr_pipelines.elements import DoneFilm, InferredFilm, Job, ReadFilm, SettledChunk
+from cxr_pipelines.elements import DoneFilm, InferredFilm, ReadFilm, RunContext, SettledChunk
 from cxr_pipelines.read_ahead import ChunkReader, ReadFilms
 from cxrlib.errors import FilmError, RunError, hide_store_errors
+from cxrlib.film_steps import clean_and_measure, rejected, without_pixels
 from cxrlib.measuring.localisation import localisation_map
-from cxrlib.measuring.overlay import draw
-from cxrlib.results.objects import Kind
+from cxrlib.measuring.overlay import draw_overlay
+from cxrlib.results import layout
+from cxrlib.results.layout import RowKind
 from cxrlib.runs.chunks import OpenChunks, settle
 from cxrlib.runs.plan import Chunk, read_chunks
-from cxrlib.scoring import assess, rejected, without_pixels
 from cxrlib.types import ScoredFilm
 
 
 @dataclass
 class ReadPlan(beam.PTransform):
-    """From the stored plan to the chunks that are not settled yet, spread over the workers."""
+    """Read the chunks of the stored plan that are not settled yet, and spread them over the workers."""
 
-    job: Job
+    context: RunContext
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[Chunk]:
-        """Return the chunks, after the graph's one shuffle."""
+        """Return the chunks, after the graph's only shuffle."""
         return (
             begin
-            | "PlanUri" >> beam.Create([self.job.plan_uri], reshuffle=False)
-            | "Unsettled" >> beam.FlatMap(_unsettled, self.job)
+            | "PlanUri" >> beam.Create([self.context.plan_uri], reshuffle=False)
+            | "Unsettled" >> beam.FlatMap(_unsettled, self.context)
             | "Spread" >> beam.Reshuffle()
         )
 
 
-def _unsettled(plan_uri: str, job: Job) -> Iterator[Chunk]:
+def _unsettled(plan_uri: str, context: RunContext) -> Iterator[Chunk]:
     with hide_store_errors("the plan of the run could not be read"):
-        settled = job.store.chunks(Kind.SCORES, job.header.partition)
+        settled = context.results.chunks(RowKind.SCORES, context.header.partition)
         for chunk in read_chunks(plan_uri):
             if chunk.chunk_id not in settled:
                 yield chunk
@@ -50,35 +51,35 @@ def _unsettled(plan_uri: str, job: Job) -> Iterator[Chunk]:
 
 @dataclass
 class DecodeChunk(beam.PTransform):
-    """From a chunk to its films as the networks read them, or their rejects, read ahead of the networks."""
+    """Read the films of each chunk, ahead of the networks; a film that cannot be read becomes a reject."""
 
-    job: Job
+    context: RunContext
 
     def expand(self, chunks: beam.PCollection[Chunk]) -> beam.PCollection[ReadFilm]:
         """Return one element per film."""
-        return chunks | beam.ParDo(_DecodeChunk(self.job))
+        return chunks | beam.ParDo(_DecodeChunk(self.context))
 
 
 class _DecodeChunk(beam.DoFn):
-    """Gives the films of a chunk when the next one is begun, so that the networks never wait for its first films."""
+    """Emits the films of a chunk after the next chunk has started: the networks then never wait for first films."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
         self._reader: ChunkReader | None = None
         self._begun: tuple[Chunk, ReadFilms] | None = None
 
     def setup(self) -> None:
-        self._reader = ChunkReader(self._job)
+        self._reader = ChunkReader(self._context)
 
     def start_bundle(self) -> None:
-        self._drop()  # what a bundle that failed has left is done again as a whole
+        self._drop()  # Beam repeats a bundle that failed as a whole
 
     def process(self, chunk: Chunk) -> Iterator[ReadFilm]:
-        job = self._job
+        context = self._context
         if self._reader is None:
-            raise RunError("expected a step that was set up; got one that was not, or is torn down")
+            raise RunError("expected a step after its setup; got one before it or after its teardown")
         with hide_store_errors(f"chunk {chunk.chunk_id} could not be opened"):
-            if job.store.is_settled(job.header.partition, chunk.chunk_id):
+            if context.results.is_settled(context.header.partition, chunk.chunk_id):
                 return
             before, self._begun = self._begun, (chunk, self._reader.begin(chunk))
         yield from _films(before)
@@ -110,60 +111,60 @@ def _films(begun: tuple[Chunk, ReadFilms] | None) -> Iterator[ReadFilm]:
 
 @dataclass
 class CleanAndMeasure(beam.PTransform):
-    """From a film's prediction to its final outcome; a reject passes."""
+    """Turn each prediction into the final outcome of its film; rejects pass unchanged."""
 
-    job: Job
+    context: RunContext
 
     def expand(self, films: beam.PCollection[InferredFilm]) -> beam.PCollection[DoneFilm]:
         """Return one element per film."""
-        return films | beam.Map(_finish, self.job)
+        return films | beam.Map(_finish, self.context)
 
 
-def _finish(film: InferredFilm, job: Job) -> DoneFilm:
-    run_progress.count(job.header.run_id)
+def _finish(film: InferredFilm, context: RunContext) -> DoneFilm:
+    run_progress.count_film(context.header.run_id)
     outcome: ScoredFilm | FilmError
     if isinstance(film.outcome, FilmError):
         outcome = film.outcome
     else:
-        outcome = assess(film.ref, film.outcome.image, film.outcome.prediction, job.recipe)
+        outcome = clean_and_measure(film.ref, film.outcome.image, film.outcome.prediction, context.parameters)
     if isinstance(outcome, FilmError):
         return DoneFilm(film.chunk, rejected(film.ref, outcome))
-    if job.settings.run.overlays:
-        key = job.store.overlay_key(job.header.partition, outcome.image.content_digest)
-        localisation, threshold = localisation_map(outcome.prediction), job.recipe.localisation_threshold
-        picture = draw(outcome.image, outcome.masks, localisation, threshold)
+    if context.settings.run.overlays:
+        key = layout.overlay_key(context.header.partition, outcome.image.content_digest)
+        localisation, threshold = localisation_map(outcome.prediction), context.parameters.localisation_threshold
+        picture = draw_overlay(outcome.image, outcome.masks, localisation, threshold)
         with hide_store_errors("an overlay could not be stored"):
-            job.store.put(key, picture)
+            context.results.put(key, picture)
     return DoneFilm(film.chunk, without_pixels(outcome))
 
 
 @dataclass
 class CommitChunk(beam.PTransform):
-    """From the films of a chunk to its settled objects, put as soon as the last film is done."""
+    """Settle each chunk as soon as its last film is done."""
 
-    job: Job
+    context: RunContext
 
     def expand(self, films: beam.PCollection[DoneFilm]) -> beam.PCollection[SettledChunk]:
         """Return one summary per chunk."""
-        return films | beam.ParDo(_CommitChunk(self.job))
+        return films | beam.ParDo(_CommitChunk(self.context))
 
 
 class _CommitChunk(beam.DoFn):
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
         self._open = OpenChunks()
 
     def start_bundle(self) -> None:
-        # A bundle that failed may have left films here; it is done again as a whole.
+        # A bundle that failed may have left films here. Beam repeats it as a whole.
         self._open = OpenChunks()
 
     def process(self, film: DoneFilm) -> Iterator[SettledChunk]:
         outcomes = self._open.add(film.chunk, film.outcome)
         if outcomes is None:
             return
-        job = self._job
+        context = self._context
         with hide_store_errors(f"chunk {film.chunk.chunk_id} could not be settled"):
-            tally = settle(job.store, job.header.partition, film.chunk, outcomes, job.provenance)
+            tally = settle(context.results, context.header.partition, film.chunk, outcomes, context.provenance)
         Metrics.counter("cxr", "chunks_settled").inc()
         Metrics.counter("cxr", "films_scored").inc(tally.scored)
         Metrics.counter("cxr", "films_rejected").inc(tally.rejected)

@@ -1,4 +1,4 @@
-"""A worker process of a runner: Beam's own, without its chatter on stderr. ``python -m cxr_pipelines.beam.worker``."""
+"""A runner's worker process: Beam's SDK worker without a log on stderr (``python -m cxr_pipelines.beam.worker``)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ import sys
 from apache_beam.runners.worker import sdk_worker_main
 
 if __name__ == "__main__":
-    # With a handler in place nobody adds one that prints; what is logged goes to the parent, which shows errors.
+    # Beam adds a handler that prints only if there is none. Log records go to the parent, which shows errors.
     logging.getLogger().addHandler(logging.NullHandler())
     sdk_worker_main.main(sys.argv)

@@ -1,1 +1,1 @@
-"""A scoring run as a job in a process group of its own."""
+"""Run one scoring run as a job: in a child process, in a process group of its own."""

@@ -1,7 +1,7 @@
-"""The process that scores a run, from its start to its end; what is said to it is told in `cxr_pipelines.jobs.run_job`.
+"""Start and end the child process that scores a run. `cxr_pipelines.jobs.run_job` exchanges messages with it.
 
-In a module of its own, which imports little: a command starts the process first of all, so that what that imports is
-imported while the command still makes out what is asked of it.
+This module imports little: a command starts the child first, so that the child imports Beam and torch while the
+command still parses its options.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from contextlib import contextmanager
 from typing import Final
 
 from cxrlib.parallel.cores import NO_BLAS_THREADS
-from cxrlib.parallel.malloc_settings import KEPT_FOR_NETWORKS
+from cxrlib.parallel.malloc_settings import MALLOC_FOR_NETWORKS
 from cxrlib.parallel.process_groups import end_group
 
-#: The child's side: our own module by our own interpreter.
-COMMAND: Final[tuple[str, ...]] = (sys.executable, "-m", "cxr_pipelines.jobs.job")
+#: Starts the child with this interpreter. With ``-P``, no module in the working directory replaces an installed one.
+COMMAND: Final[tuple[str, ...]] = (sys.executable, "-P", "-m", "cxr_pipelines.jobs.child_main")
 
-#: Seconds a process group has to end by itself before it is killed.
+#: Seconds between SIGTERM and SIGKILL for a process group.
 GRACE_S: Final = 5.0
 
 
 @contextmanager
 def scoring_process() -> Iterator[subprocess.Popen[str]]:
-    """Start a process that waits for a `cxr_pipelines.jobs.job.ScoreJob`, in a group of its own, which ends with the block."""
+    """Start a child in a process group of its own that waits for a `ScoreJob`; end the group with the block."""
     child = subprocess.Popen(  # noqa: S603 - see COMMAND
         COMMAND,
-        env={**NO_BLAS_THREADS, **KEPT_FOR_NETWORKS, **os.environ},
+        env={**NO_BLAS_THREADS, **MALLOC_FOR_NETWORKS, **os.environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -45,5 +45,5 @@ def scoring_process() -> Iterator[subprocess.Popen[str]]:
 
 
 def end(child: subprocess.Popen[str]) -> None:
-    """End a child and all that it started."""
+    """End a child and all processes that it started."""
     end_group(child, GRACE_S)

@@ -1,4 +1,4 @@
-"""Run a `ScoreJob` in a process group of its own that ends with the caller, whatever ends the caller."""
+"""Run a `ScoreJob` in a child process group that ends with the caller, however the caller ends."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from cxr_pipelines.jobs.child_process import end, scoring_process
-from cxr_pipelines.jobs.job import Message, Progress, ScoreJob
-from cxr_schemas import Manifest
+from cxr_pipelines.jobs.messages import Message, Progress, ScoreJob
+from cxr_schemas import RunManifest
 from cxrlib.errors import RunError, StoppedError
 
-#: Seconds between two looks at whether a child is to be stopped.
-_LOOK_S: Final = 0.2
+#: Seconds between two checks of the stop event.
+_CHECK_S: Final = 0.2
 
 
 def run_job(
     job: ScoreJob,
     on_progress: Callable[[Progress], None],
     stop: threading.Event | None = None,
-    ahead: subprocess.Popen[str] | None = None,
-) -> Manifest:
+    child: subprocess.Popen[str] | None = None,
+) -> RunManifest:
     """Score in a child process and return the manifest of the closed run.
 
     Parameters
@@ -32,33 +32,35 @@ def run_job(
     on_progress : callable
         Called with each `Progress`, in the calling thread.
     stop : threading.Event, optional
-        Ends the child when it is set, from any thread.
-    ahead : subprocess.Popen, optional
-        A `cxr_pipelines.jobs.child_process.scoring_process` that runs already and that the caller ends; else one is started and ended here.
+        When any thread sets it, the child is ended.
+    child : subprocess.Popen, optional
+        A running `cxr_pipelines.jobs.child_process.scoring_process`, which the caller ends. By default one is started
+        and ended here.
 
     Raises
     ------
     StoppedError
         `stop` was set before the run closed.
     CxrError
-        As the child raised it; or RunError where it ended without a word, saying by which signal.
+        The error that the child raised; `RunError`, naming the signal or exit code, if the child ended without one.
     """
-    with scoring_process() if ahead is None else nullcontext(ahead) as child, _stopped_by(stop, child):
-        manifest = _converse(child, job, on_progress)
+    with scoring_process() if child is None else nullcontext(child) as process, _end_when_set(stop, process):
+        manifest = _exchange(process, job, on_progress)
     if manifest is None and stop is not None and stop.is_set():
         raise StoppedError(f"run {job.run_id} was stopped; what it settled is kept")
     if manifest is None:
-        raise RunError(_epitaph(child.returncode))
+        raise RunError(_how_it_ended(process.returncode))
     return manifest
 
 
-def _converse(child: subprocess.Popen[str], job: ScoreJob, on_progress: Callable[[Progress], None]) -> Manifest | None:
+def _exchange(child: subprocess.Popen[str], job: ScoreJob, on_progress: Callable[[Progress], None]) -> RunManifest | None:
+    """Send the job and read messages until the manifest; return None if the child ended without one."""
     if child.stdin is None or child.stdout is None:
-        raise RunError("the scoring process was started without pipes")
+        raise RunError("expected a scoring process with pipes for stdin and stdout; got one without")
     try:
         child.stdin.write(job.model_dump_json() + "\n")
         child.stdin.flush()
-    except BrokenPipeError:  # it died before it listened; its exit code says more than the pipe does
+    except BrokenPipeError:  # the child died early; its exit code says more than the broken pipe
         child.wait()
         return None
     for line in child.stdout:
@@ -74,15 +76,15 @@ def _converse(child: subprocess.Popen[str], job: ScoreJob, on_progress: Callable
 
 
 @contextmanager
-def _stopped_by(stop: threading.Event | None, child: subprocess.Popen[str]) -> Iterator[None]:
-    """End the child while the block waits for its words, should `stop` be set."""
+def _end_when_set(stop: threading.Event | None, child: subprocess.Popen[str]) -> Iterator[None]:
+    """End the child if `stop` is set while the block runs."""
     if stop is None:
         yield
         return
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(_LOOK_S):
+        while not over.wait(_CHECK_S):
             if stop.is_set():
                 end(child)
                 return
@@ -96,7 +98,7 @@ def _stopped_by(stop: threading.Event | None, child: subprocess.Popen[str]) -> I
         watcher.join()
 
 
-def _epitaph(code: int) -> str:
+def _how_it_ended(code: int) -> str:
     if code < 0:
         name = signal.Signals(-code).name
         hint = "; SIGKILL often means that memory ran out" if name == "SIGKILL" else ""

@@ -15,7 +15,7 @@ from cxr_pipelines.backfill.dry_run import Forecast, dry_run
 from cxr_pipelines.backfill.progress import ProgressBoard
 from cxr_pipelines.backfill.scheduler import run_parts
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
-from cxr_schemas import Cut, CutBy, Manifest
+from cxr_schemas import Cut, CutBy, RunManifest
 from cxrlib.backfills.create import BackfillRequest
 from cxrlib.backfills.stored import list_backfills, part_states
 from cxrlib.errors import RunError
@@ -78,7 +78,7 @@ def test_what_is_settled_already_takes_no_time(tmp_path: Path) -> None:
 def test_sample_that_cannot_be_scored_is_told_and_removed(tmp_path: Path) -> None:
     write_films_by_year(tmp_path / "in", [2020], 3)
 
-    def fall(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def fall(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         raise RunError("no space left")
 
     request = BackfillRequest("b", (str(tmp_path / "in"),), Cut(), SETTINGS)

@@ -7,7 +7,7 @@ import pytest
 from cxr_pipelines.backfill.progress import PartStatus, ProgressBoard
 from cxr_schemas import PartEntry, PartFailure
 from cxrlib.backfills.stored import PartStage, PartState
-from tests.flows.test_reports import manifest_of_a_run
+from tests.support.manifests import closed_manifest
 
 
 def entry(number: int) -> PartEntry:
@@ -26,21 +26,21 @@ def test_speed_and_time_left_are_of_what_was_worked_on_since_the_start() -> None
     clock = _Clock()
     board = ProgressBoard(
         [
-            PartState(entry(1), PartStage.DONE, 1, "b-p0001", manifest_of_a_run(), 100, 100),
+            PartState(entry(1), PartStage.DONE, 1, "b-p0001", closed_manifest(), 100, 100),
             PartState(entry(2), PartStage.BEGUN, 1, "b-p0002", None, 60, 100),
             PartState(entry(3), PartStage.WAITING),
         ],
         clock,
     )
-    view = board.view()
-    assert [line.look for line in view.lines] == [PartStatus.DONE, PartStatus.OPEN, PartStatus.WAITING]
+    view = board.snapshot()
+    assert [line.status for line in view.lines] == [PartStatus.DONE, PartStatus.OPEN, PartStatus.WAITING]
     assert (view.left, view.objects, view.seconds_left) == (140, 300, None)
     board.begin("p0002", settled=60)
     board.begin("p0003")
     clock.seconds = 10.0
     board.progress("p0002", 80, 100)
     board.progress("p0003", 20, 90)  # ten of it are copies, or were settled before
-    view = board.view()
+    view = board.snapshot()
     assert view.left == 20 + 70
     assert view.films_per_second == pytest.approx(4.0), "parts that run at once share their time"
     assert view.seconds_left == pytest.approx(90 / 4.0)
@@ -53,27 +53,27 @@ def test_time_in_which_no_part_runs_does_not_slow_it_down() -> None:
     board = ProgressBoard([PartState(entry(1), PartStage.WAITING)], clock)
     clock.seconds = 100.0
     board.notice("waits for run night")
-    assert board.view().notice == "waits for run night"
+    assert board.snapshot().notice == "waits for run night"
     board.begin("p0001")
     clock.seconds = 110.0
     board.progress("p0001", 40, 100)
     board.stop("p0001")
     clock.seconds = 200.0
-    view = board.view()
-    assert (view.lines[0].look, view.seconds, view.films_per_second) == (PartStatus.OPEN, 10.0, 4.0)
+    view = board.snapshot()
+    assert (view.lines[0].status, view.seconds, view.films_per_second) == (PartStatus.OPEN, 10.0, 4.0)
     board.begin("p0001", settled=40)
     clock.seconds = 205.0
     board.progress("p0001", 100, 100)
-    board.close("p0001", manifest_of_a_run())
-    view = board.view()
+    board.close("p0001", closed_manifest())
+    view = board.snapshot()
     assert (view.seconds, view.films_per_second, view.left, view.seconds_left) == (15.0, pytest.approx(100 / 15), 0, 0)
 
 
 def test_part_that_fell_says_why_until_it_runs_again() -> None:
     failure = PartFailure(run_id="b-p0001", message="no space left", failed_at="2026-01-01T00:00:00Z")  # type: ignore[arg-type]
     board = ProgressBoard([PartState(entry(1), PartStage.WAITING, failure=failure)])
-    assert (board.view().lines[0].look, board.view().lines[0].note) == (PartStatus.FAILED, "no space left")
+    assert (board.snapshot().lines[0].status, board.snapshot().lines[0].note) == (PartStatus.FAILED, "no space left")
     board.begin("p0001")
-    assert (board.view().count(PartStatus.RUNNING), board.view().lines[0].note) == (1, "")
-    board.fall("p0001", "again")
-    assert (board.view().count(PartStatus.FAILED), board.view().lines[0].note) == (1, "again")
+    assert (board.snapshot().count(PartStatus.RUNNING), board.snapshot().lines[0].note) == (1, "")
+    board.fail("p0001", "again")
+    assert (board.snapshot().count(PartStatus.FAILED), board.snapshot().lines[0].note) == (1, "again")

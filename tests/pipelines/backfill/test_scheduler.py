@@ -12,16 +12,17 @@ import pytest
 
 from cxr_pipelines.backfill import scheduler
 from cxr_pipelines.backfill.progress import PartStatus, ProgressBoard
-from cxr_pipelines.backfill.scheduler import BackfillWork, Ending, RunPart, run_parts
+from cxr_pipelines.backfill.scheduler import run_parts
+from cxr_pipelines.backfill.work import BackfillWork, Ending, RunPart
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
-from cxr_schemas import Manifest
+from cxr_schemas import RunManifest
 from cxrlib.backfills import stored
 from cxrlib.errors import BusyError, RunError, UsageError
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.verify import verify
-from cxrlib.runs import lease
+from cxrlib.runs import lease, lease_chain
 from cxrlib.runs.lease import LeaseTerms
-from cxrlib.runs.lease_context import holding
+from cxrlib.runs.lease_context import hold_lease
 from tests.support.backfills import SETTINGS, ScoreInProcess, new_backfill, work_on, write_films_by_year
 from tests.support.fakes import FakeEngineFactory
 from tests.support.small_archives import score_films
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("_brisk")
 
 @pytest.fixture
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("LOOK_EVERY_S", 0.1), ("_TICK_S", 0.05), ("_TRY_S", 0.1), ("GIVE_WAY_S", 30.0)):
+    for name, seconds in (("CHECK_EVERY_S", 0.1), ("_TICK_S", 0.05), ("_LEASE_RETRY_S", 0.1), ("YIELD_S", 30.0)):
         monkeypatch.setattr(scheduler, name, seconds)
 
 
@@ -55,7 +56,7 @@ class _Faulty:
         self.asked: list[str] = []
         self._score = ScoreInProcess()
 
-    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         part = stored.part_run(job.run_id)
         assert part is not None
         self.asked.append(job.run_id)
@@ -68,14 +69,14 @@ class _Faulty:
 def test_every_part_is_a_run_of_its_own_and_all_is_accounted_for(tmp_path: Path) -> None:
     work, board = begin(tmp_path)
     ticks: list[float] = []
-    assert run_parts(work, board, ScoreInProcess(), lambda got: ticks.append(got.view().percent)) is Ending.FINISHED
+    assert run_parts(work, board, ScoreInProcess(), lambda got: ticks.append(got.snapshot().percent)) is Ending.FINISHED
     assert work.results.runs() == ("b-p0001", "b-p0002", "b-p0003")
-    view = board.view()
+    view = board.snapshot()
     assert (view.count(PartStatus.DONE), view.left, view.percent, ticks[0]) == (3, 0, 100.0, 0.0)
     assert sum(line.worked for line in view.lines) == 18
     report = verify(work.results.root)
     assert (report.ok, report.runs, report.score_rows) == (True, 3, 18)
-    assert not any(lease.is_held(claim) for claim in lease.standing(work.results, work.scope))
+    assert not any(lease_chain.is_held(claim) for claim in lease_chain.current_claims(work.results, work.scope))
     assert run_parts(work, board_of(work), _Faulty(RunError("must not be asked"), p0001=9)) is Ending.FINISHED
 
 
@@ -84,10 +85,10 @@ def test_no_more_parts_than_the_limit_run_at_once(tmp_path: Path) -> None:
     meet = threading.Barrier(2)
     at_once: list[int] = []
 
-    def both(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def both(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         if job.run_id in ("b-p0001", "b-p0002"):
             meet.wait(30)  # only two that run at once get past it
-        at_once.append(board.view().count(PartStatus.RUNNING))
+        at_once.append(board.snapshot().count(PartStatus.RUNNING))
         return ScoreInProcess()(job, on_progress, stop)
 
     assert run_parts(work, board, both) is Ending.FINISHED
@@ -100,7 +101,7 @@ def test_part_that_fell_is_tried_again_after_the_others(tmp_path: Path) -> None:
     assert run_parts(work, board, faulty) is Ending.FINISHED
     assert faulty.asked == ["b-p0001", "b-p0002", "b-p0003", "b-p0001"]
     assert stored.failed(stored.part_states(work.results, work.manifest)) == []
-    assert board.view().count(PartStatus.DONE) == 3
+    assert board.snapshot().count(PartStatus.DONE) == 3
 
 
 def test_part_that_falls_for_good_is_told_and_can_be_retried_alone(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_part_that_falls_for_good_is_told_and_can_be_retried_alone(tmp_path: Pat
     faulty = _Faulty(UsageError("the inventory cannot be read"), p0002=9)
     assert run_parts(work, board, faulty) is Ending.FINISHED
     assert faulty.asked == ["b-p0001", "b-p0002", "b-p0003"], "what was asked for wrongly stays wrong"
-    assert [line.note for line in board.view().lines if line.look is PartStatus.FAILED] == [
+    assert [line.note for line in board.snapshot().lines if line.status is PartStatus.FAILED] == [
         "the inventory cannot be read"
     ]
     (fell,) = stored.failed(stored.part_states(work.results, work.manifest))
@@ -146,7 +147,7 @@ def test_cause_that_is_not_the_parts_own_ends_the_backfill(tmp_path: Path) -> No
     with pytest.raises(RunError, match=r"p0001, p0002, p0003 fell one after another.*no space left"):
         run_parts(work, board, faulty)
     assert len(faulty.asked) == 3
-    assert board.view().count(PartStatus.WAITING) == 2
+    assert board.snapshot().count(PartStatus.WAITING) == 2
 
 
 def _when(condition: Callable[[], bool], action: Callable[[], None]) -> threading.Thread:
@@ -166,23 +167,23 @@ def _when(condition: Callable[[], bool], action: Callable[[], None]) -> threadin
 def test_pause_stops_the_parts_lets_the_lease_go_and_loses_nothing_that_was_settled(tmp_path: Path) -> None:
     work, board = begin(tmp_path, years=2, films=40, parallel=2)
     pause = _when(
-        lambda: sum(line.worked for line in board.view().lines) >= 8,
+        lambda: sum(line.worked for line in board.snapshot().lines) >= 8,
         lambda: stored.ask_to_pause(work.results, "b"),
     )
     log = tmp_path / "log"
     assert run_parts(work, board, ScoreInProcess(0.05, log)) is Ending.PAUSED
     pause.join()
-    assert not any(lease.is_held(claim) for claim in lease.standing(work.results, work.scope))
+    assert not any(lease_chain.is_held(claim) for claim in lease_chain.current_claims(work.results, work.scope))
     states = stored.part_states(work.results, work.manifest)
     settled = sum(state.settled or 0 for state in states)
     assert 0 < settled < 80
-    assert board.view().count(PartStatus.OPEN) >= 1
+    assert board.snapshot().count(PartStatus.OPEN) >= 1
     assert run_parts(work, board_of(work), ScoreInProcess()) is Ending.PAUSED, "it stays paused until it is to go on"
 
     stored.ask_to_go_on(work.results, "b")
     resumed = board_of(work)
     assert run_parts(work, resumed, ScoreInProcess(0.0, log)) is Ending.FINISHED
-    assert sum(line.worked for line in resumed.view().lines) == 80 - settled
+    assert sum(line.worked for line in resumed.snapshot().lines) == 80 - settled
     films = Counter(line.split()[1] for line in log.read_text().splitlines())
     assert len(films) == 80
     assert sum(films.values()) - 80 <= 2 * SETTINGS.run.chunk_size, "what a pause costs is the chunks in flight"
@@ -195,7 +196,7 @@ def test_nightly_that_waits_has_its_turn_and_no_film_is_scored_twice(tmp_path: P
     whole = SETTINGS.model_copy(update={"run": SETTINGS.run.model_copy(update={"batch_size": 2})})
     work, board = begin(tmp_path, years=2, films=30, settings=whole)
     log = tmp_path / "log"
-    nights: list[Manifest] = []
+    nights: list[RunManifest] = []
     patient = whole.model_copy(update={"run": whole.run.model_copy(update={"lease_wait_s": 60.0})})
 
     def nightly() -> None:
@@ -203,9 +204,9 @@ def test_nightly_that_waits_has_its_turn_and_no_film_is_scored_twice(tmp_path: P
         odd, engine = tmp_path / "in" / "2021" / "*[13579].png", FakeEngineFactory(log)
         nights.append(score_films(odd, work.results.root, patient, run_id="night", engine=engine))
 
-    night = _when(lambda: sum(line.worked for line in board.view().lines) >= 6, nightly)
+    night = _when(lambda: sum(line.worked for line in board.snapshot().lines) >= 6, nightly)
     notices: set[str] = set()
-    ending = run_parts(work, board, ScoreInProcess(0.05, log), lambda got: notices.add(got.view().notice))
+    ending = run_parts(work, board, ScoreInProcess(0.05, log), lambda got: notices.add(got.snapshot().notice))
     night.join()
     assert ending is Ending.FINISHED
     (manifest,) = nights
@@ -220,11 +221,12 @@ def test_nightly_that_waits_has_its_turn_and_no_film_is_scored_twice(tmp_path: P
 
 def test_second_worker_on_one_backfill_leaves_and_one_behind_another_run_waits(tmp_path: Path) -> None:
     work, board = begin(tmp_path, years=1, films=2)
-    with holding(work.results, work.scope, "b", LeaseTerms(ttl_s=60)), pytest.raises(BusyError, match="run b "):
+    with hold_lease(work.results, work.scope, "b", LeaseTerms(ttl_s=60)), pytest.raises(BusyError, match="run b "):
         run_parts(work, board, ScoreInProcess())
     held = lease.acquire(work.results, work.scope, "night", LeaseTerms(ttl_s=60))
     free = _when(
-        lambda: "waits for run night" in board.view().notice, lambda: lease.release(ResultsRoot.at(work.results.root), held)
+        lambda: "waits for run night" in board.snapshot().notice,
+        lambda: lease.release(ResultsRoot.at(work.results.root), held),
     )
     assert run_parts(work, board, ScoreInProcess()) is Ending.FINISHED
     free.join()
@@ -239,14 +241,14 @@ def test_backfill_whose_lease_is_taken_over_stops_and_comes_back(tmp_path: Path)
     stolen: list[str] = []
 
     def steal() -> None:
-        (standing,) = lease.standing(work.results, work.scope)[-1:]
+        (standing,) = lease_chain.current_claims(work.results, work.scope)[-1:]
         lease.release(work.results, standing)
         taken = lease.acquire(work.results, work.scope, "thief", LeaseTerms(ttl_s=60))
         time.sleep(0.5)
         lease.release(work.results, taken)
         stolen.append(taken.name)
 
-    theft = _when(lambda: board.view().left < 30, steal)
+    theft = _when(lambda: board.snapshot().left < 30, steal)
     assert run_parts(work, board, ScoreInProcess(0.05)) is Ending.FINISHED
     theft.join()
     assert stolen
@@ -257,7 +259,7 @@ def test_cluster_waits_for_the_parts_that_run_when_it_is_to_pause(tmp_path: Path
     work, board = begin(tmp_path, years=3, films=2, runner="flink")
     stops: list[bool] = []
 
-    def submit(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def submit(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         assert job.runner == "flink"
         stored.ask_to_pause(work.results, "b")
         time.sleep(0.5)
@@ -267,4 +269,4 @@ def test_cluster_waits_for_the_parts_that_run_when_it_is_to_pause(tmp_path: Path
     runs: RunPart = submit
     assert run_parts(work, board, runs) is Ending.PAUSED
     assert stops == [False]
-    assert board.view().count(PartStatus.DONE) == 1
+    assert board.snapshot().count(PartStatus.DONE) == 1

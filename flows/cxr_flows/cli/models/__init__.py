@@ -1,1 +1,1 @@
-"""Commands about model bundles: list, evaluate, train."""
+"""Commands for model bundles: list and show, evaluate, train."""

@@ -1,4 +1,4 @@
-"""`cxr models`: the architectures and bundles there are, without importing torch."""
+"""`cxr models`: list and show bundles and architectures, without importing torch."""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cxr_flows.cli.console import debug_option, json_option, people, print_json
+from cxr_flows.cli.console import debug_option, json_option, print_json, text_console
+from cxr_flows.cli.options import LOCATION
 
 if TYPE_CHECKING:
     from cxrlib.models.architectures.catalog import Variant
     from cxrlib.models.bundle import Bundle
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  cxr models list
+  cxr models show default
+  cxr models show s3://models/v2 --json
+"""
+)
 def models() -> None:
-    """List the model bundles that ship and the architectures of the catalog, or show one bundle's card."""
+    """List the included model bundles and the architectures, or show the card of one bundle."""
 
 
-@models.command("list")
+@models.command(
+    "list",
+    epilog="""\b
+Example:
+  cxr models list
+""",
+)
 @json_option
 @debug_option
 def list_models(as_json: bool) -> None:
-    """List the bundles that ship and the architectures a bundle may name."""
+    """List the included bundles, and the architectures that a bundle may name."""
     from cxrlib.models.architectures.catalog import load_catalog
     from cxrlib.models.bundle import SHIPPED, load_bundle
 
@@ -47,30 +61,36 @@ def list_models(as_json: bool) -> None:
         return
     from rich.table import Table
 
-    shipped = Table("Bundle", "Version", "Digest", "Networks", "What it is", title="Bundles", title_justify="left")
+    shipped = Table("Bundle", "Version", "Digest", "Networks", "Description", title="Bundles", title_justify="left")
     for name, bundle in bundles.items():
         card = bundle.card
         networks = ", ".join(network.architecture for network in card.networks)
         shipped.add_row(name, card.bundle.version, bundle.digest[:8], networks, card.bundle.description)
-    heads = ("Architecture", "Paper", "Gives", "Parameters", "Recipes", "What it is")
+    heads = ("Architecture", "Paper", "Outputs", "Parameters", "Recipes", "Description")
     catalog = Table(*heads, title="Architectures", title_justify="left")
     for entry in load_catalog().values():
         counts = sorted(variant.parameters / 1e6 for variant in entry.variants)
         recipes = [variant.recipe for variant in entry.variants if variant.recipe]
         size = f"{counts[0]:.1f} M" if len(counts) == 1 else f"{counts[0]:.1f} to {counts[-1]:.1f} M"
         catalog.add_row(entry.name, entry.paper, ", ".join(entry.outputs), size, ", ".join(recipes), entry.description)
-    console = people()
+    console = text_console()
     console.print(shipped)
     console.print(catalog)
-    console.print("`cxr models show NAME` prints a bundle's card; NAME may also be the URI of a bundle of yours.")
+    console.print("`cxr models show NAME` prints the card of a bundle; NAME may also be the URI of your own bundle.")
 
 
-@models.command("show")
-@click.argument("bundle", default="default")
+@models.command(
+    "show",
+    epilog="""\b
+Example:
+  cxr models show default
+""",
+)
+@click.argument("bundle", default="default", type=LOCATION)
 @json_option
 @debug_option
 def show_model(bundle: str, as_json: bool) -> None:
-    """Show the card of BUNDLE: its use and limits, its networks, what it was trained on, and what it measured."""
+    """Show the card of BUNDLE: intended use and limits, networks, training data, and measured accuracy."""
     from cxrlib.models.bundle import load_bundle
 
     loaded = load_bundle(bundle)
@@ -81,7 +101,7 @@ def show_model(bundle: str, as_json: bool) -> None:
 
     from cxr_flows.cli.models.describe_networks import localisation, network_table, scheme
 
-    card, console = loaded.card, people()
+    card, console = loaded.card, text_console()
     facts = Table(show_header=False, box=None)
     for label, value in {
         "Bundle": f"{card.bundle.name} {card.bundle.version}",
@@ -90,7 +110,7 @@ def show_model(bundle: str, as_json: bool) -> None:
         "Intended use": card.bundle.intended_use,
         "Limits": card.bundle.limits,
         "Licence": card.bundle.licence,
-        "Input": f"{card.input.rows} x {card.input.columns}, {card.input.batch} films a pass",
+        "Input": f"{card.input.rows} x {card.input.columns}, {card.input.batch} films per batch",
         "Scheme": scheme(card),
         "Localisation": localisation(card),
         "Grades (%)": f"mild > 0, moderate >= {card.grades.moderate:g}, severe >= {card.grades.severe:g}, "

@@ -1,4 +1,4 @@
-"""`cxr train`: from a recipe and labelled films to a bundle."""
+"""`cxr train`: train a bundle on labelled films by a recipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cxr_flows.cli.console import debug_option, people
+from cxr_flows.cli.console import debug_option, text_console
+from cxr_flows.cli.options import LOCATION
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,27 +16,29 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", required=False)
-@click.option("--list", "list_recipes", is_flag=True, help="List the recipes that ship.")
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the data sets.")
-@click.option("--out", metavar="URI", help="Folder the bundle is written to.")
+@click.option("--list", "list_recipes", is_flag=True, help="List the included recipes.")
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder that contains the data sets."
+)
+@click.option("--out", type=LOCATION, help="Folder to write the bundle to.")
 @click.option(
     "--work",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keeps checkpoints, history and learning curves; a training that was killed goes on from here.  "
+    help="Folder for checkpoints, history and learning curves. A killed training resumes from it.  "
     "[default: runs/RECIPE]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Train each network for at most so many epochs.")
-@click.option("--films", type=click.IntRange(min=2), help="Train each network on at most so many films.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Maximum epochs of each network.")
+@click.option("--films", type=click.IntRange(min=2), help="Maximum training films of each network.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Stop after the epoch in which this time is over; the networks share it. Run again to go on.",
+    help="Time limit for all networks together. Training stops after the current epoch; run again to continue.",
 )
 @click.option(
     "--pretrained",
     multiple=True,
     metavar="NETWORK=FILE",
-    help="Start a network's encoder from the weights in a safetensors file; may be given several times.",
+    help="Start a network's encoder from the weights in a safetensors file; may be repeated.",
 )
 @debug_option
 def train(
@@ -49,10 +52,11 @@ def train(
     minutes: float | None,
     pretrained: tuple[str, ...],
 ) -> None:
-    """Train RECIPE (a name that ships, or a TOML file) on the data sets below --data and write a bundle to --out.
+    """Train RECIPE (an included one, or a TOML file) on the data sets under --data, and write a bundle to --out.
 
-    --epochs, --films and --minutes shorten the training, and the bundle's card then says so. Weights are never fetched:
-    where a paper starts from ImageNet weights, give them by --pretrained, or the card says that there were none.
+    --epochs, --films and --minutes shorten the training; the bundle's card then states that. Weights are never
+    downloaded. If a paper starts from ImageNet weights, give them with --pretrained; otherwise the card states that
+    there were none.
 
     \b
     Example:
@@ -62,7 +66,7 @@ def train(
     """
     from cxrlib.training.recipe import load_recipe
 
-    console = people()
+    console = text_console()
     if list_recipes:
         console.print(_recipe_table())
         return
@@ -75,7 +79,7 @@ def train(
 
     from cxrlib.training.train import train as run
 
-    # Lightning tells which accelerators it did not find and what else it sells.
+    # Lightning logs the accelerators that it did not find, and advertisements.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     bundle = run(
         plan,
@@ -88,7 +92,7 @@ def train(
         pretrained=weights,
         report=console.print,
     )
-    console.print(f"bundle {bundle.partition} is in {out}; measure it: cxr evaluate {out} DATASET...")
+    console.print(f"wrote the bundle {bundle.partition} to {out}; measure it with cxr evaluate {out} DATASET...")
 
 
 def _weights(given: str) -> tuple[str, str]:
@@ -103,7 +107,7 @@ def _recipe_table() -> Table:
 
     from cxrlib.training.recipe import load_recipe, recipe_names
 
-    table = Table("Recipe", "Network", "Gives", "Trained for", title="Recipes that ship", title_justify="left")
+    table = Table("Recipe", "Network", "Outputs", "Training", title="Included recipes", title_justify="left")
     for name in recipe_names():
         recipe = load_recipe(name)
         for place, network in enumerate(recipe.networks):

@@ -1,4 +1,4 @@
-"""`cxr compare`: what two bundles say of the same films."""
+"""`cxr compare`: compare the rows of two bundles for the same films."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cxr_flows.cli.console import debug_option, json_option, people, print_json
+from cxr_flows.cli.console import debug_option, json_option, print_json, text_console
+from cxr_flows.cli.options import LOCATION
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,19 +17,25 @@ if TYPE_CHECKING:
     from cxrlib.results.compare import Comparison
 
 
-@click.command()
-@click.argument("uri")
-@click.option("--bundles", nargs=2, required=True, metavar="OLD NEW", help="Names, or <name>-<digest8> of one version.")
-@click.option("--new-at", metavar="URI", help="Results root of NEW's rows.  [default: URI too]")
-@click.option("--most", type=click.IntRange(0), default=10, show_default=True, help="Films named as most changed.")
+@click.command(
+    epilog="""\b
+Examples:
+  cxr compare ./results --bundles default-1a2b3c4d default-5e6f7a8b
+  cxr compare ./results --bundles v1 v2 --new-at ./results-v2
+"""
+)
+@click.argument("uri", type=LOCATION)
+@click.option("--bundles", nargs=2, required=True, metavar="OLD NEW", help="Bundle names, or <name>-<digest8>.")
+@click.option("--new-at", type=LOCATION, help="Results root of NEW's rows.  [default: the same URI]")
+@click.option("--most", type=click.IntRange(0), default=10, show_default=True, help="Most changed films to name.")
 @json_option
 @debug_option
 def compare(uri: str, bundles: tuple[str, str], new_at: str | None, most: int, as_json: bool) -> None:
     """Compare the rows of two bundles in the results root URI, film by film.
 
-    Films are compared where both scored the same bytes: class changes as a cross table, percent infected by mean
-    difference and limits of agreement (Bland and Altman), grade transitions, the films that changed most, and rejects
-    that differ. An object that was replaced between the two is named, not compared.
+    Films are compared if both bundles scored the same bytes. The output shows a cross table of classes, the mean
+    difference and the limits of agreement of percent infected (Bland and Altman), grade transitions, the most changed
+    films, and rejects that differ. An object that was replaced between the two runs is named and not compared.
     """
     from cxrlib.results.compare import Side, compared
     from cxrlib.results.objects import ResultsRoot
@@ -38,7 +45,7 @@ def compare(uri: str, bundles: tuple[str, str], new_at: str | None, most: int, a
     old, new = (Side(results, the_bundle(results, name)) for results, name in zip(stores, bundles, strict=True))
     with compared(old, new, most=most) as (got, _):
         pass
-    show(got, people(as_json))
+    show(got, text_console(as_json))
     if as_json:
         print_json(plain(got))
 
@@ -47,11 +54,11 @@ def show(got: Comparison, console: Console) -> None:
     """Print a comparison as tables."""
     from rich.table import Table
 
-    from cxr_flows.reports.comparison import headline, sheets
+    from cxr_flows.reports.comparison import comparison_tables, headline
 
-    for sheet in sheets(got):
-        table = Table(*sheet.heads, title=sheet.title, title_justify="left")
-        for row in sheet.rows:
+    for text in comparison_tables(got):
+        table = Table(*text.heads, title=text.title, title_justify="left")
+        for row in text.rows:
             table.add_row(*row)
         console.print(table)
     console.print(headline(got), markup=False)

@@ -1,4 +1,4 @@
-"""`cxr status`: what a results root holds, from its stored files alone."""
+"""`cxr status`: the content of a results root, from its stored files alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cxr_flows.cli.console import debug_option, json_option, people, print_json
+from cxr_flows.cli.console import debug_option, json_option, print_json, text_console
+from cxr_flows.cli.options import LOCATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,29 +19,35 @@ if TYPE_CHECKING:
     from cxrlib.results.status import BackfillStatus, Coverage, Rejected, RunStatus
 
 
-@click.command()
-@click.argument("uri")
-@click.option("--runs", "shown", type=click.IntRange(1), default=20, show_default=True, help="Newest runs shown.")
+@click.command(
+    epilog="""\b
+Examples:
+  cxr status ./results
+  cxr status s3://scores --json
+"""
+)
+@click.argument("uri", type=LOCATION)
+@click.option("--runs", "shown", type=click.IntRange(1), default=20, show_default=True, help="Newest runs to show.")
 @json_option
 @debug_option
 def status(uri: str, shown: int, as_json: bool) -> None:
-    """Say what the results root URI holds: runs, backfills, scored films by study month and bundle, rejects.
+    """Show the runs, backfills, scored films by study month and bundle, and rejects in the results root URI.
 
-    It reads the stored files alone, whatever writes them meanwhile, and counts as `cxr verify` does. A run is settled
-    (closed), held (a lease says that somebody works on it) or open (take it up: `cxr score --resume RUN_ID`). Rejects
-    that wait are those that the next run tries again. `--json` has every run.
+    Only stored files are read, also while a run writes them, and counted as `cxr verify` counts them. A run is settled
+    (closed), held (a process holds its lease) or open (continue it: `cxr score --resume RUN_ID`). The next run tries
+    waiting rejects again. `--json` prints every run.
     """
     from cxrlib.results.status import status as read
 
     got = read(uri)
-    console = people(as_json)
+    console = text_console(as_json)
     newest = got.runs[-shown:]
     hidden = len(got.runs) - len(newest)
     console.print(_runs(newest, f"Runs, the newest {len(newest)} of {len(got.runs)}" if hidden else "Runs"))
     for holder in got.holders:
         alive = {True: "running", False: "gone", None: "on another machine"}[holder.alive]
-        said = f"{holder.renewed_at:%Y-%m-%d %H:%M:%S} UTC by its clock"
-        console.print(f"lease: {holder.run_id} on {holder.host}, process {holder.pid} ({alive}), renewed {said}")
+        renewed = f"{holder.renewed_at:%Y-%m-%d %H:%M:%S} UTC by its clock"
+        console.print(f"lease: {holder.run_id} on {holder.host}, process {holder.pid} ({alive}), renewed {renewed}")
     if got.backfills:
         console.print(_backfills(got.backfills))
     if got.coverage:
@@ -49,10 +56,10 @@ def status(uri: str, shown: int, as_json: bool) -> None:
         console.print(_rejects(got.rejects))
     console.print(f"{got.score_rows} score rows and {got.reject_rows} reject rows are stored")
     if got.waiting:
-        console.print(f"{got.waiting} objects wait for another try: run again")
-    strange = [run.run_id for run in got.runs if not run.agrees]
-    if strange:
-        console.print(f"other counts than their manifests state, so run `cxr verify`: {', '.join(strange)}")
+        console.print(f"{got.waiting} objects wait for another try: score again")
+    different = [run.run_id for run in got.runs if not run.agrees]
+    if different:
+        console.print(f"rows differ from the manifest, run `cxr verify`: {', '.join(different)}")
     if as_json:
         print_json(json.loads(json.dumps({**asdict(got), "waiting": got.waiting}, default=str)))
 

@@ -1,4 +1,4 @@
-"""`cxr backfill`: an archive of any size in parts; each is a run of its own."""
+"""`cxr backfill`: score an archive of any size in parts, each part a run of its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
-from cxr_flows.cli.console import Invocation, debug_option, json_option, people, print_json
+from cxr_flows.cli.console import Invocation, debug_option, json_option, print_json, text_console
 from cxr_flows.cli.exit_codes import Exit
-from cxr_flows.cli.options import runner_with, setting_options, settings_from
+from cxr_flows.cli.options import LOCATION, runner_with, setting_options, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cxr_flows.reports.backfill import BackfillTotals
-    from cxr_pipelines.backfill.scheduler import Ending
+    from cxr_pipelines.backfill.work import Ending
     from cxr_schemas import BackfillManifest
     from cxrlib.backfills.create import BackfillRequest
     from cxrlib.models.bundle import Bundle
@@ -25,46 +26,58 @@ if TYPE_CHECKING:
 
 EPILOG: Final = """\b
 Examples:
-  cxr backfill s3://pacs/ --out s3://scores --by month --dry-run     what it would be, and how long it would take
+  cxr backfill s3://pacs/ --out s3://scores --by month --dry-run     its parts and its time
   cxr backfill s3://pacs/ --out s3://scores --by month --id archive --parallel 4
   cxr backfill pause archive --out s3://scores                       from any machine
   cxr backfill resume archive --out s3://scores
-  cxr backfill resume archive --out s3://scores --retry-failed       the parts that fell, alone
+  cxr backfill resume archive --out s3://scores --retry-failed       only the failed parts
   cxr backfill show archive --out s3://scores
 
-`cxr backfill SOURCES ...` is short for `cxr backfill start SOURCES ...`; `cxr backfill start --help` says more.
+`cxr backfill SOURCES ...` is short for `cxr backfill start SOURCES ...`: see `cxr backfill start --help`.
 """
 
-#: A backfill waits for other runs as long as it takes, and stands aside for those that wait.
-_NOT_ITS: Final = frozenset({"wait"})
+_OUT_HELP: Final = "Results root of the backfill."
+#: Options of a run that a backfill lacks: it waits for other runs without a limit, and lets waiting runs go first.
+_OPTIONS_OF_RUNS: Final = frozenset({"wait"})
 
 
 class _StartByDefault(click.Group):
-    """Takes what is no command of its own for the sources of ``start``."""
+    """Runs ``start`` if the first argument is not a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = ["start", *args]
         return super().parse_args(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("-"):
+            return start.shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete)
+
 
 @click.group(cls=_StartByDefault, epilog=EPILOG)
 def backfill() -> None:
-    """Score an archive of any size in parts: several at once, paused and resumed at any time.
+    """Score an archive of any size in parts. Several parts run at once; pause and resume at any time.
 
-    Each part is a run of its own, with a plan and a commit of its own. A backfill lets other runs into the same
-    results root have their turn: one that waits (`cxr nightly --wait SECONDS`) goes first.
+    Each part is a run with its own plan and manifest. Another run into the same results root that waits
+    (`cxr nightly --wait SECONDS`) goes first, and the backfill continues after it.
     """
 
 
 def _work_options(command: Any) -> Any:
-    """Give a command what says how the parts are worked off."""
+    """Add the options that control how the parts are scored to a command."""
     options = (
         click.option("--parallel", type=click.IntRange(1), default=1, show_default=True, help="Parts at once."),
-        click.option("--retries", type=click.IntRange(0), default=1, show_default=True, help="Tries after the first."),
-        click.option("--runner", help="As for `cxr score`; each part is one job of it.  [default: local]"),
         click.option(
-            "--workers", type=click.IntRange(1), help="Worker processes of a part on the local runner.  [default: one]"
+            "--retries",
+            type=click.IntRange(0),
+            default=1,
+            show_default=True,
+            help="Tries after the first.",
+        ),
+        click.option("--runner", help="As for `cxr score`; each part is one job.  [default: local]"),
+        click.option(
+            "--workers", type=click.IntRange(1), help="Worker processes of each part on the local runner.  [default: 1]"
         ),
         click.option("--beam-option", "beam_options", multiple=True, metavar="OPTION", help="As for `cxr score`."),
         click.option("--quiet", is_flag=True, help="Show no progress."),
@@ -77,40 +90,48 @@ def _work_options(command: Any) -> Any:
     return command
 
 
-@backfill.command()
-@click.argument("sources", nargs=-1, required=True)
-@click.option("--out", required=True, metavar="URI", help="Results root: a folder or any URI.")
-@click.option("--id", "backfill_id", help="Name of the backfill.  [default: date and a random part]")
+@backfill.command(
+    epilog="""\b
+Examples:
+  cxr backfill start s3://pacs/ --out s3://scores --by month --id archive --parallel 4
+  cxr backfill start ./films --out ./results --part-size 10000 --dry-run
+"""
+)
+@click.argument("sources", nargs=-1, required=True, type=LOCATION)
+@click.option("--out", required=True, type=LOCATION, help="Results root: a folder or any URI.")
+@click.option("--id", "backfill_id", help="Name of the backfill.  [default: date and random digits]")
 @click.option(
     "--by",
     type=click.Choice(["count", "prefix", "year", "month", "day"]),
     default="count",
     show_default=True,
-    help="What begins a part of its own: the study date in the folders' names, a folder, or so many objects.",
+    help="Cut by number of objects, by folder, or by the study date in folder names.",
 )
 @click.option(
-    "--part-size", type=click.IntRange(1), help="Most objects of a part; what is larger is cut again.  [default: 50000]"
+    "--part-size",
+    type=click.IntRange(1),
+    help="Maximum objects per part; larger parts are cut again.  [default: 50000]",
 )
-@click.option("--parts", type=click.IntRange(1), help="Parts of equal size, where they are cut by count.")
-@click.option("--depth", type=click.IntRange(1), default=1, show_default=True, help="Folders that make a prefix.")
+@click.option("--parts", type=click.IntRange(1), help="With --by count: cut into this many parts of equal size.")
+@click.option("--depth", type=click.IntRange(1), default=1, show_default=True, help="With --by prefix: folder levels.")
 @click.option(
     "--order",
     type=click.Choice(["newest", "oldest"]),
     default="newest",
     show_default=True,
-    help="Which come first, by the date or the name that they are cut by.",
+    help="Order of the parts, by date or name.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what it would be and, by a sample that is scored, how long.")
+@click.option("--dry-run", is_flag=True, help="Only show the parts, and estimate the time by scoring a sample.")
 @click.option(
-    "--sample", type=click.IntRange(1), default=1024, show_default=True, help="Most films that a dry run scores."
+    "--sample", type=click.IntRange(1), default=1024, show_default=True, help="Maximum films that a dry run scores."
 )
 @setting_options
 @_work_options
 def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **options: Any) -> int:
-    """Cut what SOURCES hold into parts, and score them. SOURCES are those of `cxr score`.
+    """Cut the objects under SOURCES into parts and score them. SOURCES are as for `cxr score`.
 
-    A part's run is called ID-p0001 and so on. Dates are looked for in the folders' names (2024/03/17, 2024-03-17,
-    20240317); what has none comes last.
+    The runs of the parts are named ID-p0001, ID-p0002 and so on. Study dates are read from folder names (2024/03/17,
+    2024-03-17, 20240317). Objects without a date come last.
     """
     from cxr_schemas import Cut, CutBy, PartOrder
     from cxrlib.backfills.create import BackfillRequest, start_backfill
@@ -119,7 +140,7 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
     from cxrlib.runs.run_id import new_run_id
 
     if options["parts"] and (options["part_size"] or options["by"] != "count"):
-        raise click.UsageError("--parts cuts by count into parts of one size: give it without --by and --part-size")
+        raise click.UsageError("--parts cuts by count into parts of equal size: give it without --by and --part-size")
     options["runner"] = runner_with(options["runner"] or "local", options["workers"])
     settings = settings_from(options)
     cut = Cut(
@@ -143,23 +164,29 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
     if options["dry_run"]:
         return _dry_run(results, request, bundle, options)
     manifest = start_backfill(results, request, bundle)
-    people(options["as_json"]).print(
+    text_console(options["as_json"]).print(
         f"backfill {manifest.backfill_id}: {manifest.objects} objects in {len(manifest.parts)} parts"
     )
     return _work(results, manifest, settings, options, invocation, only_failed=False)
 
 
-@backfill.command()
+@backfill.command(
+    epilog="""\b
+Examples:
+  cxr backfill resume archive --out s3://scores
+  cxr backfill resume archive --out s3://scores --retry-failed
+"""
+)
 @click.argument("backfill_id", metavar="ID")
-@click.option("--out", required=True, metavar="URI", help="Results root that it is in.")
-@click.option("--retry-failed", is_flag=True, help="Only parts that fell, or closed with rejects that may heal.")
+@click.option("--out", required=True, type=LOCATION, help=_OUT_HELP)
+@click.option("--retry-failed", is_flag=True, help="Score only parts that failed or closed with retryable rejects.")
 @setting_options
 @_work_options
 def resume(invocation: Invocation, /, backfill_id: str, out: str, retry_failed: bool, **options: Any) -> int:
-    """Go on with the backfill ID, on any machine: what it is and how it stands is read from the results root.
+    """Continue the backfill ID on any machine. Its manifest and its progress are read from the results root.
 
-    Settings are those it was begun with; options that are given go before them, as long as rows stay the same. The
-    site's key is not stored, and must be given again.
+    The settings are those of its start. An option overrides a setting as long as the rows stay the same. The site's
+    privacy key is not stored: give it again.
     """
     from cxrlib.backfills.create import check_settings
     from cxrlib.backfills.stored import ask_to_go_on, require_backfill
@@ -177,14 +204,19 @@ def resume(invocation: Invocation, /, backfill_id: str, out: str, retry_failed: 
     return _work(results, manifest, settings, options, invocation, only_failed=retry_failed)
 
 
-@backfill.command()
+@backfill.command(
+    epilog="""\b
+Example:
+  cxr backfill pause archive --out s3://scores
+"""
+)
 @click.argument("backfill_id", metavar="ID")
-@click.option("--out", required=True, metavar="URI", help="Results root that it is in.")
+@click.option("--out", required=True, type=LOCATION, help=_OUT_HELP)
 @debug_option
 def pause(backfill_id: str, out: str) -> None:
-    """Have the backfill ID pause, wherever it runs. What is settled is kept; `resume` goes on with it.
+    """Pause the backfill ID, on whichever machine it runs. Settled films are kept; `resume` continues it.
 
-    On the local runner its parts are stopped within seconds. On a cluster those that run are waited for.
+    On the local runner, its parts stop within seconds. On a cluster, running parts are completed first.
     """
     from cxrlib.backfills.stored import ask_to_pause, require_backfill
     from cxrlib.results.objects import ResultsRoot
@@ -192,16 +224,23 @@ def pause(backfill_id: str, out: str) -> None:
     results = ResultsRoot.at(out)
     require_backfill(results, backfill_id)
     ask_to_pause(results, backfill_id)
-    people().print(f"backfill {backfill_id} is to pause; `cxr backfill resume {backfill_id} --out {out}` goes on")
+    text_console().print(
+        f"backfill {backfill_id} will pause; `cxr backfill resume {backfill_id} --out {out}` continues it"
+    )
 
 
-@backfill.command()
+@backfill.command(
+    epilog="""\b
+Example:
+  cxr backfill show archive --out s3://scores
+"""
+)
 @click.argument("backfill_id", metavar="ID")
-@click.option("--out", required=True, metavar="URI", help="Results root that it is in.")
+@click.option("--out", required=True, type=LOCATION, help=_OUT_HELP)
 @json_option
 @debug_option
 def show(backfill_id: str, out: str, as_json: bool) -> int:
-    """Show how the parts of the backfill ID stand, from what is stored of their runs."""
+    """Show the progress of each part of the backfill ID."""
     from cxr_flows.cli.scoring.backfill_progress import parts_table
     from cxr_flows.reports.backfill import BackfillTotals, totals_lines
     from cxr_pipelines.backfill.progress import ProgressBoard
@@ -212,23 +251,23 @@ def show(backfill_id: str, out: str, as_json: bool) -> int:
     manifest = require_backfill(results, backfill_id)
     states = part_states(results, manifest)
     totals = BackfillTotals.of(manifest, states)
-    console = people(as_json)
-    console.print(parts_table(ProgressBoard(states).view(), len(states)))
+    console = text_console(as_json)
+    console.print(parts_table(ProgressBoard(states).snapshot(), len(states)))
     for line in totals_lines(totals):
         console.print(line)
     if is_paused(results, backfill_id):
-        console.print("it is paused")
+        console.print("the backfill is paused")
     if as_json:
         print_json(totals.model_dump(mode="json"))
     return _exit_of(totals)
 
 
 for _command in (start, resume):
-    _command.params = [parameter for parameter in _command.params if parameter.name not in _NOT_ITS]
+    _command.params = [parameter for parameter in _command.params if parameter.name not in _OPTIONS_OF_RUNS]
 
 
 def _check_runner(runner: str, beam_options: Sequence[str]) -> None:
-    """Say now, and not once for each part, that a runner is unknown or refused."""
+    """Report an unknown or refused runner now, and not once for each part."""
     from cxr_pipelines.runner_choice import RunnerChoice
 
     RunnerChoice.parse(runner, tuple(beam_options))
@@ -239,12 +278,14 @@ def _dry_run(results: ResultsRoot, request: BackfillRequest, bundle: Bundle, opt
     from cxr_pipelines.backfill.dry_run import dry_run
     from cxr_pipelines.jobs.run_job import run_job
 
-    say: Callable[[str], None] = (lambda text: None) if options["quiet"] else (lambda text: click.echo(text, err=True))
+    report: Callable[[str], None] = (
+        (lambda text: None) if options["quiet"] else (lambda text: click.echo(text, err=True))
+    )
     forecast = dry_run(
-        results, request, bundle, parallel=options["parallel"], most=options["sample"], run_part=run_job, say=say
+        results, request, bundle, parallel=options["parallel"], most=options["sample"], run_part=run_job, report=report
     )
     for line in forecast_lines(forecast):
-        people(options["as_json"]).print(line)
+        text_console(options["as_json"]).print(line)
     if options["as_json"]:
         parts = [
             {**part.entry.model_dump(), "to_score": part.to_score, "seconds": part.seconds} for part in forecast.parts
@@ -262,10 +303,11 @@ def _work(
     *,
     only_failed: bool,
 ) -> int:
-    from cxr_flows.cli.scoring.backfill_progress import parts_shown
+    from cxr_flows.cli.scoring.backfill_progress import backfill_progress
     from cxr_flows.reports.backfill import BackfillTotals, totals_lines
     from cxr_pipelines.backfill.progress import ProgressBoard
-    from cxr_pipelines.backfill.scheduler import BackfillWork, Ending, run_parts
+    from cxr_pipelines.backfill.scheduler import run_parts
+    from cxr_pipelines.backfill.work import BackfillWork, Ending
     from cxr_pipelines.jobs.run_job import run_job
     from cxrlib.backfills.stored import part_states
 
@@ -281,15 +323,15 @@ def _work(
         debug=invocation.debug,
     )
     board = ProgressBoard(part_states(results, manifest))
-    with parts_shown(options["quiet"]) as on_tick:
+    with backfill_progress(options["quiet"]) as on_tick:
         ending = run_parts(work, board, run_job, on_tick)
         on_tick(board)
     totals = BackfillTotals.of(manifest, part_states(results, manifest))
-    console = people(options["as_json"])
+    console = text_console(options["as_json"])
     for line in totals_lines(totals):
         console.print(line)
     if ending is Ending.PAUSED:
-        console.print(f"it is paused; `cxr backfill resume {manifest.backfill_id} --out {results.root}` goes on with it")
+        console.print(f"paused; `cxr backfill resume {manifest.backfill_id} --out {results.root}` continues it")
     if options["as_json"]:
         print_json(totals.model_dump(mode="json"))
     return _exit_of(totals, ending)

@@ -1,4 +1,4 @@
-"""`cxr rescore`: films that an earlier bundle scored, scored by a new one, and the two compared."""
+"""`cxr rescore`: score films again with a new bundle, and compare its rows with the old ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cxr_flows.cli.console import Invocation, debug_option, json_option, people, print_json
+from cxr_flows.cli.console import Invocation, debug_option, json_option, print_json, text_console
 from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.film_progress import film_progress
-from cxr_flows.cli.options import setting_options, settings_from
+from cxr_flows.cli.options import LOCATION, setting_options, settings_from
 
 if TYPE_CHECKING:
     from cxrlib.results.compare import Comparison, Side
@@ -22,31 +22,37 @@ Examples:
   cxr rescore ./results --from default-1a2b3c4d --bundle v2 --where "percent_infected > 10 and view = 'AP'"
   cxr rescore ./results --bundle ./new-bundle --resume 20260821T010000Z-1f3a9c
 
-The new rows stand beside the old ones, as those of an ordinary run, which `cxr score --resume` takes up too. The
-comparison is printed, and written beside the run's manifest (comparison.md, comparison.parquet).
+The new rows are stored beside the old ones by an ordinary run, which `cxr score --resume` can continue too. The
+comparison is printed, and stored beside the run's manifest (comparison.md, comparison.parquet).
 """
 
 
 @click.command(epilog=EPILOG)
-@click.argument("uri")
-@click.option("--out", metavar="URI", help="Results root of the new rows.  [default: URI too]")
-@click.option("--from", "old", metavar="BUNDLE", help="Whose rows are chosen from; needed where there are several.")
+@click.argument("uri", type=LOCATION)
+@click.option("--out", type=LOCATION, help="Results root of the new rows.  [default: the same URI]")
+@click.option("--from", "old", metavar="BUNDLE", help="Bundle whose rows are selected; required if there are several.")
 @click.option(
-    "--class", "classes", multiple=True, type=click.Choice(["covid19", "pneumonia", "normal"]), help="May be repeated."
+    "--class",
+    "classes",
+    multiple=True,
+    type=click.Choice(["covid19", "pneumonia", "normal"]),
+    help="Select films of a class; may be repeated.",
 )
 @click.option(
     "--grade",
     "grades",
     multiple=True,
     type=click.Choice(["none", "mild", "moderate", "severe", "critical"]),
-    help="May be repeated.",
+    help="Select films of a grade; may be repeated.",
 )
-@click.option("--month", "months", multiple=True, metavar="YYYY[-MM]", help="Study month or year; may be repeated.")
-@click.option("--where", metavar="SQL", help="Condition about columns of the score rows, in DuckDB's SQL.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many films, the newest studies first.")
+@click.option(
+    "--month", "months", multiple=True, metavar="YYYY[-MM]", help="Select a study month or year; may be repeated."
+)
+@click.option("--where", metavar="SQL", help="Select films by a condition on score columns, in DuckDB's SQL.")
+@click.option("--limit", type=click.IntRange(1), help="Select at most so many films, the newest studies first.")
 @setting_options
-@click.option("--run-id", help="Name of this run.  [default: date and a random part]")
-@click.option("--resume", metavar="RUN_ID", help="Take this rescoring up again; its selection is stored.")
+@click.option("--run-id", help="Name of the run.  [default: date and random digits]")
+@click.option("--resume", metavar="RUN_ID", help="Resume this rescoring; its selection is stored.")
 @click.option("--runner", default="local", show_default=True, help="As for `cxr score`.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
@@ -70,14 +76,15 @@ def rescore(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Score films of the results root URI anew with --bundle, chosen by what their rows say, and compare.
+    """Score selected films of the results root URI again with --bundle, and compare the rows.
 
-    Films are taken in the version that their row was made of; one that was replaced since is named, not compared.
+    A film is scored in the version that its old row was made from. If the object was replaced since, it is named and
+    not compared.
     """
     if not options["bundle"]:
-        raise click.UsageError("name the new bundle: --bundle")
+        raise click.UsageError("expected --bundle with the new bundle")
     if resume and (run_id or old or classes or grades or months or where or limit):
-        raise click.UsageError("--resume takes up a stored selection: give no other one, and no --run-id")
+        raise click.UsageError("--resume continues a stored selection: give no selection and no --run-id")
     settings = settings_from(options)
 
     from cxr_flows.cli.results.compare import plain, show
@@ -98,9 +105,11 @@ def rescore(
         selection = read_selection(target, resume)
     else:
         criteria = Criteria(tuple(map(FilmClass, classes)), tuple(map(Grade, grades)), months, where, limit)
-        selection = _choose(Side(ResultsRoot.at(uri), the_bundle(ResultsRoot.at(uri), old)), criteria, Side(target, new), name)
-    console = people(as_json)
-    console.print(f"{selection.films} films of {selection.bundle} are chosen; run {name}")
+        selection = _choose(
+            Side(ResultsRoot.at(uri), the_bundle(ResultsRoot.at(uri), old)), criteria, Side(target, new), name
+        )
+    console = text_console(as_json)
+    console.print(f"{selection.films} films of {selection.bundle} are selected; run {name}")
     job = ScoreJob.of(
         settings,
         sources=() if resume else (selection.source,),
@@ -122,12 +131,12 @@ def rescore(
 
 
 def _choose(old: Side, criteria: Criteria, new: Side, run_id: str) -> Selection:
-    """Store which films of the old rows are to be scored; nothing is where they cannot be."""
+    """Select films of the old rows and store the selection, unless they cannot be scored."""
     from cxrlib.errors import UsageError
     from cxrlib.results.selection import select, write_selection
 
     if old == new:
-        raise UsageError(f"the films were scored by {old.bundle} already: expected another bundle to rescore them with")
+        raise UsageError(f"expected another bundle than {old.bundle}, which scored the films already")
     if run_id in new.results.runs():
         raise UsageError(f"the results root {new.results.root} has a run {run_id}: choose another id, or --resume it")
     for side in (old, new):
@@ -137,7 +146,7 @@ def _choose(old: Side, criteria: Criteria, new: Side, run_id: str) -> Selection:
 
 
 def _compared(selection: Selection, new: Side, run_id: str) -> Comparison:
-    """Compare, and leave the comparison beside the run's manifest."""
+    """Compare, and store the comparison beside the run's manifest."""
     from cxr_flows.reports.comparison import comparison_markdown
     from cxrlib.results import layout
     from cxrlib.results.compare import Side, compared

@@ -1,1 +1,1 @@
-"""Commands that need no data: the demo and the phantom archive."""
+"""Commands that make synthetic films: the demo and the phantom archive."""

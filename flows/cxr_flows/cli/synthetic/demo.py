@@ -1,4 +1,4 @@
-"""`cxr demo`: the whole product at work, with no data and no store of yours."""
+"""`cxr demo`: try the whole product, without data and without a store."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from pathlib import Path
 
 import click
 
-from cxr_flows.cli.console import Invocation, debug_option, json_option, people, print_json
+from cxr_flows.cli.console import Invocation, debug_option, json_option, print_json, text_console
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  cxr demo
+  cxr demo --films 200 --out /tmp/demo
+"""
+)
 @click.option(
-    "--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder that keeps the results."
+    "--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder for the results."
 )
 @click.option("--films", type=click.IntRange(1), default=60, show_default=True, help="Films that can be scored.")
 @click.option("--bad", type=click.IntRange(0), default=6, show_default=True, help="Objects that cannot.")
@@ -23,23 +29,23 @@ from cxr_flows.cli.console import Invocation, debug_option, json_option, people,
 @debug_option
 @click.pass_obj
 def demo(invocation: Invocation, out: Path, films: int, bad: int, seed: int, side: int | None, as_json: bool) -> None:
-    """See it all work in about two minutes: no data, no account, nothing to set up.
+    """Try the product in about two minutes: no data, no account, no set-up.
 
-    A stand-in S3 server is started on this machine, synthetic chest films of many DICOM transfer syntaxes and a few
-    bad objects are put into a bucket, the Prefect flow scores them with Beam, and the measured percent infected is
-    shown beside the true one. The Parquet stays in --out. Run it again: nothing is decoded a second time.
+    The demo starts a local S3 server, writes synthetic chest films in many DICOM transfer syntaxes and a few bad
+    objects into a bucket, and scores them with Beam in the Prefect flow. It prints the measured percent infected beside
+    the true one. The Parquet files stay in --out. A second demo finds every film settled and decodes none.
     """
     try:
         import moto  # noqa: F401
     except ImportError as error:
         from cxrlib.errors import UsageError
 
-        raise UsageError('the demo needs its stand-in server: pip install "cxr-batch[demo]"') from error
+        raise UsageError('the demo needs its local S3 server: pip install "cxr-batch[demo]"') from error
     from cxr_flows.demo.run_demo import DemoPlan, run_demo
     from cxr_flows.prefect_env import hide_tracebacks
 
     if not invocation.debug:
         hide_tracebacks()
-    manifest = run_demo(DemoPlan(out, films=films, bad=bad, seed=seed, side=side), people(as_json))
+    manifest = run_demo(DemoPlan(out, films=films, bad=bad, seed=seed, side=side), text_console(as_json))
     if as_json:
         print_json(manifest.model_dump(mode="json"))

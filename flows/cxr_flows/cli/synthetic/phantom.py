@@ -1,4 +1,4 @@
-"""`cxr phantom`: an archive of synthetic films of any size."""
+"""`cxr phantom`: write an archive of synthetic films of any size."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from dataclasses import asdict
 
 import click
 
-from cxr_flows.cli.console import debug_option, json_option, people, print_json
+from cxr_flows.cli.console import debug_option, json_option, print_json, text_console
+from cxr_flows.cli.options import LOCATION
 
 
 @click.command()
 @click.option("--count", type=click.IntRange(1), required=True, help="Films that can be scored.")
-@click.option("--out", required=True, metavar="URI", help="Folder or any URI; films go to URI/films.")
+@click.option("--out", required=True, type=LOCATION, help="Folder or any URI; films go to URI/films.")
 @click.option("--bad", type=click.IntRange(0), default=0, show_default=True, help="Objects that cannot be scored.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed makes the same bytes."
 )
 @click.option("--rows", type=click.IntRange(64, 3000), help="Rows of each film.  [default: mixed]")
 @click.option("--columns", type=click.IntRange(64, 3000), help="Columns of each film.  [default: mixed]")
-@click.option("--masks", is_flag=True, help="Also write the true masks, to URI/masks, as `cxr evaluate` needs them.")
-@click.option("--workers", type=click.IntRange(1), help="Processes that draw.  [default: one a core]")
+@click.option("--masks", is_flag=True, help="Also write the true masks to URI/masks, for `cxr evaluate`.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that draw films.  [default: one per core]")
 @json_option
 @debug_option
 def phantom(
@@ -33,10 +34,10 @@ def phantom(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Write synthetic chest films with exactly known lungs and infection, as DICOM of every kind, PNG and JPEG.
+    """Write synthetic chest films, with exactly known lungs and infection, as DICOM of many kinds, PNG and JPEG.
 
-    Films go to URI/films, and what is true of each to URI/truth.parquet. They are for trying things out and for load
-    tests; they are no substitute for real films where accuracy is claimed.
+    Films go to URI/films, and the ground truth of each to URI/truth.parquet. They are for trials and load tests. They
+    do not replace real films for claims of accuracy.
 
     \b
     Example:
@@ -46,9 +47,9 @@ def phantom(
     from cxrlib.phantom.archive import write_archive
 
     summary = write_archive(out, count, seed=seed, rows=rows, columns=columns, bad=bad, workers=workers, masks=masks)
-    people(as_json).print(
+    text_console(as_json).print(
         f"{summary.films} films of {len(summary.transfer_syntaxes)} transfer syntaxes and {summary.bad} bad objects, "
-        f"{summary.bytes / 2**20:.0f} MiB, are in {summary.films_uri}; the truth is in {summary.truth_uri}"
+        f"{summary.bytes / 2**20:.0f} MiB, are in {summary.films_uri}; the ground truth is in {summary.truth_uri}"
     )
     if as_json:
         print_json(asdict(summary))

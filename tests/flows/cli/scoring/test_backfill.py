@@ -19,7 +19,7 @@ from cxr_flows.reports.backfill import board_line, part_line, size, spoken
 from cxr_pipelines.backfill import scheduler
 from cxr_pipelines.backfill.progress import BoardSnapshot, PartLine, PartStatus, ProgressBoard
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
-from cxr_schemas import Manifest, PartEntry
+from cxr_schemas import PartEntry, RunManifest
 from cxrlib.backfills.stored import ask_to_pause, part_states, require_backfill
 from cxrlib.errors import UsageError
 from cxrlib.models.bundle import Bundle
@@ -27,7 +27,7 @@ from cxrlib.results.objects import ResultsRoot
 from tests.support.backfills import ScoreInProcess, write_films_by_year
 from tests.support.fakes import fake_bundle
 
-Score = Callable[[ScoreJob, Callable[[Progress], None], threading.Event], Manifest]
+Score = Callable[[ScoreJob, Callable[[Progress], None], threading.Event], RunManifest]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def _without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", ScoreInProcess())
     monkeypatch.setenv("CXR_READ__MIN_SIDE", "32")
     monkeypatch.setenv("CXR_READ__FIX_POLARITY", "false")
-    monkeypatch.setattr(scheduler, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(scheduler, "CHECK_EVERY_S", 0.1)
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_backfill_is_started_paused_shown_and_resumed(
     archive, out = str(write_films_by_year(tmp_path / "in", [2020, 2021, 2022], 2)), str(tmp_path / "out")
     scores = ScoreInProcess()
 
-    def pause_in_the_second(job: ScoreJob, note: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def pause_in_the_second(job: ScoreJob, note: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         if job.run_id == "old-p0002":
             ask_to_pause(ResultsRoot.at(out), "old")
             stop.wait(30)
@@ -87,7 +87,7 @@ def test_part_that_fell_ends_with_one_and_is_retried_alone(
     archive, out = str(write_films_by_year(tmp_path / "in", [2020, 2021], 2)), str(tmp_path / "out")
     scores = ScoreInProcess()
 
-    def fall(job: ScoreJob, note: Callable[[Progress], None], stop: threading.Event) -> Manifest:
+    def fall(job: ScoreJob, note: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         if job.run_id == "old-p0002":
             raise UsageError("the inventory cannot be read")
         return scores(job, note, stop)
@@ -157,7 +157,7 @@ def test_log_has_a_line_for_each_change() -> None:
     assert part_line(line(3, PartStatus.DONE, worked=100, seconds=4.0)) == "p0003 [2020]-03: done, 25.0 films/s"
     assert board_line(BoardSnapshot((), 0.0, "waits for run night")) == "waits for run night"
     board = ProgressBoard([])
-    assert board_line(board.view()).startswith("parts: 0 done, 0 running, 0 failed, 0 left; 0 of 0 films")
+    assert board_line(board.snapshot()).startswith("parts: 0 done, 0 running, 0 failed, 0 left; 0 of 0 films")
 
 
 @pytest.mark.parametrize(

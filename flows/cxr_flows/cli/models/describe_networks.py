@@ -1,11 +1,11 @@
-"""What a bundle's card says of its networks, in words: what each reads and gives, and how they work together."""
+"""Describe the networks of a bundle from its card: the input and outputs of each, and how they are combined."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cxr_schemas import Card
-from cxr_schemas.card import Network
+from cxr_schemas.card import NetworkSpec
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,27 +14,27 @@ _OUTPUTS = ("lung", "infection", "classes")
 
 
 def scheme(card: Card) -> str:
-    """Say how the networks work together: one, parallel or cascaded, and which outputs are of an ensemble."""
+    """Return how the networks are combined: one, parallel or cascaded, and which outputs an ensemble gives."""
     later = [network.name for network in card.networks if network.reads == "lung_masked_film"]
     if later:
-        before = ", ".join(_givers(card, "lung"))
-        parts = [f"cascade: {', '.join(later)} read{'s' if len(later) == 1 else ''} the lung that {before} found"]
+        before = ", ".join(_sources(card, "lung"))
+        parts = [f"cascade: {', '.join(later)} read{'s' if len(later) == 1 else ''} the lungs that {before} segmented"]
     else:
         parts = ["one network" if len(card.networks) == 1 else "parallel: every network reads the film"]
     for output in _OUTPUTS:
-        givers = _givers(card, output)
-        if len(givers) > 1:
-            parts.append(f"ensemble: {output} is the mean of {', '.join(givers)}")
+        sources = _sources(card, output)
+        if len(sources) > 1:
+            parts.append(f"ensemble: {output} is the mean of {', '.join(sources)}")
     return "; ".join(parts)
 
 
 def localisation(card: Card) -> str:
-    """Say what is localised, and by what."""
+    """Return which class is localised, and with which network and layer."""
     found = card.localisation
     if found is None:
         return "none"
     return (
-        f"Grad-CAM of the {found.explains} class, at layer {found.layer} of {found.network}; counts above "
+        f"Grad-CAM of the {found.explains} class, at layer {found.layer} of {found.network}; threshold "
         f"{found.threshold:g}"
     )
 
@@ -51,11 +51,11 @@ def network_table(card: Card) -> Table:
     return table
 
 
-def _givers(card: Card, output: str) -> list[str]:
+def _sources(card: Card, output: str) -> list[str]:
     return [network.name for network in card.networks if output in network.outputs]
 
 
-def _reads(card: Card, network: Network) -> str:
+def _reads(card: Card, network: NetworkSpec) -> str:
     own = card.input_of(network)
     what = "lung-masked film" if network.reads == "lung_masked_film" else "film"
     return f"{what}, {own.rows} x {own.columns}, mean {own.mean:g}, std {own.std:g}"

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, a plain line now and then in a log."""
+"""Show the progress of a run: a bar on a terminal, a line every few seconds in a log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE_EVERY_S: Final = 10.0
 
 @contextmanager
 def film_progress(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Give a callback that takes (films done, films in all) and shows them on stderr until the context ends."""
+    """Yield a callback for (films done, films in all), which shows them on stderr until the context ends."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -42,20 +42,20 @@ def _bar(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 class _LogLines:
-    """One line at most every `LINE_EVERY_S` seconds, and one at the end."""
+    """Prints one line at most every `LINE_EVERY_S` seconds, and one at the end."""
 
     def __init__(self) -> None:
         self._start: float | None = None
-        self._before = self._said = self._next = 0.0
+        self._before = self._printed = self._next = 0.0
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
         if self._start is None:
-            # A run that is taken up again begins with films that this process did not do.
+            # A resumed run starts with films that another process scored.
             self._start, self._before, self._next = now, done, now + LINE_EVERY_S
         finished = done >= total
-        if done == self._said or (now < self._next and not finished):
+        if done == self._printed or (now < self._next and not finished):
             return
-        self._said, self._next = done, now + LINE_EVERY_S
+        self._printed, self._next = done, now + LINE_EVERY_S
         speed = (done - self._before) / max(now - self._start, 1e-9)
         click.echo(f"{done} of {total} films, {speed:.1f} films/s", err=True)

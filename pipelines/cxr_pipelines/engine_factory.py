@@ -1,4 +1,4 @@
-"""What runs the networks in a worker, and how it is made there."""
+"""The engine that runs the networks in a worker, and the factory that makes it there."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cxrlib.types import CxrImage, Prediction
 
 
 class Engine(Protocol):
-    """What the handler needs of `cxrlib.models.inference.engine.TorchEngine`."""
+    """Runs the networks on films. `cxrlib.models.inference.engine.TorchEngine` is the real one; tests use others."""
 
     def predict(self, images: Sequence[CxrImage]) -> list[Prediction | FilmError]:
-        """Return one prediction, or the error of that film alone, per image, in order."""
+        """Return a prediction for each image, or the error of that film alone, in order."""
         ...
 
 
@@ -25,17 +25,18 @@ EngineFactory = Callable[[], Engine]
 
 
 @dataclass(frozen=True, slots=True)
-class BundleEngine:
-    """Makes the engine of a bundle, in the process that will run it. Torch is imported there and nowhere before.
+class BundleEngineFactory:
+    """Makes the engine of a bundle in the worker process. torch is imported only there.
 
     Attributes
     ----------
     settings : Settings
         Bundle, device and precision.
     digest : str
-        Digest the bundle must have: the one that stands in the rows.
+        Expected digest of the bundle: the one that the rows state.
     versions : dict of str to str
-        What the worker must have installed: what whoever planned the run has, or the rows may not be the same.
+        Library versions that the worker must have: those with which the run was planned. Other versions could give
+        other rows.
     """
 
     settings: Settings
@@ -48,12 +49,12 @@ class BundleEngine:
         Raises
         ------
         RunError
-            This process has other versions installed, or the bundle's store failed.
+            This process has other library versions, or the bundle's store failed.
         BundleError
-            The bundle cannot be loaded, or is another.
+            The bundle cannot be loaded, or has another digest.
         """
         if differ := software_versions.differences(self.versions):
-            raise RunError(f"expected a worker with the versions that the run was planned with; got {differ}")
+            raise RunError(f"expected a worker with the library versions of the run's plan; got {differ}")
         with hide_store_errors("the bundle could not be read"):
             bundle = load_bundle(self.settings.bundle)
         if bundle.digest != self.digest:
@@ -64,4 +65,4 @@ class BundleEngine:
         from cxrlib.models.inference.engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
 
         run = self.settings.run
-        return TorchEngine(bundle, device=run.device, precision=run.precision, keep=run.keep_networks)
+        return TorchEngine(bundle, device=run.device, precision=run.precision, cache_graphs=run.keep_networks)
