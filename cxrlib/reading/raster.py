@@ -20,11 +20,11 @@ from cxrlib.errors import FilmError
 from cxrlib.reading import colour
 from cxrlib.reading.codecs import decode
 from cxrlib.reading.codecs.frame_header import Stream, read_frame_header
-from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.lattice import Grid, Lattice
 from cxrlib.reading.limits import check_size
 from cxrlib.reading.placement import UPRIGHT, Placement
 from cxrlib.reading.raw_image import Display, RawImage
+from cxrlib.reading.reduced_resolution import decode_reduced
 from cxrlib.settings import ReadSettings
 from cxrlib.types import FilmFacts
 

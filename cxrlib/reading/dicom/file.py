@@ -110,7 +110,7 @@ def open_dicom(data: bytes, max_bytes: int) -> DicomFile:
     pixels = found.pixels
     if pixels is not None and syntax != DeflatedExplicitVRLittleEndian:
         pixels = PixelElement(pixels.offset - start, pixels.length)
-    header = read_header(Elements(found.dataset, little_endian=little))
+    header = read_header(found.dataset, little_endian=little)
     return DicomFile(header, syntax, little, pixels, found.cut, data, start)
 
 

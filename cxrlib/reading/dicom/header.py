@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from pydicom.dataset import Dataset
+
 from cxrlib.reading.dicom.elements import Elements, StoredTable
 
 _COLOURS: Final = ("Red", "Green", "Blue")
@@ -109,8 +111,12 @@ class FilmHeader:
     study_instance_uid: str | None
 
 
-def read_header(elements: Elements) -> FilmHeader:
-    """Return all values of `elements` that reading a film takes. Nothing is checked here."""
+def read_header(dataset: Dataset, *, little_endian: bool = True) -> FilmHeader:
+    """Return all values of a data set that reading a film needs. Nothing is checked here.
+
+    `little_endian` is the byte order of the file.
+    """
+    elements = Elements(dataset, little_endian=little_endian)
     return FilmHeader(
         modality=elements.text("Modality"),
         sop_class_uid=elements.text("SOPClassUID"),

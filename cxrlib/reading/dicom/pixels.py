@@ -16,7 +16,6 @@ from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.codecs import decode, rle
 from cxrlib.reading.codecs.frame_header import FrameHeader, read_frame_header
-from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.codecs.transfer_syntaxes import Packing
 from cxrlib.reading.dicom.file import DicomFile
 from cxrlib.reading.dicom.header import FilmHeader
@@ -25,6 +24,7 @@ from cxrlib.reading.dicom.pixel_data import frame_of
 from cxrlib.reading.dicom.pixel_layout import PixelLayout, align, sign_extend, unpack
 from cxrlib.reading.lattice import Grid, Lattice
 from cxrlib.reading.limits import check_size
+from cxrlib.reading.reduced_resolution import decode_reduced
 from cxrlib.settings import ReadSettings
 
 Pixels = NDArray[np.integer]
@@ -62,7 +62,7 @@ def stored_values(
     grid : Grid, optional
         Size that the film, as it is stored, will be averaged to. Then no more is decoded than that needs.
     grey_scale_width : float
-        As for `cxrlib.reading.codecs.reduced.decode_reduced`.
+        As for `cxrlib.reading.reduced_resolution.decode_reduced`.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from cxrlib.errors import FilmError
 from cxrlib.reading.codecs import decode
 from cxrlib.reading.codecs.codec_errors import hidden_errors_raised
 from cxrlib.reading.codecs.frame_header import read_frame_header
-from cxrlib.reading.codecs.reduced import decode_reduced
+from cxrlib.reading.reduced_resolution import decode_reduced
 from tests.support.film_files import encode, film
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from cxrlib.reading.dicom.elements import Elements
 from cxrlib.reading.dicom.header import FilmHeader, read_header
 from cxrlib.reading.dicom.orientation import placement_of
 from cxrlib.reading.placement import UPRIGHT as AS_STORED
@@ -20,7 +19,7 @@ def header(**elements: object) -> FilmHeader:
     made = Dataset()
     for keyword, value in elements.items():
         setattr(made, keyword, value)
-    return read_header(Elements(made))
+    return read_header(made)
 
 
 def stored_with(row: str, column: str) -> np.ndarray:

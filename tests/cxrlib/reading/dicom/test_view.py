@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from pydicom.dataset import Dataset
 
-from cxrlib.reading.dicom.elements import Elements
 from cxrlib.reading.dicom.header import FilmHeader, read_header
 from cxrlib.reading.dicom.view import Projection, projection_of
 
@@ -18,7 +17,7 @@ def header(code: tuple[str, str] | None = None, **elements: object) -> FilmHeade
         item = Dataset()
         item.CodeValue, item.CodeMeaning = code
         made.ViewCodeSequence = [item]
-    return read_header(Elements(made))
+    return read_header(made)
 
 
 @pytest.mark.parametrize(

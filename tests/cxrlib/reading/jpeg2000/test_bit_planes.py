@@ -12,12 +12,12 @@ from pydicom.uid import JPEG2000, JPEG2000Lossless
 
 from cxrlib.privacy import Pseudonymiser
 from cxrlib.reading.codecs.frame_header import FrameHeader
-from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.dicom import pixels as reading_pixels
 from cxrlib.reading.dicom.film import read_dicom
 from cxrlib.reading.jpeg2000 import resolution
 from cxrlib.reading.jpeg2000.bit_planes import LARGEST_NOISE
 from cxrlib.reading.lattice import Grid, Reduced
+from cxrlib.reading.reduced_resolution import decode_reduced
 from cxrlib.settings import PrivacySettings, ReadSettings
 from tests.cxrlib.reading.dicom.test_film import lut
 from tests.support.film_files import dicom, film

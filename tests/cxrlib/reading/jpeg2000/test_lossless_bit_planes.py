@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cxrlib.reading.codecs.frame_header import read_frame_header
-from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.jpeg2000 import lossless_bit_planes
+from cxrlib.reading.reduced_resolution import decode_reduced
 from tests.support.film_files import film
 from tests.support.jpeg2000_films import FILM, LEVEL, by_pillow, decoded, fewer_planes, j2k, means, samples, style_of
 

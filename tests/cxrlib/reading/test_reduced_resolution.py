@@ -13,10 +13,10 @@ from PIL import Image
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
 from cxrlib.reading.codecs.frame_header import read_frame_header
-from cxrlib.reading.codecs.reduced import decode_reduced
 from cxrlib.reading.jpeg2000.markers import Progression, coding_style
 from cxrlib.reading.jpeg2000.resolution import at_lower_resolution
 from cxrlib.reading.lattice import Kernel, Reduced
+from cxrlib.reading.reduced_resolution import decode_reduced
 from tests.support.film_files import film
 
 FILM = film(301, 262)
