@@ -1,4 +1,4 @@
-"""Real DICOM files: every chest film is read, every other file refused for the right reason."""
+"""Real DICOM files: every chest film is read, every other file is rejected for the right reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES = REAL_FILMS / "dicom" / "files"
 
 pytestmark = pytest.mark.skipif(not FILES.is_dir(), reason="the real DICOM files (../shared/data/dicom) are absent")
 
-REFUSED = {
+REJECTED = {
     "neg_cr_hip_rle.dcm": Reason.WRONG_BODY_PART,
     "neg_cr_tibia_mono1_jpegls.dcm": Reason.WRONG_BODY_PART,
     "neg_cr_tibia_mono1_jpegext12.dcm": Reason.WRONG_BODY_PART,
@@ -36,9 +36,9 @@ READ = {
     "cxr_rg1_j2k_lossy.dcm": Windowing.WINDOW,
     "cxr_966_dx_j2k_lossless.dcm": Windowing.WINDOW,
 }
-TOLD_BY_CONTENT = "broken_not_dicom.dcm"
+JPEG_WITH_DICOM_NAME = "broken_not_dicom.dcm"
 
-#: The other negatives, decoded in spite of their headers: transfer syntaxes written by others than our own encoders.
+#: Accepts the other negatives in spite of their headers, to decode streams that other encoders wrote.
 ANY_PART = Settings(read=ReadSettings(min_side=32, modalities=("CR", "CT", "MR"), body_parts=("HIP", "EXTREMITY")))
 
 
@@ -47,14 +47,14 @@ def read(name: str, settings: Settings | None = None) -> CxrImage:
 
 
 def test_every_real_file_has_an_expected_outcome_here() -> None:
-    assert {path.name for path in FILES.iterdir()} == {*REFUSED, *READ, TOLD_BY_CONTENT}
+    assert {path.name for path in FILES.iterdir()} == {*REJECTED, *READ, JPEG_WITH_DICOM_NAME}
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_file_that_is_no_chest_film_is_refused_for_its_reason(name: str) -> None:
+@pytest.mark.parametrize("name", REJECTED)
+def test_file_that_is_no_chest_film_is_rejected_with_its_reason(name: str) -> None:
     with pytest.raises(FilmError) as caught:
         read(name)
-    assert caught.value.reason is REFUSED[name]
+    assert caught.value.reason is REJECTED[name]
 
 
 @pytest.mark.parametrize("name", READ)
@@ -68,36 +68,36 @@ def test_chest_film_is_read_upright_and_positive(name: str) -> None:
     assert correlation(image.pixels) > 0.4
 
 
-def test_false_monochrome1_tag_is_seen_through() -> None:
+def test_false_monochrome1_tag_is_corrected() -> None:
     true, false = read("cxr_rsna_pa_jpeg8.dcm"), read("cxr_rsna_pa_jpeg8_mono1flag.dcm")
     assert (true.polarity_corrected, false.polarity_corrected) == (False, True)
     assert np.allclose(true.pixels, false.pixels, atol=TOLERANCE)
 
 
-def test_false_monochrome1_tag_is_believed_where_the_setting_says_so() -> None:
+def test_false_monochrome1_tag_is_kept_without_fix_polarity() -> None:
     image = read("cxr_rsna_pa_jpeg8_mono1flag.dcm", Settings(read=ReadSettings(fix_polarity=False)))
     assert not image.polarity_corrected
     assert correlation(image.pixels) < -0.4
 
 
-def test_codestream_that_disagrees_with_its_tags_is_read_at_its_true_size() -> None:
+def test_codestream_that_contradicts_the_header_is_read_at_its_own_size() -> None:
     image = read("cxr_966_dx_j2k_lossless.dcm")
     assert (image.facts.rows, image.facts.columns) == (2128, 2000)
     assert image.facts.spacing_mm == (0.16, 0.16)
 
 
-def test_flip_that_made_the_stored_image_is_not_done_again() -> None:
+def test_image_stored_after_a_flip_is_not_flipped_again() -> None:
     assert not read("cxr_966_dx_j2k_lossless.dcm").facts.mirrored
 
 
-def test_spacing_of_zero_is_no_spacing() -> None:
+def test_zero_spacing_counts_as_missing() -> None:
     image = read("cxr_rg1_j2k_lossy.dcm")
     assert image.facts.spacing_mm is None
     assert image.pixel_mm2 is None
 
 
-def test_jpeg_film_under_the_name_of_a_dicom_file_is_told_by_its_content() -> None:
-    image = read(TOLD_BY_CONTENT)
+def test_jpeg_with_a_dicom_file_name_is_detected_from_its_content() -> None:
+    image = read(JPEG_WITH_DICOM_NAME)
     assert image.facts.source_format is SourceFormat.JPEG
     assert image.facts.transfer_syntax is None
     assert correlation(image.pixels) > 0.4
@@ -106,7 +106,7 @@ def test_jpeg_film_under_the_name_of_a_dicom_file_is_told_by_its_content() -> No
 @pytest.mark.parametrize(
     "name", ["neg_cr_hip_rle.dcm", "neg_cr_tibia_mono1_jpegls.dcm", "neg_cr_tibia_mono1_jpegext12.dcm", "neg_mr.dcm"]
 )
-def test_streams_of_other_makers_decode(name: str) -> None:
+def test_streams_of_other_encoders_are_decoded(name: str) -> None:
     assert np.ptp(read(name, ANY_PART).pixels) > 0.5
 
 
@@ -115,8 +115,8 @@ def test_lossy_and_lossless_streams_of_one_film_agree() -> None:
     assert np.abs(read("neg_cr_tibia_mono1_jpegext12.dcm", ANY_PART).pixels - lossless).mean() < 0.005
 
 
-def test_every_real_film_of_the_data_sets_is_let_pass_with_its_polarity() -> None:
-    """A share of the 4,500: all of the smaller sets, so that the odd ones are there."""
+def test_polarity_of_every_real_film_is_left_unchanged() -> None:
+    """Check all films of the smaller data sets, a part of the 4,500 films."""
     root = FILES.parents[1]
     paths = [path for folder in ("lung_seg", "infection_seg", "severity") for path in root.glob(f"{folder}/images/*")]
     if not paths:

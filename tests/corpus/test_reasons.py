@@ -1,4 +1,4 @@
-"""One file of every kind that is refused for what its bytes are, and that the reason is the right one."""
+"""Files of every kind that reading rejects, and the reason of each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
 from tests.support.film_files import ABSENT, dataset, dicom, encode, film, jpeg, png, serialise
 
-SMALL_GUARDS = Settings(read=ReadSettings(max_pixels=200_000, max_bytes=1_000_000))
+LOW_LIMITS = Settings(read=ReadSettings(max_pixels=200_000, max_bytes=1_000_000))
 RGB_PHOTO = np.stack([film(bits=8), film(bits=8)[::-1], film(bits=8)[:, ::-1]], axis=2).astype(np.uint8)
 
 
@@ -51,7 +51,7 @@ def view_code(value: str, meaning: str, scheme: str = "SCT") -> list[object]:
 
 
 def without_end(stream: bytes) -> bytes:
-    """A codestream cut in half in a container that is whole."""
+    """Return the first half of a codestream."""
     return stream[: len(stream) // 2]
 
 
@@ -71,7 +71,7 @@ def test_other_files_are_not_an_image(data: bytes) -> None:
     assert reason_of(data) is Reason.NOT_AN_IMAGE
 
 
-def test_no_bytes_are_empty() -> None:
+def test_file_without_bytes_is_empty() -> None:
     assert reason_of(b"") is Reason.EMPTY
 
 
@@ -87,35 +87,35 @@ def test_object_without_pixel_data_has_no_pixels(data: bytes) -> None:
     assert reason_of(data) is Reason.NO_PIXELS
 
 
-def test_float_pixel_data_are_no_pixels_of_a_film() -> None:
-    made = dataset(film())
-    made.FloatPixelData = film().astype(np.float32).tobytes()
-    assert reason_of(serialise(made)) is Reason.NO_PIXELS
+def test_float_pixel_data_count_as_no_pixels() -> None:
+    data_set = dataset(film())
+    data_set.FloatPixelData = film().astype(np.float32).tobytes()
+    assert reason_of(serialise(data_set)) is Reason.NO_PIXELS
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR", "SR", "MG", "XYZ"])
-def test_other_modality_is_refused(modality: str) -> None:
+def test_other_modality_is_rejected(modality: str) -> None:
     assert reason_of(with_elements(Modality=modality)) is Reason.WRONG_MODALITY
 
 
-def test_class_of_another_modality_is_refused_where_the_modality_is_missing() -> None:
+def test_sop_class_of_another_modality_is_rejected_if_the_modality_is_missing() -> None:
     ct = with_elements(Modality=ABSENT, SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
     assert reason_of(ct) is Reason.WRONG_MODALITY
 
 
 @pytest.mark.parametrize("part", ["HAND", "ABDOMEN", "TSPINE", "SKULL", "TRIBUTARY"])
-def test_other_body_part_is_refused(part: str) -> None:
+def test_other_body_part_is_rejected(part: str) -> None:
     assert reason_of(with_elements(BodyPartExamined=part)) is Reason.WRONG_BODY_PART
 
 
-def test_other_anatomic_region_is_refused_where_the_body_part_is_missing() -> None:
+def test_other_anatomic_region_is_rejected_if_the_body_part_is_missing() -> None:
     hip = with_elements(BodyPartExamined=ABSENT, AnatomicRegionSequence=view_code("29836001", "Hip"))
     assert reason_of(hip) is Reason.WRONG_BODY_PART
 
 
 LATERAL = {
     "view position": {"ViewPosition": "LL"},
-    "view position in words": {"ViewPosition": "LATERAL"},
+    "view position in full": {"ViewPosition": "LATERAL"},
     "oblique": {"ViewPosition": "RAO"},
     "decubitus": {"ViewPosition": "LLD"},
     "view code": {"ViewPosition": ABSENT, "ViewCodeSequence": view_code("399173006", "left lateral")},
@@ -127,21 +127,21 @@ LATERAL = {
 
 
 @pytest.mark.parametrize("elements", LATERAL.values(), ids=LATERAL.keys())
-def test_lateral_view_is_refused_wherever_the_header_says_it(elements: dict[str, object]) -> None:
+def test_lateral_view_in_any_header_element_is_rejected(elements: dict[str, object]) -> None:
     assert reason_of(with_elements(**elements)) is Reason.LATERAL_VIEW
 
 
-def test_several_frames_are_refused() -> None:
+def test_several_frames_are_rejected() -> None:
     assert reason_of(with_elements(NumberOfFrames=2)) is Reason.MULTI_FRAME
 
 
-def test_syntax_of_a_video_is_unsupported() -> None:
+def test_video_transfer_syntax_is_unsupported() -> None:
     video = UID("1.2.840.10008.1.2.4.102")
-    made = dataset(film())
-    made.PixelData = encapsulate([b"\0\0\0\1abcd"])
-    made["PixelData"].VR = "OB"
-    made["PixelData"].is_undefined_length = True
-    assert reason_of(serialise(made, video)) is Reason.UNSUPPORTED_SYNTAX
+    data_set = dataset(film())
+    data_set.PixelData = encapsulate([b"\0\0\0\1abcd"])
+    data_set["PixelData"].VR = "OB"
+    data_set["PixelData"].is_undefined_length = True
+    assert reason_of(serialise(data_set, video)) is Reason.UNSUPPORTED_SYNTAX
 
 
 TOO_SMALL = {
@@ -153,12 +153,12 @@ TOO_SMALL = {
 
 
 @pytest.mark.parametrize("make", TOO_SMALL.values(), ids=TOO_SMALL.keys())
-def test_film_below_the_least_side_is_too_small(make: Callable[[], bytes]) -> None:
+def test_film_below_the_minimum_side_is_too_small(make: Callable[[], bytes]) -> None:
     assert reason_of(make()) is Reason.TOO_SMALL
 
 
 def huge_png() -> bytes:
-    """A header that declares 10^10 pixels; there are none."""
+    """Return a PNG whose header declares 10^10 pixels."""
     whole = png(film())
     return whole[:16] + (100_000).to_bytes(4, "big") * 2 + whole[24:]
 
@@ -170,7 +170,7 @@ def huge_jpeg() -> bytes:
 
 
 def deflated_bomb() -> bytes:
-    """A deflated film whose pixel data go on for 64 MiB of zeros."""
+    """Return a deflated film whose pixel data continue with 64 MiB of zeros."""
     plain = dicom(film(), DeflatedExplicitVRLittleEndian)
     meta = plain[: 132 + 12 + int.from_bytes(plain[140:144], "little")]
     body = zlib.decompress(plain[len(meta) :], -zlib.MAX_WBITS)
@@ -182,7 +182,7 @@ TOO_LARGE = {
     "pixels of a header": lambda: dicom(film(), elements={"Rows": 60000, "Columns": 60000}),
     "pixels of a png": huge_png,
     "pixels of a jpeg": huge_jpeg,
-    "pixels of a codestream, whatever the header says": lambda: dicom(
+    "pixels of a codestream that contradicts the header": lambda: dicom(
         film(bits=8), JPEGBaseline8Bit, 8, frame=huge_jpeg()
     ),
     "bytes": lambda: png(film()) + bytes(1_000_001),
@@ -191,8 +191,8 @@ TOO_LARGE = {
 
 
 @pytest.mark.parametrize("make", TOO_LARGE.values(), ids=TOO_LARGE.keys())
-def test_film_beyond_the_guards_is_too_large(make: Callable[[], bytes]) -> None:
-    assert reason_of(make(), SMALL_GUARDS) is Reason.TOO_LARGE
+def test_film_beyond_the_limits_is_too_large(make: Callable[[], bytes]) -> None:
+    assert reason_of(make(), LOW_LIMITS) is Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -212,7 +212,7 @@ def test_film_beyond_the_guards_is_too_large(make: Callable[[], bytes]) -> None:
     ],
     ids=lambda syntax: syntax.name,
 )
-def test_dicom_file_cut_anywhere_in_its_pixels_is_truncated(syntax: UID, share: float) -> None:
+def test_dicom_file_cut_anywhere_in_its_pixel_data_is_truncated(syntax: UID, share: float) -> None:
     whole = dicom(film(), syntax)
     header = len(serialise(dataset(film()), syntax)) if syntax != DeflatedExplicitVRLittleEndian else 1000
     assert reason_of(whole[: header + int(share * (len(whole) - header))]) is Reason.TRUNCATED
@@ -228,17 +228,17 @@ def test_dicom_file_cut_within_its_header_is_truncated() -> None:
     [JPEGExtended12Bit, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2KLossless],
     ids=lambda s: s.name,
 )
-def test_cut_codestream_in_a_whole_container_is_truncated(syntax: UID) -> None:
+def test_cut_codestream_in_a_complete_container_is_truncated(syntax: UID) -> None:
     frame = without_end(encode(film(), syntax, 12))
     assert reason_of(dicom(film(), syntax, frame=frame)) is Reason.TRUNCATED
 
 
-def test_pixel_data_shorter_than_rows_and_columns_ask_for_are_truncated() -> None:
+def test_pixel_data_shorter_than_rows_times_columns_are_truncated() -> None:
     assert reason_of(dicom(film(), frame=film()[:-1].tobytes())) is Reason.TRUNCATED
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.7])
-def test_native_film_whose_tail_is_zeros_is_truncated(share: float) -> None:
+def test_native_film_that_ends_in_zeros_is_truncated(share: float) -> None:
     flat = film().ravel().copy()
     flat[int((1 - share) * flat.size) + 37 :] = 0
     assert reason_of(dicom(flat.reshape(film().shape))) is Reason.TRUNCATED
@@ -251,7 +251,7 @@ def test_native_film_cut_between_two_rows_is_truncated() -> None:
 
 
 @pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLosslessSV1], ids=lambda s: s.name)
-def test_jpeg_closed_by_an_end_marker_after_a_cut_is_truncated_by_its_flat_tail(syntax: UID) -> None:
+def test_cut_jpeg_with_an_end_marker_is_truncated_because_of_its_flat_end(syntax: UID) -> None:
     bits = 8 if syntax == JPEGBaseline8Bit else 12
     cut = without_end(encode(film(bits=bits), syntax, bits)) + b"\xff\xd9"
     assert reason_of(dicom(film(bits=bits), syntax, bits, frame=cut)) is Reason.TRUNCATED
@@ -291,7 +291,7 @@ def test_film_of_one_value_is_constant(make: Callable[[], bytes]) -> None:
 
 
 def scrambled(stream: bytes) -> bytes:
-    """Noise in place of the compressed data, markers kept at both ends."""
+    """Return a codestream with noise instead of compressed data, and its markers at both ends."""
     noise = np.random.default_rng(3).integers(0, 255, len(stream) - 400).astype(np.uint8).tobytes()
     return stream[:300] + noise + stream[-100:]
 
@@ -302,15 +302,15 @@ DECODER_FAILED = {
     "codestream of another size": lambda: dicom(
         film(), JPEGLSLossless, frame=encode(film(200, 180), JPEGLSLossless, 12)
     ),
-    "run lengths that are none": lambda: dicom(film(), RLELossless, frame=b"\x02\0\0\0" + b"\xff" * 200),
-    "bits that contradict each other": lambda: dicom(film(), elements={"BitsStored": 14, "HighBit": 9}),
+    "invalid run lengths": lambda: dicom(film(), RLELossless, frame=b"\x02\0\0\0" + b"\xff" * 200),
+    "contradictory bits": lambda: dicom(film(), elements={"BitsStored": 14, "HighBit": 9}),
     "32 bits": lambda: dicom(film(), elements={"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}),
     "png of noise": lambda: png(film())[:60] + b"\xaa" * 40 + png(film())[100:],
 }
 
 
 @pytest.mark.parametrize("make", DECODER_FAILED.values(), ids=DECODER_FAILED.keys())
-def test_bytes_that_do_not_decode_or_contradict_the_header_are_said_to_fail(make: Callable[[], bytes]) -> None:
+def test_undecodable_or_contradictory_bytes_have_reason_decoder_failed(make: Callable[[], bytes]) -> None:
     assert reason_of(make()) is Reason.DECODER_FAILED
 
 
@@ -324,14 +324,14 @@ ORDER = [
 
 
 @pytest.mark.parametrize("first", range(len(ORDER)))
-def test_film_with_several_faults_has_the_first_reason_in_the_fixed_order(first: int) -> None:
+def test_film_with_several_faults_gets_the_first_reason_of_the_fixed_order(first: int) -> None:
     elements: dict[str, object] = {}
     for _, fault in ORDER[first:]:
         elements.update(fault)
     assert reason_of(with_elements(**elements)[:-1000]) is ORDER[first][0]
 
 
-def test_no_error_repeats_what_the_header_says() -> None:
+def test_no_error_repeats_a_value_of_the_header() -> None:
     name_in_header = "MUSTERMANN"
     for elements in (
         {"BodyPartExamined": name_in_header},

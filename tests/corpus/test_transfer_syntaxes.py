@@ -1,4 +1,4 @@
-"""Every transfer syntax, width, sign and fragmentation gives back the stored values it was made of."""
+"""Decoding returns the encoded stored values, for every transfer syntax, bit depth, sign and fragmentation."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def name(syntax: str) -> str:
     return UID(syntax).name
 
 
-def test_every_syntax_of_the_table_is_made_here() -> None:
+def test_every_supported_syntax_is_tested_here() -> None:
     assert {str(syntax) for syntax in (*LOSSLESS, *LOSSY)} == set(SYNTAXES)
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=name)
-def test_lossless_syntax_gives_back_the_stored_values(syntax: str, bits: int) -> None:
+def test_lossless_syntax_returns_the_stored_values(syntax: str, bits: int) -> None:
     pixels = film(bits=bits)
     assert np.array_equal(stored(dicom(pixels, syntax, bits)), pixels)
 
@@ -64,7 +64,7 @@ def test_negative_stored_values_keep_their_sign(syntax: str) -> None:
     assert np.array_equal(stored(dicom(pixels, syntax, 12, signed)), pixels)
 
 
-def test_signed_jpeg_2000_is_believed_whatever_the_header_says() -> None:
+def test_sign_of_jpeg_2000_overrides_the_header() -> None:
     pixels = film(bits=12).astype(np.int16) - 2048
     import imagecodecs
 
@@ -116,7 +116,7 @@ def test_every_predictor_of_lossless_jpeg_is_decoded(predictor: int) -> None:
 
 
 @pytest.mark.parametrize("labelled", [JPEGBaseline8Bit, JPEG2000Lossless, HTJ2KLossless], ids=name)
-def test_codestream_is_believed_over_the_syntax_it_is_labelled_with(labelled: str) -> None:
+def test_codestream_overrides_a_wrong_transfer_syntax(labelled: str) -> None:
     frame = encode(film(), JPEGLSLossless, 12)
     assert np.array_equal(stored(dicom(film(), labelled, frame=frame)), film())
 
@@ -128,14 +128,14 @@ def test_jpeg_2000_with_a_comment_after_its_last_tile_part_is_repaired() -> None
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=name)
-def test_all_lossless_syntaxes_give_the_network_the_same_bits(syntax: str) -> None:
+def test_all_lossless_syntaxes_give_the_same_network_input(syntax: str) -> None:
     reference = read_film(dicom(film()), SETTINGS, 96, 64).pixels
     assert np.array_equal(read_film(dicom(film(), syntax), SETTINGS, 96, 64).pixels, reference)
 
 
 @pytest.mark.parametrize("by_plane", [0, 1])
 @pytest.mark.parametrize("syntax", [*NATIVE, RLELossless], ids=name)
-def test_rgb_that_is_grey_in_fact_is_read_in_either_planar_configuration(syntax: str, by_plane: int) -> None:
+def test_grey_rgb_is_read_in_either_planar_configuration(syntax: str, by_plane: int) -> None:
     grey = film(bits=8)
     rgb = np.stack([grey] * 3, axis=2)
     layout = {"PlanarConfiguration": by_plane}
@@ -145,20 +145,20 @@ def test_rgb_that_is_grey_in_fact_is_read_in_either_planar_configuration(syntax:
 
 
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "YBR_FULL_422"])
-def test_colour_jpeg_that_is_grey_in_fact_is_read_however_it_is_labelled(photometric: str) -> None:
+def test_grey_colour_jpeg_is_read_under_any_photometric_interpretation(photometric: str) -> None:
     rgb = np.stack([film(bits=8)] * 3, axis=2).astype(np.uint8)
     data = dicom(rgb, JPEGBaseline8Bit, 8, {"PhotometricInterpretation": photometric})
     assert np.abs(stored(data).astype(int) - rgb[..., 0]).max() <= 8
 
 
-def test_rgb_jpeg_without_a_mark_of_its_colour_model_is_read() -> None:
+def test_rgb_jpeg_without_a_colour_model_marker_is_read() -> None:
     import imagecodecs
 
     rgb = np.stack([film(bits=8)] * 3, axis=2).astype(np.uint8)
     marked = imagecodecs.jpeg8_encode(rgb, 95, colorspace="RGB", outcolorspace="RGB")
     at = marked.index(b"\xff\xee")
     unmarked = marked[:at] + marked[at + 2 + int.from_bytes(marked[at + 2 : at + 4], "big") :]
-    # Component ids R, G, B would give it away too: number them as most writers do.
+    # Component ids R, G, B would reveal it too, so number them as most encoders do.
     for letter, number in ((b"R", b"\1"), (b"G", b"\2"), (b"B", b"\3")):
         for marker in (b"\xff\xc0", b"\xff\xda"):
             start = unmarked.index(marker)
@@ -198,7 +198,7 @@ def test_grey_palette_is_looked_up(syntax: str, bits: int) -> None:
     assert np.array_equal(stored(data), ramp[grey])
 
 
-def test_missing_bits_stored_and_high_bit_are_those_allocated() -> None:
+def test_missing_bits_stored_and_high_bit_default_to_bits_allocated() -> None:
     pixels = film(bits=16)
     assert np.array_equal(stored(dicom(pixels, bits=16, elements={"BitsStored": ABSENT, "HighBit": ABSENT})), pixels)
 

@@ -1,4 +1,4 @@
-"""A film that is refused by its first bytes is refused as the whole of it would have been, and costs no more bytes."""
+"""A film rejected by its first bytes gets the same reject as the whole file, and no more bytes are fetched."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tests.support.fakes import fake_bundle
 from tests.support.film_files import ABSENT, dicom, film, png
 
 SETTINGS = Settings(read=ReadSettings(max_pixels=1_000_000))
-RECIPE = ScoringParameters.of(fake_bundle().card)
+PARAMETERS = ScoringParameters.of(fake_bundle().card)
 LARGE = film(900, 800)
 
-REFUSED: dict[str, dict[str, Any]] = {
+REJECTED: dict[str, dict[str, Any]] = {
     "ct": {"Modality": "CT"},
     "no modality, ct class": {"Modality": ABSENT, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"},
     "hand": {"BodyPartExamined": "HAND"},
@@ -52,11 +52,11 @@ SYNTAXES = (
 
 
 class Store(MemoryFileSystem):  # type: ignore[misc]
-    """A store that counts what it hands out."""
+    """A file system that counts the bytes it returns."""
 
     protocol = "counting"
-    store: dict[str, Any] = {}  # noqa: RUF012 - as the base class has it
-    handed_out = 0
+    store: dict[str, Any] = {}  # noqa: RUF012 - as in the base class
+    bytes_read = 0
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
@@ -64,7 +64,7 @@ class Store(MemoryFileSystem):  # type: ignore[misc]
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         data = bytes(super().cat_file(path, start=start, end=end, **kwargs))
-        type(self).handed_out += len(data)
+        type(self).bytes_read += len(data)
         return data
 
 
@@ -72,13 +72,13 @@ class Store(MemoryFileSystem):  # type: ignore[misc]
 def store() -> Iterator[type[Store]]:
     fsspec.register_implementation("counting", Store, clobber=True)
     Store.store.clear()
-    Store.handed_out = 0
+    Store.bytes_read = 0
     yield Store
 
 
 def outcome(path: str) -> CxrImage | FilmError:
     (ref,) = list_sources([path])
-    return fetch_and_read(ref, SETTINGS, RECIPE)
+    return fetch_and_read(ref, SETTINGS, PARAMETERS)
 
 
 def as_local(data: bytes, tmp_path: Any) -> CxrImage | FilmError:
@@ -87,8 +87,8 @@ def as_local(data: bytes, tmp_path: Any) -> CxrImage | FilmError:
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-@pytest.mark.parametrize("elements", REFUSED.values(), ids=REFUSED.keys())
-def test_a_large_object_that_its_header_refuses_is_refused_alike_by_every_route(
+@pytest.mark.parametrize("elements", REJECTED.values(), ids=REJECTED.keys())
+def test_large_object_with_a_rejected_header_has_the_same_reject_by_every_route(
     elements: dict[str, Any], syntax: str, store: type[Store], tmp_path: Any
 ) -> None:
     data = dicom(np.tile(LARGE, (2, 2)) if "Rows" not in elements else LARGE, syntax, elements=elements)
@@ -98,11 +98,11 @@ def test_a_large_object_that_its_header_refuses_is_refused_alike_by_every_route(
     assert isinstance(got, FilmError)
     assert isinstance(whole, FilmError)
     assert (got.reason, str(got)) == (whole.reason, str(whole))
-    assert store.handed_out == HEADER_FETCH_BYTES
+    assert store.bytes_read == HEADER_FETCH_BYTES
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-def test_a_large_film_that_is_scored_is_fetched_once_and_read_alike(
+def test_large_scored_film_is_fetched_once_and_read_the_same_by_every_route(
     syntax: str, store: type[Store], tmp_path: Any
 ) -> None:
     data = dicom(LARGE, syntax)
@@ -114,7 +114,7 @@ def test_a_large_film_that_is_scored_is_fetched_once_and_read_alike(
     assert got.content_digest == whole.content_digest
     assert np.array_equal(got.pixels, whole.pixels)
     assert got.facts == whole.facts
-    assert store.handed_out == len(data)
+    assert store.bytes_read == len(data)
 
 
 @pytest.mark.parametrize(
@@ -125,32 +125,32 @@ def test_a_large_film_that_is_scored_is_fetched_once_and_read_alike(
         b"no film" * 2**18,
         dicom(film(), elements={"SeriesDescription": "x" * HEADER_FETCH_BYTES, "Modality": "CT"}) + bytes(2**20),
     ],
-    ids=["small", "png", "no image", "header longer than a head"],
+    ids=["small", "png", "no image", "header longer than the fetched start"],
 )
-def test_what_the_first_bytes_do_not_settle_is_read_whole(data: bytes, store: type[Store], tmp_path: Any) -> None:
+def test_file_not_rejected_by_its_first_bytes_is_fetched_whole(data: bytes, store: type[Store], tmp_path: Any) -> None:
     fsspec.filesystem("counting").pipe_file("/film", data)
     got, whole = outcome("counting://film"), as_local(data, tmp_path)
     assert type(got) is type(whole)
     if isinstance(got, FilmError):
         assert isinstance(whole, FilmError)
         assert (got.reason, str(got)) == (whole.reason, str(whole))
-    assert store.handed_out == len(data)
+    assert store.bytes_read == len(data)
 
 
-def test_an_object_that_changed_is_changed_even_where_its_header_refuses_it(store: type[Store]) -> None:
+def test_changed_object_is_rejected_as_changed_before_its_header_counts(store: type[Store]) -> None:
     filesystem = fsspec.filesystem("counting")
     filesystem.pipe_file("/film", dicom(LARGE, elements={"ViewPosition": "LL"}))
     (ref,) = list_sources(["counting://film"])
     filesystem.pipe_file("/film", dicom(LARGE, elements={"ViewPosition": "LL"}) + b"more")
-    got = fetch_and_read(ref, SETTINGS, RECIPE)
+    got = fetch_and_read(ref, SETTINGS, PARAMETERS)
     assert isinstance(got, FilmError)
     assert got.reason is Reason.CHANGED
 
 
-def test_every_cut_of_a_header_gives_no_verdict_or_that_of_the_whole() -> None:
+def test_truncated_header_gives_no_reject_or_that_of_the_whole_header() -> None:
     data = dicom(film(), elements={"ViewPosition": "LL"})
     whole = rejection_from_head(data, len(data), SETTINGS.read)
     assert whole is not None
-    verdicts = [rejection_from_head(data[:cut], len(data), SETTINGS.read) for cut in range(0, 1500)]
-    assert {str(verdict) for verdict in verdicts if verdict is not None} == {str(whole)}
-    assert None in verdicts
+    rejects = [rejection_from_head(data[:cut], len(data), SETTINGS.read) for cut in range(0, 1500)]
+    assert {str(reject) for reject in rejects if reject is not None} == {str(whole)}
+    assert None in rejects
