@@ -19,7 +19,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from cxr_schemas import Card
-from cxr_schemas.card import Network
+from cxr_schemas.card import NetworkSpec
 from cxrlib.errors import BundleError
 
 CARD_FILE: Final = "bundle.toml"
@@ -52,7 +52,7 @@ class Bundle:
         """``<name>-<digest8>``: the name of the bundle in a results root."""
         return f"{self.card.bundle.name}-{self.digest[:8]}"
 
-    def weights(self, network: Network) -> bytes:
+    def weights(self, network: NetworkSpec) -> bytes:
         """Return the safetensors bytes of one network of the card."""
         return self.files[network.weights]
 

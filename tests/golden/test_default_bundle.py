@@ -1,7 +1,7 @@
-"""The bundle that ships gives what it gave when it was committed: figures of eight phantoms, kept beside this file.
+"""The shipped bundle gives the same values on eight phantoms as when it was committed (stored beside this file).
 
-After the bundle was trained anew, or films are read otherwise (`cxrlib.settings.RESULTS_VERSION`),
-``python -m tests.golden.test_default_bundle`` writes them anew.
+After a new training of the bundle or a change in reading films (`cxrlib.settings.RESULTS_VERSION`), run
+``python -m tests.golden.test_default_bundle`` to write the values again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from cxrlib.types import ImageRef, ScoredFilm
 
 GOLDEN = Path(__file__).with_name("default_bundle.json")
 SEEDS = range(77_000, 77_008)
-#: In fp32 two processors differ in the last bits of a logit, which can move a border pixel or two across a threshold.
+#: In fp32, two processors differ in the last bits of a logit, which can move a border pixel or two across a threshold.
 PIXELS = 20
 PROBABILITY = 0.002
 MEBIBYTE = 2**20
 
 
 def measured() -> dict[str, dict[str, float]]:
-    """Score the phantoms as an archive is scored, in fp32, and return their figures by seed."""
+    """Score the phantoms in fp32, as in a run, and return their values by seed."""
     bundle = load_bundle("default")
     parameters = ScoringParameters.of(bundle.card)
     images = [
@@ -57,14 +57,14 @@ def test_the_default_bundle_fits_in_git() -> None:
     assert sum(map(len, load_bundle("default").files.values())) < 16 * MEBIBYTE
 
 
-def test_the_card_of_the_default_bundle_says_what_it_was_trained_on_and_what_it_measured() -> None:
+def test_the_card_of_the_default_bundle_states_training_data_and_metrics() -> None:
     card = load_bundle("default").card
     assert {source.dataset for source in card.training} >= {"covid-qu-ex", "phantom"}
     assert all(source.licence for source in card.training)
     assert {"covid-qu-ex", "phantom"} <= {figure.dataset for figure in card.metrics}
 
 
-def test_the_default_bundle_gives_what_it_gave() -> None:
+def test_the_default_bundle_gives_its_golden_values() -> None:
     golden = json.loads(GOLDEN.read_text())
     found = measured()
     assert found.keys() == golden.keys()

@@ -1,12 +1,12 @@
-"""Every architecture computes what it computed when it was committed: logits on seeded weights and films, kept beside.
+"""Every architecture computes the same logits, on seeded weights and films, as when it was committed.
 
-The file holds logits computed in float64, which no kernel, processor or number of threads moves in the digits kept.
-The networks are run here as the engine runs them, in float32 with channels last, and may differ by what float32
-rounds off. Measured over all cases, outputs and four ways of computing them (oneDNN and torch's own kernels, channels
-first and last), that is 4.5e-5 of the logits' standard deviation at most. The tolerance is eleven times as much, and a
-test below makes small mistakes that exceed it ten times over.
+``networks.json`` holds logits computed in float64; kernels, processors and threads do not change the stored digits. The
+tests run the networks as the engine does, in float32 with channels last, so logits differ by the rounding of float32.
+Over all cases, outputs and four ways of computing them (oneDNN and torch's own kernels, channels first and last), the
+largest difference measured is 4.5e-5 of the logits' standard deviation. The tolerance is eleven times that. A test
+below makes small mistakes, which exceed the tolerance ten times.
 
-After an architecture was changed on purpose, ``python -m tests.golden.test_networks`` writes the file anew.
+After an intended change of an architecture, run ``python -m tests.golden.test_networks`` to write the file again.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 GOLDEN = Path(__file__).with_name("networks.json")
 #: Largest difference from float64, as a share of the standard deviation of the logits.
 TOLERANCE = 5e-4
-#: Of each mask, the means of its blocks of 16 x 16 pixels, and every so many pixels one.
+#: Stored of each mask: the means of blocks of 16 x 16 pixels, and every 509th pixel.
 BLOCK = 16
 STRIDE = 509
 
 
-def filled(case: Case) -> nn.Module:
+def build_with_weights(case: Case) -> nn.Module:
     network = case.build()
     set_weights(network)
     return network
 
 
 def run(network: nn.Module, case: Case, dtype: torch.dtype) -> dict[str, NDArray[np.float64]]:
-    """Return what stands for the logits of each output: of masks, block means and single pixels; of classes, all."""
+    """Return a sample of the logits of each output: block means and single pixels of masks, all class logits."""
     films = torch.from_numpy(case.films()).to(dtype)
     network = network.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():
@@ -63,15 +63,15 @@ def difference(found: NDArray[np.float64], golden: NDArray[np.float64]) -> float
     return float(np.abs(found - golden).max() / golden.std())
 
 
-def kept() -> dict[str, dict[str, NDArray[np.float64]]]:
+def golden_logits() -> dict[str, dict[str, NDArray[np.float64]]]:
     cases = json.loads(GOLDEN.read_text())
     return {case: {name: np.array(values) for name, values in outputs.items()} for case, outputs in cases.items()}
 
 
 @pytest.mark.parametrize("case", (*ONE_PER_ARCHITECTURE, *MORE_CASES), ids=str)
-def test_a_network_gives_what_it_gave(case: Case) -> None:
-    golden = kept()[str(case)]
-    found = run(filled(case), case, torch.float32)
+def test_a_network_gives_its_golden_logits(case: Case) -> None:
+    golden = golden_logits()[str(case)]
+    found = run(build_with_weights(case), case, torch.float32)
     assert found.keys() == golden.keys()
     for name, values in golden.items():
         assert found[name].shape == values.shape
@@ -79,19 +79,19 @@ def test_a_network_gives_what_it_gave(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", (*ONE_PER_ARCHITECTURE, *MORE_CASES), ids=str)
-def test_a_network_whose_layers_are_fused_gives_what_it_gave(case: Case) -> None:
-    network = filled(case).requires_grad_(False)
+def test_a_fused_network_gives_its_golden_logits(case: Case) -> None:
+    network = build_with_weights(case).requires_grad_(False)
     plain = sum(isinstance(module, nn.Conv2d) for module in network.modules())
     fused = fuse(network, (1, 1, case.side, case.side), torch.float32)
     assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) == plain - fused
-    assert fused or case.arguments.get("encoder") == "efficientnetb2", "whose convolutions pad in a way of their own"
+    assert fused or case.arguments.get("encoder") == "efficientnetb2", "its convolutions have their own padding"
     found = run(network, case, torch.float32)
-    for name, values in kept()[str(case)].items():
+    for name, values in golden_logits()[str(case)].items():
         assert difference(found[name], values) < TOLERANCE, name
 
 
-def test_every_architecture_has_golden_logits_and_nothing_else_has() -> None:
-    golden = kept()
+def test_the_golden_file_has_every_case_and_no_other() -> None:
+    golden = golden_logits()
     assert golden.keys() == {str(case) for case in (*ONE_PER_ARCHITECTURE, *MORE_CASES)}
     for case in ONE_PER_ARCHITECTURE:
         assert set(golden[str(case)]) <= set(find_architecture(case.architecture).outputs)
@@ -100,7 +100,7 @@ def test_every_architecture_has_golden_logits_and_nothing_else_has() -> None:
 def _norms_of_another_library(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eps = 1e-3  # as Keras has it; torch has 1e-5
+            module.eps = 1e-3  # the default of Keras; torch has 1e-5
 
 
 def _one_filter_of_one_layer(network: nn.Module) -> None:
@@ -115,9 +115,9 @@ def _one_activation(network: nn.Module) -> None:
 @pytest.mark.parametrize("mistake", [_norms_of_another_library, _one_filter_of_one_layer, _one_activation])
 def test_a_small_mistake_is_noticed(mistake: Callable[[nn.Module], None]) -> None:
     case = next(case for case in ONE_PER_ARCHITECTURE if case.architecture == "qu-ex-unet")
-    network = filled(case)
+    network = build_with_weights(case)
     mistake(network)
-    assert difference(run(network, case, torch.float32)["lung"], kept()[str(case)]["lung"]) > 10 * TOLERANCE
+    assert difference(run(network, case, torch.float32)["lung"], golden_logits()[str(case)]["lung"]) > 10 * TOLERANCE
 
 
 def write() -> None:
@@ -125,7 +125,7 @@ def write() -> None:
     golden = {
         str(case): {
             name: [float(f"{value:.7g}") for value in values]
-            for name, values in run(filled(case), case, torch.float64).items()
+            for name, values in run(build_with_weights(case), case, torch.float64).items()
         }
         for case in (*ONE_PER_ARCHITECTURE, *MORE_CASES)
     }

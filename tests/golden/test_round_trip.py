@@ -1,7 +1,7 @@
-"""Every architecture goes through a bundle and comes back: with the weights it was exported with, bit for bit.
+"""Every architecture survives export to a bundle and loading, with bit-identical weights.
 
-The export keeps kernels as float16 (`cxrlib.training.export.network_weights`), so what comes back is compared with the
-same network after its kernels were rounded in place; everything else is kept as it was.
+The export stores kernels as float16 (`cxrlib.training.export.network_weights`) and other weights unchanged. So a loaded
+network is compared with the original after its kernels are rounded in place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.tiny_recipes import recipe_network, tiny_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-#: What the bundle's card says of its input.
+#: Normalisation on the bundle's card.
 MEAN, STD = 0.25, 0.5
 _LOSSES = {
     "lung": {"kind": "binary-cross-entropy"},
@@ -35,7 +35,7 @@ _LOSSES = {
 
 
 def exported(case: Case, network: nn.Module, outputs: list[str], folder: Path) -> Bundle:
-    """Export a network as a training does, beside a tiny one for the lung that a card must have; read it back."""
+    """Export a network as a training does, with a tiny lung network that a card must have; load the bundle."""
     plans = [
         recipe_network(
             "tried",
@@ -68,26 +68,26 @@ def rounded(network: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("case", ONE_PER_ARCHITECTURE, ids=str)
-def test_a_network_comes_back_from_a_bundle_with_the_same_logits_bit_for_bit(case: Case, tmp_path: Path) -> None:
+def test_a_network_loaded_from_a_bundle_gives_bit_identical_logits(case: Case, tmp_path: Path) -> None:
     network = case.build()
     set_weights(network)
     bundle = exported(case, network, case.outputs(network), tmp_path)
-    plan = bundle.card.networks[0]
+    spec = bundle.card.networks[0]
     grey = np.random.default_rng(2).random((2, case.side, case.side), dtype=np.float32)
     films = ((torch.from_numpy(grey)[:, None] - MEAN) / STD).contiguous(memory_format=torch.channels_last)
-    built = load_network(plan, bundle.weights(plan))
+    built = load_network(spec, bundle.weights(spec))
     with torch.inference_mode():
         expected = rounded(network).to(memory_format=torch.channels_last)(films)  # type: ignore[call-overload]
         found = built.to(memory_format=torch.channels_last)(films)  # type: ignore[call-overload]
-    assert found.keys() == expected.keys() == set(plan.outputs)
+    assert found.keys() == expected.keys() == set(spec.outputs)
     assert all(torch.equal(found[name], logits) for name, logits in expected.items())
-    assert network_weights(built) == bundle.weights(plan), "exported again, it is the same file"
+    assert network_weights(built) == bundle.weights(spec), "exporting it again gives the same file"
 
-    run = BundleNetwork(bundle, plan, torch.device("cpu"), Precision.FP32)
+    run = BundleNetwork(bundle, spec, torch.device("cpu"), Precision.FP32)
     answer = run.run(run.to_tensor(grey))
     fuse(built.requires_grad_(False), (1, 1, case.side, case.side), torch.float32)
     with torch.inference_mode():
         fused = built(films)
     for name, logits in fused.items():
         probability = torch.softmax(logits, dim=1) if name == "classes" else torch.sigmoid(logits)
-        assert np.array_equal(answer.probabilities[name], probability.numpy()), f"{name} as the engine gives it"
+        assert np.array_equal(answer.probabilities[name], probability.numpy()), f"{name} as the engine returns it"

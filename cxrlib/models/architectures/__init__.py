@@ -1,1 +1,1 @@
-"""The networks of the five papers, and the catalog of what they are."""
+"""The networks of the five papers and our own, and the catalog that lists them."""

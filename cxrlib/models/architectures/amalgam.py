@@ -1,21 +1,21 @@
 """amalgam (Mishra, Gupta, Tewari 2023): a U-Net whose encoder stacks MobileNetV2 and InceptionResNetV2.
 
-Section 3 and Figure 2 have both pretrained networks stacked in the encoder of a U-Net and a meta-learner of three
-dense layers of 32, 64 and 128 with dropout 0.4, and batch normalisation before the full convolution. What is left
-open is read so:
+Section 3 and Figure 2 stack both pretrained networks in the encoder of a U-Net. A meta-learner follows, of three dense
+layers of 32, 64 and 128 with dropout 0.4, and batch normalisation before the full convolution. The paper leaves some
+points open; we decided:
 
-- Both encoders see the film, and their feature maps are concatenated at each of the five scales. They then agree in
-  rows and columns only if InceptionResNetV2's unpadded convolutions are padded: the zero padding of section 3, and
-  what segmentation-models-pytorch does.
-- A stack's meta-learner learns how far to trust its members, here pixel by pixel: three dense layers on the decoder's
-  features are 1x1 convolutions, each with a ReLU and dropout. Then the batch normalisation, then the last
-  convolution.
-- The decoder is the library's U-Net decoder, which is the U-Net of the rivals in Table 1. With one encoder alone the
-  network is that rival, and has nothing to stack and so no meta-learner.
+- Both encoders read the film, and their feature maps are concatenated at each of the five scales. For the maps to have
+  equal sizes, InceptionResNetV2's unpadded convolutions must be padded. This is the zero padding of section 3, and
+  segmentation-models-pytorch does it.
+- A meta-learner learns how much to trust each member of a stack, here for each pixel: three dense layers on the
+  decoder's features are 1x1 convolutions, each with ReLU and dropout. Batch normalisation and the last convolution
+  follow.
+- The decoder is the U-Net decoder of the library, as for the rivals in Table 1. With one encoder, the network is such
+  a rival: it stacks nothing, so it has no meta-learner.
 
-The paper prints no counts. It sets the stack's parameters beside those of the rivals on MobileNetV2 and on
-InceptionResNetV2 as "8.16 % and 0.20 %". Here the stack has 67.5 M, 8.8 % more than the rival on InceptionResNetV2;
-the other figure fits no reading.
+The paper prints no parameter counts. It compares the stack's parameters with those of the rivals on MobileNetV2 and on
+InceptionResNetV2 as "8.16 % and 0.20 %". Here the stack has 67.5 M, 8.8 % more than the rival on InceptionResNetV2. We
+found no reading that explains the other figure.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class AmalgamEncoder(StrEnum):
 
 
 class StackedEncoder(nn.Module):
-    """Several encoders that read the same film; their features are concatenated at each scale.
+    """Several encoders that read the same film. Their features are concatenated at each scale.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class StackedEncoder(nn.Module):
         self.members = nn.ModuleDict(
             {member.value: get_encoder(member.library_name, in_channels=1, weights=None) for member in members}
         )
-        # The first map of each is the film itself, which the decoder leaves out; one copy keeps the count of scales.
+        # The first map of each is the film itself. The decoder ignores it, but expects it in the list of scales.
         encoders: list[Any] = list(self.members.values())
         channels = [encoder.out_channels[1:] for encoder in encoders]
         self.out_channels = [1, *(sum(scale) for scale in zip(*channels, strict=True))]
@@ -99,14 +99,14 @@ def _head(*, meta: bool) -> nn.Sequential:
 
 
 def build(encoders: Sequence[str] = ("mobilenetv2", "inceptionresnetv2"), output: str = "lung") -> nn.Module:
-    """Build the stack, or with one encoder a rival, with random weights; the entry of the catalog calls this.
+    """Build the stack, or with one encoder a rival, with random weights.
 
     Raises
     ------
     ValueError
-        No encoder is named, or one twice.
+        There is no encoder, or one is repeated.
     """
     members = [AmalgamEncoder(name) for name in encoders]
     if not members or len(set(members)) != len(members):
-        raise ValueError(f"expected one or more encoders, none twice; got {list(encoders)}")
+        raise ValueError(f"expected one or more different encoders; got {list(encoders)}")
     return SingleMask(StackedUnet(members), output)

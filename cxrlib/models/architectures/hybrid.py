@@ -1,18 +1,18 @@
 """hybrid (Garg, Gupta, Ghosh): the lung segmenters, U-Net, LinkNet and FPN on five encoders.
 
 Section Segmentation tries each network on each encoder and keeps an ensemble of three: U-Net on InceptionResNetV2,
-LinkNet on SE-ResNeXt50, FPN on EfficientNet-B2. The ensemble is the mean of the three probabilities; it is three
-networks on one card, not a network. A grey channel, no pretrained weights and one sigmoid output are stated; the
-paper prints no parameter counts.
+LinkNet on SE-ResNeXt50, FPN on EfficientNet-B2. The ensemble is the mean of the three probabilities, so it is three
+networks on one card. The paper states one grey channel, no pretrained weights and one sigmoid output. It prints no
+parameter counts.
 
-The paper built them with a Keras library (its reference 9), of which segmentation-models-pytorch is the counterpart
-by the same author. With the defaults of both, U-Net has the same blocks and widths. As there, the levels of FPN are
-concatenated, without dropout. What is otherwise here:
+The paper used a Keras library (its reference 9). segmentation-models-pytorch is its counterpart by the same author.
+With the defaults of both, U-Net has the same blocks and widths. As there, FPN concatenates its levels and has no
+dropout. Differences:
 
-- LinkNet doubles rows and columns by transposed 4x4 convolutions, as LinkNet's own paper does and as the Keras library
-  does on request; by default it repeats pixels and convolves 3x3. The last block has 32 channels here, 16 there.
-- FPN has one 3x3 convolution with group norm for each doubling on the way to the finest level, and none after the
-  concatenation; there each level has two with batch norm, and one follows the concatenation.
+- LinkNet upsamples here by transposed 4x4 convolutions, as in LinkNet's own paper (an option of the Keras library). By
+  default, the Keras library repeats pixels and convolves 3x3. The last block has 32 channels here and 16 there.
+- FPN has here one 3x3 convolution with group norm per doubling on the way to the finest level, and none after the
+  concatenation. There, each level has two with batch norm, and one follows the concatenation.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class HybridEncoder(StrEnum):
 
 
 def build_unet(encoder: str = "inceptionresnetv2") -> nn.Module:
-    """Build U-Net with random weights; the entry of the catalog calls this, as it does those below."""
+    """Build U-Net with random weights."""
     return _lung(smp.Unet, encoder)
 
 

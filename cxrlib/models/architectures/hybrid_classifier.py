@@ -1,13 +1,13 @@
-"""hybrid (Garg, Gupta, Ghosh): CoAtNet-0 on the lung-masked film, and the classifiers of Table 4 it is set against.
+"""hybrid (Garg, Gupta, Ghosh): CoAtNet-0 on the lung-masked film, and the rival classifiers of Table 4.
 
-CoAtNet-0 is timm's ``coatnet_0_224``, which has the depths (2, 3, 5, 2), the widths (96, 192, 384, 768) and the stem
-of 64 of CoAtNet-0 in Dai et al. 2021 (hybrid's reference 7) and, with 1000 classes, its 25 M parameters. timm's
-other, ``coatnet_0_rw_224``, is deeper (7 blocks for 5). Xception is timm's ``legacy_xception``, the original one. The
-film is grey, 256x256 (section Classification), so the attention's table of relative positions is built for that grid.
+CoAtNet-0 is timm's ``coatnet_0_224``. Its depths (2, 3, 5, 2), widths (96, 192, 384, 768) and stem of 64 are those of
+CoAtNet-0 in Dai et al. 2021 (hybrid's reference 7); with 1000 classes it has the same 25 M parameters. timm's other
+one, ``coatnet_0_rw_224``, is deeper (7 blocks instead of 5). Xception is timm's ``legacy_xception``, the original one.
+The film is grey, 256x256 (section Classification), so the attention's table of relative positions is built for that
+grid.
 
-The paper prints no parameter counts and does not say which layer Grad-CAM reads. Here it is the last feature map
-before the film is averaged (``features``; 8x8 for a film of 256x256), as in the Grad-CAM paper (hybrid's reference
-6).
+The paper prints no parameter counts and does not say which layer Grad-CAM reads. Here it is the last feature map before
+the average pooling (``features``; 8x8 for a film of 256x256), as in the Grad-CAM paper (hybrid's reference 6).
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Classifier(nn.Module):
     classes : int
         Number of classes.
     **options
-        What timm is to build it with besides.
+        Further options of `timm.create_model`.
     """
 
     def __init__(self, name: str, classes: int, **options: Any) -> None:
         super().__init__()
         self.encoder: Any = timm.create_model(name, pretrained=False, in_chans=1, num_classes=0, **options)
-        self.features = nn.Identity()  # a place to hook
+        self.features = nn.Identity()  # named, so that Grad-CAM can hook it
         width: Any = self.encoder.head_hidden_size
         self.head = nn.Linear(width, classes)
 
@@ -62,12 +62,12 @@ class Classifier(nn.Module):
 
 
 def build_coatnet(rows: int = 256, columns: int = 256, classes: int = 3) -> nn.Module:
-    """Build CoAtNet-0 for films of `rows` x `columns` pixels with random weights; the entry of the catalog calls this.
+    """Build CoAtNet-0 for films of `rows` x `columns` pixels with random weights.
 
     Raises
     ------
     ValueError
-        The sides are not multiples of 32, by which the network shrinks a film.
+        `rows` or `columns` is not a multiple of 32, the factor by which the network shrinks a film.
     """
     if rows % 32 or columns % 32:
         raise ValueError(f"expected rows and columns that are multiples of 32; got {rows} x {columns}")
@@ -75,5 +75,5 @@ def build_coatnet(rows: int = 256, columns: int = 256, classes: int = 3) -> nn.M
 
 
 def build_classifier(encoder: str, classes: int = 3) -> nn.Module:
-    """Build one of the rivals with random weights; the entry of the catalog calls this."""
+    """Build one of the rivals with random weights."""
     return Classifier(ClassifierEncoder(encoder).library_name, classes)

@@ -1,20 +1,20 @@
 """inflocnet (Miah et al.): the four rivals of its Tables 4, 5, 7 and 9, U-Net and U-Net++ with and without transfer.
 
-With transfer they stand on VGG16, without on a plain encoder of 64 to 1024 channels; where they give the lung they
-have the class head. The paper describes none of them and prints their counts (Table 9, as Keras counts; see
-`cxrlib.models.architectures.inflocnet_parts`):
+With transfer, the encoder is VGG16; without, it is a plain encoder of 64 to 1024 channels. Networks that give the lung
+have the class head. The paper does not describe these networks, but prints their parameter counts (Table 9, as Keras
+counts; see `cxrlib.models.architectures.inflocnet_parts`):
 
-- U-Net++: every path dense, each node reads all before it on its path and the upsampled node below, two convolutions
-  a node. Both encoders agree with the infection column to the last digit.
-- U-Net on VGG16: decoder blocks of two convolutions, none wider than 256, have 20,177,665; the paper 19,854,657.
-- U-Net on the plain encoder: upsampling by 2x2 transposed convolutions and one convolution a block have 27,917,057;
-  the paper 27,887,169.
+- U-Net++: every path is dense. Each node reads all nodes before it on its path and the upsampled node below; a node has
+  two convolutions. Both encoders agree with the infection column to the last digit.
+- U-Net on VGG16: decoder blocks of two convolutions, none wider than 256, give 20,177,665; the paper has 19,854,657.
+- U-Net on the plain encoder: upsampling by 2x2 transposed convolutions and one convolution per block give 27,917,057;
+  the paper has 27,887,169.
 
-The class head of a plain encoder halves its channels three times, 1024 to 512, 256, 128: with four outputs, the four
-classes of the Radiography database, that is the difference of U-Net++'s two columns to the last digit. On VGG16 it is
-the proposed network's. In the lung column two figures do not fit, and seem to be misprints: U-Net++ with transfer has
-34,107,525, and 2,000,000 fewer are U-Net++ plus exactly the head of the other two networks on VGG16; U-Net without
-transfer has 29,837,267, which no head on 1024 channels explains.
+The class head on a plain encoder halves the channels three times, from 1024 to 512, 256 and 128. With four outputs (the
+four classes of the Radiography database), its size is the difference of U-Net++'s two columns, to the last digit. On
+VGG16 it is the class head of the proposed network. Two figures of the lung column do not fit and seem to be misprints.
+U-Net++ with transfer has 34,107,525; 2,000,000 less would be exactly U-Net++ plus the head of the other two networks on
+VGG16. U-Net without transfer has 29,837,267, which no head on 1024 channels explains.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _VGG16_BLOCKS: Final = (256, 256, 128, 64)
 
 
 class BilinearDecoder(nn.Module):
-    """U-Net's decoder with bilinear upsampling and two convolutions a block."""
+    """U-Net decoder with bilinear upsampling and two convolutions per block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class BilinearDecoder(nn.Module):
         )
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Map the encoder's five maps, fine to coarse, to the finest block's."""
+        """Map the encoder's five maps, fine to coarse, to the output of the finest block."""
         *skips, values = maps
         for block, skip in zip(self.blocks, reversed(skips), strict=True):
             values = block(torch.cat([skip, upsample(values)], dim=1))
@@ -63,7 +63,7 @@ class BilinearDecoder(nn.Module):
 
 
 class TransposedDecoder(nn.Module):
-    """U-Net's decoder with transposed convolutions and one convolution a block."""
+    """U-Net decoder with transposed convolutions and one convolution per block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class TransposedDecoder(nn.Module):
         self.blocks = nn.ModuleList(conv_block(2 * out, out, count=1) for _, out in steps)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Map the encoder's five maps, fine to coarse, to the finest block's."""
+        """Map the encoder's five maps, fine to coarse, to the output of the finest block."""
         *skips, values = maps
         for up, block, skip in zip(self.upward, self.blocks, reversed(skips), strict=True):
             values = block(torch.cat([skip, up(values)], dim=1))
@@ -80,7 +80,7 @@ class TransposedDecoder(nn.Module):
 
 
 class DenseDecoder(nn.Module):
-    """U-Net++'s nodes (Zhou et al. 2018, Eq. 1): node j of a path reads the j before it and the upsampled one below."""
+    """The nodes of U-Net++ (Zhou et al. 2018, Eq. 1): a node reads all before it on its path and the one below it."""
 
     def __init__(self, centre: int) -> None:
         super().__init__()
@@ -112,14 +112,14 @@ def _class_head(output: str, transfer: bool, classes: int) -> ClassHead | None:
 
 
 def build_unet(output: str, transfer: bool, classes: int = 3) -> nn.Module:
-    """Build the rival U-Net with random weights; the entry of the catalog calls this."""
+    """Build the rival U-Net with random weights."""
     encoder = vgg16() if transfer else PlainEncoder()
     decoder = BilinearDecoder() if transfer else TransposedDecoder()
     return EncoderDecoder(encoder, decoder, output, _class_head(output, transfer, classes))
 
 
 def build_unetplusplus(output: str, transfer: bool, classes: int = 3) -> nn.Module:
-    """Build the rival U-Net++ with random weights; the entry of the catalog calls this."""
+    """Build the rival U-Net++ with random weights."""
     encoder = vgg16() if transfer else PlainEncoder()
     decoder = DenseDecoder(VGG16_CENTRE if transfer else PLAIN_CENTRE)
     return EncoderDecoder(encoder, decoder, output, _class_head(output, transfer, classes))

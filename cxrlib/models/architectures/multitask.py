@@ -1,7 +1,7 @@
-"""Our own network: one encoder read once, and from it lung mask, infection mask and class.
+"""The project's own network: one encoder, run once, gives the lung mask, the infection mask and the class.
 
-The papers run two to five networks a film (qu-ex section 3.1, hybrid section 3). Lung, infection and class are read off
-the same structures, so one encoder serves all three at the cost of one: that is what makes an archive of millions
+The papers run two to five networks per film (qu-ex section 3.1, hybrid section 3). Lung, infection and class depend on
+the same structures, so one encoder serves all three at the cost of one. That makes an archive of millions of films
 affordable. inflocnet section 3 shares an encoder between lung and class in the same way.
 """
 
@@ -19,15 +19,15 @@ class MultitaskUnet(nn.Module):
     Parameters
     ----------
     encoder : str
-        Name of a segmentation-models-pytorch encoder, timm's by the prefix ``tu-``.
+        Name of a segmentation-models-pytorch encoder; the prefix ``tu-`` selects one of timm.
     decoder_channels : sequence of int
         Channels of the five decoder blocks, deepest first.
     classes : int
-        Number of classes; 0 leaves the class head out.
+        Number of classes; 0 omits the class head.
     masks : sequence of str
         Segmentation outputs, in the order of the mask channels.
     dropout : float
-        Dropped share of the pooled features before the class head.
+        Share of the pooled features that dropout removes before the class head.
     """
 
     def __init__(
@@ -61,5 +61,5 @@ class MultitaskUnet(nn.Module):
 
 
 def build(**arguments: object) -> nn.Module:
-    """Build a `MultitaskUnet` with random weights; the entry of the catalog calls this."""
+    """Build a `MultitaskUnet` with random weights."""
     return MultitaskUnet(**arguments)  # type: ignore[arg-type]

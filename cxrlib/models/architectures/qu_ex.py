@@ -1,24 +1,25 @@
 """qu-ex (Tahir et al. 2021): U-Net, U-Net++ and FPN on five encoders, for lung or for infection.
 
-Section 3.1 names the three networks and five encoders, all to be had in segmentation-models-pytorch; the paper was
-made with PyTorch too. What it leaves open is decided by its Table 4, which prints the trainable parameters of all
-fifteen:
+Section 3.1 names the three networks and the five encoders. segmentation-models-pytorch has all of them; the paper used
+PyTorch too. Table 4 prints the trainable parameters of all fifteen combinations, which decides what the text leaves
+open:
 
-- One grey channel. With three, U-Net on ResNet18 would have 14.33 M, and the paper prints 14.32.
-- Two output channels, background and target, under a softmax, as section 3.1 says. `SingleMask` gives their
+- One grey channel. With three, U-Net on ResNet18 would have 14.33 M parameters; the paper prints 14.32.
+- Two output channels, background and target, under a softmax, as section 3.1 says. `SingleMask` returns their
   difference.
 - U-Net and U-Net++ end in a 1x1 convolution, as section 3.1 says (the library's default is 3x3).
-- FPN concatenates the levels of its pyramid, as section 3.1 says (the library's default adds them). The 3x3
-  convolution that section 3.1 puts after them is read as those that make each level: after the concatenation it would
-  bring ResNet18 to 13.05 M and DenseNet121 to 9.30 M, and the paper prints 13.04 and 9.29. So the last one is 1x1,
-  the library's.
+- FPN concatenates the levels of its pyramid, as section 3.1 says (the library's default adds them). Section 3.1 puts a
+  3x3 convolution after them. We read this as the convolutions that make each level: one after the concatenation would
+  give 13.05 M on ResNet18 and 9.30 M on DenseNet121, and the paper prints 13.04 and 9.29. So the last convolution is
+  the library's 1x1.
 
-So built, the ten U-Nets and FPNs round to the figures of Table 4. Of the U-Net++, ResNet18 does, and the other four
-round to 0.01 M more: the table has their figures cut off (48.97 for 48,979,362 on ResNet50). No head explains it; the
-smallest part that would is the finest decoder block, with 6,976 parameters, without which all five would round to the
-table. The library's U-Net++ has that block, and so it stays.
+The ten U-Nets and FPNs then round to the figures of Table 4. Of the U-Net++ networks, ResNet18 does; the other four
+round to 0.01 M more, because the table truncates their figures (48.97 for 48,979,362 on ResNet50). No choice of head
+explains it. Without the finest decoder block (6,976 parameters) all five would round to the table, but the library's
+U-Net++ has that block, so it stays.
 
-Parallel and cascaded (section 4.2) are a matter of what the infection network reads, which the bundle's card says.
+Parallel and cascaded systems (section 4.2) differ only in what the infection network reads, which the bundle's card
+states.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class QuExEncoder(StrEnum):
 
 
 def build_unet(encoder: str, output: str) -> nn.Module:
-    """Build U-Net with random weights; the entry of the catalog calls this, as it does those below."""
+    """Build U-Net with random weights."""
     net = smp.Unet(QuExEncoder(encoder).value, encoder_weights=None, in_channels=1, classes=_CHANNELS)
     return _with_pointwise_head(net, output)
 

@@ -1,10 +1,10 @@
-"""pneumonia-seg (Kyi Pyar): SegNet, whose decoder puts values back where the encoder's pooling took them.
+"""pneumonia-seg (Kyi Pyar): SegNet, whose decoder unpools values to the positions from which the encoder pooled them.
 
-Section 3.2, Figure 1 and Table 1: five blocks of VGG16's convolutions with max-pooling, a decoder that mirrors them
-and upsamples by the pooling indices, ReLU, dropout 0.5. Left open, and read from the paper's reference
-(Badrinarayanan et al. 2017): each convolution is followed by batch normalisation, and the decoder has the encoder's
-convolutions in reverse. Where the dropout stands is not stated; here it is between encoder and decoder. Section 3.2
-ends in a softmax, Table 1 trains with binary cross-entropy: one logit a pixel, which is both. The paper prints no
+Section 3.2, Figure 1 and Table 1 describe five blocks of VGG16's convolutions with max-pooling, a mirrored decoder that
+upsamples by the pooling indices, ReLU, and dropout 0.5. Two points are open and follow the paper's reference
+(Badrinarayanan et al. 2017): batch normalisation follows each convolution, and the decoder has the encoder's
+convolutions in reverse. The position of the dropout is not stated; here it is between encoder and decoder. Section 3.2
+ends in a softmax, but Table 1 trains with binary cross-entropy; one logit per pixel serves both. The paper prints no
 parameter counts.
 """
 
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from cxrlib.models.architectures.single_mask import SingleMask
 
-#: Channels out of each convolution of the decoder, deepest block first; the first block's last one is the mask.
+#: Output channels of the decoder's convolutions, deepest block first. `SegNet.head` adds the mask's convolution.
 _DECODER: Final = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
 _DEEPEST: Final = 512
 _DROPOUT: Final = 0.5
@@ -39,7 +39,7 @@ class SegNet(nn.Module):
         channels = _DEEPEST
         for widths in _DECODER:
             blocks.append(
-                nn.Sequential(*(_convolution(inwards, out) for inwards, out in pairwise((channels, *widths))))
+                nn.Sequential(*(_convolution(before, after) for before, after in pairwise((channels, *widths))))
             )
             channels = widths[-1]
         self.decoder = nn.ModuleList(blocks)
@@ -48,24 +48,28 @@ class SegNet(nn.Module):
     def forward(self, films: Tensor) -> Tensor:
         """Return the logits of the mask."""
         values = films
-        places: list[Tensor] = []
+        pooling_indices: list[Tensor] = []
         for layer in self.encoder.features:
             if isinstance(layer, nn.MaxPool2d):
                 values, indices = functional.max_pool2d(values, 2, return_indices=True)
-                places.append(indices)
+                pooling_indices.append(indices)
             else:
                 values = layer(values)
         values = self.dropout(values)
-        for block, indices in zip(self.decoder, reversed(places), strict=True):
+        for block, indices in zip(self.decoder, reversed(pooling_indices), strict=True):
             values = block(functional.max_unpool2d(values, indices, [2, 2]))
         logits: Tensor = self.head(values)
         return logits
 
 
-def _convolution(inwards: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inwards, out, kernel_size=3, padding=1), nn.BatchNorm2d(out), nn.ReLU(inplace=True))
+def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
 
 
 def build(output: str = "infection") -> nn.Module:
-    """Build SegNet with random weights; the entry of the catalog calls this."""
+    """Build SegNet with random weights."""
     return SingleMask(SegNet(), output)

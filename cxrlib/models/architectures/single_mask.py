@@ -1,4 +1,4 @@
-"""A segmentation network that gives one mask, as the catalog wants it: a dict of logits by output."""
+"""Wrap a segmentation network with one mask in the form that the catalog requires: a dict of logits by output name."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from torch import Tensor, nn
 
 
 class MaskOutput(StrEnum):
-    """What the one mask of a network is."""
+    """Output name of a network with one mask."""
 
     LUNG = "lung"
     INFECTION = "infection"
 
 
 class SingleMask(nn.Module):
-    """Names the one mask of a network and brings it to the form (films, rows, columns).
+    """A network with one mask, returned under its output name with shape (films, rows, columns).
 
     Parameters
     ----------
     net : nn.Module
-        Maps (films, 1, rows, columns) to (films, channels, rows, columns), logits. One channel is the mask. Two are
-        background and mask under a softmax; their difference is the mask's logit, since the softmax of two numbers is
-        the sigmoid of their difference. So nothing is lost, and binary cross-entropy on it is the paper's
-        cross-entropy over two channels.
+        Maps (films, 1, rows, columns) to logits (films, channels, rows, columns). A single channel is the mask. Two
+        channels are background and mask under a softmax. Their difference is the mask's logit, because the softmax of
+        two numbers is the sigmoid of their difference. Binary cross-entropy on it equals the paper's cross-entropy over
+        two channels.
     output : str
         ``lung`` or ``infection``.
     """
@@ -34,7 +34,7 @@ class SingleMask(nn.Module):
         self.output = MaskOutput(output)
 
     def forward(self, films: Tensor) -> dict[str, Tensor]:
-        """Map (films, 1, rows, columns) to the mask's logits by its name."""
+        """Map (films, 1, rows, columns) to the mask's logits, by output name."""
         logits: Tensor = self.net(films)
         mask = logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
         return {self.output.value: mask}

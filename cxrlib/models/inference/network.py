@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cxr_schemas.card import Input, Network
+from cxr_schemas.card import BundleInput, NetworkSpec
 from cxrlib.errors import BundleError
 from cxrlib.models.architectures.catalog import find_architecture
 from cxrlib.models.bundle import Bundle
@@ -52,7 +52,7 @@ class BundleNetwork:
     Parameters
     ----------
     bundle : Bundle
-    spec : Network
+    spec : NetworkSpec
         One of the networks of the bundle's card.
     device : torch.device
     precision : Precision
@@ -62,7 +62,7 @@ class BundleNetwork:
 
     Attributes
     ----------
-    spec : Network
+    spec : NetworkSpec
     input : Input
         The bundle's input, changed as this network's card entry says.
 
@@ -73,11 +73,17 @@ class BundleNetwork:
     """
 
     def __init__(
-        self, bundle: Bundle, spec: Network, device: torch.device, precision: Precision, *, cache_graph: bool = False
+        self,
+        bundle: Bundle,
+        spec: NetworkSpec,
+        device: torch.device,
+        precision: Precision,
+        *,
+        cache_graph: bool = False,
     ) -> None:
         card = bundle.card
         self.spec = spec
-        self.input: Input = card.input_of(spec)
+        self.input: BundleInput = card.input_of(spec)
         self._weights = bundle.weights(spec)
         self._device = device
         self._precision = precision
@@ -172,7 +178,7 @@ class BundleNetwork:
                 raise BundleError(f"{where}: expected {output} of shape {expected[output]}; got {probability.shape}")
 
 
-def load_network(spec: Network, weights: bytes) -> nn.Module:
+def load_network(spec: NetworkSpec, weights: bytes) -> nn.Module:
     """Build a network of a card and load its safetensors weights. It is float32 and in evaluation mode.
 
     Raises

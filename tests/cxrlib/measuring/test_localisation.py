@@ -1,4 +1,4 @@
-"""Localisation maps: scaled per film, stored exactly, and refused where the text is no map."""
+"""Localisation maps are scaled per film and stored exactly; text that is not a map is rejected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _attributions = hnp.arrays(
 
 
 @given(_cells)
-def test_cells_come_back_from_their_text(cells: NDArray[np.uint8]) -> None:
+def test_cells_survive_a_round_trip_through_text(cells: NDArray[np.uint8]) -> None:
     text = encode(cells)
     assert text.isascii()
     np.testing.assert_array_equal(decode_cells(text), cells)
@@ -26,7 +26,7 @@ def test_cells_come_back_from_their_text(cells: NDArray[np.uint8]) -> None:
 
 
 @given(_attributions)
-def test_a_map_is_scaled_to_its_own_largest_value(attribution: NDArray[np.float32]) -> None:
+def test_a_map_is_scaled_to_its_largest_value(attribution: NDArray[np.float32]) -> None:
     cells = to_cells(attribution)
     assert max(cells.shape) <= MAX_CELLS
     assert cells.max() in (0, 255)
@@ -45,17 +45,17 @@ def test_negative_values_are_zero_and_the_largest_is_one() -> None:
     np.testing.assert_array_equal(cells, [[0, 0], [128, 255]])
 
 
-def test_a_film_in_which_nothing_spoke_for_its_class_has_a_map_of_zeros() -> None:
+def test_a_film_without_positive_attribution_has_a_map_of_zeros() -> None:
     for nothing in (np.zeros((8, 8), np.float32), np.full((8, 8), -1, np.float32)):
         np.testing.assert_array_equal(to_cells(nothing), np.zeros((8, 8)))
 
 
-def test_a_layer_finer_than_is_stored_is_averaged() -> None:
+def test_a_layer_with_more_cells_than_are_stored_is_averaged() -> None:
     fine = np.repeat(np.repeat(np.eye(32, dtype=np.float32), 2, axis=0), 2, axis=1)
     np.testing.assert_array_equal(to_cells(fine), np.eye(32) * 255)
 
 
-def test_a_map_is_linear_between_the_middles_of_its_cells() -> None:
+def test_a_map_is_linear_between_the_centres_of_its_cells() -> None:
     row = expand_cells(np.array([[0, 255]], np.uint8), 1, 8)[0]
     np.testing.assert_allclose(row, [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1], atol=1e-6)
 
@@ -63,7 +63,7 @@ def test_a_map_is_linear_between_the_middles_of_its_cells() -> None:
 @pytest.mark.parametrize(
     "cells", [np.zeros((2, 2), np.float32), np.zeros((0, 2), np.uint8), np.zeros((33, 1), np.uint8)]
 )
-def test_what_is_no_map_is_not_encoded(cells: NDArray[np.uint8]) -> None:
+def test_arrays_that_are_not_cells_are_rejected(cells: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="expected uint8 cells"):
         encode(cells)
 
@@ -71,6 +71,6 @@ def test_what_is_no_map_is_not_encoded(cells: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "2x2", "2x2:", "2x2:AAEC", "0x4:AAAA", "2x2:AA EC==", "2x2:AAEC/A", "33x1:" + 44 * "A", "2x2:AAECAB=="]
 )
-def test_text_that_is_no_map_is_refused(text: str) -> None:
+def test_text_that_is_not_a_map_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         decode(text, 64, 64)

@@ -1,4 +1,4 @@
-"""Left and right: by component and position, by a cut where the lungs touch, and against annotated sides."""
+"""Left and right lung: by region and position, by a cut if the lungs touch, and against annotated sides."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def touching_lungs(side: int = 128) -> NDArray[np.bool_]:
 
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Two lungs of unequal size and place that do not overlap: that at low columns (the right one), and the other."""
+    """Two lungs of different size and position that do not overlap: the right one (at low columns) and the left one."""
     middle = draw(st.floats(0.45, 0.55))
     sides = []
     for sign in (-1, 1):
@@ -42,7 +42,7 @@ def pairs(draw: st.DrawFn) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 @given(pairs())
-def test_lungs_apart_are_named_by_position(pair: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
+def test_separate_lungs_are_named_by_position(pair: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> None:
     right, left = pair
     sides = split_lungs(right | left)
     assert sides.found is LungsFound.BOTH
@@ -52,7 +52,7 @@ def test_lungs_apart_are_named_by_position(pair: tuple[NDArray[np.bool_], NDArra
 
 
 @given(pairs(), st.integers(0, 80), st.integers(1, 12))
-def test_touching_lungs_are_parted_near_where_they_touch(
+def test_touching_lungs_are_cut_where_they_touch(
     pair: tuple[NDArray[np.bool_], NDArray[np.bool_]], start: int, neck: int
 ) -> None:
     right, left = pair
@@ -72,7 +72,7 @@ def test_touching_lungs_are_parted_near_where_they_touch(
 
 
 @pytest.mark.parametrize(("column", "found"), [(0.28, LungsFound.RIGHT_ONLY), (0.72, LungsFound.LEFT_ONLY)])
-def test_lone_lung_is_named_by_its_side_of_the_film(column: float, found: LungsFound) -> None:
+def test_single_lung_is_named_by_its_side_of_the_film(column: float, found: LungsFound) -> None:
     lung = ellipse(128, 0.5, column, 0.34, 0.16)
     sides = split_lungs(lung)
     assert sides.found is found
@@ -80,7 +80,7 @@ def test_lone_lung_is_named_by_its_side_of_the_film(column: float, found: LungsF
     np.testing.assert_array_equal(sides.right if found is LungsFound.RIGHT_ONLY else sides.left, lung)
 
 
-def test_lone_lung_in_two_pieces_stays_one_lung() -> None:
+def test_single_lung_in_two_pieces_stays_one_lung() -> None:
     lung = ellipse(128, 0.5, 0.28, 0.4, 0.16)
     lung[60:64] = False
     sides = split_lungs(lung)
@@ -104,7 +104,7 @@ def test_lungs_far_from_the_middle_of_the_film_are_still_two() -> None:
     np.testing.assert_array_equal(sides.left, left)
 
 
-def test_merged_blob_as_wide_as_two_lungs_is_parted_in_the_middle() -> None:
+def test_merged_blob_as_wide_as_two_lungs_is_cut_in_the_middle() -> None:
     sides = split_lungs(ellipse(128, 0.5, 0.5, 0.3, 0.36))
     assert sides.split
     assert 0.45 < sides.left.sum() / (sides.left.sum() + sides.right.sum()) < 0.55
@@ -118,13 +118,13 @@ def test_mirrored_touching_lungs_exchange_names() -> None:
     np.testing.assert_array_equal(mirrored.right, sides.left[:, ::-1])
 
 
-def test_parting_an_empty_mask_is_an_error() -> None:
+def test_splitting_an_empty_mask_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one pixel"):
         split_lungs(np.zeros((8, 8), dtype=bool))
 
 
 def reference_seam(band: NDArray[np.bool_], twice_midline: float) -> list[int]:
-    """The cheapest path in plain Python: of equal paths, the one at lower columns when read from the foot up."""
+    """The cheapest path in plain Python; ties go to the lower column, from the bottom row up."""
     rows, columns = band.shape
     cost = [
         [
@@ -167,7 +167,7 @@ def _mask(path: Path) -> NDArray[np.bool_]:
     ("folder", "prefix", "left", "right", "least"),
     [
         ("lung_seg", "jsrt_", "left_mask", "right_mask", 1.0),
-        # In gb_ the outlines reach over the heart, and come near to each other.
+        # The outlines of gb_ cover the heart and come close to each other.
         ("infection_seg", "gb_", "left_lung_mask", "right_lung_mask", 0.97),
     ],
 )

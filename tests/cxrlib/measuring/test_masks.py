@@ -1,4 +1,4 @@
-"""Cleaning: OpenCV against a plain scipy reference, and what must hold of every cleaned film."""
+"""Mask cleaning: OpenCV against a plain scipy reference, and properties of every cleaned film."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cleaned_lung(mask: NDArray[np.bool_], constants: Postprocess) -> NDArray[np.
 
 @st.composite
 def blobs(draw: st.DrawFn) -> NDArray[np.bool_]:
-    """Smoothed noise, cut at some level: many regions, holes, islands in holes, some at the edge."""
+    """Smoothed, thresholded noise: many regions, holes, islands in holes, some at the edge."""
     rows, columns = draw(st.integers(1, 48)), draw(st.integers(1, 48))
     noise = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).random((rows, columns))
     smooth = ndimage.gaussian_filter(noise, draw(st.floats(0, 4)), mode="nearest")
@@ -77,7 +77,7 @@ def test_sides_make_up_the_lung_and_infection_lies_within(lung: NDArray[np.bool_
 def test_mirrored_film_gives_mirrored_lungs_with_names_exchanged(mask: NDArray[np.bool_]) -> None:
     lung = cleaned_lung(mask, _LENIENT)
     moment = lung.sum(axis=0) @ (2 * np.arange(lung.shape[1]) - (lung.shape[1] - 1))
-    assume(moment != 0)  # a lone lung in the very middle has no side
+    assume(moment != 0)  # a single lung exactly in the middle has no side
     try:
         masks = clean_masks(prediction(mask), _LENIENT)
     except FilmError:
@@ -102,7 +102,7 @@ def test_mediastinum_between_touching_lungs_is_not_filled() -> None:
     assert not masks.lung[64, 64]
 
 
-def test_region_under_five_percent_is_dropped_and_one_at_five_is_kept() -> None:
+def test_five_percent_rule_removes_a_region_below_and_keeps_one_at_five_percent() -> None:
     mask = np.zeros((40, 40), dtype=bool)
     mask[2:21, 2:22] = True  # 380 pixels
     mask[30:34, 30:35] = True  # 20 of 400
@@ -123,14 +123,14 @@ def test_probability_at_the_threshold_is_not_lung() -> None:
     assert caught.value.reason is Reason.NO_LUNG
 
 
-def test_white_lung_that_was_dropped_as_a_speck_is_said_to_be_missing() -> None:
+def test_white_lung_that_is_removed_as_a_speck_is_not_among_the_lungs_found() -> None:
     mask = ellipse(128, 0.5, 0.28, 0.34, 0.16) | ellipse(128, 0.3, 0.72, 0.03, 0.03)
     masks = clean_masks(prediction(mask), Postprocess())
     assert masks.lungs_found is LungsFound.RIGHT_ONLY
     assert not masks.left.any()
 
 
-def test_infection_under_its_least_share_is_none() -> None:
+def test_infection_below_its_minimum_share_is_removed() -> None:
     lungs = two_lungs(64)
     infection = ellipse(64, 0.5, 0.28, 0.03, 0.03)
     masks = clean_masks(prediction(lungs, infection), Postprocess(min_infection_fraction=0.05))
@@ -140,7 +140,7 @@ def test_infection_under_its_least_share_is_none() -> None:
     np.testing.assert_array_equal(masks.infection, infection)
 
 
-def test_infection_of_a_film_that_is_classed_normal_is_none_where_the_card_gates_it() -> None:
+def test_normal_gate_removes_the_infection_of_a_film_classified_as_normal() -> None:
     lungs, infection = two_lungs(64), ellipse(64, 0.5, 0.28, 0.1, 0.1)
     classes = {FilmClass.COVID19: 0.3, FilmClass.PNEUMONIA: 0.1, FilmClass.NORMAL: 0.6}
     for gate, expected in ((0.5, np.zeros_like(lungs)), (0.6, infection), (1.0, infection)):

@@ -1,4 +1,4 @@
-"""What is fast equals what is plain: 2,000 masks, made up and real, from probabilities to the text in a row."""
+"""The fast code equals a plain reference on 2,000 masks, synthetic and real, from probabilities to stored text."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _noise(random: np.random.Generator, side: int, least: float, most: float) ->
     return ndimage.gaussian_filter(random.random((side, side)), random.uniform(least, most), mode="nearest")
 
 
-def _made_up() -> Iterator[Pair]:
-    """Lungs that are torn, holed, joined and strewn with specks, and noise that never was a lung."""
+def _synthetic() -> Iterator[Pair]:
+    """Lungs with tears, holes, bridges and specks, and noise without lungs."""
     random = np.random.default_rng(20_260)
     for index in range(_EACH):
         side = int(random.integers(40, 97))
@@ -46,7 +46,7 @@ def _made_up() -> Iterator[Pair]:
 
 
 def _real() -> Iterator[Pair]:
-    """The annotators' masks on a quarter of the pixels; every second lung is roughened, as a network leaves it."""
+    """Annotated masks at half the rows and columns; every second lung has rough edges, like a network's output."""
     random = np.random.default_rng(20_261)
     for index, path in enumerate(sorted(_FILMS.glob("*/*/*/lung masks/*"))[::3][:_EACH]):
         paths = (path, path.parents[1] / "infection masks" / path.name)
@@ -58,7 +58,7 @@ def _real() -> Iterator[Pair]:
 
 
 def _check(pair: Pair) -> bool:
-    """Compare one film; return whether it had lungs to measure."""
+    """Compare one film; return whether its lungs could be measured."""
     thresholded, infected = pair
     predicted = prediction(thresholded, infected)
     lung = reference_masks.lung(thresholded, _LENIENT)
@@ -81,13 +81,13 @@ def _check(pair: Pair) -> bool:
     return True
 
 
-def test_made_up_masks_equal_the_plain_definition() -> None:
-    measured = [_check(pair) for pair in _made_up()]
+def test_synthetic_masks_equal_the_reference() -> None:
+    measured = [_check(pair) for pair in _synthetic()]
     assert len(measured) == _EACH
-    assert sum(measured) > _EACH // 2, "most must have come through to the last comparison"
+    assert sum(measured) > _EACH // 2, "most films must reach the last comparison"
 
 
-def test_real_masks_equal_the_plain_definition() -> None:
+def test_real_masks_equal_the_reference() -> None:
     if not _FILMS.is_dir():
         pytest.skip("needs real masks: covid-qu-ex of the shared data is absent")
     measured = [_check(pair) for pair in _real()]

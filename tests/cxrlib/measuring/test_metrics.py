@@ -1,4 +1,4 @@
-"""Measures of a mask against scikit-learn and by hand."""
+"""Pixel metrics against scikit-learn and by hand."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_pixel_metrics_equal_scikit_learn(pair: tuple[NDArray[np.bool_], NDArray
         assert PixelMetric.SPECIFICITY.of(counts) == pytest.approx(sk.recall_score(*flat, pos_label=False))
 
 
-def test_empty_against_empty_is_one_and_empty_against_something_is_zero() -> None:
+def test_two_empty_masks_give_one_and_an_empty_against_a_full_mask_gives_zero() -> None:
     empty, full = np.zeros((4, 4), bool), np.ones((4, 4), bool)
     assert metrics.dice(empty, empty) == metrics.iou(empty, empty) == 1.0
     assert metrics.dice(empty, full) == metrics.iou(full, empty) == 0.0
 
 
-def test_masks_of_two_shapes_are_not_compared() -> None:
+def test_masks_of_different_shapes_are_rejected() -> None:
     with pytest.raises(ValueError, match="one shape"):
         count_pixels(np.zeros((4, 4), bool), np.zeros((1, 4), bool))

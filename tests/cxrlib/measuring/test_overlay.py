@@ -1,4 +1,4 @@
-"""Overlays: what is drawn, where, and that the film's proportions come back."""
+"""Overlays: colours, positions and proportions of the drawing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks that no chest film has are refused, each with the bound it breaks."""
+"""Masks that no chest film has are rejected, and the error states the limit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _apart() -> NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize(
-    ("mask", "words"),
+    ("mask", "text"),
     [
         pytest.param(ellipse(128, 0.5, 0.5, 0.05, 0.05), "% of the film", id="too little of the film"),
         pytest.param(~ellipse(128, 0.5, 0.5, 0.1, 0.1), "% of the film", id="nearly all of the film"),
@@ -52,14 +52,14 @@ def _apart() -> NDArray[np.bool_]:
         pytest.param(_apart(), "side by side", id="one above the other"),
     ],
 )
-def test_mask_that_no_chest_film_has_is_refused(mask: NDArray[np.bool_], words: str) -> None:
+def test_mask_that_no_chest_film_has_is_rejected(mask: NDArray[np.bool_], text: str) -> None:
     with pytest.raises(FilmError) as caught:
         clean_masks(prediction(mask), Postprocess())
     assert caught.value.reason is Reason.IMPLAUSIBLE_LUNG
-    assert words in caught.value.expected
+    assert text in caught.value.expected
 
 
-def test_empty_mask_is_no_lung_and_not_zero_percent() -> None:
+def test_empty_mask_is_rejected_and_not_zero_percent() -> None:
     with pytest.raises(FilmError) as caught:
         clean_masks(prediction(_blank(), _blank()), Postprocess())
     assert caught.value.reason is Reason.NO_LUNG

@@ -1,4 +1,4 @@
-"""Severity: shares, areas, regions and grade."""
+"""Severity: percent infected, areas, regions and grade."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def masks_of(left: NDArray[np.bool_], right: NDArray[np.bool_], infection: NDArr
 
 
 def _masks(percent: int) -> Masks:
-    """A left lung of 100 pixels of which `percent` are infected, and a right one of 100 without."""
+    """A left lung of 100 pixels with `percent` infected, and a right lung of 100 without infection."""
     left, right, infection = (np.zeros((20, 20), dtype=bool) for _ in range(3))
     right[:10, :10] = True
     left[:10, 10:] = True
@@ -31,7 +31,7 @@ def _masks(percent: int) -> Masks:
     return masks_of(left, right, infection)
 
 
-def test_percent_is_of_both_lungs_and_of_each() -> None:
+def test_percent_is_given_for_both_lungs_and_for_each() -> None:
     severity = measure_severity(_masks(30), None, GradeCuts())
     assert severity.whole.percent == 15.0
     assert severity.left.percent == 30.0
@@ -72,7 +72,7 @@ def test_bundle_without_infection_gives_no_percent_regions_or_grade() -> None:
     [
         (0, Grade.NONE),
         (1, Grade.MILD),
-        (49, Grade.MILD),  # of one lung in two: 24.5 % of both
+        (49, Grade.MILD),  # of one lung; 24.5 % of both
         (50, Grade.MODERATE),
         (99, Grade.MODERATE),
         (100, Grade.SEVERE),
@@ -86,7 +86,7 @@ def test_grade_follows_the_cut_points_of_the_card() -> None:
     assert measure_severity(_masks(50), None, GradeCuts(moderate=5, severe=10, critical=20)).grade is Grade.CRITICAL
 
 
-def test_areas_are_pixels_times_the_area_of_one() -> None:
+def test_area_is_the_pixel_count_times_the_pixel_area() -> None:
     areas = areas_mm2(Extent(100, 30), 0.25)
     assert areas is not None
     assert (areas.lung, areas.infection) == (25.0, 7.5)
@@ -100,7 +100,7 @@ def test_regions_are_counted_with_corners(mask: NDArray[np.bool_]) -> None:
 
 
 @given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
-def test_regions_carry_their_boxes_areas_and_centres(mask: NDArray[np.bool_]) -> None:
+def test_regions_have_the_right_boxes_areas_and_centres(mask: NDArray[np.bool_]) -> None:
     for regions in (find_regions(mask), find_regions(mask[:, ::-1]).mirrored()):
         np.testing.assert_array_equal(regions.mask, mask)
         for i in range(len(regions)):
@@ -113,10 +113,10 @@ def test_regions_carry_their_boxes_areas_and_centres(mask: NDArray[np.bool_]) ->
             assert regions.columns[i] == pytest.approx(columns.mean())
 
 
-def test_localised_percent_is_of_both_lungs_and_of_nothing_else() -> None:
+def test_localised_percent_counts_only_pixels_of_the_lungs() -> None:
     masks = _masks(0)
     localised = np.zeros((20, 20), dtype=bool)
     localised[:5] = True
-    localised[15:] = True  # off the lungs
+    localised[15:] = True  # outside the lungs
     assert measure_severity(masks, None, GradeCuts(), localised).localisation_percent == 50
     assert measure_severity(masks, None, GradeCuts()).localisation_percent is None

@@ -1,4 +1,4 @@
-"""The networks of the papers are wired as their papers say."""
+"""The networks of the papers are built as the papers describe them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.support.networks import ONE_PER_ARCHITECTURE, Case, set_weights
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def _unallocated(name: str, **arguments: object) -> nn.Module:
-    """Build a network without the memory and the random numbers of its weights: enough to ask it for shapes."""
+def _build_on_meta(name: str, **arguments: object) -> nn.Module:
+    """Build a network without memory for its weights, which is enough to compute shapes."""
     with torch.device("meta"):
         return find_architecture(name).build(arguments).eval()
 
 
-def _seen(network: nn.Module, layer: str, films: Tensor) -> tuple[Tensor, Tensor]:
-    """Run a network; return what went into a layer and what came out."""
+def _input_and_output(network: nn.Module, layer: str, films: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a network; return the input and the output of a layer."""
     seen: list[tuple[Tensor, Tensor]] = []
-    handle = network.get_submodule(layer).register_forward_hook(lambda _, taken, given: seen.append((taken[0], given)))
+    handle = network.get_submodule(layer).register_forward_hook(lambda _, read, result: seen.append((read[0], result)))
     with torch.no_grad():
         network(films)
     handle.remove()
@@ -40,8 +40,8 @@ def test_every_architecture_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("case", ONE_PER_ARCHITECTURE, ids=str)
-def test_a_network_gives_logits_on_the_grid_of_its_films(case: Case) -> None:
-    network = _unallocated(case.architecture, **case.arguments)
+def test_a_network_returns_logits_on_the_grid_of_its_films(case: Case) -> None:
+    network = _build_on_meta(case.architecture, **case.arguments)
     logits = network(torch.zeros(2, 1, case.side, case.side, device="meta"))
     masks = (2, case.side, case.side)
     expected = {"lung": masks, "infection": masks, "classes": (2, 3)}
@@ -50,8 +50,8 @@ def test_a_network_gives_logits_on_the_grid_of_its_films(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", ONE_PER_ARCHITECTURE, ids=str)
-def test_a_network_has_one_encoder_that_weights_can_be_loaded_into(case: Case) -> None:
-    network, other = (_unallocated(case.architecture, **case.arguments) for _ in range(2))
+def test_a_network_has_one_encoder_that_takes_pretrained_weights(case: Case) -> None:
+    network, other = (_build_on_meta(case.architecture, **case.arguments) for _ in range(2))
     (encoder,) = (module for name, module in other.named_modules() if name.rsplit(".", 1)[-1] == "encoder")
     load_encoder(network.to_empty(device="cpu"), encoder.to_empty(device="cpu").state_dict())
 
@@ -59,14 +59,16 @@ def test_a_network_has_one_encoder_that_weights_can_be_loaded_into(case: Case) -
 @pytest.mark.parametrize(
     "entry", [entry for entry in load_catalog().values() if entry.localisation_layer], ids=lambda entry: entry.name
 )
-def test_the_layer_for_localisation_gives_a_map_of_eight_by_eight_cells(entry: Architecture) -> None:
+def test_the_localisation_layer_has_eight_by_eight_cells(entry: Architecture) -> None:
     assert entry.localisation_layer is not None
-    network = _unallocated(entry.name, **entry.variants[0].arguments)
-    _, found = _seen(network, entry.localisation_layer, torch.zeros(1, 1, entry.side, entry.side, device="meta"))
+    network = _build_on_meta(entry.name, **entry.variants[0].arguments)
+    _, found = _input_and_output(
+        network, entry.localisation_layer, torch.zeros(1, 1, entry.side, entry.side, device="meta")
+    )
     assert found.shape[2:] == (8, 8)
 
 
-def test_every_recipe_that_the_catalog_names_trains_that_variant() -> None:
+def test_every_recipe_in_the_catalog_trains_its_variant() -> None:
     trained = [(entry, variant) for entry in load_catalog().values() for variant in entry.variants if variant.recipe]
     assert trained
     for entry, variant in trained:
@@ -84,26 +86,26 @@ def test_every_recipe_that_the_catalog_names_trains_that_variant() -> None:
         ("hybrid-unet", {"encoder": "resnet18"}, "resnet18"),
         ("hybrid-classifier", {"encoder": "coatnet"}, "coatnet"),
         ("hybrid-coatnet", {"rows": 250, "columns": 256}, "multiples of 32; got 250 x 256"),
-        ("amalgam", {"encoders": []}, "one or more encoders"),
-        ("amalgam", {"encoders": ["mobilenetv2", "mobilenetv2"]}, "none twice"),
+        ("amalgam", {"encoders": []}, "one or more different encoders"),
+        ("amalgam", {"encoders": ["mobilenetv2", "mobilenetv2"]}, "one or more different encoders"),
         ("pneumonia-segnet", {"output": "classes"}, "classes"),
     ],
 )
-def test_arguments_that_a_paper_does_not_have_are_refused(
+def test_arguments_that_are_not_in_the_paper_are_rejected(
     name: str, arguments: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BundleError, match=message):
-        _unallocated(name, **arguments)
+        _build_on_meta(name, **arguments)
 
 
-def test_two_channels_are_given_as_the_logit_of_their_softmax() -> None:
+def test_two_channels_become_the_logit_of_their_softmax() -> None:
     channels = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(1))
     mask = SingleMask(nn.Identity(), "lung")(channels)["lung"]
     torch.testing.assert_close(torch.sigmoid(mask), torch.softmax(channels, dim=1)[:, 1])
     assert mask.shape == (3, 8, 8)
 
 
-def test_inflocnet_computes_the_nodes_of_its_equation_4() -> None:
+def test_inflocnet_computes_the_nodes_of_equation_4() -> None:
     decoder = SlimDecoder().eval()
     set_weights(decoder)
     generator = torch.Generator().manual_seed(2)
@@ -123,9 +125,9 @@ def test_inflocnet_computes_the_nodes_of_its_equation_4() -> None:
     assert len(decoder.nodes) == sum(last.values())
 
 
-def test_the_class_head_of_inflocnet_makes_one_value_of_64_channels_from_its_centre() -> None:
-    network = _unallocated("inflocnet-lung-class")
-    centre, flat = _seen(network, "class_head.convolutions", torch.zeros(1, 1, 128, 128, device="meta"))
+def test_the_class_head_of_inflocnet_reduces_the_centre_to_64_values() -> None:
+    network = _build_on_meta("inflocnet-lung-class")
+    centre, flat = _input_and_output(network, "class_head.convolutions", torch.zeros(1, 1, 128, 128, device="meta"))
     assert centre.shape == (1, 512, 8, 8)
     assert flat.shape == (1, 64)
     linear = [layer.out_features for layer in network.class_head.dense if isinstance(layer, nn.Linear)]  # type: ignore[union-attr]
@@ -142,13 +144,13 @@ def test_the_class_head_pools_by_two_at_the_size_of_the_paper() -> None:
         assert torch.equal(head.convolutions(centre), values.flatten(1))
 
 
-def test_coatnet_is_the_zeroth_of_its_paper_and_not_the_deeper_one() -> None:
-    encoder = _unallocated("hybrid-coatnet").encoder
+def test_coatnet_is_coatnet_0_and_not_the_deeper_variant() -> None:
+    encoder = _build_on_meta("hybrid-coatnet").encoder
     assert [len(stage.blocks) for stage in encoder.stages] == [2, 3, 5, 2]  # type: ignore[union-attr]
 
 
-def test_amalgam_stacks_the_maps_of_both_encoders_at_each_scale() -> None:
-    stacked = _unallocated("amalgam").net.encoder
+def test_amalgam_concatenates_the_maps_of_both_encoders_at_each_scale() -> None:
+    stacked = _build_on_meta("amalgam").net.encoder
     film = torch.zeros(1, 1, 64, 64, device="meta")
     members = [member(film) for member in stacked.members.values()]  # type: ignore[union-attr, operator]
     found = stacked(film)  # type: ignore[operator]
@@ -158,30 +160,30 @@ def test_amalgam_stacks_the_maps_of_both_encoders_at_each_scale() -> None:
         assert found[scale].shape[2:] == (64 >> scale, 64 >> scale)
 
 
-def test_amalgam_has_the_meta_learner_of_its_section_3_and_its_rival_none() -> None:
-    head = _unallocated("amalgam").net.head
+def test_amalgam_has_a_meta_learner_and_its_rival_has_none() -> None:
+    head = _build_on_meta("amalgam").net.head
     convolutions = [layer.out_channels for layer in head if isinstance(layer, nn.Conv2d)]  # type: ignore[union-attr]
     assert convolutions == [32, 64, 128, 1]
     assert [layer.p for layer in head if isinstance(layer, nn.Dropout)] == [0.4] * 3  # type: ignore[union-attr]
     assert isinstance(head[-2], nn.BatchNorm2d)  # type: ignore[index]
-    assert len(_unallocated("amalgam", encoders=["mobilenetv2"]).net.head) == 1  # type: ignore[arg-type]
+    assert len(_build_on_meta("amalgam", encoders=["mobilenetv2"]).net.head) == 1  # type: ignore[arg-type]
 
 
-def test_segnet_puts_values_back_where_its_pooling_took_them() -> None:
+def test_segnet_unpools_values_to_the_positions_of_its_pooling() -> None:
     network = Case("pneumonia-segnet").build()
     set_weights(network)
     films = torch.from_numpy(Case("pneumonia-segnet").films())
-    # The first pooling is undone by the last block of the decoder.
+    # The last block of the decoder reverses the first pooling.
     pool = next(i for i, layer in enumerate(network.net.encoder.features) if isinstance(layer, nn.MaxPool2d))  # type: ignore[union-attr, arg-type]
-    _, pooled = _seen(network, f"net.encoder.features.{pool - 1}", films)
-    _, places = nn.functional.max_pool2d(pooled, 2, return_indices=True)
-    unpooled, _ = _seen(network, "net.decoder.4", films)
-    elsewhere = torch.ones_like(unpooled).flatten(2).scatter(2, places.flatten(2), 0).view_as(unpooled)
+    _, pooled = _input_and_output(network, f"net.encoder.features.{pool - 1}", films)
+    _, indices = nn.functional.max_pool2d(pooled, 2, return_indices=True)
+    unpooled, _ = _input_and_output(network, "net.decoder.4", films)
+    elsewhere = torch.ones_like(unpooled).flatten(2).scatter(2, indices.flatten(2), 0).view_as(unpooled)
     assert torch.count_nonzero(unpooled * elsewhere) == 0
     assert torch.count_nonzero(unpooled) > 0
 
 
 @pytest.mark.parametrize("name", ["pneumonia-deeplabv3", "pneumonia-segnet"])
-def test_the_networks_of_pneumonia_seg_drop_half(name: str) -> None:
-    network = _unallocated(name)
+def test_the_networks_of_pneumonia_seg_have_dropout_of_one_half(name: str) -> None:
+    network = _build_on_meta(name)
     assert [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)] == [0.5]

@@ -1,4 +1,4 @@
-"""The networks have as many parameters as the catalog says and, so far as they can be known, as their papers print."""
+"""The networks have as many parameters as the catalog states and, where known, as their papers print."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cxrlib.models.architectures.catalog import Architecture, Variant, find_arch
 _VARIANTS = [(entry, variant) for entry in load_catalog().values() for variant in entry.variants]
 
 
-def _unallocated(architecture: str, **arguments: object) -> nn.Module:
-    """Build a network without the memory and the random numbers of its weights."""
+def _build_on_meta(architecture: str, **arguments: object) -> nn.Module:
+    """Build a network without memory for its weights."""
     with torch.device("meta"):
         return find_architecture(architecture).build(arguments)
 
@@ -36,8 +36,8 @@ def _share_of_paper(architecture: str, label: str = "") -> float:
 @pytest.mark.parametrize(
     ("entry", "variant"), _VARIANTS, ids=[f"{entry.name}-{variant.label}" for entry, variant in _VARIANTS]
 )
-def test_a_network_has_as_many_parameters_as_the_catalog_says(entry: Architecture, variant: Variant) -> None:
-    network = _unallocated(entry.name, **variant.arguments)
+def test_a_network_has_as_many_parameters_as_the_catalog_states(entry: Architecture, variant: Variant) -> None:
+    network = _build_on_meta(entry.name, **variant.arguments)
     assert _count(network, statistics=entry.counts_statistics) == variant.parameters
 
 
@@ -45,7 +45,7 @@ def test_a_network_has_as_many_parameters_as_the_catalog_says(entry: Architectur
     ("architecture", "rounding"),
     [("qu-ex-unet", ROUND_HALF_UP), ("qu-ex-fpn", ROUND_HALF_UP), ("qu-ex-unetplusplus", ROUND_DOWN)],
 )
-def test_the_networks_of_qu_ex_have_the_figures_of_its_table_4(architecture: str, rounding: str) -> None:
+def test_the_networks_of_qu_ex_agree_with_its_table_4(architecture: str, rounding: str) -> None:
     variants = find_architecture(architecture).variants
     assert len(variants) == 5
     for variant in variants:
@@ -63,12 +63,12 @@ def test_the_networks_of_inflocnet_are_within_two_percent_of_its_table_9(archite
     ("label", "tolerance"),
     [("with transfer, infection", 0), ("no transfer, infection", 0), ("no transfer, lung and class", 1e-5)],
 )
-def test_the_rival_unetplusplus_of_inflocnet_is_that_of_its_table_9(label: str, tolerance: float) -> None:
+def test_the_rival_unetplusplus_of_inflocnet_agrees_with_its_table_9(label: str, tolerance: float) -> None:
     assert _share_of_paper("inflocnet-unetplusplus", label) == pytest.approx(1, abs=tolerance)
 
 
-def test_with_four_classes_the_plain_unetplusplus_has_the_class_head_of_table_9() -> None:
-    network = _unallocated("inflocnet-unetplusplus", output="lung", transfer=False, classes=4)
+def test_the_plain_unetplusplus_with_four_classes_agrees_with_table_9() -> None:
+    network = _build_on_meta("inflocnet-unetplusplus", output="lung", transfer=False, classes=4)
     assert _count(network, statistics=True) == 42_970_501
 
 
@@ -79,7 +79,7 @@ def test_the_rival_unet_of_inflocnet_is_within_two_percent_of_its_table_9(label:
     assert _share_of_paper("inflocnet-unet", label) == pytest.approx(1, abs=0.02)
 
 
-def test_two_figures_of_table_9_are_taken_for_misprints() -> None:
+def test_two_figures_of_table_9_look_like_misprints() -> None:
     head_on_vgg16 = 28_132_805 - 26_165_825
     assert 30_140_545 + head_on_vgg16 == 34_107_525 - 2_000_000
     assert _share_of_paper("inflocnet-unetplusplus", "with transfer, lung and class") == pytest.approx(0.943, abs=0.001)

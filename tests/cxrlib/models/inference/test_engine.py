@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cxr_schemas import Reason, SourceFormat, Windowing
-from cxr_schemas.card import Network
+from cxr_schemas.card import NetworkSpec
 from cxrlib.errors import FilmError
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference import network as network_module
@@ -123,7 +123,7 @@ class _Poisoned(torch.nn.Module):
 def poison(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     load = network_module.load_network
 
-    def poisoned(spec: Network, weights: bytes) -> torch.nn.Module:
+    def poisoned(spec: NetworkSpec, weights: bytes) -> torch.nn.Module:
         network = load(spec, weights)
         return _Poisoned(network) if spec.name == name else network
 
