@@ -1,4 +1,4 @@
-"""Colour images are films where their channels agree, and are refused where they do not."""
+"""Colour images are read if their channels agree, and rejected otherwise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_tinted_image_is_not_grey(amount: int, channel: int) -> None:
     assert caught.value.reason is Reason.NOT_GREY
 
 
-def test_luma_with_neutral_chroma_is_the_film_and_with_colour_is_not() -> None:
+def test_luma_is_the_film_only_with_neutral_chroma() -> None:
     ybr = rgb()
     ybr[..., 1:] = 128
     assert np.array_equal(colour.from_ybr(ybr, 8), ybr[..., 0])
@@ -47,7 +47,7 @@ def test_luma_with_neutral_chroma_is_the_film_and_with_colour_is_not() -> None:
         colour.from_ybr(ybr, 8)
 
 
-def test_palette_holds_its_ends_for_indices_outside_it() -> None:
+def test_indices_outside_a_palette_get_its_first_or_last_colour() -> None:
     colours = np.repeat(np.array([[10], [20], [30]], np.uint16), 3, axis=1)
     assert colour.from_palette(np.array([[0, 5, 6, 7, 99]]), 5, colours, 8).tolist() == [[10, 10, 20, 30, 30]]
 

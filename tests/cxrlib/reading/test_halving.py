@@ -1,4 +1,4 @@
-"""Halving a film keeps what its means are made of, whatever its size and type."""
+"""Halving a film averages blocks of 2 x 2, for any size and type."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_every_block_is_averaged_over_the_pixels_that_it_has(
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_excess_is_what_rounding_adds_to_a_film_with_noise(dtype: type[np.integer]) -> None:
+def test_excess_is_the_mean_that_rounding_adds(dtype: type[np.integer]) -> None:
     pixels = np.random.default_rng(0).integers(50, 200, (600, 600)).astype(dtype)
     means, lattice = halve(pixels)
     assert means.mean() - pixels.mean() == pytest.approx(lattice.excess, abs=0.01)

@@ -1,4 +1,4 @@
-"""Means over areas of a film are told from the samples of a reduced one, whatever filter made them."""
+"""Means over areas of a film are estimated from the samples of a reduced film, for any filter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def reduced(film: NDArray[np.float64], level: int, kernel: Kernel) -> NDArray[np
 
 
 def smooth(rows: int, columns: int, finest: float, seed: int = 0) -> NDArray[np.float64]:
-    """Return a film of waves no finer than `finest` px, 20,000 to 50,000."""
+    """Return a film of waves no finer than `finest` px, with values from 20,000 to 50,000."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:rows, 0:columns]
     film = np.zeros((rows, columns))
@@ -45,7 +45,7 @@ def means(film: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
 @pytest.mark.parametrize("level", [1, 2])
 @pytest.mark.parametrize("kernel", list(Kernel))
 @pytest.mark.parametrize("size", [(600, 500), (587, 469)])
-def test_means_of_a_film_are_those_of_its_samples(size: tuple[int, int], kernel: Kernel, level: int) -> None:
+def test_means_of_a_film_are_estimated_from_its_samples(size: tuple[int, int], kernel: Kernel, level: int) -> None:
     film, grid = smooth(*size, finest=30), Grid(51, 43)  # areas of some 11.6 px, as in a film of 3000 for 256
     samples = reduced(film, level, kernel)
     found = Lattice(*size, level, kernel).average(np.rint(samples).astype(np.uint16), grid)
@@ -73,7 +73,7 @@ def test_fine_grain_moves_a_mean_by_less_than_it_moves_the_film(kernel: Kernel) 
 
 
 @pytest.mark.parametrize("kernel", WAVELETS)
-def test_sample_lies_at_its_pixel_and_not_in_the_middle_of_a_block(kernel: Kernel) -> None:
+def test_sample_is_at_its_pixel_and_not_in_the_middle_of_a_block(kernel: Kernel) -> None:
     ramp = np.arange(0, 64_000, 1000, dtype=np.uint16)  # of the pixels 0, 4, 8, ...: 250 a pixel
     averaged = Lattice(256, 256, 2, kernel).average(np.tile(ramp, (64, 1)), Grid(16, 16))
     inner = averaged[4, 1:-1]  # the last pixels lie beyond the last sample
@@ -82,7 +82,7 @@ def test_sample_lies_at_its_pixel_and_not_in_the_middle_of_a_block(kernel: Kerne
 
 @pytest.mark.parametrize("kernel", list(Kernel))
 @pytest.mark.parametrize("size", [(300, 212), (301, 211)])
-def test_even_grey_stays_as_it_is(size: tuple[int, int], kernel: Kernel) -> None:
+def test_even_grey_is_unchanged(size: tuple[int, int], kernel: Kernel) -> None:
     lattice = Lattice(*size, 2, kernel)
     average = lattice.average(np.full(lattice.shape, 4321, np.uint16), Grid(30, 20))
     assert np.array_equal(average, np.full((30, 20), 4321))
@@ -97,7 +97,7 @@ def test_average_stays_within_the_samples() -> None:
 @pytest.mark.parametrize("kernel", list(Kernel))
 @pytest.mark.parametrize("size", [(1030, 612), (611, 3000), (300, 300)])
 @pytest.mark.parametrize("at_a_time", [1, 5_000, 60_000])
-def test_strips_give_the_averages_of_the_whole_bit_for_bit(
+def test_averaging_in_strips_gives_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, kernel: Kernel, size: tuple[int, int], at_a_time: int
 ) -> None:
     lattice, grid = Lattice(*size, 1, kernel), Grid(96, 64)
@@ -108,11 +108,11 @@ def test_strips_give_the_averages_of_the_whole_bit_for_bit(
     monkeypatch.setattr("cxrlib.reading.lattice._STRIP", at_a_time)
     seen: list[int] = []
 
-    def looked_up(some: Samples) -> NDArray[np.float32]:
+    def look_up(some: Samples) -> NDArray[np.float32]:
         seen.append(len(some))
         return table[some.astype(np.intp)]
 
-    strips = lattice.average(samples, grid, looked_up)
+    strips = lattice.average(samples, grid, look_up)
     assert np.array_equal(strips, whole)
     assert len(seen) > 1 and sum(seen) >= lattice.shape[0]
 

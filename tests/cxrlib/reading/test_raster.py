@@ -1,4 +1,4 @@
-"""PNG and JPEG films of every kind give the same stored values."""
+"""PNG and JPEG films of every kind give their stored values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def interlaced(pixels: np.ndarray) -> bytes:
-    """A PNG in the seven passes of Adam7 (PNG 8.2), which neither Pillow nor imagecodecs writes."""
+    """Return a PNG in the seven passes of Adam7 (PNG 8.2), which neither Pillow nor imagecodecs writes."""
     import zlib
 
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
@@ -86,7 +86,7 @@ def test_jpeg_of_grey_or_of_equal_channels_is_read(mode: str, progressive: bool)
     assert raw.facts.source_format is SourceFormat.JPEG
 
 
-def test_jpeg_of_four_inks_is_not_grey() -> None:
+def test_cmyk_jpeg_is_not_grey() -> None:
     with pytest.raises(FilmError) as caught:
         read_jpeg(saved(Image.fromarray(FILM).convert("CMYK"), "JPEG"), SETTINGS)
     assert caught.value.reason is Reason.NOT_GREY
@@ -113,7 +113,7 @@ def test_exif_orientations_are_the_eight_symmetries() -> None:
         for placement in EXIF_PLACEMENTS.values()
     }
     assert len(turned) == 8
-    # 6: the first row of the file is the right-hand side of the picture, so it is turned clockwise.
+    # 6: the first row of the file is the right side of the picture, so it is turned clockwise.
     assert np.array_equal(upright(film, EXIF_PLACEMENTS[6]), np.rot90(film, -1))
     assert np.array_equal(upright(film, EXIF_PLACEMENTS[8]), np.rot90(film))
 

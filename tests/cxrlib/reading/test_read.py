@@ -1,4 +1,4 @@
-"""From bytes to the image that the networks read: geometry, repeatability, and no way to crash it."""
+"""From bytes to the image that the networks read: geometry, repeatability, damaged bytes, decode plan."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SETTINGS = Settings()
 FILM = film(200, 160)
 
 
-def test_image_covers_the_whole_film_on_the_grid_asked_for() -> None:
+def test_image_covers_the_whole_film_on_the_requested_grid() -> None:
     data = dicom(FILM)
     image = read_film(data, SETTINGS, 64, 96)
     assert image.pixels.shape == (64, 96)
@@ -75,7 +75,7 @@ def test_monochrome1_film_reads_like_its_monochrome2_original() -> None:
 
 
 @pytest.mark.parametrize("make", [png, dicom], ids=["png", "dicom"])
-def test_negative_under_a_false_tag_is_put_right_unless_the_setting_forbids_it(make: object) -> None:
+def test_negative_with_a_wrong_header_is_inverted_unless_the_setting_forbids_it(make: object) -> None:
     data = make(4095 - FILM)  # type: ignore[operator]
     corrected = read_film(data, SETTINGS, 64, 64)
     assert corrected.polarity_corrected
@@ -110,10 +110,10 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_damaged_bytes_give_an_image_or_a_foreseen_reason(form: str, data: st.DataObject) -> None:
+def test_damaged_bytes_give_an_image_or_a_reason(form: str, data: st.DataObject) -> None:
     whole = bytearray(FORMS[form])
     for _ in range(data.draw(st.integers(1, 6))):
-        # Half of the damage goes where the structure is: headers and ends.
+        # Half of the damage is in the header.
         near = data.draw(st.sampled_from([min(1500, len(whole)), len(whole)]))
         whole[data.draw(st.integers(0, near - 1))] = data.draw(st.integers(0, 255))
     end = data.draw(st.sampled_from([len(whole), data.draw(st.integers(0, len(whole)))]))
@@ -127,11 +127,11 @@ def test_damaged_bytes_give_an_image_or_a_foreseen_reason(form: str, data: st.Da
         assert image.pixels.shape == (32, 32)
 
 
-#: Twice as large as the plan wants for the grid of the tests below, and more.
+#: Large enough to be decoded at a reduced resolution for the grid of the tests below.
 LARGE = film(700, 610)
 FULL = Settings(read=ReadSettings(decode=DecodeMode.FULL))
 WAVELETS = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2K)
-#: Decoded whole; averaged over blocks before anything else.
+#: Decoded whole, then halved.
 WHOLE = (ExplicitVRLittleEndian, RLELossless, JPEGLSLossless)
 
 
@@ -141,7 +141,7 @@ def lattice(data: bytes) -> Lattice | None:
 
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": 2000, "WindowWidth": 3000}], ids=["percentile", "window"])
 @pytest.mark.parametrize("syntax", WAVELETS, ids=lambda syntax: syntax.name)
-def test_planned_decoding_reads_what_full_decoding_does(syntax: str, window: dict[str, int]) -> None:
+def test_decode_plan_gives_nearly_the_image_of_full_decoding(syntax: str, window: dict[str, int]) -> None:
     data = dicom(LARGE, syntax, elements=window)
     planned, full = read_film(data, SETTINGS, 96, 80), read_film(data, FULL, 96, 80)
     assert lattice(data) is not None
@@ -154,7 +154,7 @@ def test_planned_decoding_reads_what_full_decoding_does(syntax: str, window: dic
 
 
 @pytest.mark.parametrize("syntax", WHOLE, ids=lambda syntax: syntax.name)
-def test_syntaxes_that_are_decoded_whole_read_alike_and_nearly_as_without_a_plan(syntax: str) -> None:
+def test_syntaxes_that_are_decoded_whole_give_the_same_image(syntax: str) -> None:
     image = read_film(dicom(LARGE, syntax), SETTINGS, 96, 80)
     assert lattice(dicom(LARGE, syntax)) is None
     assert np.array_equal(image.pixels, read_film(png(LARGE), SETTINGS, 96, 80).pixels)
@@ -162,40 +162,43 @@ def test_syntaxes_that_are_decoded_whole_read_alike_and_nearly_as_without_a_plan
 
 
 @pytest.mark.parametrize("make", [jpeg, lambda pixels: dicom(pixels, JPEGBaseline8Bit, 8)], ids=["jpeg", "dicom"])
-def test_jpeg_is_halved_by_its_transform(make: Callable[[np.ndarray], bytes]) -> None:
+def test_jpeg_is_decoded_at_half_size(make: Callable[[np.ndarray], bytes]) -> None:
     data = make(film(800, 700, bits=8))
     assert lattice(data) is not None
     difference = read_film(data, SETTINGS, 96, 80).pixels - read_film(data, FULL, 96, 80).pixels
     assert np.abs(difference).mean() < 0.0015
 
 
-def test_film_of_8_bits_is_halved_as_such_whatever_is_allocated_to_it() -> None:
-    coarse, fine = film(700, 610, bits=8), film(700, 610, bits=12)  # what is left of them would do for 12 bits alone
+def test_film_with_8_of_16_bits_is_halved_like_a_film_of_8_bits() -> None:
+    coarse, fine = (
+        film(700, 610, bits=8),
+        film(700, 610, bits=12),
+    )  # halved, only the latter keeps enough pixels
     data = dicom(coarse, bits=8, elements={"BitsAllocated": 16})
     assert np.array_equal(read_film(data, SETTINGS, 96, 80).pixels, read_film(data, FULL, 96, 80).pixels)
     assert not np.array_equal(*(read_film(dicom(fine), way, 96, 80).pixels for way in (SETTINGS, FULL)))
 
 
-def test_planned_decoding_of_a_turned_film_is_that_of_the_upright_one() -> None:
+def test_decode_plan_of_a_turned_film_is_that_of_the_upright_one() -> None:
     turned = np.ascontiguousarray(LARGE.T)
     elements = {"PatientOrientation": ["F", "L"]}
     image = read_film(dicom(turned, JPEG2000Lossless, elements=elements), SETTINGS, 96, 80)
     reference = read_film(dicom(LARGE, JPEG2000Lossless), SETTINGS, 96, 80)
     assert lattice(dicom(turned, JPEG2000Lossless, elements=elements)) is not None
-    # Along the other axis first, the wavelet rounds otherwise.
+    # The wavelet rounds differently along the other axis.
     assert np.abs(image.pixels - reference.pixels).mean() < 0.0005
 
 
 NOT_REDUCED = {
     "small": dicom(film(180, 170), JPEG2000Lossless),
     "padding": dicom(LARGE, JPEG2000Lossless, elements={"PixelPaddingValue": 0}),
-    "sign of the header alone": dicom(LARGE, JPEG2000Lossless, elements={"PixelRepresentation": 1}),
+    "sign only in the header": dicom(LARGE, JPEG2000Lossless, elements={"PixelRepresentation": 1}),
     "colour": dicom(np.stack([LARGE >> 4] * 3, axis=2), JPEG2000Lossless, 8),
 }
 
 
 @pytest.mark.parametrize("data", NOT_REDUCED.values(), ids=NOT_REDUCED.keys())
-def test_film_whose_means_would_mislead_is_decoded_whole(data: bytes) -> None:
+def test_film_that_cannot_be_averaged_is_decoded_whole(data: bytes) -> None:
     assert lattice(data) is None
     difference = read_film(data, SETTINGS, 96, 80).pixels - read_film(data, FULL, 96, 80).pixels
     assert np.abs(difference).mean() < 0.002
@@ -213,17 +216,17 @@ def dots() -> np.ndarray:
     return pixels
 
 
-DOUBTFUL = {
+BORDERLINE = {
     "cut with a step": dicom(cut(500 * 610 + 300), JPEG2000Lossless),
     "cut straight": dicom(cut(500 * 610), JPEG2000Lossless),
     "constant": dicom(np.full_like(LARGE, 7), JPEG2000Lossless),
     "constant but for dots": dicom(dots(), JPEG2000Lossless),
-    "window that hardly shows it": dicom(LARGE, HTJ2K, elements={"WindowCenter": 2000, "WindowWidth": 17500}),
+    "window with little contrast": dicom(LARGE, HTJ2K, elements={"WindowCenter": 2000, "WindowWidth": 17500}),
 }
 
 
-@pytest.mark.parametrize("data", DOUBTFUL.values(), ids=DOUBTFUL.keys())
-def test_doubtful_film_is_judged_by_the_whole_of_it(data: bytes) -> None:
+@pytest.mark.parametrize("data", BORDERLINE.values(), ids=BORDERLINE.keys())
+def test_borderline_film_is_judged_by_the_whole_film(data: bytes) -> None:
     assert lattice(data) is not None
     try:
         expected = read_film(data, FULL, 96, 80)
@@ -236,11 +239,11 @@ def test_doubtful_film_is_judged_by_the_whole_of_it(data: bytes) -> None:
         assert np.array_equal(read_film(data, SETTINGS, 96, 80).pixels, expected.pixels)
 
 
-def test_negative_is_told_from_the_reduced_film() -> None:
+def test_negative_is_detected_on_the_reduced_film() -> None:
     image = read_film(dicom(4095 - LARGE, JPEG2000Lossless), SETTINGS, 96, 80)
     assert image.polarity_corrected
 
 
-def test_decoding_is_a_setting_that_rows_are_known_by() -> None:
+def test_decode_mode_changes_the_settings_digest() -> None:
     assert SETTINGS.read.decode is DecodeMode.PLAN
     assert FULL.digest() != SETTINGS.digest()

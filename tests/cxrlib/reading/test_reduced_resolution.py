@@ -1,4 +1,4 @@
-"""Decoding at a reduced resolution gives the samples that the standard's transform defines, whatever decodes them."""
+"""Decoding at a reduced resolution gives the samples that the standard's transform defines, with every codec."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def j2k(pixels: NDArray[np.integer], bits: int = 12, **options: object) -> bytes
 
 
 def by_pillow(pixels: NDArray[np.uint16], **options: object) -> bytes:
-    """A stream of 16 bits by another encoder's parameters."""
+    """Return a stream of 16 bits, encoded with Pillow's options."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG2000", no_jp2=True, **options)
     return out.getvalue()
@@ -60,7 +60,7 @@ def decoded(data: bytes, level: int) -> Reduced:
 
 
 def edges(bits: int) -> NDArray[np.uint16]:
-    """A film of hard edges at both ends of its range, where reduced samples overshoot."""
+    """Return a film with hard edges at both ends of its range, where reduced samples overshoot."""
     board = np.indices((301, 262)).sum(axis=0) // 9 % 2
     return (board * (2**bits - 1)).astype(np.uint16)
 
@@ -78,7 +78,7 @@ def test_lossless_jpeg_2000_gives_the_samples_of_its_transform(size: tuple[int, 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
 @pytest.mark.parametrize("level", [1, 2])
-def test_high_throughput_stream_gives_the_samples_of_its_transform_and_does_not_wrap(bits: int, level: int) -> None:
+def test_high_throughput_stream_gives_the_samples_of_its_transform_without_wrapping(bits: int, level: int) -> None:
     pixels = edges(bits).astype(np.uint8 if bits == 8 else np.uint16)
     found = decoded(imagecodecs.htj2k_encode(pixels, reversible=True), level)
     depth = 8 if bits == 8 else 16  # this encoder states the width of the container
@@ -108,7 +108,7 @@ def test_signed_stream_keeps_its_sign(encode: object) -> None:
     ],
     ids=["jpeg 2000", "high throughput"],
 )
-def test_irreversible_stream_stands_for_the_film(stream: bytes) -> None:
+def test_irreversible_stream_averages_to_the_film(stream: bytes) -> None:
     found = decoded(stream, 1)
     assert found.lattice.kernel is Kernel.WAVELET_9_7
     centre = np.s_[4:-4, 4:-4]
@@ -128,10 +128,10 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize(("options", "shortened"), VARIANTS.values(), ids=VARIANTS.keys())
-def test_every_order_of_packets_gives_what_openjpegs_own_reduction_gives(
+def test_every_order_of_packets_gives_the_samples_of_openjpegs_own_reduction(
     options: dict[str, object], shortened: bool
 ) -> None:
-    # Of a size whose quarters Pillow's own parameter, which rounds to the nearest, gets right.
+    # A size that Pillow's own parameter, which rounds to the nearest, reduces correctly.
     data = by_pillow(film(303, 262), **options)
     style = coding_style(data)
     assert style is not None
@@ -144,12 +144,12 @@ def test_every_order_of_packets_gives_what_openjpegs_own_reduction_gives(
     assert np.array_equal(found.pixels, expected)
 
 
-def test_lowest_resolution_is_the_most_there_is() -> None:
+def test_level_is_limited_to_the_lowest_resolution() -> None:
     data = j2k(FILM, resolutions=2)  # the film and one halving
     assert decoded(data, 3).lattice.level == 1
 
 
-def test_jp2_file_is_reduced_through_its_boxes() -> None:
+def test_codestream_in_a_jp2_file_is_reduced() -> None:
     data = imagecodecs.jpeg2k_encode(FILM, codecformat="JP2", reversible=True, bitspersample=12)
     assert np.array_equal(decoded(data, 2).pixels, analysed(FILM, 2, 12))
 
@@ -167,7 +167,7 @@ def test_cut_stream_is_truncated() -> None:
     assert caught.value.reason is Reason.TRUNCATED
 
 
-LEFT_TO_THE_WHOLE = {
+NOT_REDUCED = {
     "colour": j2k(np.stack([FILM] * 3, axis=2)),
     "image offset": by_pillow(FILM, tile_size=(128, 256), tile_offset=(0, 0), offset=(8, 8)),
     "odd tiles": by_pillow(FILM, tile_size=(129, 65)),
@@ -176,13 +176,13 @@ LEFT_TO_THE_WHOLE = {
 }
 
 
-@pytest.mark.parametrize("data", LEFT_TO_THE_WHOLE.values(), ids=LEFT_TO_THE_WHOLE.keys())
-def test_stream_whose_geometry_is_not_plain_is_left_to_the_decoder_of_whole_films(data: bytes) -> None:
+@pytest.mark.parametrize("data", NOT_REDUCED.values(), ids=NOT_REDUCED.keys())
+def test_stream_of_unknown_geometry_is_decoded_whole(data: bytes) -> None:
     assert decode_reduced(data, read_frame_header(data), 2) is None
 
 
 @pytest.mark.parametrize("marker", [0x53, 0x5E, 0x5D], ids=["COC", "RGN", "QCC"])
-def test_exception_for_a_component_is_no_plain_coding_style(marker: int) -> None:
+def test_coding_style_of_one_component_alone_is_not_supported(marker: int) -> None:
     data = j2k(FILM)
     style = coding_style(data)
     assert style is not None and style.progression is Progression.LRCP
@@ -190,7 +190,7 @@ def test_exception_for_a_component_is_no_plain_coding_style(marker: int) -> None
     assert coding_style(data[: style.cod] + segment + data[style.cod :]) is None
 
 
-def test_failure_of_the_codec_is_left_to_the_decoder_of_whole_films(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_that_does_not_decode_reduced_is_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_options: object) -> np.ndarray:
         raise RuntimeError("this codec fails")
 
@@ -200,7 +200,7 @@ def test_failure_of_the_codec_is_left_to_the_decoder_of_whole_films(monkeypatch:
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
 @pytest.mark.parametrize("size", [(304, 272), (301, 261)])
-def test_jpeg_is_halved_about_as_its_blocks_average(size: tuple[int, int], options: dict[str, bool]) -> None:
+def test_half_size_jpeg_is_close_to_the_mean_of_its_blocks(size: tuple[int, int], options: dict[str, bool]) -> None:
     out = io.BytesIO()
     Image.fromarray(film(*size, bits=8).astype(np.uint8)).save(out, "JPEG", quality=92, **options)
     found = decoded(out.getvalue(), 3)
@@ -227,7 +227,7 @@ def test_other_jpeg_is_decoded_whole(data: bytes) -> None:
     assert decode_reduced(data, read_frame_header(data), 1) is None
 
 
-def test_damaged_jpeg_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+def test_damaged_jpeg_prints_nothing_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     data = bytearray(imagecodecs.jpeg8_encode((FILM >> 4).astype(np.uint8), 92))
     data[len(data) // 2 : len(data) // 2 + 3] = b"\x00\xff\xd3"
     decode_reduced(bytes(data), read_frame_header(bytes(data)), 1)

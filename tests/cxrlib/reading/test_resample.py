@@ -1,4 +1,4 @@
-"""Grid to grid: means are kept where a film shrinks, values stay within range where it grows."""
+"""Resizing averages along a side that shrinks, and keeps values within range along one that grows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _side = st.integers(1, 48)
 
 
 @given(_films, _side, _side)
-def test_the_result_has_the_size_asked_for_and_stays_within_range(
+def test_result_has_the_requested_size_and_stays_within_range(
     film: NDArray[np.float32], rows: int, columns: int
 ) -> None:
     result = resize(film, rows, columns)
@@ -26,11 +26,11 @@ def test_the_result_has_the_size_asked_for_and_stays_within_range(
 
 
 @given(_films)
-def test_the_same_size_is_the_same_film(film: NDArray[np.float32]) -> None:
+def test_same_size_gives_the_same_film(film: NDArray[np.float32]) -> None:
     assert resize(film, *film.shape) is film
 
 
-def test_shrinking_averages_over_areas_also_where_the_ratio_is_no_whole_number() -> None:
+def test_shrinking_by_a_fraction_averages_over_areas() -> None:
     film = np.arange(6, dtype=np.float32).reshape(1, 6)
     np.testing.assert_allclose(resize(film, 1, 4), [[1 / 3, 5 / 3, 10 / 3, 14 / 3]], rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""An error that a codec meets and does not raise is raised, or its film would end in black."""
+"""An error that a codec hides is raised; otherwise the rest of its film would be black."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.film_files import encode, film
 
 
 class Other:
-    """Something whose end raises, which Python has to ignore, and which is no codec."""
+    """An object whose finaliser raises; Python ignores the error, and it is no error of a codec."""
 
     def __del__(self) -> None:
         raise KeyError("MUSTERMANN")
@@ -31,72 +31,72 @@ class Other:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What reaches the hook that was there before."""
+    """Return the types of the errors that reach the hook installed before."""
     seen: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: seen.append(unraisable.exc_type))
     return seen
 
 
-def spoil() -> None:
-    """Have Python told of an exception as compiled code of a codec tells it that cannot raise."""
+def report_hidden_error() -> None:
+    """Report an exception to Python as compiled code of a codec does that cannot raise."""
     ignored = SimpleNamespace(exc_type=ValueError, exc_value=ValueError("MUSTERMANN"), object="imagecodecs._any.part")
     sys.unraisablehook(ignored)
 
 
-def test_what_was_ignored_is_raised_without_its_words(seen: list[Any]) -> None:
+def test_hidden_error_of_a_codec_is_raised_without_its_message(seen: list[Any]) -> None:
     with pytest.raises(RuntimeError, match="got a ValueError") as caught, hidden_errors_raised():
-        spoil()
+        report_hidden_error()
     assert "MUSTERMANN" not in str(caught.value)
     assert not seen
 
 
-def test_what_others_ignore_is_no_fault_of_the_film(seen: list[Any]) -> None:
+def test_hidden_error_of_other_code_is_not_raised(seen: list[Any]) -> None:
     with hidden_errors_raised():
         Other()
     assert seen == [KeyError]
 
 
-def test_error_of_the_block_itself_goes_first(seen: list[Any]) -> None:
+def test_error_raised_in_the_block_takes_precedence(seen: list[Any]) -> None:
     with pytest.raises(KeyError), hidden_errors_raised():
-        spoil()
+        report_hidden_error()
         raise KeyError
 
 
-def test_hook_is_as_it_was_afterwards_and_for_other_threads(seen: list[Any]) -> None:
+def test_hook_is_restored_and_other_threads_keep_it(seen: list[Any]) -> None:
     before = sys.unraisablehook
     with hidden_errors_raised():
-        other = threading.Thread(target=spoil)
+        other = threading.Thread(target=report_hidden_error)
         other.start()
         other.join()
     assert seen == [ValueError]
     assert sys.unraisablehook is before
-    spoil()
+    report_hidden_error()
     assert seen == [ValueError, ValueError]
 
 
-def test_blocks_of_threads_may_overlap(seen: list[Any]) -> None:
+def test_blocks_of_several_threads_may_overlap(seen: list[Any]) -> None:
     before = sys.unraisablehook
     entered, leave = threading.Event(), threading.Event()
 
-    def stay() -> None:
+    def wait_in_block() -> None:
         with hidden_errors_raised():
             entered.set()
             leave.wait(10)
 
-    other = threading.Thread(target=stay)
+    other = threading.Thread(target=wait_in_block)
     other.start()
     entered.wait(10)
     with pytest.raises(RuntimeError), hidden_errors_raised():
         leave.set()
         other.join()
-        spoil()
+        report_hidden_error()
     assert sys.unraisablehook is before
 
 
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("syntax", [HTJ2KLossless, HTJ2K])
-def test_film_whose_decoding_stops_midway_is_refused(syntax: str, level: int, seen: list[Any]) -> None:
-    stopped = [data for data in _with_one_wrong_byte(syntax) if _stops_without_a_word(data, level, seen)]
+def test_film_whose_decoding_stops_silently_is_rejected(syntax: str, level: int, seen: list[Any]) -> None:
+    stopped = [data for data in _with_one_wrong_byte(syntax) if _stops_silently(data, level, seen)]
     assert stopped, "expected bytes at which the codec stops and raises nothing; got none"
     for data in stopped:
         header = read_frame_header(data)
@@ -118,7 +118,7 @@ def _with_one_wrong_byte(syntax: str) -> Iterator[bytes]:
         yield bytes(data)
 
 
-def _stops_without_a_word(data: bytes, level: int, seen: list[Any]) -> bool:
+def _stops_silently(data: bytes, level: int, seen: list[Any]) -> bool:
     try:
         imagecodecs.htj2k_decode(data, skipres=level)
     except RuntimeError:

@@ -33,7 +33,7 @@ def unfit(*_args: object, **_options: object) -> np.ndarray:
         (HTJ2KLossless, 8, "imagecodecs.htj2k_decode", broken),
     ],
 )
-def test_second_codec_gives_the_same_where_the_first_fails(
+def test_second_codec_gives_the_same_pixels_if_the_first_fails(
     syntax: str,
     bits: int,
     first: str,
@@ -46,7 +46,7 @@ def test_second_codec_gives_the_same_where_the_first_fails(
     assert np.abs(decode.decode_codestream(data, read_frame_header(data)).astype(int) - expected).max() <= 1
 
 
-def test_failure_of_all_codecs_quotes_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_all_codecs_quotes_none_of_their_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("jpeg8_decode", "jpegsof3_decode"):
         monkeypatch.setattr(imagecodecs, name, broken)
     data = encode(film(), JPEGLossless, 12)
@@ -56,7 +56,7 @@ def test_failure_of_all_codecs_quotes_none_of_them(monkeypatch: pytest.MonkeyPat
     assert "MUSTERMANN" not in str(caught.value)
 
 
-def test_pixels_of_another_shape_than_declared_fail() -> None:
+def test_decoded_shape_other_than_declared_fails() -> None:
     data = encode(film(bits=8), JPEGBaseline8Bit, 8)
     with pytest.raises(FilmError) as caught:
         decode.decode_codestream(data, FrameHeader(Stream.JPEG, 10, 10, 1, 8, process=0xC0))

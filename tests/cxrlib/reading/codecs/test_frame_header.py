@@ -1,4 +1,4 @@
-"""Codestreams say what they are, and whether they are whole, without being decoded."""
+"""The kind, size and completeness of a codestream are read without decoding it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_stream_declares_its_kind_and_size(syntax: str) -> None:
     assert is_lossless_jpeg(header) == (syntax == JPEGLossless)
 
 
-def test_jp2_file_is_read_through_its_boxes() -> None:
+def test_codestream_in_a_jp2_file_is_found() -> None:
     data = imagecodecs.jpeg2k_encode(film(), codecformat="JP2", reversible=True)
     assert (read_frame_header(data).rows, read_frame_header(data).columns) == (160, 144)
     check_whole(data, read_frame_header(data))
@@ -56,7 +56,7 @@ def test_sign_of_jpeg_2000_is_read() -> None:
 
 
 @pytest.mark.parametrize("syntax", STREAMS, ids=lambda syntax: syntax.name)
-def test_stream_is_whole_with_padding_and_truncated_without_its_end(syntax: str) -> None:
+def test_padded_stream_is_complete_and_stream_without_its_end_is_truncated(syntax: str) -> None:
     bits = 8 if syntax == JPEGBaseline8Bit else 12
     data = encode(film(bits=bits), syntax, bits)
     for padding in (b"", b"\0", bytes(5000)):
@@ -64,7 +64,7 @@ def test_stream_is_whole_with_padding_and_truncated_without_its_end(syntax: str)
     assert reason_of(data[: len(data) * 2 // 3]) is Reason.TRUNCATED
 
 
-def test_jpeg_2000_without_its_end_marker_is_whole_if_its_tile_parts_are() -> None:
+def test_jpeg_2000_without_end_marker_is_complete_if_its_tile_parts_are() -> None:
     data = encode(film(), JPEG2000, 12)
     check_whole(data[:-2], read_frame_header(data))
 
@@ -77,7 +77,7 @@ def test_only_a_stream_with_segments_after_its_tile_parts_is_repaired() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00\x01\x02", b"\x89PNG", b"\xff\xd8\x00\x00"])
-def test_other_bytes_are_no_codestream(data: bytes) -> None:
+def test_other_bytes_are_not_a_codestream(data: bytes) -> None:
     with pytest.raises(FilmError) as caught:
         read_frame_header(data)
     assert caught.value.reason is Reason.DECODER_FAILED

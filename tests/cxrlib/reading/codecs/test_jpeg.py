@@ -1,4 +1,4 @@
-"""JPEG of 8 bits gives the pixels of every other libjpeg-turbo, and is refused where its data are damaged."""
+"""JPEG of 8 bits decodes to the same pixels as other libjpeg-turbo wrappers, and damaged data are rejected."""
 
 from __future__ import annotations
 
@@ -57,29 +57,29 @@ def decoded(data: bytes) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_grey_is_that_of_imagecodecs(way: str) -> None:
+def test_grey_equals_that_of_imagecodecs(way: str) -> None:
     data = stream(**WAYS[way])
     np.testing.assert_array_equal(decoded(data), imagecodecs.jpeg8_decode(data))
 
 
 @pytest.mark.parametrize("predictor", range(1, 8))
-def test_lossless_is_the_film(predictor: int) -> None:
+def test_lossless_jpeg_gives_the_film(predictor: int) -> None:
     data = encode(FILM, JPEGLossless, 8, lossless_predictor=predictor)
     np.testing.assert_array_equal(decoded(data), FILM)
-    # Asked for half of it, libjpeg crashes.
+    # libjpeg crashes when it decodes this at half size.
     assert not jpeg.can_be_halved(read_frame_header(data))
     assert decode_reduced(data, read_frame_header(data), 1) is None
 
 
 @pytest.mark.parametrize("way", COLOURS)
-def test_colour_is_that_of_imagecodecs(way: str) -> None:
+def test_colour_equals_that_of_imagecodecs(way: str) -> None:
     data = stream(coloured(), **COLOURS[way])
     np.testing.assert_array_equal(decoded(data), imagecodecs.jpeg8_decode(data))
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [(301, 262), (300, 261), (17, 9), (8, 8)])
-def test_half_is_that_of_pillow(way: str, size: tuple[int, int]) -> None:
+def test_half_size_equals_that_of_pillow(way: str, size: tuple[int, int]) -> None:
     rows, columns = size
     data = stream(FILM[:rows, :columns], **WAYS[way])
     with Image.open(io.BytesIO(data)) as image:
@@ -97,7 +97,7 @@ def test_half_is_that_of_pillow(way: str, size: tuple[int, int]) -> None:
     ],
     ids=["12 bits", "lossless of 12 bits", "JPEG 2000", "JPEG-LS"],
 )
-def test_other_streams_are_for_other_codecs(data: bytes) -> None:
+def test_other_streams_are_left_to_other_codecs(data: bytes) -> None:
     assert not jpeg.can_be_checked(read_frame_header(data))
 
 
@@ -106,34 +106,34 @@ def in_dicom(data: bytes) -> bytes:
 
 
 def scan_of(data: bytes) -> int:
-    """Where the data of the first scan begin."""
+    """Return the offset of the data of the first scan."""
     at = data.index(b"\xff\xda")
     return at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
 
-def lacking(data: bytes) -> bytes:
+def with_missing_data(data: bytes) -> bytes:
     middle = (scan_of(data) + len(data)) // 2
     return data[:middle] + data[middle + 400 :]
 
 
-def doubled(data: bytes) -> bytes:
+def with_repeated_data(data: bytes) -> bytes:
     middle = (scan_of(data) + len(data)) // 2
     return data[:middle] + data[middle - 400 :]
 
 
-def ending_in_bytes_of_no_pixel(data: bytes) -> bytes:
+def with_extra_bytes(data: bytes) -> bytes:
     return data[:-2] + 20 * b"\x12" + data[-2:]
 
 
-def ending_in_zeros_and_others(data: bytes) -> bytes:
+def with_extra_bytes_after_zeros(data: bytes) -> bytes:
     return data[:-2] + bytes(20) + b"\x12" + bytes(20) + data[-2:]
 
 
 DAMAGE = {
-    lacking: Reason.TRUNCATED,
-    doubled: Reason.DECODER_FAILED,
-    ending_in_bytes_of_no_pixel: Reason.DECODER_FAILED,
-    ending_in_zeros_and_others: Reason.DECODER_FAILED,
+    with_missing_data: Reason.TRUNCATED,
+    with_repeated_data: Reason.DECODER_FAILED,
+    with_extra_bytes: Reason.DECODER_FAILED,
+    with_extra_bytes_after_zeros: Reason.DECODER_FAILED,
 }
 
 
@@ -143,7 +143,7 @@ DAMAGE = {
     [stream(), stream(coloured()), imagecodecs.jpeg8_encode(FILM, lossless=True)],
     ids=["grey", "colour", "lossless"],
 )
-def test_damage_is_told(spoil: Any, sound: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_rejected(spoil: Any, sound: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     data = spoil(sound)
     header = read_frame_header(data)
     assert imagecodecs.jpeg8_decode(data).shape == imagecodecs.jpeg8_decode(sound).shape  # it says nothing
@@ -154,9 +154,9 @@ def test_damage_is_told(spoil: Any, sound: bytes, capfd: pytest.CaptureFixture[s
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("spoil", [doubled, ending_in_bytes_of_no_pixel, ending_in_zeros_and_others])
+@pytest.mark.parametrize("spoil", [with_repeated_data, with_extra_bytes, with_extra_bytes_after_zeros])
 @pytest.mark.parametrize("store", [bytes, in_dicom], ids=["file", "dicom"])
-def test_damage_is_read_where_a_site_wants_it_so(spoil: Any, store: Callable[[bytes], bytes]) -> None:
+def test_damaged_film_is_read_if_the_setting_allows_it(spoil: Any, store: Callable[[bytes], bytes]) -> None:
     data = store(spoil(stream()))
     with pytest.raises(FilmError, match="whose data fill the film"):
         read_film(data, Settings(), 64, 64)
@@ -164,14 +164,14 @@ def test_damage_is_read_where_a_site_wants_it_so(spoil: Any, store: Callable[[by
     assert film.pixels.shape == (64, 64)
 
 
-def test_a_restart_marker_out_of_turn_is_damage() -> None:
+def test_restart_marker_out_of_order_is_damage() -> None:
     data = bytearray(stream(restart_marker_rows=1))
     data[data.index(b"\xff\xd3", scan_of(bytes(data))) + 1] = 0xD6
     with pytest.raises(FilmError, match="damaged data"):
         decoded(bytes(data))
 
 
-def test_most_films_that_one_wrong_byte_changes_are_told_of() -> None:
+def test_most_films_that_one_wrong_byte_changes_are_detected() -> None:
     data, whole = stream(), decoded(stream())
     start = scan_of(data)
     random = np.random.default_rng(0)
@@ -197,8 +197,8 @@ def test_zeros_before_the_end_marker_are_padding(zeros: int, pixels: NDArray[np.
     )
 
 
-def test_a_zero_that_is_no_padding_stays() -> None:
-    # Scans end in ones (F.1.2.3), so that now and then the last byte of one is FF, which is written FF 00.
+def test_zero_that_is_not_padding_is_kept() -> None:
+    # Scans end in ones (F.1.2.3), so the last byte may be FF, which is written FF 00.
     ending = next(
         data
         for quality in range(50, 100)
@@ -226,7 +226,7 @@ def scan_of_no_coefficients(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("odd", [unknown_version, unknown_transform, scan_of_no_coefficients])
-def test_what_libjpeg_says_of_headers_is_no_damage(odd: Any) -> None:
+def test_warning_of_libjpeg_about_a_header_is_not_damage(odd: Any) -> None:
     data = stream(coloured())
     header = read_frame_header(data)
     assert jpeg.decode(odd(data), header) is None  # simplejpeg warns and does not go on; imagecodecs does

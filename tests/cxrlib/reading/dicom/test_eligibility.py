@@ -35,7 +35,7 @@ def test_body_parts_are_compared_without_accents_or_case() -> None:
     check(ReadSettings(body_parts=("Tórax",)), BodyPartExamined="TORAX PA")
 
 
-def test_accepted_modalities_and_parts_are_those_of_the_settings() -> None:
+def test_settings_choose_the_accepted_modalities_and_body_parts() -> None:
     check(ReadSettings(modalities=("XA",), body_parts=("HAND",)), Modality="XA", BodyPartExamined="HAND")
     with pytest.raises(FilmError) as caught:
         check(ReadSettings(modalities=("XA",)))
@@ -52,6 +52,6 @@ def test_single_frame_is_accepted(frames: object) -> None:
     check(NumberOfFrames=frames)
 
 
-def test_film_of_exactly_the_least_and_the_most_pixels_is_accepted() -> None:
+def test_film_of_exactly_the_smallest_and_largest_size_is_accepted() -> None:
     rows, columns = film().shape
     check(ReadSettings(min_side=columns, max_pixels=rows * columns))

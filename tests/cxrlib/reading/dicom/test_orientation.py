@@ -23,13 +23,13 @@ def header(**elements: object) -> FilmHeader:
 
 
 def stored_with(row: str, column: str) -> np.ndarray:
-    """The corners of a film whose rows run to `row` and columns to `column`."""
+    """Return the corners of a film whose rows run towards `row` and columns towards `column`."""
     corner = {"L": ("R", "L"), "R": ("L", "R"), "F": ("H", "F"), "H": ("F", "H")}
     return np.array([["".join(sorted((x, y), key="RLHF".index)) for x in corner[row]] for y in corner[column]])
 
 
 @pytest.mark.parametrize(("row", "column"), [(a, b) for pair in ("LRFH", "FHLR") for a in pair[:2] for b in pair[2:]])
-def test_all_eight_layouts_end_upright(row: str, column: str) -> None:
+def test_all_eight_layouts_are_turned_upright(row: str, column: str) -> None:
     placement = placement_of(header(PatientOrientation=[row, column]))
     turned = upright(stored_with(row, column), placement)
     assert np.array_equal(turned, UPRIGHT)

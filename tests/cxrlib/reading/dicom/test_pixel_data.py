@@ -28,21 +28,21 @@ def reason_of(value: bytes) -> Reason:
 
 @settings(deadline=None)
 @given(st.binary(min_size=40, max_size=400), st.integers(1, 5), st.booleans())
-def test_any_number_of_fragments_gives_back_the_frame(frame: bytes, fragments: int, with_offsets: bool) -> None:
+def test_any_number_of_fragments_is_joined(frame: bytes, fragments: int, with_offsets: bool) -> None:
     value = encapsulate([frame], fragments_per_frame=fragments, has_bot=with_offsets)
     assert is_encapsulated(memoryview(value))
-    joined = bytes(join_fragments(memoryview(value + DELIMITER + b"what follows")))
+    joined = bytes(join_fragments(memoryview(value + DELIMITER + b"other bytes")))
     assert joined.rstrip(b"\0") == frame.rstrip(b"\0")
 
 
-def test_a_single_fragment_is_not_copied() -> None:
+def test_single_fragment_is_not_copied() -> None:
     value = memoryview(encapsulate([b"frame "]) + DELIMITER)
     frame = join_fragments(value)
     assert isinstance(frame, memoryview)
     assert frame.obj is value.obj
 
 
-def test_missing_delimiter_is_let_pass_after_a_whole_item() -> None:
+def test_missing_delimiter_after_a_whole_item_is_accepted() -> None:
     assert join_fragments(memoryview(encapsulate([b"frame "]))) == b"frame "
 
 

@@ -1,4 +1,4 @@
-"""The grayscale pipeline: one table gives what the standard's formulas give, in their order."""
+"""The grayscale pipeline gives the same as the formulas of the standard, applied in their order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def raw(pixels: np.ndarray, display: Display) -> RawImage:
 
 
 def shown(pixels: np.ndarray, display: Display) -> np.ndarray:
-    """Every pixel in grey, without a resize."""
+    """Return every pixel in grey, without a resize."""
     return to_grey(raw(pixels, display), *pixels.shape, PERCENTILES).pixels
 
 
@@ -43,7 +43,7 @@ def windowing(display: Display) -> Windowing:
 
 
 def test_linear_window_is_the_formula_of_the_standard() -> None:
-    # PS3.3 C.11.2.1.2: c = 2048, w = 4096 maps 0 to the least and 4095 to the greatest value.
+    # PS3.3 C.11.2.1.2: c = 2048, w = 4096 maps 0 to black and 4095 to white.
     grey = shown(RAMP, Display(window=Window(2048, 4096)))
     assert grey[0, 0] == 0 and grey[-1, -1] == 1
     assert grey[32, 0] == pytest.approx(2048 / 4095, abs=TOLERANCE)
@@ -54,7 +54,7 @@ def test_linear_window_of_width_one_is_a_threshold() -> None:
     assert grey.tolist() == [0, 0, 1, 1]
 
 
-def test_exact_window_has_its_middle_at_the_centre() -> None:
+def test_linear_exact_window_is_grey_at_its_centre() -> None:
     window = Window(2000, 1000, WindowFunction.LINEAR_EXACT)
     assert apply_window(np.array([1500.0, 2000.0, 2500.0]), window).tolist() == [0, 0.5, 1]
 
@@ -73,7 +73,7 @@ def test_rescale_comes_before_the_window() -> None:
     assert grey.ravel()[2048] == pytest.approx(0.5, abs=TOLERANCE)
 
 
-def test_modality_table_replaces_the_rescale_and_holds_its_ends() -> None:
+def test_modality_lut_replaces_the_rescale_and_repeats_its_ends() -> None:
     table = LookupTable(1000, np.arange(2000, dtype=np.float64)[::-1], 12)
     grey = shown(RAMP, Display(slope=99, modality_lut=table, window=Window(1000, 2000, WindowFunction.LINEAR_EXACT)))
     flat = grey.ravel()
@@ -81,7 +81,7 @@ def test_modality_table_replaces_the_rescale_and_holds_its_ends() -> None:
     assert flat[4095] == flat[2999] == 0
 
 
-def test_voi_table_is_taken_before_a_window_and_scaled_by_its_bits() -> None:
+def test_voi_lut_takes_precedence_over_a_window_and_is_scaled_by_its_bits() -> None:
     table = LookupTable(0, np.sqrt(np.arange(4096.0) / 4095) * 255, 8)
     display = Display(voi_lut=table, window=Window(2048, 4096))
     assert windowing(display) is Windowing.VOI_LUT
@@ -99,17 +99,17 @@ def test_inversion_comes_last() -> None:
     [Window(2048, 0), Window(2048, -100), Window(60000, 100), Window(-5000, 10), Window(2048, 1e9)],
     ids=["zero width", "negative width", "all black", "all white", "all one grey"],
 )
-def test_window_that_shows_nothing_falls_back_to_the_percentiles(window: Window) -> None:
+def test_window_without_contrast_is_replaced_by_percentiles(window: Window) -> None:
     assert windowing(Display(window=window)) is Windowing.PERCENTILE
     assert shown(RAMP, Display(window=window)).std() > 0.25
 
 
-def test_voi_table_that_shows_nothing_falls_back_to_the_window() -> None:
+def test_voi_lut_without_contrast_is_replaced_by_the_window() -> None:
     flat = LookupTable(0, np.zeros(4096), 8)
     assert windowing(Display(voi_lut=flat, window=Window(2048, 4096))) is Windowing.WINDOW
 
 
-def test_percentile_window_is_taken_where_the_header_gives_none() -> None:
+def test_percentiles_are_used_if_the_header_has_no_window() -> None:
     grey = shown(RAMP, Display())
     assert windowing(Display()) is Windowing.PERCENTILE
     assert (grey == 0).mean() == pytest.approx(0.005, abs=0.001)
@@ -117,8 +117,8 @@ def test_percentile_window_is_taken_where_the_header_gives_none() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
-def test_range_from_the_least_to_the_greatest_value_is_that_of_the_pixels(dtype: type) -> None:
-    """Not of all that the type can hold."""
+def test_range_from_0_to_100_percent_is_that_of_the_pixels(dtype: type) -> None:
+    """And not that of their type."""
     pixels = (RAMP // 4 + 1000).astype(dtype)
     grey = to_grey(raw(pixels, Display()), *pixels.shape, (0.0, 100.0)).pixels
     assert grey.ravel()[0] == 0 and grey.ravel()[-1] == 1
@@ -139,11 +139,11 @@ def test_range_of_padding_values_is_black() -> None:
     assert (shown(padded, Display(padding=(50000, 51000)))[:, 64:] == 0).all()
 
 
-def test_padding_value_that_is_the_whole_film_is_not_believed() -> None:
+def test_padding_value_that_covers_the_whole_film_is_ignored() -> None:
     assert shown(RAMP, Display(padding=(0, 4095))).std() > 0.25
 
 
-def test_signed_pixels_are_shown_like_unsigned_ones_of_the_same_differences() -> None:
+def test_signed_pixels_display_like_unsigned_ones_shifted_by_a_constant() -> None:
     signed = RAMP.astype(np.int16) - 2048
     assert np.array_equal(
         shown(signed, Display(window=Window(0, 4096))), shown(RAMP, Display(window=Window(2048, 4096)))
@@ -162,7 +162,7 @@ def test_film_of_one_value_is_constant(share: float) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
-    # Centred higher, the narrowest would show less than a tenth of these films' range, and not be kept.
+    # With a higher centre, the narrowest window would show less than a tenth of these films' range and be ignored.
     st.builds(Window, st.floats(500, 3300), st.floats(1500, 6000), st.sampled_from(list(WindowFunction))),
     st.booleans(),
     st.tuples(st.integers(20, 90), st.integers(20, 90)),
@@ -171,7 +171,7 @@ def test_table_then_average_equals_the_pipeline_in_float64(
     seed: int, window: Window, inverse: bool, size: tuple[int, int]
 ) -> None:
     noise = np.random.default_rng(seed).integers(0, 501, (97, 91))
-    # Noise alone would average out to one grey; a seventh of the film lies at either end of its range.
+    # Noise alone would average to one grey, so a seventh of the film is at either end of its range.
     pixels = (3594 * np.clip(np.linspace(-0.2, 1.2, 91), 0, 1) + noise).astype(np.uint16)
     display = Display(slope=0.7, intercept=30, window=window, inverse=inverse)
     grey = apply_window(pixels * 0.7 + 30.0, window)
@@ -181,21 +181,21 @@ def test_table_then_average_equals_the_pipeline_in_float64(
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0, 4000), st.floats(2, 5000), st.sampled_from(list(WindowFunction)))
-def test_window_never_falls_and_stays_within_0_and_1(center: float, width: float, function: WindowFunction) -> None:
+def test_window_is_monotonic_and_within_0_and_1(center: float, width: float, function: WindowFunction) -> None:
     grey = apply_window(np.arange(-1000.0, 6000.0), Window(center, width, function))
     assert grey.min() >= 0 and grey.max() <= 1
     assert (np.diff(grey) >= 0).all()
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 128), (200, 40), (300, 300)])
-def test_result_has_the_size_that_was_asked_for(size: tuple[int, int]) -> None:
+def test_result_has_the_requested_size(size: tuple[int, int]) -> None:
     grey = to_grey(raw(RAMP, Display()), *size, PERCENTILES).pixels
     assert grey.shape == size
     assert grey.dtype == np.float32
 
 
 def planned(pixels: np.ndarray, display: Display, size: tuple[int, int] = (64, 48)) -> tuple[np.ndarray, np.ndarray]:
-    """The film halved first, and as a whole."""
+    """Return the film as displayed after halving, and without halving."""
     return tuple(  # type: ignore[return-value]
         to_grey(raw(pixels, display), *size, PERCENTILES, planned=way).pixels for way in (True, False)
     )
@@ -211,7 +211,7 @@ WINDOWS = {
 
 @pytest.mark.parametrize("display", WINDOWS.values(), ids=WINDOWS.keys())
 @pytest.mark.parametrize("size", [(700, 560), (701, 563)])
-def test_film_halved_first_is_shown_alike(size: tuple[int, int], display: Display) -> None:
+def test_film_halved_first_displays_nearly_the_same(size: tuple[int, int], display: Display) -> None:
     fast, plain = planned(film(*size), display)
     assert not np.array_equal(fast, plain)
     assert np.abs(fast - plain).max() < 0.008
@@ -219,7 +219,7 @@ def test_film_halved_first_is_shown_alike(size: tuple[int, int], display: Displa
     assert abs((fast - plain).mean()) < 0.0005
 
 
-def test_values_brighter_than_on_any_fourth_row_are_shown() -> None:
+def test_values_that_no_fourth_row_has_are_displayed() -> None:
     pixels = film(700, 560) // 4
     pixels[2::4] *= 4
     pixels[3::4] *= 4
@@ -244,13 +244,13 @@ def test_signed_film_is_halved_like_the_unsigned_one() -> None:
     ],
     ids=["small", "padding", "signed bytes"],
 )
-def test_film_that_is_not_to_be_halved_is_shown_the_same(pixels: np.ndarray, display: Display) -> None:
+def test_film_that_must_not_be_halved_displays_the_same(pixels: np.ndarray, display: Display) -> None:
     fast, plain = planned(pixels, display)
     assert np.array_equal(fast, plain)
 
 
 @pytest.mark.parametrize(("each", "constant"), [(15, True), (10, False)])
-def test_film_that_may_be_constant_is_judged_as_a_whole(each: int, constant: bool) -> None:
+def test_film_that_may_be_constant_is_judged_unhalved(each: int, constant: bool) -> None:
     pixels = np.full((700, 560), 7, np.uint16)
     pixels[::each, ::each] = 900  # of all pixels 0.4 % or 1 %, and alike in each area
     reduced = replace(raw(pixels, Display()), pixels=pixels[::2, ::2], lattice=Lattice(700, 560, 1, Kernel.BLOCK))
@@ -260,7 +260,7 @@ def test_film_that_may_be_constant_is_judged_as_a_whole(each: int, constant: boo
         planned(pixels, Display())
 
 
-def test_film_of_one_grey_at_the_resolution_of_the_networks_is_constant() -> None:
+def test_film_of_one_grey_after_averaging_is_constant() -> None:
     pixels = np.indices((256, 256)).sum(axis=0) % 2 * np.uint16(4000)
     with pytest.raises(FilmError) as caught:
         to_grey(raw(pixels.astype(np.uint16), Display()), 32, 32, PERCENTILES)
@@ -268,8 +268,8 @@ def test_film_of_one_grey_at_the_resolution_of_the_networks_is_constant() -> Non
     assert "areas" in str(caught.value)
 
 
-def test_grains_that_halving_smooths_do_not_move_the_grey_range() -> None:
-    """Of the pixels, 1 % are white, so that a percentile of them is; of their means hardly one."""
+def test_grain_that_halving_smooths_does_not_move_the_grey_range() -> None:
+    """1 % of the pixels are white, so a percentile of pixels is too; hardly any of their means is."""
     pixels = film(700, 560)
     pixels[np.random.default_rng(0).random(pixels.shape) < 0.01] = 65535
     fast, plain = planned(pixels, Display(), (175, 140))  # areas of whole blocks, so that halving loses nothing else
@@ -277,7 +277,7 @@ def test_grains_that_halving_smooths_do_not_move_the_grey_range() -> None:
     assert plain.mean() > 0.2
 
 
-def test_padding_within_a_cell_counts_for_nothing_but_black() -> None:
+def test_padding_within_a_cell_counts_as_black() -> None:
     """A cell that is half film is half as bright as the film beside it."""
     padded = np.tile(np.repeat(np.arange(64, dtype=np.uint16) * 64, 8), (64, 1))
     padded[:, -4:] = 60000
@@ -286,7 +286,7 @@ def test_padding_within_a_cell_counts_for_nothing_but_black() -> None:
     assert grey[0, 63] == pytest.approx(0.5, abs=TOLERANCE)
 
 
-def test_modality_table_is_applied_before_the_percentiles() -> None:
+def test_modality_lut_is_applied_before_the_percentiles() -> None:
     table = LookupTable(0, np.arange(4096.0)[::-1] ** 2, 16)
     grey = shown(RAMP, Display(modality_lut=table))
     assert windowing(Display(modality_lut=table)) is Windowing.PERCENTILE

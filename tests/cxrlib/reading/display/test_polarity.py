@@ -1,4 +1,4 @@
-"""A chest is told from its negative, whatever frame is around it."""
+"""The negative of a chest film is detected, with any frame around it."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def test_frame_of_any_grey_does_not_hide_the_polarity(value: float, border: tupl
     assert is_negative(1 - framed)
 
 
-def test_film_without_contrast_is_left_as_it_is() -> None:
+def test_film_without_contrast_is_not_a_negative() -> None:
     assert correlation(np.full((64, 64), 0.3, np.float32)) == 0
     assert not is_negative(np.zeros((64, 64), np.float32))
 
 
 @settings(max_examples=30, deadline=None)
 @given(arrays(np.float32, (40, 48), elements=st.floats(0, 1, width=32)))
-def test_correlation_only_changes_its_sign_with_the_film(pixels: np.ndarray) -> None:
+def test_inverting_a_film_inverts_the_sign_of_its_correlation(pixels: np.ndarray) -> None:
     assert correlation(np.float32(1) - pixels) == pytest.approx(-correlation(pixels), abs=2e-3)
     assert -1.0001 <= correlation(pixels) <= 1.0001
 
 
 @pytest.mark.parametrize("columns", [1, 2, 24, 63, 64])
-def test_medians_are_those_of_numpy_bit_for_bit(columns: int) -> None:
+def test_medians_equal_those_of_numpy(columns: int) -> None:
     films = np.random.default_rng(columns).random((40, columns), np.float32).round(2)
     assert np.array_equal(_medians(films), np.median(films, axis=1, keepdims=True))

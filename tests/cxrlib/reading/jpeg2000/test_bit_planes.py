@@ -1,4 +1,4 @@
-"""Bit planes that no grey shows are left out of a JPEG 2000 stream, and add no more noise than was foreseen."""
+"""Invisible bit planes are left out of a JPEG 2000 stream, and add no more noise than allowed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ from tests.cxrlib.reading.dicom.test_film import lut
 from tests.support.film_files import dicom, film
 from tests.support.jpeg2000_films import FILM, LEVEL, Pixels, decoded, fewer_planes, j2k, means, samples
 
-#: What rounding samples to whole values adds to the noise of their means, at most.
+#: Largest noise that rounding samples to whole values adds to their means.
 ROUNDING = 0.3
-#: Of an encoder of one way or the other.
 WAYS = ["lossy", "lossless"]
 
 
-def error(data: bytes, shown: float) -> NDArray[np.float64]:
-    """What means of the film differ by from those with all its bit planes."""
-    return means(decoded(data, shown).pixels) - means(decoded(data).pixels)
+def error(data: bytes, width: float) -> NDArray[np.float64]:
+    """Return the difference of the film's means from those with all its bit planes."""
+    return means(decoded(data, width).pixels) - means(decoded(data).pixels)
 
 
 def span(data: bytes) -> float:
@@ -40,7 +39,7 @@ def span(data: bytes) -> float:
 
 
 def grainy(bits: int) -> Pixels:
-    """A film with grain of 8 steps of 8 bits: about as wide as the steps that are left in these tests."""
+    """Return a film with grain of 8 steps of 8 bits: about as wide as the steps that remain in these tests."""
     grain = 2.0 ** (bits - 5) * np.random.default_rng(bits).standard_normal((1203, 1042))
     pixels = np.clip(film(1203, 1042, bits) + grain, 0, 2**bits - 1)
     return pixels.astype(np.uint8 if bits == 8 else np.uint16)
@@ -49,23 +48,23 @@ def grainy(bits: int) -> Pixels:
 @pytest.mark.parametrize("level", [1, 2, 3])
 @pytest.mark.parametrize("bits", [8, 12, 16])
 @pytest.mark.parametrize("way", WAYS)
-def test_noise_is_no_more_than_was_foreseen_and_not_much_less(way: str, bits: int, level: int) -> None:
+def test_added_noise_is_close_to_the_allowed_noise(way: str, bits: int, level: int) -> None:
     data = j2k(grainy(bits), way, bits)
-    foreseen = 2.0 ** (bits - 8)
-    fewer = fewer_planes(data, bits, level, foreseen)
+    allowed = 2.0 ** (bits - 8)
+    fewer = fewer_planes(data, bits, level, allowed)
     found = means(samples(fewer, level)) - means(samples(data, level))
-    assert 0.2 * foreseen < found.std() < 1.1 * foreseen
-    assert abs(found.mean()) < 0.2 * foreseen
+    assert 0.2 * allowed < found.std() < 1.1 * allowed
+    assert abs(found.mean()) < 0.2 * allowed
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_noise_leaves_every_sample(way: str) -> None:
+def test_no_allowed_noise_changes_no_sample(way: str) -> None:
     data = j2k(FILM, way)
     assert np.array_equal(samples(fewer_planes(data, 12, LEVEL, 0.0), LEVEL), samples(data, LEVEL))
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_stream_decodes_with_hardly_a_plane_left(way: str) -> None:
+def test_stream_with_hardly_any_planes_decodes(way: str) -> None:
     data = j2k(FILM, way)
     for noise in (1e3, 1e5, 1e9):
         pixels = samples(fewer_planes(data, 12, 0, noise), 0)
@@ -73,7 +72,7 @@ def test_stream_decodes_with_hardly_a_plane_left(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_film_keeps_within_its_range(way: str) -> None:
+def test_film_stays_within_its_range(way: str) -> None:
     data = j2k(FILM, way)
     assert 0 < error(data, math.inf).std() <= LARGEST_NOISE * span(data)
 
@@ -90,7 +89,7 @@ def test_film_that_fills_little_of_its_bits_keeps_more_planes(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_narrow_window_keeps_more_planes(way: str) -> None:
     data = j2k(FILM, way)
-    narrow, wide = (error(data, shown).std() for shown in (600.0, math.inf))
+    narrow, wide = (error(data, width).std() for width in (600.0, math.inf))
     assert narrow <= LARGEST_NOISE * 600 + ROUNDING
     assert wide > narrow
 
@@ -105,13 +104,13 @@ def test_film_that_fills_little_of_its_window_keeps_more_planes(way: str) -> Non
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_window_wider_than_the_bits_is_as_wide_as_they_are(way: str) -> None:
+def test_window_wider_than_the_bits_counts_as_their_range(way: str) -> None:
     data = j2k(FILM, way)
     assert np.array_equal(decoded(data, 1e300).pixels, decoded(data, 4096.0).pixels)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_range_that_nobody_states_keeps_every_plane(way: str) -> None:
+def test_unknown_range_keeps_every_plane(way: str) -> None:
     data = j2k(FILM, way)
     assert np.array_equal(decoded(data, 0.0).pixels, samples(data, LEVEL))
 
@@ -129,7 +128,7 @@ def test_film_of_few_resolutions_keeps_every_plane(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_signed_film_loses_planes_about_its_own_middle(way: str) -> None:
+def test_signed_film_loses_planes_around_zero(way: str) -> None:
     data = j2k(FILM.astype(np.int16) - 2048, way)
     found = error(data, math.inf)
     assert decoded(data, math.inf).pixels.dtype == np.int16
@@ -145,13 +144,13 @@ def test_packets_in_another_order_lose_the_same_planes(monkeypatch: pytest.Monke
     assert np.abs(by_lower.pixels.astype(int) - by_pillow.pixels).max() <= 1  # Pillow scales to 16 bits and back
 
 
-def test_jp2_file_loses_planes_through_its_boxes() -> None:
+def test_codestream_in_a_jp2_file_loses_planes() -> None:
     boxed = bytes(imagecodecs.jpeg2k_encode(FILM, codecformat="JP2", reversible=True, bitspersample=12))
     assert np.array_equal(decoded(boxed, math.inf).pixels, decoded(j2k(FILM, "lossless"), math.inf).pixels)
     assert not np.array_equal(decoded(boxed, math.inf).pixels, decoded(boxed).pixels)
 
 
-SHOWN: dict[str, tuple[dict[str, object], float]] = {
+WIDTHS: dict[str, tuple[dict[str, object], float]] = {
     "a window": ({"WindowCenter": 2000, "WindowWidth": 1500}, 1500),
     "a window after rescaling": ({"WindowCenter": 2000, "WindowWidth": 1500, "RescaleSlope": -3}, 500),
     "a window without a centre": ({"WindowWidth": 1500}, math.inf),
@@ -161,18 +160,18 @@ SHOWN: dict[str, tuple[dict[str, object], float]] = {
 }
 
 
-@pytest.mark.parametrize(("elements", "shown"), SHOWN.values(), ids=SHOWN.keys())
+@pytest.mark.parametrize(("elements", "width"), WIDTHS.values(), ids=WIDTHS.keys())
 @pytest.mark.parametrize("syntax", [JPEG2000, JPEG2000Lossless])
-def test_header_says_what_is_shown(
-    syntax: str, elements: dict[str, object], shown: float, monkeypatch: pytest.MonkeyPatch
+def test_header_gives_the_width_of_the_grey_scale(
+    syntax: str, elements: dict[str, object], width: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     got = []
 
-    def noted(data: bytes, header: FrameHeader, level: int, shown: float) -> Reduced | None:
-        got.append(shown)
-        return decode_reduced(data, header, level, shown)
+    def noted(data: bytes, header: FrameHeader, level: int, width: float) -> Reduced | None:
+        got.append(width)
+        return decode_reduced(data, header, level, width)
 
     monkeypatch.setattr(reading_pixels, "decode_reduced", noted)
     data = dicom(FILM, syntax, elements=elements)
     read_dicom(data, ReadSettings(), Pseudonymiser.of(PrivacySettings()), Grid(128, 128))
-    assert got == [shown]
+    assert got == [width]

@@ -1,4 +1,4 @@
-"""A lossless JPEG 2000 stream loses its lowest bit planes by the passes that its packets tell of."""
+"""A lossless JPEG 2000 stream loses its lowest bit planes when its packets state fewer passes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SIZES = [(603, 522), (64, 64), (65, 129), (1, 700), (300, 2)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_lossless_stream_with_all_its_planes_is_the_same_bytes(size: tuple[int, int]) -> None:
+def test_stream_that_keeps_all_planes_has_the_same_bytes(size: tuple[int, int]) -> None:
     data = j2k(film(*size), "lossless")
     style = style_of(data)
     assert lossless_bit_planes.without_lowest_planes(data, style, (0,) * (3 * style.levels + 1)) == data
 
 
 @pytest.mark.parametrize("progression", ["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"])
-def test_resolutions_above_are_left_out(progression: str) -> None:
+def test_higher_resolutions_are_left_out(progression: str) -> None:
     data = by_pillow(progression=progression)
     style = style_of(data)
     cut = lossless_bit_planes.without_lowest_planes(data, style, (0,) * (3 * (style.levels - 2) + 1))
@@ -56,7 +56,7 @@ def test_packets_of_layers_and_precincts_lose_planes_too(options: dict[str, obje
         assert abs(found.mean()) < 0.2 * noise
 
 
-def test_layers_change_nothing() -> None:
+def test_layers_do_not_change_the_result() -> None:
     layered, plain = by_pillow(**ARRANGED["layers of resolutions"]), by_pillow()
     for noise in (0.0, 5.0, 30.0, 200.0):
         fewer = (samples(fewer_planes(data, 16, LEVEL, noise), LEVEL) for data in (layered, plain))
@@ -64,7 +64,7 @@ def test_layers_change_nothing() -> None:
 
 
 def in_tile_parts(data: bytes) -> bytes:
-    """Return the stream with each packet of its one tile in a tile-part of its own, as some encoders write them."""
+    """Return the stream with each packet of its one tile in its own tile-part, as some encoders write them."""
     style = style_of(data)
     (part,) = style.tile_parts
     ends = [
@@ -100,19 +100,19 @@ LEFT_ALONE = {
 
 
 @pytest.mark.parametrize("options", LEFT_ALONE.values(), ids=LEFT_ALONE.keys())
-def test_stream_that_is_not_the_plain_case_is_left_alone(options: dict[str, object]) -> None:
+def test_stream_other_than_the_plain_case_is_unchanged(options: dict[str, object]) -> None:
     data = by_pillow(**options)
     assert lossless_bit_planes.without_lowest_planes(data, style_of(data), (2,) * 16) is None
 
 
 @pytest.mark.parametrize(("offset", "value"), [(4, 2), (4, 4), (12, 1)], ids=["SOP", "EPH", "bypass"])
-def test_packets_coded_in_another_way_are_left_alone(offset: int, value: int) -> None:
+def test_packets_coded_in_another_way_are_unchanged(offset: int, value: int) -> None:
     data = bytearray(j2k(FILM, "lossless"))
     data[style_of(bytes(data)).cod + offset] |= value
     assert lossless_bit_planes.without_lowest_planes(bytes(data), style_of(bytes(data)), (2,) * 16) is None
 
 
-def test_damaged_packets_cost_the_film_at_most() -> None:
+def test_damaged_packets_raise_nothing() -> None:
     data = j2k(film(300, 260), "lossless")
     style = style_of(data)
     (part,) = style.tile_parts
@@ -127,22 +127,22 @@ def test_damaged_packets_cost_the_film_at_most() -> None:
 
 
 @pytest.mark.parametrize("kept", [20, 200, 20_000])
-def test_tile_part_that_ends_within_its_packets_is_left_alone(kept: int) -> None:
+def test_tile_part_that_ends_within_its_packets_is_unchanged(kept: int) -> None:
     data = bytearray(j2k(FILM, "lossless"))
     (part,) = style_of(bytes(data)).tile_parts
     struct.pack_into(">I", data, part.start + 6, part.packets - part.start + kept)
     assert lossless_bit_planes.without_lowest_planes(bytes(data), style_of(bytes(data)), (2,) * 16) is None
 
 
-def test_hostile_number_of_code_blocks_is_left_alone() -> None:
+def test_stream_with_too_many_code_blocks_is_unchanged() -> None:
     data = bytearray(j2k(film(2048, 2048), "lossless"))
     cod = style_of(bytes(data)).cod
     data[cod + 10] = data[cod + 11] = 0  # of 4 x 4
     assert lossless_bit_planes.without_lowest_planes(bytes(data), style_of(bytes(data)), (2,) * 16) is None
 
 
-def test_lengths_of_packets_that_are_stated_elsewhere_do_not_matter() -> None:
-    # TLM and PLT tell the lengths that were: OpenJPEG does not hold the stream to them.
+def test_packet_lengths_stated_in_tlm_and_plt_do_not_matter() -> None:
+    # TLM and PLT state the old lengths; OpenJPEG does not check them.
     data = j2k(FILM, "lossless")
     (part,) = style_of(data).tile_parts
     (length,) = struct.unpack_from(">I", data, part.start + 6)

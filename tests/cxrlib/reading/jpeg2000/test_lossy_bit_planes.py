@@ -1,4 +1,4 @@
-"""A lossy JPEG 2000 stream loses its lowest bit planes by the steps that it states."""
+"""A lossy JPEG 2000 stream loses its lowest bit planes when it states wider steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def with_qcd(data: bytes, segment: bytes) -> bytes:
     return data[:at] + segment + data[at + 2 + length :]
 
 
-def test_no_exponent_falls_below_one() -> None:
+def test_exponents_are_at_least_one() -> None:
     data = j2k(FILM, "lossy")
     steps = quantised(data)
     lowered = quantised(lossy_bit_planes.without_lowest_planes(data, steps, (40,) * 16))
@@ -42,10 +42,10 @@ def test_subbands_that_are_not_decoded_keep_their_steps() -> None:
 DERIVED = b"\xff\x5c\x00\x05\x41" + struct.pack(">H", 16 << 11 | 300)
 
 
-def test_derived_steps_are_those_of_the_standard() -> None:
+def test_derived_steps_follow_the_standard() -> None:
     derived = quantised(with_qcd(j2k(FILM, "lossy"), DERIVED))
     assert (derived.steps, derived.guard, derived.exponents, derived.mantissas) == (Steps.DERIVED, 2, (16,), (300,))
-    # With each resolution above the lowest two the exponent is one less (E-5).
+    # The exponent is one less with each resolution above the lowest two (E-5).
     exponents = (16, 16, 16, 16, 15, 15, 15, 14, 14, 14, 13, 13, 13, 12, 12, 12)
     spelt_out = Quantisation(0, Steps.EXPOUNDED, 2, exponents, (300,) * 16)
     for levels in range(6):
@@ -63,13 +63,13 @@ def test_derived_steps_lose_planes_too() -> None:
     [b"\xff\x5c\x00\x04\x40\x90", b"\xff\x5c\x00\x05\x42\x90\x00", b"\xff\x5c\x00\x05\x43\x90\x00"],
     ids=["none", "too few", "unknown"],
 )
-def test_steps_that_are_not_stated_leave_every_plane(segment: bytes) -> None:
+def test_stream_without_steps_keeps_every_plane(segment: bytes) -> None:
     data = with_qcd(j2k(FILM, "lossy"), segment)
     assert style_of(data).quantisation is None
     assert without_lowest_planes(data, style_of(data), 12, LEVEL, 8.0) is None
 
 
-def test_second_quantisation_leaves_every_plane() -> None:
+def test_stream_with_two_quantisations_keeps_every_plane() -> None:
     data = j2k(FILM, "lossy")
     at = data.index(b"\xff\x5c")
     (length,) = struct.unpack_from(">H", data, at + 2)

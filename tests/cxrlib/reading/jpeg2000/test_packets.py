@@ -1,4 +1,4 @@
-"""Bits and codes of JPEG 2000 packet headers are read and written as the standard says."""
+"""Bits and codes of JPEG 2000 packet headers follow the standard."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from cxrlib.reading.jpeg2000.packets import Bits, TagTree, as_bytes, length_code
 
 
 @pytest.mark.parametrize("count", range(1, 165))
-def test_number_of_passes_is_read_as_it_is_written(count: int) -> None:
+def test_number_of_passes_is_read_back(count: int) -> None:
     bits = Bits(as_bytes(passes_code(count) + "0"))
     assert read_passes(bits) == count
     assert bits.at == len(passes_code(count))
 
 
 @pytest.mark.parametrize(("count", "code"), [(1, "0"), (2, "10"), (3, "1100"), (5, "1110"), (6, "111100000")])
-def test_numbers_of_passes_are_those_of_the_standard(count: int, code: str) -> None:
+def test_codes_of_passes_are_those_of_the_standard(count: int, code: str) -> None:
     assert passes_code(count) == code
 
 
@@ -29,13 +29,13 @@ def test_numbers_of_passes_are_those_of_the_standard(count: int, code: str) -> N
         (32, 6, 3, "10100000", 4),
     ],
 )
-def test_length_has_the_code_of_the_standard(  # B.10.7.1
+def test_code_of_a_length_is_that_of_the_standard(  # B.10.7.1
     length: int, passes: int, width: int, code: str, next_width: int
 ) -> None:
     assert length_code(length, passes, width) == (code, next_width)
 
 
-def test_bytes_of_ones_are_followed_by_a_stuffed_bit() -> None:
+def test_ff_bytes_are_followed_by_a_stuffed_bit() -> None:
     text = "1" * 8 + "1" * 7 + "1" * 8 + "01"
     data = as_bytes(text)
     assert data == bytes([0xFF, 0x7F, 0xFF, 0x20])
@@ -44,7 +44,7 @@ def test_bytes_of_ones_are_followed_by_a_stuffed_bit() -> None:
     assert bits.bytes_read() == len(data)
 
 
-def test_header_that_ends_in_ones_has_a_byte_more() -> None:
+def test_header_that_ends_in_ff_has_one_more_byte() -> None:
     data = as_bytes("1" * 16 + "1" * 7)
     assert data == bytes([0xFF, 0x7F, 0xFF, 0x00])
     bits = Bits(data + b"body")
@@ -52,7 +52,7 @@ def test_header_that_ends_in_ones_has_a_byte_more() -> None:
     assert bits.bytes_read() == 4
 
 
-def test_bits_beyond_the_end_are_not_there() -> None:
+def test_reading_beyond_the_last_bit_fails() -> None:
     with pytest.raises(IndexError):
         Bits(b"\x12").take(20)
 
@@ -65,8 +65,8 @@ def test_tag_tree_of_the_standard_is_read() -> None:
     assert bits.at == 11
 
 
-def test_tag_tree_says_what_is_at_most_so_much() -> None:
-    # Two of four are 0: the root is 0, then each leaf says for itself. Of the others one is 1 and one more than 2.
+def test_tag_tree_answers_whether_a_number_is_at_most_a_limit() -> None:
+    # Two of the four numbers are 0, so the root is 0 and each leaf is coded. The others are 1 and more than 2.
     bits = Bits(as_bytes("1" + "1" + "0" + "0" + "1" + "1" + "0" + "0"))
     tree = TagTree(2, 2)
     assert [tree.is_at_most(bits, leaf, 0) for leaf in range(4)] == [True, False, False, True]

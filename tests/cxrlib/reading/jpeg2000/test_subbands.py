@@ -1,4 +1,4 @@
-"""What errors in the coefficients of a wavelet do to means of the film is what errors put in do."""
+"""The predicted effect of coefficient errors on means of the film equals that of real errors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cxrlib.reading.jpeg2000.subbands import Wavelet, noise_of, norms, shares, s
 
 @pytest.mark.parametrize("wavelet", Wavelet)
 @pytest.mark.parametrize("levels", [0, 1, 3])
-def test_norms_and_shares_are_those_of_errors_put_in(wavelet: Wavelet, levels: int) -> None:
-    # Every coefficient of a subband off by one, at random: the film's means have this variance.
+def test_norms_and_shares_predict_the_effect_of_random_errors(wavelet: Wavelet, levels: int) -> None:
+    # Every coefficient of a subband is wrong by +1 or -1 at random; the film's means then have this variance.
     random = np.random.default_rng(levels)
     low, high = (np.array(kernel) for kernel in wavelet.value)
     for band, (norm, share) in enumerate(zip(norms(wavelet, levels), shares(levels), strict=True)):
@@ -31,7 +31,7 @@ def test_norms_and_shares_are_those_of_errors_put_in(wavelet: Wavelet, levels: i
 
 
 def upsampled(film: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows twice as long, by a synthesis filter; round the edge."""
+    """Return rows twice as long, by a synthesis filter that wraps around the edge."""
     wide = np.zeros((film.shape[0], 2 * film.shape[1]))
     wide[:, ::2] = film
     middle = len(kernel) // 2
