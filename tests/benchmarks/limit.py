@@ -41,9 +41,9 @@ from cxrlib.models.inference.hardware import choose_device, choose_precision
 from cxrlib.models.inference.network import BundleNetwork
 from cxrlib.reading.codecs import frame_header
 from cxrlib.reading.codecs.frame_header import FrameHeader
-from cxrlib.reading.reduced_resolution import decode_reduced
 from cxrlib.reading.halving import halve
 from cxrlib.reading.lattice import Grid
+from cxrlib.reading.reduced_resolution import decode_reduced
 from tests.benchmarks.rivals import user_code
 
 _REPEATS: Final = 5

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cxrlib.reading.codecs.frame_header import read_frame_header
-from cxrlib.reading.reduced_resolution import decode_reduced
 from cxrlib.reading.jpeg2000.bit_planes import without_lowest_planes
 from cxrlib.reading.jpeg2000.markers import CodingStyle, coding_style
 from cxrlib.reading.jpeg2000.resolution import at_lower_resolution
 from cxrlib.reading.lattice import Reduced
+from cxrlib.reading.reduced_resolution import decode_reduced
 from tests.support.film_files import film
 
 Pixels = NDArray[np.integer]
