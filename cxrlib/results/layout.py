@@ -189,6 +189,11 @@ def waiter_key(scope: str, token: str) -> str:
     return f"{waiting_folder(scope)}/{token}{_JSON}"
 
 
+def waiter_token(name: str) -> str | None:
+    """Return the token in the name (not the key) of a waiting run's note; None where the object is no note."""
+    return name.removesuffix(_JSON) if name.endswith(_JSON) else None
+
+
 def probe_key(token: str) -> str:
     """Return the key of an object that only tests whether the store supports conditional puts."""
     return f"{LEASES}/.probe-{token}"

@@ -23,7 +23,7 @@ from cxrlib.results import layout
 from cxrlib.results import rows as stored_rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs import lease
+from cxrlib.runs import lease_chain
 from cxrlib.runs.plan import PlanHeader, Summary, read_summary
 from cxrlib.runs.process_identity import is_alive
 from cxrlib.runs.run import read_manifest
@@ -300,9 +300,9 @@ def _counts(manifest: RunManifest | None, planned: tuple[Summary, PlanHeader] | 
 
 
 def _holders(results: ResultsRoot) -> Iterator[Holder]:
-    for scope in lease.scopes(results):
-        for claim in lease.standing(results, scope):
-            if lease.is_held(claim):
+    for scope in lease_chain.scopes(results):
+        for claim in lease_chain.current_claims(results, scope):
+            if lease_chain.is_held(claim):
                 record = claim.record
                 alive = is_alive(record.process)
                 yield Holder(record.run_id, record.host, record.process.pid, record.renewed_at, alive)

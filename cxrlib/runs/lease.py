@@ -1,22 +1,26 @@
-"""The lease of a results root: of the runs that could do the same work twice, one works at a time.
+"""The lease of a results root: of the runs that could score the same films twice, one works at a time.
 
-What is leased is a results root under one bundle and one configuration, since that is what the ledger is kept for: two
-such runs that begin together would both plan the films that neither has settled yet. Runs under different bundles or
-settings share no film's row and need not wait for one another.
+**Scope.** A lease covers a results root under one bundle and one configuration, as the ledger does. Two such runs that
+start together would both plan the films that neither has settled. Runs under different bundles or settings never write
+the same film's row, so they do not wait for each other.
 
-A lease is a chain of small objects, ``_leases/<scope>/<epoch>.json``; whoever made the newest holds it, until it says
-that it is released. The holder writes it anew every quarter of its time to live. **No two clocks are compared**:
-whoever wants the lease watches the object, and takes it for abandoned when it has not changed for the time to live by
-the watcher's own clock (or at once, where the holder was a process of this machine that is gone). So clocks may differ
-by any amount; they must only run at the same speed. A holder that was taken for dead and was not finds the newer object
-at its next renewal, and before it closes its run.
+**Holding.** A lease is a chain of small objects (`cxrlib.runs.lease_chain`). The run that made the newest one holds the
+lease until it releases it. It rewrites the object four times within its time to live.
 
-Who makes the next epoch is decided by the store where it can put an object on condition that there is none (local
-disks, S3, Google Cloud Storage, Azure). Elsewhere each claimant puts an object of its own, waits a while, and looks at
-all claims: one that stands as held has won, else the newest epoch, else the lowest name; who has lost removes its
-claim. The winner says that it holds; where that took longer than half the wait since it looked, it steps back. So
-whoever came too late to be seen by the winner sees the winner, however slow the store is. Both ways need a store that
-lists what was put before, as those named do.
+**Taking over.** No two clocks are compared. A run that wants the lease watches the object. It takes the holder for dead
+when the object has not changed for the time to live, by the watcher's own clock. If the holder was a process of this
+machine and is gone, it does so at once. So clocks may differ by any amount; they must only run at the same speed. A
+holder that was wrongly taken for dead finds the newer object at its next renewal, and before it closes its run.
+
+**Who gets the next epoch.** On stores with conditional puts (local disks, S3, Google Cloud Storage, Azure) the store
+decides: only one put succeeds. On other stores:
+
+1. Each claimant puts an object of its own, waits, and reads all claims.
+2. A claim that is held has won. Else the newest epoch wins, and of equal epochs the lowest name. Losers delete theirs.
+3. The winner marks its claim as held. If that took longer than half the wait, it gives up the claim.
+
+By step 3 a claimant that came too late for the winner to see it sees the winner, however slow the store is. Both ways
+need a store that lists objects right after they were put, as those named do.
 """
 
 from __future__ import annotations
@@ -28,62 +32,45 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from cxrlib.errors import BusyError, LeaseLostError
-from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs.process_identity import ProcessMark, is_alive, this_process
+from cxrlib.runs.lease_chain import (
+    Claim,
+    LeaseRecord,
+    LeaseState,
+    claim_name,
+    claim_names,
+    current_claims,
+    delete_older,
+    encoded,
+    epoch_of,
+    read_claims,
+    scopes,
+    write_claim,
+)
+from cxrlib.runs.process_identity import is_alive, this_process
 from cxrlib.settings import RunSettings
 
-#: A holder renews this often within its time to live.
+#: A holder renews its lease this often within its time to live.
 RENEWALS: Final = 4
 _POLL_S: Final = 5.0
-_DIGITS: Final = 10
-
-
-class LeaseState(StrEnum):
-    """What an object of the chain says of itself."""
-
-    CLAIMED = "claimed"
-    HELD = "held"
-    RELEASED = "released"
-
-
-#: States of a claim that was not a mere claim.
-_DECIDED: Final = (LeaseState.HELD, LeaseState.RELEASED)
-
-
-class LeaseRecord(BaseModel):
-    """One object of the chain. Its moments are for people: nothing is decided by them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    state: LeaseState
-    token: str
-    run_id: str
-    host: str
-    process: ProcessMark
-    acquired_at: datetime
-    renewed_at: datetime
-    ttl_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTerms:
-    """How a lease is asked for.
+    """Times of a lease.
 
     Attributes
     ----------
     ttl_s : float
-        Seconds without a sign of life after which others may take a lease over.
+        Time to live: seconds without a renewal after which others may take the lease over.
     wait_s : float
-        Seconds to wait for a holder that is alive; 0 leaves at once.
+        Seconds to wait for a holder that is alive; 0 fails at once.
     settle_s : float
-        Wait of a claimant on a store without conditional puts; twice the longest put and list that may succeed.
+        Seconds that a claimant waits on a store without conditional puts: twice the longest put and list that may
+        succeed.
     """
 
     ttl_s: float
@@ -92,220 +79,161 @@ class LeaseTerms:
 
     @classmethod
     def of(cls, settings: RunSettings) -> LeaseTerms:
-        """Return the terms that the settings name."""
+        """Return the terms in the settings."""
         return cls(ttl_s=settings.lease_ttl_s, wait_s=settings.lease_wait_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time as a lease sees it; tests put their own in its place."""
+    """The clock of a process; tests replace it."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One claim: where it stands and what it says. It travels to the processes that work under their parent's lease."""
-
-    scope: str
-    name: str
-    record: LeaseRecord
-
-    @property
-    def epoch(self) -> int:
-        """Its place in the chain."""
-        return _epoch(self.name)
-
-    @property
-    def key(self) -> str:
-        """Key of its object in the results root."""
-        return layout.lease_key(self.scope, self.name)
-
-
-def scope_of(partition: str, config_digest: str) -> str:
-    """Return what a lease is for: a bundle and a configuration, as a folder's name."""
-    return f"{partition}-{config_digest[:8]}"
-
-
-def acquire(results: ResultsRoot, scope: str, run_id: str, terms: LeaseTerms, clock: Clock | None = None) -> Held:
-    """Take the lease of `scope` in `results` for the run `run_id`, waiting as `terms` say.
+def acquire(results: ResultsRoot, scope: str, run_id: str, terms: LeaseTerms, clock: Clock | None = None) -> Claim:
+    """Take the lease of `scope` for the run `run_id`; wait for another holder as long as `terms` allow.
 
     Raises
     ------
     BusyError
-        Another run holds it, and showed that it is alive.
+        Another run holds the lease and is alive.
     """
     clock = clock or Clock()
     deadline = clock.now() + terms.wait_s
     exclusive = results.can_create()
     watch = _Watch(clock, terms.ttl_s)
     while True:
-        claims = standing(results, scope)
+        claims = current_claims(results, scope)
         blocking = [claim for claim in claims if not watch.abandoned(claim)]
         if not blocking:
-            name = f"{1 + max((claim.epoch for claim in claims), default=0):0{_DIGITS}d}"
+            epoch = 1 + max((claim.epoch for claim in claims), default=0)
             record = _record(run_id, terms)
             if exclusive:
-                held = _create(results, Held(scope, f"{name}.json", record))
+                mine = _create(results, Claim(scope, claim_name(epoch), record))
             else:
-                held = _contend(results, Held(scope, f"{name}-{record.token}.json", record), claims, terms, clock)
-            if held is not None:
-                return held
+                mine = _contend(results, Claim(scope, claim_name(epoch, record.token), record), claims, terms, clock)
+            if mine is not None:
+                return mine
         elif clock.now() >= deadline and any(watch.alive(claim) for claim in blocking):
             raise BusyError(_busy(results, blocking[0].record, terms))
-        # The random part keeps those that came at one moment from coming at one moment again.
+        # Random, so that runs that started at the same moment do not poll at the same moments.
         clock.sleep(min(_POLL_S, terms.ttl_s / (2 * RENEWALS)) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
 
-def renew(results: ResultsRoot, held: Held) -> Held:
-    """Show that the holder is alive, and return the claim as it stands now.
+def renew(results: ResultsRoot, claim: Claim) -> Claim:
+    """Renew a lease that is held; return its claim as it is stored now.
 
     Raises
     ------
     LeaseLostError
-        Another took the lease over.
+        Another run took the lease over.
     """
-    check(results, held)
-    return _write(results, held, LeaseState.HELD)
+    check(results, claim)
+    return write_claim(results, claim, LeaseState.HELD)
 
 
-def check(results: ResultsRoot, held: Held) -> None:
-    """Raise `LeaseLostError` where another holds, or held, a newer epoch of the chain, or the claim was removed."""
-    claims = _claims(results, held.scope)
-    newer = [claim.record for claim in claims if claim.epoch > held.epoch and claim.record.state in _DECIDED]
-    if not newer and any(claim.name == held.name for claim in claims):
+def check(results: ResultsRoot, claim: Claim) -> None:
+    """Raise `LeaseLostError` where a newer epoch is or was held, or the claim was deleted."""
+    claims = read_claims(results, claim.scope)
+    newer = [other.record for other in claims if other.epoch > claim.epoch and other.decided]
+    if not newer and any(other.name == claim.name for other in claims):
         return
     taker = f"run {newer[-1].run_id} on {newer[-1].host}" if newer else "nobody: its lease was removed"
     raise LeaseLostError(
-        f"run {held.record.run_id} lost the results root {results.root} to {taker}, having shown no sign of life for "
-        f"{held.record.ttl_s:g} s; what it settled is kept: take it up again when the other has ended"
+        f"run {claim.record.run_id} lost the results root {results.root} to {taker}: it did not renew its lease for "
+        f"{claim.record.ttl_s:g} s. Settled films are kept; resume the run when the other has ended"
     )
 
 
-def release(results: ResultsRoot, held: Held) -> None:
-    """Give a lease back, so that the next need not wait; one that was lost already is let be."""
-    if held.name in _names(results, held.scope):
-        _write(results, held, LeaseState.RELEASED)
-
-
-def standing(results: ResultsRoot, scope: str) -> list[Held]:
-    """Return the newest claim that was ever held, and those that contend to follow it, oldest epoch first.
-
-    A record that is still being written counts as a claim of somebody unknown.
-    """
-    claims = _claims(results, scope)
-    decided = max((claim.epoch for claim in claims if claim.record.state in _DECIDED), default=0)
-    return [claim for claim in claims if claim.epoch >= decided]
-
-
-def scopes(results: ResultsRoot) -> tuple[str, ...]:
-    """Return all that was ever leased in a results root, sorted."""
-    return tuple(sorted(name for name in results.names(layout.LEASES) if not name.startswith(".")))
-
-
-def is_held(claim: Held) -> bool:
-    """Whether a stored claim says that it is held, and nothing known here says that its holder is gone."""
-    return claim.record.state is not LeaseState.RELEASED and is_alive(claim.record.process) is not False
+def release(results: ResultsRoot, claim: Claim) -> None:
+    """Release a lease, so that the next run need not wait. Do nothing where the lease was lost."""
+    if claim.name in claim_names(results, claim.scope):
+        write_claim(results, claim, LeaseState.RELEASED)
 
 
 def holders(results: ResultsRoot, clock: Clock | None = None) -> list[LeaseRecord]:
-    """Return the leases whose holders are alive, whichever they are for.
+    """Return the leases of all scopes whose holders are alive.
 
-    Where this machine cannot tell, a lease is watched until it is renewed or its time to live has passed.
+    A holder on another machine is watched until it renews its lease or its time to live has passed.
     """
     clock = clock or Clock()
     watches = {scope: _Watch(clock, 0.0) for scope in scopes(results)}
     alive: dict[str, LeaseRecord] = {}
     while True:
-        waiting = 0.0
+        longest_ttl_s = 0.0
         for scope, watch in watches.items():
-            for claim in standing(results, scope):
+            for claim in current_claims(results, scope):
                 if watch.abandoned(claim) or claim.key in alive:
                     continue
                 if watch.alive(claim):
                     alive[claim.key] = claim.record
                 else:
-                    waiting = max(waiting, claim.record.ttl_s)
-        if not waiting:
+                    longest_ttl_s = max(longest_ttl_s, claim.record.ttl_s)
+        if not longest_ttl_s:
             return list(alive.values())
-        clock.sleep(min(_POLL_S, waiting / RENEWALS))
+        clock.sleep(min(_POLL_S, longest_ttl_s / RENEWALS))
 
 
 @dataclass(slots=True)
 class _Watch:
-    """Since when each claim has looked as it does, by the clock of the one who watches."""
+    """What a watcher has seen of each claim, and since when by its own clock."""
 
     clock: Clock
     ttl_s: float
     _seen: dict[str, tuple[LeaseRecord, float]] = field(default_factory=dict)
-    _moved: set[str] = field(default_factory=set)
+    _renewed: set[str] = field(default_factory=set)
 
-    def abandoned(self, claim: Held) -> bool:
-        """Whether the claim is released, or its holder gave no sign of life for its whole time to live."""
+    def abandoned(self, claim: Claim) -> bool:
+        """Return whether the claim is released, its process is gone, or it was not renewed within its time to live."""
         record, now = claim.record, self.clock.now()
         known = self._seen.get(claim.name)
         if known is None or known[0] != record:
             if known is not None:
-                self._moved.add(claim.name)
+                self._renewed.add(claim.name)
             self._seen[claim.name] = (record, now)
         if record.state is LeaseState.RELEASED or is_alive(record.process) is False:
             return True
         return now - self._seen[claim.name][1] > max(record.ttl_s, self.ttl_s)
 
-    def alive(self, claim: Held) -> bool:
-        """Whether the holder was seen to be alive: it renewed meanwhile, or runs on this machine."""
-        return claim.name in self._moved or is_alive(claim.record.process) is True
+    def alive(self, claim: Claim) -> bool:
+        """Return whether the holder is known to be alive: it renewed while we watched, or runs on this machine."""
+        return claim.name in self._renewed or is_alive(claim.record.process) is True
 
 
-def _create(results: ResultsRoot, mine: Held) -> Held | None:
-    """Claim an epoch on a store that lets one claimant alone make its object."""
-    mine = Held(mine.scope, mine.name, mine.record.model_copy(update={"state": LeaseState.HELD}))
-    if not results.create(mine.key, _encoded(mine.record)):
+def _create(results: ResultsRoot, mine: Claim) -> Claim | None:
+    """Claim an epoch on a store where only one put of an object succeeds; return None where another run won."""
+    mine = Claim(mine.scope, mine.name, mine.record.model_copy(update={"state": LeaseState.HELD}))
+    if not results.create(mine.key, encoded(mine.record)):
         return None
-    if max(map(_epoch, _names(results, mine.scope)), default=0) > mine.epoch:
-        results.delete(mine.key)  # the view that it was claimed by was out of date, and its object swept since
+    if max(map(epoch_of, claim_names(results, mine.scope)), default=0) > mine.epoch:
+        results.delete(mine.key)  # our view of the chain was stale: the epoch was used and its object deleted since
         return None
-    return _swept(results, mine)
+    delete_older(results, mine)
+    return mine
 
 
-def _contend(results: ResultsRoot, mine: Held, before: Sequence[Held], terms: LeaseTerms, clock: Clock) -> Held | None:
-    """Claim an epoch beside others, wait, and see who has it; `before` are claims that were seen to be abandoned."""
-    results.put(mine.key, _encoded(mine.record))
+def _contend(
+    results: ResultsRoot, mine: Claim, abandoned: Sequence[Claim], terms: LeaseTerms, clock: Clock
+) -> Claim | None:
+    """Claim an epoch on a store without conditional puts; return None where another run won."""
+    results.put(mine.key, encoded(mine.record))
     clock.sleep(terms.settle_s)
     looked = clock.now()
-    if _has_won(mine, [claim for claim in standing(results, mine.scope) if claim not in before]):
-        held = _write(results, mine, LeaseState.HELD)
+    if _has_won(mine, [claim for claim in current_claims(results, mine.scope) if claim not in abandoned]):
+        held = write_claim(results, mine, LeaseState.HELD)
         if clock.now() - looked <= terms.settle_s / 2:
-            return _swept(results, held)
+            delete_older(results, held)
+            return held
     results.delete(mine.key)
     return None
 
 
-def _has_won(mine: Held, claims: Sequence[Held]) -> bool:
+def _has_won(mine: Claim, claims: Sequence[Claim]) -> bool:
     rivals = [claim for claim in claims if claim.record.state is not LeaseState.RELEASED]
     if any(rival.record.state is LeaseState.HELD for rival in rivals):
         return False
     return mine == min(rivals, key=lambda claim: (-claim.epoch, claim.name), default=None)
-
-
-def _swept(results: ResultsRoot, held: Held) -> Held:
-    """Remove the older epochs."""
-    for name in _names(results, held.scope):
-        if _epoch(name) < held.epoch:
-            results.delete(layout.lease_key(held.scope, name))
-    return held
-
-
-def _claims(results: ResultsRoot, scope: str) -> list[Held]:
-    read = ((name, results.get(layout.lease_key(scope, name))) for name in _names(results, scope))
-    return [Held(scope, name, _parsed(data)) for name, data in read if data is not None]
-
-
-def _write(results: ResultsRoot, held: Held, state: LeaseState) -> Held:
-    record = held.record.model_copy(update={"state": state, "renewed_at": datetime.now(UTC)})
-    results.put(held.key, _encoded(record))
-    return Held(held.scope, held.name, record)
 
 
 def _record(run_id: str, terms: LeaseTerms) -> LeaseRecord:
@@ -320,37 +248,6 @@ def _record(run_id: str, terms: LeaseTerms) -> LeaseRecord:
         renewed_at=now,
         ttl_s=terms.ttl_s,
     )
-
-
-def _encoded(record: LeaseRecord) -> bytes:
-    return record.model_dump_json(indent=2).encode()
-
-
-def _parsed(data: bytes) -> LeaseRecord:
-    try:
-        return LeaseRecord.model_validate_json(data)
-    except ValidationError:
-        nobody = ProcessMark(machine="", pid=0, started=0)
-        then = datetime.fromtimestamp(0, UTC)
-        return LeaseRecord(
-            state=LeaseState.CLAIMED,
-            token="",
-            run_id="unknown",
-            host="an unknown host",
-            process=nobody,
-            acquired_at=then,
-            renewed_at=then,
-            ttl_s=0.0,
-        )
-
-
-def _names(results: ResultsRoot, scope: str) -> list[str]:
-    names = results.names(layout.lease_folder(scope))
-    return sorted(name for name in names if name.endswith(".json") and name[:_DIGITS].isdigit())
-
-
-def _epoch(name: str) -> int:
-    return int(name[:_DIGITS])
 
 
 def _busy(results: ResultsRoot, record: LeaseRecord, terms: LeaseTerms) -> str:

@@ -1,6 +1,6 @@
-"""Holding a lease for as long as a block of work lasts: it is renewed in a thread and given back at the end.
+"""Hold a lease while a block of work runs: a thread renews it, and it is released at the end.
 
-Who waits for it leaves a note of that, so that a backfill which holds it may stand aside (`cxrlib.runs.lease_waiters`).
+A run that waits for the lease says so in a note (`cxrlib.runs.lease_waiters`), so that a backfill can let it go first.
 """
 
 from __future__ import annotations
@@ -15,63 +15,65 @@ from contextlib import contextmanager
 from cxrlib.errors import BusyError, LeaseLostError
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs import lease
-from cxrlib.runs.lease import Held, LeaseTerms
+from cxrlib.runs.lease import LeaseTerms
+from cxrlib.runs.lease_chain import Claim
 from cxrlib.runs.lease_waiters import announced
 
 _log = logging.getLogger(__name__)
 
 
-class Holding:
-    """A lease that is held; `check` asks the store whether it still is.
+class HeldLease:
+    """A lease that `hold_lease` holds.
 
     Parameters
     ----------
     results : ResultsRoot
-    held : Held
+    claim : Claim
+        Its claim, as it was last stored.
     """
 
-    def __init__(self, results: ResultsRoot, held: Held) -> None:
-        self._store = results
-        self.held = held
+    def __init__(self, results: ResultsRoot, claim: Claim) -> None:
+        self._results = results
+        self.claim = claim
 
     def check(self) -> None:
-        """Raise `LeaseLostError` where another took the lease over."""
-        lease.check(self._store, self.held)
+        """Raise `LeaseLostError` where another run took the lease over. The results root is asked."""
+        lease.check(self._results, self.claim)
 
 
 @contextmanager
-def holding(
+def hold_lease(
     results: ResultsRoot,
     scope: str,
     run_id: str,
     terms: LeaseTerms,
     *,
     on_lost: Callable[[LeaseLostError], None] | None = None,
-) -> Iterator[Holding]:
+) -> Iterator[HeldLease]:
     """Hold the lease of `scope` while the block runs.
 
-    A store that does not answer is no reason to stop: as long as nobody took the lease over, it is held. Where somebody
-    did, `on_lost` is called, from the renewing thread, once.
+    If the store does not answer, the work continues: the lease is held as long as nobody took it over. If another run
+    took it over, the renewing thread calls `on_lost` once.
 
     Raises
     ------
     BusyError
-        Another run holds it.
+        Another run holds the lease.
     """
-    holder = Holding(results, _acquired(results, scope, run_id, terms))
+    held = HeldLease(results, _acquired(results, scope, run_id, terms))
     stop = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(results, holder, terms, stop, on_lost), name="lease", daemon=True)
+    renewing = threading.Thread(target=_renew, args=(results, held, terms, stop, on_lost), name="lease", daemon=True)
     renewing.start()
     try:
-        yield holder
+        yield held
     finally:
         stop.set()
         renewing.join()
-        with contextlib.suppress(OSError):  # it runs out by itself
-            lease.release(results, holder.held)
+        with contextlib.suppress(OSError):  # without a release it expires
+            lease.release(results, held.claim)
 
 
-def _acquired(results: ResultsRoot, scope: str, run_id: str, terms: LeaseTerms) -> Held:
+def _acquired(results: ResultsRoot, scope: str, run_id: str, terms: LeaseTerms) -> Claim:
     try:
         return lease.acquire(results, scope, run_id, dataclasses.replace(terms, wait_s=0.0))
     except BusyError:
@@ -83,18 +85,18 @@ def _acquired(results: ResultsRoot, scope: str, run_id: str, terms: LeaseTerms) 
 
 def _renew(
     results: ResultsRoot,
-    holder: Holding,
+    held: HeldLease,
     terms: LeaseTerms,
     stop: threading.Event,
     on_lost: Callable[[LeaseLostError], None] | None,
 ) -> None:
     while not stop.wait(terms.ttl_s / lease.RENEWALS):
         try:
-            holder.held = lease.renew(results, holder.held)
+            held.claim = lease.renew(results, held.claim)
         except LeaseLostError as error:
             _log.error("%s", error)
             if on_lost is not None:
                 on_lost(error)
             return
         except Exception as error:  # fsspec's back ends raise errors of many families
-            _log.warning("the lease of run %s was not renewed: %s", holder.held.record.run_id, type(error).__name__)
+            _log.warning("the lease of run %s was not renewed: %s", held.claim.record.run_id, type(error).__name__)

@@ -1,8 +1,8 @@
-"""Who waits for a lease: a note beside it, so that who holds it for long may stand aside for a while.
+"""Notes of the runs that wait for a lease, so that a long-running holder can let them go first.
 
-A run that waits puts ``_leases/<scope>/waiting/<token>.json`` and removes it when it holds the lease or gives up. A
-backfill, which may work for days, looks for such notes and lets the lease go, so that a nightly run has its turn. Notes
-decide nothing: who holds the lease is decided by its chain alone (`cxrlib.runs.lease`).
+A run that waits puts ``_leases/<scope>/waiting/<token>.json`` and deletes it when it gets the lease or gives up. A
+backfill, which may work for days, looks for such notes and releases the lease for a while, so that a nightly run gets
+its turn. Notes decide nothing: the chain alone decides who holds the lease (`cxrlib.runs.lease`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cxrlib.runs.process_identity import ProcessMark, is_alive, this_process
 
 
 class Waiter(BaseModel):
-    """One note: which run waits, where, and since when (for people; nothing is decided by it)."""
+    """One note: which run waits, where, and since when (for people to read; no decision uses it)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,7 +35,7 @@ class Waiter(BaseModel):
 
 @contextmanager
 def announced(results: ResultsRoot, scope: str, run_id: str) -> Iterator[None]:
-    """Say, while the block runs, that the run `run_id` waits for the lease of `scope`."""
+    """Keep a note, while the block runs, that the run `run_id` waits for the lease of `scope`."""
     waiter = Waiter(
         token=secrets.token_hex(8),
         run_id=run_id,
@@ -47,15 +47,16 @@ def announced(results: ResultsRoot, scope: str, run_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # a note that stays costs its reader one look
+        with contextlib.suppress(OSError):  # a note that is left over makes a backfill pause once for nothing
             withdraw(results, scope, waiter.token)
 
 
 def waiters(results: ResultsRoot, scope: str) -> list[Waiter]:
-    """Return who waits for the lease of `scope`; notes of processes of this machine that are gone are removed."""
+    """Return the runs that wait for the lease of `scope`. Notes of dead processes of this machine are deleted."""
     found = []
     for name in sorted(results.names(layout.waiting_folder(scope))):
-        data = results.get(f"{layout.waiting_folder(scope)}/{name}") if name.endswith(".json") else None
+        token = layout.waiter_token(name)
+        data = None if token is None else results.get(layout.waiter_key(scope, token))
         if data is None:
             continue
         try:
@@ -70,5 +71,5 @@ def waiters(results: ResultsRoot, scope: str) -> list[Waiter]:
 
 
 def withdraw(results: ResultsRoot, scope: str, token: str) -> None:
-    """Remove a note, where it is there."""
+    """Delete a note, if it exists."""
     results.delete(layout.waiter_key(scope, token))

@@ -19,9 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cxrlib.errors import BusyError, LeaseLostError
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs import lease
-from cxrlib.runs.lease import Clock, Held, LeaseState, LeaseTerms
-from cxrlib.runs.lease_context import holding
+from cxrlib.runs import lease, lease_chain
+from cxrlib.runs.lease import Clock, LeaseTerms
+from cxrlib.runs.lease_chain import Claim, LeaseState
+from cxrlib.runs.lease_context import hold_lease
 from cxrlib.runs.process_identity import ProcessMark, is_alive, this_process
 from tests.support.paths import ROOT
 
@@ -63,7 +64,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "this_process", lambda: ProcessMark(machine="another", pid=1, started=1))
 
 
-def take(results: ResultsRoot, run_id: str, hours: Hours, terms: LeaseTerms = TERMS) -> Held:
+def take(results: ResultsRoot, run_id: str, hours: Hours, terms: LeaseTerms = TERMS) -> Claim:
     return lease.acquire(results, SCOPE, run_id, terms, hours.clock())
 
 
@@ -82,7 +83,9 @@ def test_released_lease_is_taken_at_once(any_store: ResultsRoot) -> None:
     lease.release(any_store, first)
     second = take(any_store, "two", hours)
     assert second.epoch == first.epoch + 1
-    assert [claim.name for claim in lease.standing(any_store, SCOPE)] == [second.name], "older epochs are swept"
+    assert [claim.name for claim in lease_chain.current_claims(any_store, SCOPE)] == [second.name], (
+        "older epochs are swept"
+    )
     lease.check(any_store, second)
     with pytest.raises(LeaseLostError, match=r"run one lost the results root .* to run two"):
         lease.check(any_store, first)
@@ -142,7 +145,7 @@ def test_leases_of_other_scopes_do_not_meet(any_store: ResultsRoot) -> None:
     hours = Hours()
     take(any_store, "one", hours)
     lease.acquire(any_store, "another", "two", TERMS, hours.clock())
-    assert lease.scopes(any_store) == ("another", SCOPE)
+    assert lease_chain.scopes(any_store) == ("another", SCOPE)
 
 
 def test_a_record_that_is_still_being_written_is_waited_for(results: ResultsRoot) -> None:
@@ -157,10 +160,10 @@ def test_who_claims_by_an_old_view_sees_the_newer_epoch_and_leaves_nothing(resul
     first = take(results, "one", hours)
     lease.release(results, first)
     second = take(results, "two", hours)
-    stale = Held(SCOPE, first.name, first.record.model_copy(update={"token": "late"}))
+    stale = Claim(SCOPE, first.name, first.record.model_copy(update={"token": "late"}))
     assert lease._create(results, stale) is None
     lease.check(results, second)
-    assert [claim.name for claim in lease.standing(results, SCOPE)] == [second.name]
+    assert [claim.name for claim in lease_chain.current_claims(results, SCOPE)] == [second.name]
 
 
 def test_claimant_that_was_slow_to_say_that_it_holds_steps_back(
@@ -180,7 +183,7 @@ def test_claimant_that_was_slow_to_say_that_it_holds_steps_back(
     held = take(results, "one", hours)
     assert held.record.state is LeaseState.HELD
     assert not slow, "its first claim was given up, and a later one won"
-    assert len(lease.standing(results, SCOPE)) == 1
+    assert len(lease_chain.current_claims(results, SCOPE)) == 1
 
 
 class Nights(RuleBasedStateMachine):
@@ -191,8 +194,8 @@ class Nights(RuleBasedStateMachine):
         self.results = ResultsRoot.at(f"memory://{uuid.uuid4()}/out")
         self.hours = Hours()
         self.hours.on_sleep = self.renew_the_living
-        self.living: dict[str, Held] = {}
-        self.asleep: dict[str, Held] = {}
+        self.living: dict[str, Claim] = {}
+        self.asleep: dict[str, Claim] = {}
         self.count = 0
 
     def renew_the_living(self) -> None:
@@ -334,9 +337,9 @@ def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_
 ) -> None:
     results = ResultsRoot.at(str(tmp_path))
     code = (
-        "import sys, time; from cxrlib.runs.lease_context import holding; from cxrlib.runs.lease import LeaseTerms;"
+        "import sys, time; from cxrlib.runs.lease_context import hold_lease; from cxrlib.runs.lease import LeaseTerms;"
         "from cxrlib.results.objects import ResultsRoot\n"
-        f"with holding(ResultsRoot.at({str(tmp_path)!r}), {SCOPE!r}, 'killed', LeaseTerms(ttl_s=float(sys.argv[1]))):\n"
+        f"with hold_lease(ResultsRoot.at({str(tmp_path)!r}), {SCOPE!r}, 'killed', LeaseTerms(ttl_s=float(sys.argv[1]))):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )
     root = ROOT
@@ -362,25 +365,25 @@ def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_
 def test_holding_renews_tells_of_a_loss_and_gives_back(results: ResultsRoot) -> None:
     lost = threading.Event()
     terms = LeaseTerms(ttl_s=0.2)
-    with holding(results, SCOPE, "one", terms, on_lost=lambda error: lost.set()) as first:
-        taken_at = first.held.record.renewed_at
+    with hold_lease(results, SCOPE, "one", terms, on_lost=lambda error: lost.set()) as first:
+        taken_at = first.claim.record.renewed_at
         time.sleep(0.3)
         first.check()
-        assert first.held.record.renewed_at > taken_at
-        results.delete(first.held.key)
+        assert first.claim.record.renewed_at > taken_at
+        results.delete(first.claim.key)
         assert lost.wait(10)
         with pytest.raises(LeaseLostError):
             first.check()
-    with holding(results, SCOPE, "two", terms) as second:
+    with hold_lease(results, SCOPE, "two", terms) as second:
         pass
-    (claim,) = lease.standing(results, SCOPE)
-    assert (claim.name, claim.record.state) == (second.held.name, LeaseState.RELEASED)
+    (claim,) = lease_chain.current_claims(results, SCOPE)
+    assert (claim.name, claim.record.state) == (second.claim.name, LeaseState.RELEASED)
 
 
 def test_store_that_does_not_answer_for_a_while_costs_no_lease(
     results: ResultsRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with holding(results, SCOPE, "one", LeaseTerms(ttl_s=0.2)) as held:
+    with hold_lease(results, SCOPE, "one", LeaseTerms(ttl_s=0.2)) as held:
         with monkeypatch.context() as patch:
 
             def down(self: ResultsRoot, folder: str) -> list[str]:
@@ -388,10 +391,10 @@ def test_store_that_does_not_answer_for_a_while_costs_no_lease(
 
             patch.setattr(ResultsRoot, "names", down)
             time.sleep(0.4)
-        before = held.held.record.renewed_at
+        before = held.claim.record.renewed_at
         time.sleep(0.3)
         held.check()
-        assert held.held.record.renewed_at > before
+        assert held.claim.record.renewed_at > before
 
 
 def test_process_is_told_alive_dead_or_unknown() -> None:

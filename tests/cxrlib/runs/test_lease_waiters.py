@@ -12,9 +12,9 @@ import pytest
 
 from cxrlib.errors import BusyError
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs import lease
+from cxrlib.runs import lease, lease_chain
 from cxrlib.runs.lease import LeaseTerms
-from cxrlib.runs.lease_context import holding
+from cxrlib.runs.lease_context import hold_lease
 from cxrlib.runs.lease_waiters import Waiter, announced, waiters
 from cxrlib.runs.process_identity import ProcessMark, this_process
 
@@ -27,7 +27,7 @@ def test_note_is_there_while_the_block_runs_and_no_part_of_the_chain(tmp_path: P
     with announced(results, "scope", "nightly"):
         (waiter,) = waiters(results, "scope")
         assert (waiter.run_id, waiter.process) == ("nightly", this_process())
-        assert [claim.record.run_id for claim in lease.standing(results, "scope")] == ["backfill"]
+        assert [claim.record.run_id for claim in lease_chain.current_claims(results, "scope")] == ["backfill"]
         lease.check(results, held)
     assert waiters(results, "scope") == []
 
@@ -38,7 +38,7 @@ def test_run_that_waits_leaves_a_note_until_it_holds_the_lease(tmp_path: Path) -
     got: list[int] = []
 
     def wait() -> None:
-        with holding(results, "scope", "nightly", LeaseTerms(ttl_s=2.0, wait_s=60.0)):
+        with hold_lease(results, "scope", "nightly", LeaseTerms(ttl_s=2.0, wait_s=60.0)):
             got.append(len(waiters(results, "scope")))
 
     thread = threading.Thread(target=wait)
@@ -55,7 +55,7 @@ def test_run_that_waits_leaves_a_note_until_it_holds_the_lease(tmp_path: Path) -
 def test_run_that_does_not_wait_leaves_no_note(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     lease.acquire(results, "scope", "backfill", TERMS)
-    with pytest.raises(BusyError), holding(results, "scope", "nightly", TERMS):
+    with pytest.raises(BusyError), hold_lease(results, "scope", "nightly", TERMS):
         pass
     assert results.names("_leases/scope/waiting") == []
 
