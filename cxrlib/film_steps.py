@@ -24,8 +24,8 @@ from cxrlib.measuring.localisation import localisation_map
 from cxrlib.measuring.masks import clean_masks
 from cxrlib.measuring.severity import measure_severity
 from cxrlib.parallel.worker_protocol import Loss, LostItem
-from cxrlib.reading.read import read_film
-from cxrlib.results.row_tables import RejectedFilm
+from cxrlib.reading import read_film
+from cxrlib.results.row_builder import RejectedFilm
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 

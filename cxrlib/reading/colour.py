@@ -43,7 +43,7 @@ def from_rgb(pixels: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
     """
     red, green, blue = (np.ascontiguousarray(pixels[..., channel]) for channel in range(3))
     spread = np.maximum(cv2.absdiff(red, green), cv2.absdiff(blue, green))
-    _refuse_colour(spread, bits)
+    _reject_colour(spread, bits)
     return green
 
 
@@ -53,7 +53,7 @@ def from_ybr(pixels: NDArray[np.integer], bits: int) -> NDArray[np.integer]:
     Parameters, result and errors are those of `from_rgb`.
     """
     chroma = np.abs(pixels[..., 1:].astype(np.int32) - (1 << (bits - 1)))
-    _refuse_colour(chroma.max(axis=2), bits)
+    _reject_colour(chroma.max(axis=2), bits)
     return np.ascontiguousarray(pixels[..., 0])
 
 
@@ -83,7 +83,7 @@ def from_palette(
     return from_rgb(rgb, bits)
 
 
-def _refuse_colour(spread: NDArray[np.integer], bits: int) -> None:
+def _reject_colour(spread: NDArray[np.integer], bits: int) -> None:
     coloured = float(np.count_nonzero(spread > TOLERANCE * ((1 << bits) - 1))) / spread.size
     if coloured > COLOURED:
         raise FilmError(

@@ -36,7 +36,7 @@ OVERSAMPLING: Final = 2
 #: more that shows. One film of 1100 x 1030 moved by 0.42 points in fp32 as JPEG of 8 bits, by 0.20 with 14 bits.
 COARSE_BITS: Final = 8
 
-#: Samples on either side from which a pixel is estimated; six would not improve it.
+#: Samples on either side from which a pixel is estimated; six would not be better.
 _REACH: Final = 4
 
 #: Pixels over which the correlation of a film falls by a factor of e, and its noise as a share of its variance. A tenth
@@ -44,7 +44,7 @@ _REACH: Final = 4
 _FADES_OVER: Final = 100.0
 _NOISE: Final = 0.002
 
-_SIZES_KEPT: Final = 64
+_SIZES_CACHED: Final = 64
 
 #: Bytes of values that are averaged along the rows at a time: they fit the cache of a core, so that a film is looked up
 #: and averaged without writing it to memory in between.
@@ -194,7 +194,7 @@ class _Strip:
     weights: sparse.csr_array
 
 
-@lru_cache(maxsize=_SIZES_KEPT)
+@lru_cache(maxsize=_SIZES_CACHED)
 def _strips(length: int, parts: int, level: int, kernel: Kernel, at_a_time: int) -> tuple[_Strip, ...]:
     """Return `_weights` in strips of about `at_a_time` samples; of at least one area."""
     weights = _weights(length, parts, level, kernel)
@@ -210,7 +210,7 @@ def _strips(length: int, parts: int, level: int, kernel: Kernel, at_a_time: int)
     return tuple(strips)
 
 
-@lru_cache(maxsize=_SIZES_KEPT)
+@lru_cache(maxsize=_SIZES_CACHED)
 def _weights(length: int, parts: int, level: int, kernel: Kernel) -> sparse.csr_array:
     """Return the weights, parts x samples, of the means of `length` pixels over `parts` equal areas."""
     return sparse.csr_array(_areas(length, parts) @ _pixels(length, level, kernel), dtype=np.float32)
@@ -237,7 +237,7 @@ def _pixels(length: int, level: int, kernel: Kernel) -> sparse.csr_array:
     return matrix
 
 
-@lru_cache(maxsize=_SIZES_KEPT)
+@lru_cache(maxsize=_SIZES_CACHED)
 def _estimates(level: int, kernel: Kernel) -> NDArray[np.float64]:
     """Return the weights, pixels of one step x nearby samples, that estimate each pixel of a step."""
     step = 2**level

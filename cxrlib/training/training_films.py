@@ -17,7 +17,7 @@ from cxrlib.datasets import Sample
 from cxrlib.datasets.sample import read_mask
 from cxrlib.errors import FilmError, UsageError
 from cxrlib.phantom.film import make_phantom
-from cxrlib.reading.read import read_film
+from cxrlib.reading import read_film
 from cxrlib.settings import Settings
 from cxrlib.training.augment import augment
 from cxrlib.training.film_selection import ChosenFilm, has_lung

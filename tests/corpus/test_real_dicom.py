@@ -7,9 +7,9 @@ import pytest
 
 from cxr_schemas import Reason, SourceFormat, View, Windowing
 from cxrlib.errors import FilmError
+from cxrlib.reading import read_film
 from cxrlib.reading.display.grayscale import TOLERANCE
 from cxrlib.reading.display.polarity import correlation
-from cxrlib.reading.read import read_film
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import CxrImage
 from tests.support.paths import REAL_FILMS

@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
-from cxrlib.reading.read import read_film
+from cxrlib.reading import read_film
 from cxrlib.settings import ReadSettings, Settings
 from tests.support.film_files import ABSENT, dataset, dicom, encode, film, jpeg, png, serialise
 

@@ -16,7 +16,7 @@ from cxrlib.models.bundle import load_bundle
 from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
-from cxrlib.reading.read import read_film
+from cxrlib.reading import read_film
 from cxrlib.settings import Settings
 from cxrlib.types import ImageRef, ScoredFilm
 

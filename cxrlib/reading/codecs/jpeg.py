@@ -5,7 +5,7 @@ damage shows at the end: the data run out before the film is full, or are left o
 warning. simplejpeg raises it; it wraps libjpeg-turbo 3, as imagecodecs does, and gives the same pixels in the same
 time.
 
-Of 200 films of 1200 x 1040 with one wrong byte, 41 to 55 are detected so, and none in another way; 45 films change the
+This detects 41 to 55 of 200 films of 1200 x 1040 with one wrong byte; without it none is detected. 45 films change the
 network's result and are not detected (tests/benchmarks/README.md has the other ways of storing a film). simplejpeg
 does not decode streams of more bits, so their warnings are lost.
 """

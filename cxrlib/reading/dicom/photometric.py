@@ -55,8 +55,8 @@ def to_grey(pixels: Pixels, layout: PixelLayout, header: FilmHeader, *, transfor
 def grey_of_colour_stream(pixels: Pixels, frame: bytes, bits: int, photometric: str) -> Pixels:
     """Return the grey of a decoded colour codestream, under whichever colour model its channels agree.
 
-    libjpeg takes three channels without an Adobe or JFIF marker for YCbCr, though DICOM writers store RGB so. JPEG 2000
-    may hold YCbCr that no transform of its own has made.
+    libjpeg takes three channels without an Adobe or JFIF marker for YCbCr, though some DICOM writers store RGB so. JPEG
+    2000 may hold YCbCr that was transformed before encoding.
     """
     try:
         return colour.from_rgb(pixels, bits)

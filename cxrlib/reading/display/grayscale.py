@@ -216,7 +216,7 @@ def _between_percentiles(film: _Film, percentiles: tuple[float, float]) -> NDArr
     if _central_span(film_cells) <= _CONSTANT_SPAN * width:
         if film.whole is None:
             raise WholeFilmNeededError
-        _refuse_constant(film.whole if film.padding is None else film.whole[~film.padding])
+        _reject_constant(film.whole if film.padding is None else film.whole[~film.padding])
     low, high = _percentiles(film_cells, percentiles)
     if low == high:
         low, high = float(film_cells.min()), float(film_cells.max())
@@ -257,7 +257,7 @@ def _is_padding(stored: NDArray[np.integer], padding: tuple[int, int]) -> NDArra
     return (stored >= low) & (stored <= high)
 
 
-def _refuse_constant(pixels: NDArray[np.integer]) -> None:
+def _reject_constant(pixels: NDArray[np.integer]) -> None:
     bits = pixels.view(f"u{pixels.dtype.itemsize}")
     share = int(np.bincount(bits.ravel()).max()) / pixels.size
     if share > CONSTANT_SHARE:

@@ -34,7 +34,7 @@ _FRAMED_SIDE: Final = 64
 _LEAST_SIDE: Final = 24
 _BLUR: Final = 1.5
 
-#: A line is frame, not film, where this share of it lies within this distance of its median.
+#: A line is frame, not film, where this share of it is within this distance of its median.
 _FRAME_SHARE: Final = 0.9
 _FRAME_TOLERANCE: Final = 0.06
 

@@ -50,7 +50,7 @@ def without_lowest_planes(data: bytes, quantised: Quantisation, planes: Sequence
 
 
 def _of_subbands(quantised: Quantisation, levels: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Return exponents and mantissas of each subband; derived exponents fall by one with each resolution (E-5)."""
+    """Return exponents and mantissas of each subband; derived exponents are one less with each resolution (E-5)."""
     if quantised.steps is not Steps.DERIVED:
         return quantised.exponents, quantised.mantissas
     (exponent, *_), (mantissa, *_) = quantised.exponents, quantised.mantissas

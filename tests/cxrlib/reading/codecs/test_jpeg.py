@@ -15,10 +15,10 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGLossless
 
 from cxr_schemas import Reason
 from cxrlib.errors import FilmError
+from cxrlib.reading import read_film
 from cxrlib.reading.codecs import jpeg
 from cxrlib.reading.codecs.decode import decode_codestream
 from cxrlib.reading.codecs.frame_header import read_frame_header
-from cxrlib.reading.read import read_film
 from cxrlib.reading.reduced_resolution import decode_reduced
 from cxrlib.settings import ReadSettings, Settings
 from tests.support.film_files import dicom, encode, film
