@@ -1,4 +1,4 @@
-"""Keep Prefect out of the user's own profile and database, and quiet; set before any test imports it."""
+"""Give Prefect a temporary home before any test imports it: the user's profile and database are not touched."""
 
 from __future__ import annotations
 

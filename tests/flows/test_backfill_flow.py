@@ -1,4 +1,4 @@
-"""The backfill as a flow: parts are tasks with retries, a pause ends it under a name of its own, and it is resumed."""
+"""The Prefect flow `backfill`: parts are tasks with retries; a paused flow ends in the state Paused and is resumed."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def _without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class _Parts:
-    """Stands for `run_job`: scores here; the first try falls, and a pause is asked for in the second part."""
+    """Replaces `run_job`: the first try fails, and the backfill is paused during the second part."""
 
     def __init__(self, out: str) -> None:
         self.out = out
-        self.asked: list[str] = []
+        self.runs: list[str] = []
 
     def __call__(self, job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
-        self.asked.append(job.run_id)
-        if len(self.asked) == 1:
+        self.runs.append(job.run_id)
+        if len(self.runs) == 1:
             raise RunError("the scoring process was ended by SIGKILL")
-        if job.run_id == "archive-p0002" and len(self.asked) == 3:
+        if job.run_id == "archive-p0002" and len(self.runs) == 3:
             ask_to_pause(ResultsRoot.at(self.out), "archive")
             stop.wait(30)
         return RejectInProcess()(job, on_progress, stop)
 
 
-def test_parts_are_retried_paused_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_are_retried_paused_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = str(write_films_by_year(tmp_path / "in", [2020, 2021, 2022], 3))
     out = str(tmp_path / "out")
     runs = _Parts(out)
@@ -70,7 +70,7 @@ def test_parts_are_retried_paused_and_taken_up_again(tmp_path: Path, monkeypatch
     paused = flow_module.backfill([archive], out, backfill_id="archive", by=CutBy.YEAR, retries=1, return_state=True)
     assert (paused.name, paused.is_completed()) == ("Paused", True)
     totals = paused.result()
-    assert runs.asked[:3] == ["archive-p0001", "archive-p0001", "archive-p0002"], "a fall is the task's to retry"
+    assert runs.runs[:3] == ["archive-p0001", "archive-p0001", "archive-p0002"], "the task retries a failed part"
     assert totals.done < totals.parts == 3
 
     totals = flow_module.backfill([], out, backfill_id="archive", resume=True)
@@ -84,9 +84,7 @@ def test_parts_are_retried_paused_and_taken_up_again(tmp_path: Path, monkeypatch
     assert progress.data == 100.0
 
 
-def test_part_that_falls_for_good_fails_the_flow_once_all_others_are_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_part_fails_the_flow_after_all_others_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = str(write_films_by_year(tmp_path / "in", [2020, 2021], 2))
 
     def run(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
@@ -95,7 +93,7 @@ def test_part_that_falls_for_good_fails_the_flow_once_all_others_are_done(
         return RejectInProcess()(job, on_progress, stop)
 
     monkeypatch.setattr(flow_module, "run_job", run)
-    with pytest.raises(RunError, match=r"1 of 2 parts are done.*1 parts fell"):
+    with pytest.raises(RunError, match=r"1 of 2 parts are done.*1 parts failed"):
         flow_module.backfill([archive], str(tmp_path / "out"), by=CutBy.YEAR)
-    with pytest.raises(UsageError, match="its id is needed"):
+    with pytest.raises(UsageError, match="id of the backfill to resume"):
         flow_module.backfill([], str(tmp_path / "out"), resume=True)

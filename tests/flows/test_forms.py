@@ -1,4 +1,4 @@
-"""What Prefect's UI shows of a flow that is to be run: a form with a word on every field."""
+"""The form of a flow in Prefect's UI: every field has a description."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cxr_flows.nightly_flow import nightly
 
 
 @pytest.mark.parametrize("flow", [nightly, backfill], ids=lambda flow: flow.name)
-def test_every_field_of_the_form_is_described(flow: Any) -> None:
+def test_every_parameter_is_described(flow: Any) -> None:
     schema = parameter_schema(flow.fn)
     assert schema.required == ["sources", "out"]
     assert [name for name, field in schema.properties.items() if not field.get("description")] == []

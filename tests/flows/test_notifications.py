@@ -1,4 +1,4 @@
-"""Whom a flow tells of its end: the blocks that it was given, and of success only where that was asked for."""
+"""Notifications about the end of a flow: sent to its blocks; about success only on request."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from prefect.states import Completed, Failed
 from cxr_flows import notifications
 
 
-class _Heard(NotificationBlock):
-    """A block that keeps what it was told, in the asynchronous way that Prefect declares."""
+class _AsyncBlock(NotificationBlock):
+    """An asynchronous block, as Prefect's base class declares it; records its notifications."""
 
-    told: ClassVar[list[tuple[str, str | None]]] = []
+    sent: ClassVar[list[tuple[str, str | None]]] = []
 
     async def notify(self, body: str, subject: str | None = None) -> None:  # type: ignore[override]
-        self.told.append((body, subject))
+        self.sent.append((body, subject))
 
 
-class _Sync(_Heard):
-    """The same in the plain way that Prefect's own blocks have."""
+class _SyncBlock(_AsyncBlock):
+    """A synchronous block, as Prefect's own blocks are."""
 
     def notify(self, body: str, subject: str | None = None) -> None:  # type: ignore[override]
-        self.told.append((body, subject))
+        self.sent.append((body, subject))
 
 
 def _load(slug: str) -> Any:
-    blocks = {"heard/async": _Heard, "heard/sync": _Sync, "secret/key": SimpleNamespace}
+    blocks = {"block/async": _AsyncBlock, "block/sync": _SyncBlock, "secret/key": SimpleNamespace}
     return blocks[slug]()
 
 
@@ -43,34 +43,34 @@ _FLOW: Any = SimpleNamespace(name="nightly")
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
     monkeypatch.setattr(notifications.Block, "load", _load)
-    _Heard.told.clear()
-    return _Heard.told
+    _AsyncBlock.sent.clear()
+    return _AsyncBlock.sent
 
 
-@pytest.mark.parametrize("slug", ["heard/async", "heard/sync"])
-def test_failure_is_told_with_what_it_was_about(slug: str, told: list[tuple[str, str | None]]) -> None:
+@pytest.mark.parametrize("slug", ["block/async", "block/sync"])
+def test_failure_is_notified_with_the_tags_of_the_run(slug: str, sent: list[tuple[str, str | None]]) -> None:
     notifications.send_notifications(_FLOW, _run(notify=[slug]), Failed())
-    ((body, subject),) = told
+    ((body, subject),) = sent
     assert subject == "nightly calm-owl: Failed"
     assert "run:n1" in body
 
 
-def test_block_that_is_unknown_or_of_another_kind_keeps_no_other_from_its_word(
-    told: list[tuple[str, str | None]], caplog: pytest.LogCaptureFixture
+def test_invalid_block_does_not_stop_the_others(
+    sent: list[tuple[str, str | None]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    notifications.send_notifications(_FLOW, _run(notify=["heard/none", "secret/key", "heard/sync"]), Failed())
-    assert len(told) == 1
+    notifications.send_notifications(_FLOW, _run(notify=["block/none", "secret/key", "block/sync"]), Failed())
+    assert len(sent) == 1
 
 
-def test_success_is_told_only_where_that_was_asked_for(told: list[tuple[str, str | None]]) -> None:
-    notifications.send_notifications(_FLOW, _run(notify=["heard/sync"]), Completed())
-    assert not told
-    notifications.send_notifications(_FLOW, _run(notify=["heard/sync"], notify_of_success=True), Completed())
-    assert len(told) == 1
+def test_success_is_notified_only_on_request(sent: list[tuple[str, str | None]]) -> None:
+    notifications.send_notifications(_FLOW, _run(notify=["block/sync"]), Completed())
+    assert not sent
+    notifications.send_notifications(_FLOW, _run(notify=["block/sync"], notify_of_success=True), Completed())
+    assert len(sent) == 1
 
 
-def test_nobody_is_told_where_nobody_was_named(told: list[tuple[str, str | None]]) -> None:
+def test_nothing_is_sent_without_blocks(sent: list[tuple[str, str | None]]) -> None:
     notifications.send_notifications(_FLOW, _run(), Failed())
-    assert not told
+    assert not sent

@@ -1,4 +1,4 @@
-"""The stand-in bucket: found through the environment alone, and gone without a trace."""
+"""The S3 stub: clients find it through the environment, which is restored at the end."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from cxr_flows.demo.s3_stub import s3_stub
 
 
-def test_bucket_is_reached_by_its_uri_alone_and_lists_content_etags(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bucket_is_reached_by_its_uri_and_lists_content_etags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "the-users-own")
     before = dict(os.environ)
     with s3_stub("films") as uri:
         assert uri == "s3://films"
-        assert "AWS_PROFILE" not in os.environ, "a demo must not touch the user's own account"
+        assert "AWS_PROFILE" not in os.environ, "the demo must not use the user's account"
         with fsspec.open(f"{uri}/a/film.dcm", "wb") as file:
             file.write(b"abc")
         filesystem, root = fsspec.core.url_to_fs(uri)
@@ -24,7 +24,7 @@ def test_bucket_is_reached_by_its_uri_alone_and_lists_content_etags(monkeypatch:
     assert dict(os.environ) == before
 
 
-def test_a_second_stand_in_of_the_same_name_begins_empty() -> None:
+def test_second_stub_starts_empty() -> None:
     for _ in range(2):
         with s3_stub("films") as uri:
             filesystem, root = fsspec.core.url_to_fs(uri)

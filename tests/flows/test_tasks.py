@@ -1,4 +1,4 @@
-"""The tasks under Prefect, on a server that lasts as long as the test: what is tried again, and how."""
+"""The Prefect tasks, on a temporary server: which failures are retried, and how."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _server() -> Iterator[None]:
 
 
 class _Runs:
-    """Stands for `run_job`: fails with each of `errors` in turn, then closes the run."""
+    """Replaces `run_job`: raises each of `errors` in turn, then returns a closed run."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -47,14 +47,14 @@ def _score_only() -> RunManifest:
     return tasks.score_archive.with_options(retry_delay_seconds=0)(JOB)
 
 
-def test_run_that_fell_is_taken_up_again_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_run_is_resumed_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = _Runs(RunError("the scoring process was ended by SIGKILL"))
     monkeypatch.setattr(tasks, "run_job", runs)
     assert _score_only().run_id == "r1"
     assert runs.resumed == [False, True]
 
 
-def test_what_was_asked_for_wrongly_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usage_error_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = _Runs(UsageError("the source lists no object"))
     monkeypatch.setattr(tasks, "run_job", runs)
     with pytest.raises(UsageError, match="lists no object"):
@@ -67,7 +67,7 @@ def _score_within_a_second() -> RunManifest:
     return tasks.score_archive.with_options(retry_delay_seconds=0, timeout_seconds=1)(JOB)
 
 
-def test_try_that_hangs_is_ended_with_its_process_and_the_run_is_taken_up_again(
+def test_hanging_try_is_ended_and_the_run_is_resumed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     codes: list[int] = []
@@ -79,7 +79,7 @@ def test_try_that_hangs_is_ended_with_its_process_and_the_run_is_taken_up_again(
         command = [sys.executable, "-c", "import time; time.sleep(600)"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             try:
-                child.communicate()  # as `run_job` waits for the child's words
+                child.communicate()  # as `run_job` waits for messages
             finally:
                 child.kill()
                 codes.append(child.wait())

@@ -1,4 +1,4 @@
-"""A Flink cluster to ask, where no Flink is."""
+"""A stub of a Flink cluster."""
 
 from __future__ import annotations
 

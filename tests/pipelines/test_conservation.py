@@ -1,4 +1,4 @@
-"""Conservation: whatever an archive holds, every listed object ends in exactly one outcome."""
+"""Conservation: every listed object has exactly one outcome, whatever the archive contains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cxrlib.results.verify import verify
 from tests.support.fakes import fake_settings, film_png
 from tests.support.small_archives import BAD_FILES, score_films
 
-#: A file is a good film (its seed), or bad (its reason); equal contents are copies.
+#: A file is a good film (its seed) or a bad one (its reason). Files with equal content are duplicates.
 CONTENTS = st.one_of(st.integers(0, 5), st.sampled_from(sorted(BAD_FILES)), st.just("missing"))
 FILES = st.dictionaries(st.sampled_from([f"d{n % 3}/f{n}" for n in range(24)]), CONTENTS, min_size=1, max_size=24)
 
@@ -26,12 +26,12 @@ def content(kind: int | str) -> bytes:
 
 
 def expected(kind: int | str) -> str:
-    """Return how a file of a kind ends: scored, or the reason of its reject."""
+    """Return the expected outcome of a file: scored, or the reject reason."""
     return "scored" if isinstance(kind, int) else {"missing": "not_found"}.get(kind, kind)
 
 
 def write(root: Path, files: dict[str, int | str]) -> Path:
-    """Write files and an inventory of them whose etags are digests of the content, as a bucket has them."""
+    """Write files, and an inventory with their content digests as etags, as in a bucket."""
     lines = ["uri,size,etag"]
     for name, kind in files.items():
         path = root / name
@@ -48,7 +48,7 @@ def write(root: Path, files: dict[str, int | str]) -> Path:
 
 
 def outcomes(out: Path) -> dict[tuple[str, str], list[str]]:
-    """Return what the stored rows say of each object."""
+    """Return the stored outcome of each object."""
     got: dict[tuple[str, str], list[str]] = {}
     scores, rejects = (pd.read_parquet(out / kind) for kind in ("scores", "rejects"))
     for uri, version in zip(scores["uri"], scores["version"], strict=True):
@@ -60,7 +60,7 @@ def outcomes(out: Path) -> dict[tuple[str, str], list[str]]:
 
 @settings(max_examples=int(os.environ.get("CXR_TEST_EXAMPLES", "12")), deadline=None)
 @given(FILES, FILES, st.integers(1, 9), st.integers(1, 9))
-def test_every_listed_object_ends_in_exactly_one_outcome_and_the_right_one(
+def test_every_listed_object_has_exactly_the_expected_outcome(
     first: dict[str, int | str], second: dict[str, int | str], chunk_size: int, batch_size: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Rows made by the real engine do not depend on the batches, nor on where in the archive a film stands."""
+"""Rows of the real engine depend neither on the batches nor on the position of a film in the archive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILMS = 9
 
 
 class TinyEngineFactory:
-    """Makes the engine of the tiny bundle, whose weights are in memory alone."""
+    """Makes the engine of the tiny bundle, whose weights exist only in memory."""
 
     def __call__(self) -> TorchEngine:
         """Build the engine."""
@@ -43,11 +43,11 @@ def run(archive: Path, out: Path, *, batch_size: int, chunk_size: int = 6, rever
     score(sources, str(out), settings, run_id="r", bundle=tiny_bundle(), engine=TinyEngineFactory())
 
 
-def test_rows_of_the_real_engine_do_not_depend_on_the_batches_or_the_listing(archive: Path, tmp_path: Path) -> None:
+def test_rows_do_not_depend_on_batches_or_listing_order(archive: Path, tmp_path: Path) -> None:
     run(archive, tmp_path / "a", batch_size=32)
     run(archive, tmp_path / "b", batch_size=3, reverse=True)
     assert chunk_objects(tmp_path / "a") == chunk_objects(tmp_path / "b")
-    assert len(pd.read_parquet(tmp_path / "a/scores")) >= FILMS // 2, "scores must be compared, not rejects alone"
+    assert len(pd.read_parquet(tmp_path / "a/scores")) >= FILMS // 2, "the test must compare scores, not only rejects"
     run(archive, tmp_path / "c", batch_size=1, chunk_size=1)
     one, two = (
         pd.read_parquet(tmp_path / name / "scores").sort_values("uri", ignore_index=True).astype(str) for name in "ac"

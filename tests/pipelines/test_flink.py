@@ -1,4 +1,4 @@
-"""What is asked of a Flink cluster, by a stand-in of its REST interface: its version, and an end to a run's job."""
+"""Calls to a Flink cluster, on a stub of its REST interface: its version, and the cancellation of a run's jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def job_name(choice: RunnerChoice) -> str:
     return choice.options[-1].removeprefix("--job_name=")
 
 
-def test_the_job_server_is_of_the_clusters_version_and_the_workers_stand_beside_the_task_managers(
+def test_flink_options_name_the_cluster_version_and_local_workers(
     cluster: FlinkStub,
 ) -> None:
     _, options = make_runner(choice_of(cluster))
@@ -30,20 +30,20 @@ def test_the_job_server_is_of_the_clusters_version_and_the_workers_stand_beside_
     assert (portable.environment_type, portable.environment_config) == ("EXTERNAL", "localhost:50000")
 
 
-def test_a_version_that_beam_does_not_run_on_is_refused(cluster: FlinkStub) -> None:
+def test_unsupported_flink_version_is_refused(cluster: FlinkStub) -> None:
     cluster.version = "1.4.2"
-    with pytest.raises(UsageError, match=r"version that Beam runs on.*got 1\.4"):
+    with pytest.raises(UsageError, match=r"version that Beam supports.*got 1\.4"):
         make_runner(choice_of(cluster))
 
 
-def test_a_cluster_that_is_not_named_or_not_there_is_a_usage_error() -> None:
+def test_missing_or_unreachable_cluster_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="needs --flink-master"):
         make_runner(RunnerChoice.parse("flink"))
     with pytest.raises(UsageError, match="expected a Flink job manager at"):
         FlinkCluster(f"127.0.0.1:{free_port()}").version()
 
 
-def test_what_a_killed_process_left_of_a_run_is_ended_before_the_run_goes_on(cluster: FlinkStub) -> None:
+def test_job_of_a_killed_process_is_cancelled_before_the_run_resumes(cluster: FlinkStub) -> None:
     with managed_job(choice_of(cluster), "r1", "s3://out") as named:
         name = job_name(named)
     cluster.jobs = {"left": (name, "RUNNING"), "done": (name, "FINISHED"), "other": ("else", "RUNNING")}
@@ -51,14 +51,14 @@ def test_what_a_killed_process_left_of_a_run_is_ended_before_the_run_goes_on(clu
         assert [cluster.state(job) for job in ("left", "done", "other")] == ["CANCELED", "FINISHED", "RUNNING"]
 
 
-def test_a_job_ends_with_the_block_that_ends_badly_and_goes_on_with_none_else(cluster: FlinkStub) -> None:
+def test_job_is_cancelled_when_its_block_raises(cluster: FlinkStub) -> None:
     with pytest.raises(KeyboardInterrupt), managed_job(choice_of(cluster), "r1", "s3://out") as named:
         cluster.jobs = {"ours": (job_name(named), "RUNNING"), "other": ("else", "RUNNING")}
         raise KeyboardInterrupt
     assert (cluster.state("ours"), cluster.state("other")) == ("CANCELED", "RUNNING")
 
 
-def test_one_run_id_in_two_results_roots_names_two_jobs(cluster: FlinkStub) -> None:
+def test_job_name_depends_on_the_results_root(cluster: FlinkStub) -> None:
     names = set()
     for out in ("s3://a", "s3://b"):
         with managed_job(choice_of(cluster), "r1", out) as named:
@@ -66,16 +66,14 @@ def test_one_run_id_in_two_results_roots_names_two_jobs(cluster: FlinkStub) -> N
     assert len(names) == 2
 
 
-def test_other_runners_are_left_alone() -> None:
+def test_other_runners_get_no_job_name() -> None:
     choice = RunnerChoice.parse("local:2")
     with managed_job(choice, "r1", "s3://out") as named:
         assert named is choice
 
 
 @pytest.mark.parametrize(("given", "expected"), [((), "BATCH"), (("PIPELINED",), "PIPELINED")])
-def test_tasks_need_no_slots_beside_one_another_unless_that_is_asked_for(
-    cluster: FlinkStub, given: tuple[str, ...], expected: str
-) -> None:
+def test_batch_exchange_is_the_default(cluster: FlinkStub, given: tuple[str, ...], expected: str) -> None:
     asked = tuple(f"--execution_mode_for_batch={mode}" for mode in given)
     _, options = make_runner(RunnerChoice.parse("flink", (f"--flink_master={cluster.master}", *asked)))
     assert [flag for flag in options._flags if "execution_mode" in flag] == [f"--execution_mode_for_batch={expected}"]

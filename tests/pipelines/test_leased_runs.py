@@ -1,4 +1,4 @@
-"""Runs under the lease of their results root: two that overlap do no work twice; one that lost it does not close."""
+"""Runs and their lease: overlapping runs score no film twice, and a run that lost its lease does not close."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def scope(seed: int = 0) -> str:
     return lease_chain.scope_of(fake_bundle(seed).partition, SETTINGS.digest())
 
 
-def test_run_leaves_where_another_holds_the_root_and_plans_nothing(tmp_path: Path) -> None:
+def test_run_is_busy_and_plans_nothing_while_another_holds_the_lease(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path / "out"))
     held = lease.acquire(results, scope(), "backfill", LeaseTerms(ttl_s=60))
     with pytest.raises(BusyError, match="run backfill"):
@@ -52,7 +52,7 @@ def test_run_leaves_where_another_holds_the_root_and_plans_nothing(tmp_path: Pat
     assert score_films(tmp_path / "in", tmp_path / "out").counts.settled_before == 10
 
 
-def test_second_of_two_nights_waits_and_finds_all_settled(tmp_path: Path) -> None:
+def test_second_nightly_run_waits_and_finds_every_film_settled(tmp_path: Path) -> None:
     write_films(tmp_path / "in", good=12)
     settings = SETTINGS.model_copy(
         update={"run": SETTINGS.run.model_copy(update={"lease_wait_s": 60.0, "lease_ttl_s": 2.0})}
@@ -75,12 +75,12 @@ def test_second_of_two_nights_waits_and_finds_all_settled(tmp_path: Path) -> Non
     assert first.counts.settled_before == 0
     assert (second.counts.scored, second.counts.settled_before) == (0, second.counts.listed)
     films = [line.split()[1] for line in log.read_text().splitlines()]
-    assert len(films) == len(set(films)), "no film got the networks twice"
+    assert len(films) == len(set(films)), "no film was scored twice"
     assert verify(str(tmp_path / "out")).ok
 
 
 class _Thief:
-    """An engine during whose work another run takes the results root over."""
+    """An engine during whose work another run takes over the lease."""
 
     def __init__(self, out: Path) -> None:
         self.results = ResultsRoot.at(str(out))
@@ -93,7 +93,7 @@ class _Thief:
         return FakeEngine().predict(images)
 
 
-def test_run_that_lost_the_root_keeps_its_rows_and_does_not_close(tmp_path: Path) -> None:
+def test_run_that_lost_its_lease_keeps_its_rows_and_does_not_close(tmp_path: Path) -> None:
     with pytest.raises(LeaseLostError, match=r"run r lost the results root .* to run thief"):
         score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r", engine=lambda: _Thief(tmp_path / "out"))
     results = ResultsRoot.at(str(tmp_path / "out"))
@@ -104,7 +104,7 @@ def test_run_that_lost_the_root_keeps_its_rows_and_does_not_close(tmp_path: Path
     assert (taken_up.counts.scored, taken_up.chunks_settled_here) == (6, 0)
 
 
-def test_run_killed_with_9_is_followed_at_once_on_the_same_machine(tmp_path: Path) -> None:
+def test_lease_of_a_killed_run_is_free_at_once_on_the_same_machine(tmp_path: Path) -> None:
     source, out, log = write_films(tmp_path / "in", good=30), tmp_path / "out", tmp_path / "log"
     victim = start(source, out, log, 0.05)
     deadline = time.monotonic() + 60
@@ -117,5 +117,5 @@ def test_run_killed_with_9_is_followed_at_once_on_the_same_machine(tmp_path: Pat
     began = time.monotonic()
     counts = score_films(source, out).counts
     assert counts.scored + counts.rejected + counts.settled_before == 34
-    assert time.monotonic() - began < SETTINGS.run.lease_ttl_s / 2, "its time to live was not waited for"
+    assert time.monotonic() - began < SETTINGS.run.lease_ttl_s / 2, "the next run did not wait for the time to live"
     assert verify(str(out)).ok

@@ -1,4 +1,4 @@
-"""A run from an S3 bucket into an S3 bucket, on a stand-in server: entity tags, copies, listings, single puts."""
+"""A run from one S3 bucket into another, on a stub server: etags, duplicates, listings, single puts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bucket() -> Iterator[str]:
         yield uri
 
 
-def test_a_bucket_prefix_is_listed_with_entity_tags_and_without_folder_markers(bucket: str) -> None:
+def test_bucket_prefix_is_listed_with_etags_and_without_folder_markers(bucket: str) -> None:
     refs = list(list_sources([f"{bucket}/in"]))
     assert sorted(ref.uri for ref in refs) == [
         f"{bucket}/in/bad.txt",
@@ -48,7 +48,7 @@ def test_a_bucket_prefix_is_listed_with_entity_tags_and_without_folder_markers(b
     ]
 
 
-def test_a_run_from_bucket_to_bucket_settles_and_reconciles(bucket: str) -> None:
+def test_run_from_bucket_to_bucket_reconciles(bucket: str) -> None:
     out = f"{bucket}/out"
     manifest = score_films(f"{bucket}/in", out, run_id="r")
     assert manifest.counts.model_dump() == {
@@ -66,7 +66,7 @@ def test_a_run_from_bucket_to_bucket_settles_and_reconciles(bucket: str) -> None
     assert verify(out).ok
 
 
-def test_an_object_replaced_after_listing_is_not_read_as_if_it_were_the_listed_one(bucket: str) -> None:
+def test_object_replaced_after_listing_is_rejected_as_changed(bucket: str) -> None:
     store = s3fs.S3FileSystem()
     store.pipe_file("archive/changing/film.png", film_png(7))
     (ref,) = list_sources([f"{bucket}/changing"])

@@ -1,4 +1,4 @@
-"""Reading chunks ahead: begun before anybody asks, taken over once, and called off where nobody does."""
+"""Reading chunks early: a chunk is started before it is needed, taken over once, or cancelled."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def run(tmp_path: Path) -> tuple[RunContext, list[Chunk]]:
     return run_context(planned, settings, bundle), planned.unsettled()
 
 
-def test_head_start_is_taken_over_once_by_whoever_reads_that_chunk(run: tuple[RunContext, list[Chunk]]) -> None:
-    job, (chunk, other, *_) = run
-    reader = ChunkReader(job)
-    with read_early(job, chunk):
+def test_early_read_is_taken_over_once(run: tuple[RunContext, list[Chunk]]) -> None:
+    context, (chunk, other, *_) = run
+    reader = ChunkReader(context)
+    with read_early(context, chunk):
         assert len(list(reader.begin(other))) == other.films
         begun = reader.begin(chunk)
         assert reader.begin(chunk) is not begun
@@ -41,10 +41,10 @@ def test_head_start_is_taken_over_once_by_whoever_reads_that_chunk(run: tuple[Ru
     assert any(isinstance(outcome, CxrImage) for _, outcome in films)
 
 
-def test_head_start_that_nobody_takes_is_called_off(run: tuple[RunContext, list[Chunk]]) -> None:
-    job, (chunk, *_) = run
-    with read_early(job, chunk):
-        (left,) = read_ahead._begun.values()
-    assert not read_ahead._begun
+def test_early_read_that_is_not_taken_over_is_cancelled(run: tuple[RunContext, list[Chunk]]) -> None:
+    context, (chunk, *_) = run
+    with read_early(context, chunk):
+        (left,) = read_ahead._read_early.values()
+    assert not read_ahead._read_early
     assert list(left) == []
-    assert len(list(ChunkReader(job).begin(chunk))) == chunk.films
+    assert len(list(ChunkReader(context).begin(chunk))) == chunk.films

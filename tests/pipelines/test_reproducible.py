@@ -1,4 +1,4 @@
-"""The same archive gives the same bytes, whatever the batches, threads, workers and order of work."""
+"""The same archive gives the same bytes, whatever the batches, threads, workers and order."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_worker_processes_change_no_byte(
     assert capfd.readouterr().err == ""
 
 
-def test_chunks_of_another_size_hold_the_same_rows(archive: Path, tmp_path: Path) -> None:
+def test_chunk_size_does_not_change_the_rows(archive: Path, tmp_path: Path) -> None:
     import pandas as pd
 
     tables = []
@@ -65,5 +65,5 @@ def test_chunks_of_another_size_hold_the_same_rows(archive: Path, tmp_path: Path
     pd.testing.assert_frame_equal(tables[0], tables[1])
 
 
-def test_settings_of_the_work_are_no_part_of_the_configuration() -> None:
+def test_run_settings_do_not_change_the_configuration_digest() -> None:
     assert Settings(run=RunSettings(batch_size=1)).digest() == Settings(run=RunSettings(batch_size=2)).digest()

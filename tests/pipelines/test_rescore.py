@@ -1,4 +1,4 @@
-"""Old results, whole: scored, chosen from, scored anew with another bundle, compared, compacted, and taken up again."""
+"""Rescoring end to end: score, select, score again with another bundle, compare, compact, and resume."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEW = fake_bundle(1 << 250)
 
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command as it is, but for its bundle and the networks in its child process."""
+    """Replace the bundle, and score in this process with a fake engine."""
 
     def load(name: str) -> Bundle:
         return {"new": NEW, "old": fake_bundle()}[name]
@@ -41,9 +41,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", run_job)
 
 
-def test_selection_is_scored_anew_compared_and_taken_up_in_a_compacted_root(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_selection_is_scored_again_compared_and_compacted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = write_films(tmp_path / "in", good=8), tmp_path / "out"
     score_films(source, out, run_id="old")
     infected = pd.read_parquet(out / "scores").query("percent_infected > 4")
@@ -62,9 +60,7 @@ def test_selection_is_scored_anew_compared_and_taken_up_in_a_compacted_root(
         "again",
         "--json",
     ]
-    assert main(arguments) == Exit.RETRYABLE, (
-        "a replaced object is rejected as changed, and listed anew it would be scored"
-    )
+    assert main(arguments) == Exit.RETRYABLE, "a replaced object is rejected as changed, which is retryable"
     got = json.loads(capsys.readouterr().out)
     assert got["manifest"]["counts"]["listed"] == len(infected)
     assert got["manifest"]["reasons"] == {"changed": 1}
@@ -94,14 +90,16 @@ def test_selection_is_scored_anew_compared_and_taken_up_in_a_compacted_root(
     assert later.counts.settled_before == len(infected) - 1
     assert verify(str(tmp_path / "copy")).ok
 
-    assert main(["rescore", str(out), "--bundle", "new", "--resume", "again"]) == Exit.RETRYABLE, "closed: its manifest"
+    assert main(["rescore", str(out), "--bundle", "new", "--resume", "again"]) == Exit.RETRYABLE, (
+        "a closed run returns its manifest"
+    )
     assert "limits" in capsys.readouterr().out
 
 
-def test_what_cannot_be_rescored_is_said_and_stores_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_error_of_rescore_stores_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "out")
     score_films(write_films(tmp_path / "in", good=3, bad=()), out, run_id="old")
-    for arguments, said in (
+    for arguments, message in (
         (["--bundle", "old"], "already"),
         (["--bundle", "new", "--run-id", "old"], "has a run old"),
         (["--bundle", "new", "--month", "1990"], "no scored film"),
@@ -111,6 +109,6 @@ def test_what_cannot_be_rescored_is_said_and_stores_nothing(tmp_path: Path, caps
         ([], "--bundle"),
     ):
         assert main(["rescore", out, *arguments]) == Exit.USAGE
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert ResultsRoot.at(out).keys("_selections") == []
     assert ResultsRoot.at(out).runs() == ("old",)

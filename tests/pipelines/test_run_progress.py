@@ -1,4 +1,4 @@
-"""Progress: what is counted here, what is seen in the store."""
+"""Progress of a run: films counted in this process, chunks settled in the store."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_progress, "LISTING_S", 0.01)
 
 
-def test_films_of_this_process_are_told_as_they_are_counted(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+def test_films_of_this_process_are_reported(tmp_path: Path) -> None:
+    reported: list[tuple[int, int]] = []
     seen = threading.Event()
 
     def callback(done: int, total: int) -> None:
-        told.append((done, total))
+        reported.append((done, total))
         if done == 2:
             seen.set()
 
@@ -36,37 +36,37 @@ def test_films_of_this_process_are_told_as_they_are_counted(tmp_path: Path) -> N
         run_progress.count_film("r")
         run_progress.count_film("another run")
         assert seen.wait(5)
-    assert told[-1] == (2, 5)
+    assert reported[-1] == (2, 5)
     assert run_progress.films_counted("r") == 0
 
 
-def test_chunks_that_other_processes_settle_are_told(tmp_path: Path) -> None:
+def test_chunks_settled_by_other_processes_are_reported(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
-    told: list[tuple[int, int]] = []
-    with run_progress.reporting(lambda *at: told.append(at), results, "b-1", "r", CHUNKS):
+    reported: list[tuple[int, int]] = []
+    with run_progress.reporting(lambda *at: reported.append(at), results, "b-1", "r", CHUNKS):
         results.settle("b-1", "a", scores=b"", rejects=b"")
         results.settle("b-1", "of another run", scores=b"", rejects=b"")
-    assert told[-1] == (3, 5)
+    assert reported[-1] == (3, 5)
 
 
-def test_what_was_settled_before_counts_and_is_not_counted_twice(tmp_path: Path) -> None:
+def test_films_settled_before_count_once(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     results.settle("b-1", "a", scores=b"", rejects=b"")
-    told: list[tuple[int, int]] = []
-    with run_progress.reporting(lambda *at: told.append(at), results, "b-1", "r", CHUNKS):
+    reported: list[tuple[int, int]] = []
+    with run_progress.reporting(lambda *at: reported.append(at), results, "b-1", "r", CHUNKS):
         for _ in range(2):
             run_progress.count_film("r")
         results.settle("b-1", "b", scores=b"", rejects=b"")
-    assert told[-1] == (5, 5)
+    assert reported[-1] == (5, 5)
 
 
-def test_without_a_callback_nothing_is_started(tmp_path: Path) -> None:
+def test_no_thread_is_started_without_a_callback(tmp_path: Path) -> None:
     before = threading.active_count()
     with run_progress.reporting(None, ResultsRoot.at(str(tmp_path)), "b-1", "r", CHUNKS):
         assert threading.active_count() == before
 
 
-def test_store_that_is_away_for_a_while_is_asked_again_and_nothing_is_said_of_it(
+def test_unreachable_store_is_asked_again_silently(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     results = ResultsRoot.at(str(tmp_path))
@@ -80,12 +80,12 @@ def test_store_that_is_away_for_a_while_is_asked_again_and_nothing_is_said_of_it
         return listed(self, kind, partition)
 
     monkeypatch.setattr(ResultsRoot, "chunks", away)
-    told: list[tuple[int, int]] = []
-    with run_progress.reporting(lambda *at: told.append(at), results, "b-1", "r", CHUNKS):
+    reported: list[tuple[int, int]] = []
+    with run_progress.reporting(lambda *at: reported.append(at), results, "b-1", "r", CHUNKS):
         results.settle("b-1", "a", scores=b"", rejects=b"")
         deadline = time.monotonic() + 30
-        while not (told and told[-1][0] == 3) and time.monotonic() < deadline:
+        while not (reported and reported[-1][0] == 3) and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert told[-1] == (3, 5)
+    assert reported[-1] == (3, 5)
     assert len(refused) == 3
     assert capfd.readouterr().err == ""

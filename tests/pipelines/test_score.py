@@ -1,4 +1,4 @@
-"""The whole graph on tiny archives: what is scored, rejected, retried, taken up again and refused."""
+"""Whole runs on tiny archives: films are scored, rejected and retried; runs are resumed and refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_file_is_scored_or_rejected_with_its_reason(tmp_path: Path) -> Non
     assert verify(str(tmp_path / "out")).ok
 
 
-def test_stored_objects_have_the_schemas_of_the_product(tmp_path: Path) -> None:
+def test_stored_objects_have_the_published_schemas(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     score_films(write_films(tmp_path / "in"), tmp_path / "out")
@@ -53,7 +53,7 @@ def test_stored_objects_have_the_schemas_of_the_product(tmp_path: Path) -> None:
             assert pq.read_schema(path).equals(schema, check_metadata=True)
 
 
-def test_a_second_run_reads_nothing_and_says_all_is_settled(tmp_path: Path) -> None:
+def test_second_run_decodes_nothing(tmp_path: Path) -> None:
     score_films(write_films(tmp_path / "in"), tmp_path / "out")
     before = chunk_objects(tmp_path / "out")
     log = tmp_path / "log"
@@ -75,7 +75,7 @@ def test_new_and_changed_files_are_scored_beside_the_old_rows(tmp_path: Path) ->
     assert verify(str(tmp_path / "out")).ok
 
 
-def test_another_bundle_scores_all_anew(tmp_path: Path) -> None:
+def test_another_bundle_scores_every_film_again(tmp_path: Path) -> None:
     score_films(write_films(tmp_path / "in", good=3, bad=()), tmp_path / "out")
     manifest = score(
         [str(tmp_path / "in")],
@@ -88,7 +88,7 @@ def test_another_bundle_scores_all_anew(tmp_path: Path) -> None:
     assert len(ResultsRoot.at(str(tmp_path / "out")).partitions()) == 2
 
 
-def test_copies_in_an_object_store_are_scored_once(tmp_path: Path) -> None:
+def test_duplicates_in_an_object_store_are_scored_once(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(film_png(1))
     digest = "0123456789abcdef" * 2
     size = (tmp_path / "a.png").stat().st_size
@@ -100,7 +100,7 @@ def test_copies_in_an_object_store_are_scored_once(tmp_path: Path) -> None:
     assert verify(str(tmp_path / "out")).ok
 
 
-def test_a_reject_that_may_heal_is_tried_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retryable_reject_is_retried_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_films(tmp_path / "in", good=3, bad=("empty",))
 
     def fetch(ref: ImageRef, settings: Settings) -> bytes:
@@ -120,13 +120,13 @@ def test_a_reject_that_may_heal_is_tried_by_the_next_run(tmp_path: Path, monkeyp
     assert report.runs == 4
 
 
-def test_results_that_lie_in_the_archive_are_not_scored(tmp_path: Path) -> None:
+def test_results_inside_the_archive_are_not_scored(tmp_path: Path) -> None:
     write_films(tmp_path / "in", good=2, bad=())
     score_films(tmp_path / "in", tmp_path / "in" / "out")
     assert score_films(tmp_path / "in", tmp_path / "in" / "out").counts.listed == 2
 
 
-def test_an_object_store_holds_the_same_rows_as_a_folder(tmp_path: Path) -> None:
+def test_object_store_and_folder_get_the_same_bytes(tmp_path: Path) -> None:
     score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="same")
     score_films(tmp_path / "in", "memory://score-test/out", run_id="same")
     memory = fsspec.filesystem("memory")
@@ -134,7 +134,7 @@ def test_an_object_store_holds_the_same_rows_as_a_folder(tmp_path: Path) -> None
         assert memory.cat_file(f"/score-test/out/{name}") == data
 
 
-def test_a_run_that_is_cut_short_is_taken_up_by_its_id(tmp_path: Path) -> None:
+def test_interrupted_run_is_resumed_by_its_id(tmp_path: Path) -> None:
     write_films(tmp_path / "in", good=14)
     score_films(tmp_path / "in", tmp_path / "whole", run_id="r")
 
@@ -157,7 +157,7 @@ def test_a_run_that_is_cut_short_is_taken_up_by_its_id(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("batch_size", "most"), [(2, 3), (3, 5), (4, 3)])
-def test_what_an_end_costs_is_the_chunk_in_flight_and_what_shares_a_batch_with_it(
+def test_interrupted_run_loses_the_chunk_in_progress_and_chunks_of_the_same_batch(
     tmp_path: Path, batch_size: int, most: int
 ) -> None:
     settings, lost = fake_settings(chunk_size=4, batch_size=batch_size), []
@@ -167,11 +167,11 @@ def test_what_an_end_costs_is_the_chunk_in_flight_and_what_shares_a_batch_with_i
         with pytest.raises(Exception, match="the machine went away"):
             score_films(tmp_path / "in", out, settings, engine=_FailingEngineFactory(fail_after=scored))
         lost.append(scored - 4 * sum(name.startswith("scores") for name in chunk_objects(out)))
-    assert max(lost) == most, "a batch that holds films of two chunks has both in flight"
+    assert max(lost) == most, "a batch with films of two chunks has both in progress"
 
 
 class _FailingEngine:
-    """Fails at the film after so many."""
+    """Fails after `fail_after` films."""
 
     def __init__(self, fail_after: int) -> None:
         self.left = fail_after
@@ -192,16 +192,16 @@ class _FailingEngineFactory:
         return _FailingEngine(self.fail_after)
 
 
-def test_a_closed_run_taken_up_again_gives_its_manifest(tmp_path: Path) -> None:
+def test_resuming_a_closed_run_returns_its_manifest(tmp_path: Path) -> None:
     first = score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r")
     assert score_films(tmp_path / "in", tmp_path / "out", run_id="r", resume=True) == first
 
 
-def test_taking_up_a_run_that_was_never_planned_begins_it(tmp_path: Path) -> None:
+def test_resuming_an_unplanned_run_starts_it(tmp_path: Path) -> None:
     assert score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r", resume=True).counts.scored == 6
 
 
-def test_a_run_is_not_taken_up_with_another_bundle_or_other_settings(tmp_path: Path) -> None:
+def test_run_is_not_resumed_with_another_bundle_or_other_settings(tmp_path: Path) -> None:
     score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r")
     other = fake_settings().model_copy(update={"read": fake_settings().read.model_copy(update={"min_side": 33})})
     with pytest.raises(RunError, match=f"settings {fake_settings().digest()}; got {other.digest()}"):
@@ -212,7 +212,7 @@ def test_a_run_is_not_taken_up_with_another_bundle_or_other_settings(tmp_path: P
         score_films(tmp_path / "elsewhere", tmp_path / "out", run_id="r", resume=True)
 
 
-def test_a_run_that_another_overtook_is_not_taken_up(tmp_path: Path) -> None:
+def test_run_with_a_stale_plan_is_not_resumed(tmp_path: Path) -> None:
     write_films(tmp_path / "in", good=7, bad=())
     with pytest.raises(Exception, match="the machine went away"):
         score_films(tmp_path / "in", tmp_path / "out", run_id="slow", engine=_FailingEngineFactory(fail_after=0))
@@ -223,24 +223,24 @@ def test_a_run_that_another_overtook_is_not_taken_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("run_id", ["", "a/b", "..", ".hidden", "x" * 81])
-def test_a_run_id_that_is_no_folder_name_is_a_usage_error(tmp_path: Path, run_id: str) -> None:
+def test_run_id_must_be_a_folder_name(tmp_path: Path, run_id: str) -> None:
     with pytest.raises(UsageError, match="expected a run id"):
         score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id=run_id)
 
 
-def test_a_run_id_is_not_used_twice(tmp_path: Path) -> None:
+def test_run_id_cannot_be_used_twice(tmp_path: Path) -> None:
     score_films(write_films(tmp_path / "in"), tmp_path / "out", run_id="r")
     with pytest.raises(UsageError, match="planned already"):
         score_films(tmp_path / "in", tmp_path / "out", run_id="r")
 
 
-def test_a_run_leaves_no_warning_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_run_logs_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         score_films(write_films(tmp_path / "in"), tmp_path / "out")
     assert [record.getMessage() for record in caplog.records] == []
 
 
-def test_a_fault_of_ours_costs_one_film_and_quotes_no_header(
+def test_internal_error_costs_one_film_and_shows_no_header_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_films(tmp_path / "in", good=3, bad=())
@@ -260,22 +260,22 @@ def test_a_fault_of_ours_costs_one_film_and_quotes_no_header(
     assert "DOE" not in caplog.text + rejects["message"][0]
 
 
-def test_progress_is_told_up_to_the_last_film(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_up_to_the_last_film(tmp_path: Path) -> None:
+    reported: list[tuple[int, int]] = []
     score(
         [str(write_films(tmp_path / "in"))],
         str(tmp_path / "out"),
         fake_settings(),
         bundle=fake_bundle(),
         engine=FakeEngineFactory(seconds_per_film=0.15),
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: reported.append((done, total)),
     )
-    assert told[-1] == (10, 10)
-    assert told == sorted(told)
-    assert any(0 < done < 10 for done, _ in told)
+    assert reported[-1] == (10, 10)
+    assert reported == sorted(reported)
+    assert any(0 < done < 10 for done, _ in reported)
 
 
-def test_overlays_are_written_when_asked_for_and_named_by_content(tmp_path: Path) -> None:
+def test_overlays_are_named_by_content_digest(tmp_path: Path) -> None:
     score_films(write_films(tmp_path / "in", good=3), tmp_path / "out", fake_settings(overlays=True))
     scores = pd.read_parquet(tmp_path / "out/scores")
     overlays = list((tmp_path / "out/overlays").rglob("*.png"))

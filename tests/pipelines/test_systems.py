@@ -34,14 +34,14 @@ FILMS, BAD = 6, 2
 
 
 def lung_network(name: str, **rest: Any) -> dict[str, Any]:
-    """Return the network that ships, of whose outputs the lung alone is used."""
+    """Return the network of the default bundle with its lung output only."""
     return {**load_bundle("default").card.networks[0].model_dump(), "name": name, "outputs": ("lung",), **rest}
 
 
 def write(folder: Path, *networks: dict[str, Any], **rest: Any) -> str:
-    """Write a bundle of networks that ship and tiny ones, on the grid of the one that ships."""
+    """Write a bundle of the default network and tiny ones, with the input size of the default bundle."""
     shipped = load_bundle("default")
-    # The files of tiny networks; the first one gives the lung that the card must have and is not on it.
+    # The weights of tiny networks. The first one gives the lung output that a card needs; it is not in this card.
     tiny = [
         network for network in networks if network["architecture"] == "multitask-unet" and "seed" in network["weights"]
     ]
@@ -65,7 +65,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hybrid(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A lung ensemble on two grids, then a classifier of the lung-masked film on a third, which is localised."""
+    """A lung ensemble with two input sizes, and a classifier of the lung-masked film, with localisation."""
     return write(
         tmp_path_factory.mktemp("bundles") / "hybrid",
         lung_network("lung"),
@@ -86,15 +86,15 @@ def localised(archive: Path, hybrid: str, tmp_path_factory: pytest.TempPathFacto
     return out, run(archive, out, hybrid, overlays=True)
 
 
-def told(out: Path, manifest: RunManifest, archive: Path) -> str:
-    """Return all that a person is told of a run: the summary, the page, and the demo's tables."""
+def text_on(out: Path, manifest: RunManifest, archive: Path) -> str:
+    """Return all text on a run: its summary, its page, and the tables of the demo."""
     console = Console(width=200)
     with console.capture() as capture:
         show_cohort(str(out), pd.read_parquet(archive / "truth.parquet"), console)
     return "\n".join([*summary_lines(manifest), summary_markdown(manifest, str(out)), capture.get()])
 
 
-def test_a_bundle_without_infection_scores_its_films_with_null_percent_and_grade(
+def test_bundle_without_infection_gives_null_percent_and_grade(
     localised: tuple[Path, RunManifest],
 ) -> None:
     out, manifest = localised
@@ -108,7 +108,7 @@ def test_a_bundle_without_infection_scores_its_films_with_null_percent_and_grade
     assert films["localisation_percent"].between(0, 100).all()
 
 
-def test_a_localised_row_gives_back_its_map_and_its_share_of_the_lung(localised: tuple[Path, RunManifest]) -> None:
+def test_localisation_map_of_a_row_gives_its_percent_of_the_lung(localised: tuple[Path, RunManifest]) -> None:
     for row in cohort.load(str(localised[0])).itertuples():
         heat = localisation.decode(row.localisation_map, row.mask_rows, row.mask_columns)
         lung = rle.decode(row.lung_rle, row.mask_rows, row.mask_columns)
@@ -132,19 +132,19 @@ def test_rows_of_several_networks_do_not_depend_on_the_batches(
     assert chunk_objects(tmp_path) == chunk_objects(localised[0])
 
 
-def test_a_person_is_told_of_a_run_without_infection(localised: tuple[Path, RunManifest], archive: Path) -> None:
+def test_text_on_a_run_without_infection_shows_no_nan(localised: tuple[Path, RunManifest], archive: Path) -> None:
     out, manifest = localised
-    said = told(out, manifest, archive)
-    assert f"{FILMS} scored" in said
-    assert "no percent was measured" in said
-    assert "nan" not in said
+    text = text_on(out, manifest, archive)
+    assert f"{FILMS} scored" in text
+    assert "no percent was measured" in text
+    assert "nan" not in text
 
 
-def test_a_bundle_of_a_lung_alone_is_scored_with_null_classes_too(archive: Path, tmp_path: Path) -> None:
+def test_bundle_with_only_lungs_gives_null_classes(archive: Path, tmp_path: Path) -> None:
     manifest = run(archive, tmp_path / "out", write(tmp_path / "lung-only", lung_network("lung")))
     assert (manifest.counts.scored, manifest.counts.rejected) == (FILMS, BAD)
     films = cohort.load(str(tmp_path / "out"))
     for name in ("class_label", "p_covid19", "p_normal", "percent_infected", "localisation_percent"):
         assert films[name].isna().all(), name
     assert films["lung_mm2"].notna().any()
-    assert "nan" not in told(tmp_path / "out", manifest, archive)
+    assert "nan" not in text_on(tmp_path / "out", manifest, archive)

@@ -53,7 +53,9 @@ def run_job(
     return manifest
 
 
-def _exchange(child: subprocess.Popen[str], job: ScoreJob, on_progress: Callable[[Progress], None]) -> RunManifest | None:
+def _exchange(
+    child: subprocess.Popen[str], job: ScoreJob, on_progress: Callable[[Progress], None]
+) -> RunManifest | None:
     """Send the job and read messages until the manifest; return None if the child ended without one."""
     if child.stdin is None or child.stdout is None:
         raise RunError("expected a scoring process with pipes for stdin and stdout; got one without")

@@ -1,4 +1,4 @@
-"""The command: instant help, exit codes, one line for a failure, settings from options."""
+"""The command `cxr`: fast help, exit codes, one line per failure, settings from options."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from cxr_flows.cli.exit_codes import Exit
-from cxr_flows.cli.main import COMMANDS, main
+from cxr_flows.cli.main import COMMANDS, cli, main
 from cxr_flows.cli.options import SETTING_OF, runner_with, settings_from, variable_of
 from cxrlib.errors import UsageError
 from tests.support.paths import ROOT
@@ -19,7 +20,7 @@ HEAVY = ("apache_beam", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "to
 
 
 def _modules_after(*arguments: str) -> set[str]:
-    """Return the top-level modules that one call of the command imported, in a process of its own."""
+    """Return the top-level modules that a call of the command imports in a new process."""
     code = (
         "import sys; from cxr_flows.cli.main import main; code = main(sys.argv[1:]);"
         "print(*sorted(m for m in sys.modules if '.' not in m), file=sys.stderr); sys.exit(code)"
@@ -44,10 +45,22 @@ def test_models_list_imports_no_torch() -> None:
     assert not got & {"torch", "apache_beam", "prefect", "timm"}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_that_says_what_the_group_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([name, "--help"]) == Exit.SETTLED
-    assert "Usage: cxr" in capsys.readouterr().out
+def _every_command() -> list[tuple[str, ...]]:
+    """Return the words of every command, including those of groups."""
+    words: list[tuple[str, ...]] = []
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        words.append((name,))
+        words += [(name, inner) for inner in command.commands] if isinstance(command, click.Group) else []
+    return words
+
+
+@pytest.mark.parametrize("words", _every_command(), ids=" ".join)
+def test_help_of_every_command_has_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--help"]) == Exit.SETTLED
+    text = capsys.readouterr().out
+    assert f"Usage: cxr {' '.join(words)}" in text
+    assert f"  cxr {' '.join(words)}" in text.partition("Example")[2]
 
 
 def test_group_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,14 +83,12 @@ def test_group_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixt
         ["phantom", "--out", "x"],
     ],
 )
-def test_wrong_usage_ends_with_two_and_a_hint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_error_gives_exit_code_2_and_a_message(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == Exit.USAGE
     assert capsys.readouterr().err.strip()
 
 
-def test_source_that_lists_nothing_ends_with_two_and_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_empty_source_gives_exit_code_2_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == Exit.USAGE
     error = capsys.readouterr().err
     assert "nowhere" in error
@@ -85,55 +96,55 @@ def test_source_that_lists_nothing_ends_with_two_and_one_line(
     assert len(error.strip().splitlines()) == 1
 
 
-def test_run_to_take_up_that_was_never_planned_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_an_unknown_run_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", "--resume", "monday", "--out", str(tmp_path)]) == Exit.USAGE
-    assert "has no run monday; no run was ever planned there" in capsys.readouterr().err
+    assert "has no run monday; it has no runs" in capsys.readouterr().err
 
 
-def test_bundle_that_is_not_there_ends_with_one_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_bundle_gives_exit_code_1_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "show", "no-such-bundle"]) == Exit.COULD_NOT_RUN
     error = capsys.readouterr().err
     assert "no-such-bundle" in error
     assert len(error.strip().splitlines()) == 1
 
 
-def test_debug_shows_the_traceback() -> None:
+def test_debug_raises_the_error() -> None:
     with pytest.raises(Exception, match="no-such-bundle"):
         main(["models", "show", "no-such-bundle", "--debug"])
 
 
-def test_models_list_names_the_default_bundle_and_the_catalog(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_list_prints_bundles_and_architectures(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list", "--json"]) == Exit.SETTLED
     document = json.loads(capsys.readouterr().out)
     assert "default" in [bundle["name"] for bundle in document["bundles"]]
     assert document["architectures"]
 
 
-def test_option_goes_over_environment_and_environment_over_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_overrides_environment_and_environment_overrides_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXR_RUN__BATCH_SIZE", "7")
     monkeypatch.setenv("CXR_RUN__CHUNK_SIZE", "9")
     settings = settings_from({"batch_size": 5, "chunk_size": None})
     assert (settings.run.batch_size, settings.run.chunk_size, settings.run.films_ahead) == (5, 9, 40)
 
 
-def test_bad_setting_is_named_by_option_and_variable() -> None:
+def test_invalid_setting_is_named_by_option_and_variable() -> None:
     with pytest.raises(UsageError, match=r"--chunk-size or CXR_RUN__CHUNK_SIZE: .*greater than or equal to 1"):
         settings_from({"chunk_size": 0})
 
 
-def test_bad_setting_never_shows_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_of_an_invalid_setting_hides_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXR_PRIVACY__KEY", "the-site-key")
     with pytest.raises(UsageError) as raised:
         settings_from({"chunk_size": 0, "dates": "sometimes"})
     assert "the-site-key" not in str(raised.value)
 
 
-def test_key_file_that_cannot_be_read_is_said_before_a_run(tmp_path: Path) -> None:
+def test_unreadable_key_file_is_reported_before_a_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         settings_from({"privacy_key_file": str(tmp_path / "no-key")})
 
 
-def test_every_option_names_a_setting_that_is_there() -> None:
+def test_every_option_sets_an_existing_setting() -> None:
     dump = settings_from({}).model_dump()
     for path in SETTING_OF.values():
         branch = dump
@@ -153,29 +164,29 @@ def test_every_option_names_a_setting_that_is_there() -> None:
         ("local:2", 3, "local:3"),
     ],
 )
-def test_workers_are_those_of_the_local_runner(runner: str, workers: int | None, expected: str) -> None:
+def test_workers_set_the_processes_of_the_local_runner(runner: str, workers: int | None, expected: str) -> None:
     assert runner_with(runner, workers) == expected
 
 
-def test_a_cluster_takes_no_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for runner, said in (("flink", "--workers is for the local runner"), ("dask", "the runner dask is refused")):
+def test_workers_are_refused_for_other_runners(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for runner, message in (("flink", "--workers is for the local runner"), ("dask", "the runner dask is refused")):
         arguments = [str(tmp_path), "--out", str(tmp_path / "out"), "--runner", runner, "--workers", "2"]
         assert main(["score", *arguments]) == Exit.USAGE
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("runner", "said"),
+    ("runner", "message"),
     [
         ("spark", "--flink-master is for --runner flink; got the runner spark"),
         ("local", "--flink-master is for --runner flink; got the runner local"),
         ("FlinkRunner", "lists no object"),
     ],
 )
-def test_a_flink_master_is_for_flink_by_any_of_its_names(
-    runner: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_flink_master_needs_the_flink_runner(
+    runner: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"), "--runner", runner]
     assert main(["score", *arguments, "--flink-master", "127.0.0.1:1"]) == Exit.USAGE
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Progress in a log: seldom, and honest about films that another process did."""
+"""Progress in a log: a line every few seconds, without the films of another process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from cxr_flows.cli import film_progress
 
 
-def test_log_has_a_line_now_and_then_and_one_at_the_end(
+def test_log_has_a_line_every_few_seconds_and_one_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
@@ -22,7 +22,7 @@ def test_log_has_a_line_now_and_then_and_one_at_the_end(
     assert lines[-1] == "200 of 200 films, 1.0 films/s"
 
 
-def test_quiet_progress_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_progress_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with film_progress.film_progress(quiet=True) as show:
         show(1, 1)
     assert capsys.readouterr().err == ""

@@ -120,7 +120,7 @@ def path_with_cxr(tmp_path: Path) -> str:
     [
         (
             ["bash", "--norc", "--noprofile", "-c"],
-            'source "{script}"; COMP_WORDS=(cxr sco); COMP_CWORD=1; _cxr_completion cxr sco cxr; echo "${{COMPREPLY[@]}}"',
+            'source "{script}"; COMP_WORDS=(cxr sco); COMP_CWORD=1; _cxr_completion cxr; echo "${{COMPREPLY[@]}}"',
         ),
         (["fish", "--no-config", "-c"], 'source "{script}"; complete -C "cxr sco"'),
     ],

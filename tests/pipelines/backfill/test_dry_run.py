@@ -1,4 +1,4 @@
-"""A dry run: what a backfill would be and how long it would take, by a sample that is scored and thrown away."""
+"""Dry run of a backfill: its parts, and an estimate of its time from a sample that is scored and deleted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECONDS_PER_FILM = 0.05
 
 
 def forecast(tmp_path: Path, *, parallel: int = 1, most: int = 1000) -> Forecast:
-    """Return what a backfill by year would be."""
+    """Return the result of a dry run of a backfill by year."""
     request = BackfillRequest("b", (str(tmp_path / "in"),), Cut(by=CutBy.YEAR), SETTINGS)
     results = ResultsRoot.at(str(tmp_path / "out"))
     return dry_run(
@@ -43,7 +43,7 @@ def _short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run_module, "_FIRST", 10)
 
 
-def test_estimate_is_close_to_what_the_backfill_takes_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_estimate_is_close_to_the_time_of_the_backfill_and_leaves_no_files(tmp_path: Path) -> None:
     archive = write_films_by_year(tmp_path / "in", YEARS, FILMS)
     got = forecast(tmp_path)
     assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
@@ -57,14 +57,14 @@ def test_estimate_is_close_to_what_the_backfill_takes_and_leaves_nothing_behind(
     manifest = new_backfill(archive, tmp_path / "out")
     work = work_on(manifest, tmp_path / "out")
     run_parts(work, ProgressBoard(part_states(work.results, manifest)), ScoreInProcess(SECONDS_PER_FILM))
-    # The engine sleeps for 5 s of it; the rest is this machine's, which others may use at the same time.
+    # The engine sleeps for 5 s of this time. The rest depends on the load of the machine.
     assert got.seconds == pytest.approx(time.monotonic() - began, rel=0.6)
-    said = forecast_lines(got)
-    assert said[0].startswith("4 parts with 100 objects")
-    assert "it would take" in said[-1]
+    lines = forecast_lines(got)
+    assert lines[0].startswith("4 parts with 100 objects")
+    assert "it would take" in lines[-1]
 
 
-def test_what_is_settled_already_takes_no_time(tmp_path: Path) -> None:
+def test_settled_films_take_no_time(tmp_path: Path) -> None:
     archive = write_films_by_year(tmp_path / "in", [2020, 2021], 6)
     score_films(archive / "2021", tmp_path / "out", SETTINGS)
     got = forecast(tmp_path, parallel=2)
@@ -72,16 +72,16 @@ def test_what_is_settled_already_takes_no_time(tmp_path: Path) -> None:
     score_films(archive / "2020", tmp_path / "out", SETTINGS)
     got = forecast(tmp_path)
     assert (got.to_score, got.sampled, got.bytes_to_score) == (0, 0, 0)
-    assert forecast_lines(got)[-1] == "nothing is left to be scored"
+    assert forecast_lines(got)[-1] == "nothing is left to score"
 
 
-def test_sample_that_cannot_be_scored_is_told_and_removed(tmp_path: Path) -> None:
+def test_failing_sample_raises_and_is_removed(tmp_path: Path) -> None:
     write_films_by_year(tmp_path / "in", [2020], 3)
 
-    def fall(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
+    def fail(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         raise RunError("no space left")
 
     request = BackfillRequest("b", (str(tmp_path / "in"),), Cut(), SETTINGS)
     with pytest.raises(RunError, match="no space left"):
-        dry_run(ResultsRoot.at(str(tmp_path / "out")), request, fake_bundle(), parallel=1, most=10, run_part=fall)
+        dry_run(ResultsRoot.at(str(tmp_path / "out")), request, fake_bundle(), parallel=1, most=10, run_part=fail)
     assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))

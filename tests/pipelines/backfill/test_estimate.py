@@ -1,4 +1,4 @@
-"""How long a backfill will take, from the trace of a sample."""
+"""The estimated time of a backfill, from the traces of a sample."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from cxr_pipelines.backfill.estimate import Pace, ProgressMark, RunTrace, durati
 
 
 def trace(start_s: float, per_film: float, films: int, batch: int = 8, end_s: float = 1.0) -> RunTrace:
-    """Return the trace of a run that shows its progress by batches."""
+    """Return the trace of a run that reports its progress after each batch."""
     marks = [ProgressMark(start_s + per_film * done, done) for done in range(batch, films + 1, batch)]
     return RunTrace((ProgressMark(start_s / 2, 0), *marks), start_s + per_film * films + end_s, films)
 
 
-def test_pace_parts_the_start_from_the_films() -> None:
+def test_pace_separates_the_start_from_the_time_per_film() -> None:
     pace = pace_of([trace(9.0, 0.02, 64)])
     assert (pace.start_s, pace.seconds_per_film) == (pytest.approx(10.0), pytest.approx(0.02))
     assert pace.seconds(1000) == pytest.approx(30.0)
 
 
-def test_pace_of_runs_at_once_is_their_mean() -> None:
+def test_pace_is_the_mean_of_runs_at_once() -> None:
     pace = pace_of([trace(9.0, 0.02, 64), trace(11.0, 0.04, 64)])
     assert (pace.start_s, pace.seconds_per_film) == (pytest.approx(11.0), pytest.approx(0.03))
 
 
-def test_last_mark_that_is_told_twice_does_not_slow_the_pace() -> None:
+def test_repeated_last_mark_does_not_change_the_pace() -> None:
     run = trace(9.0, 0.02, 64)
     again = RunTrace((*run.marks, ProgressMark(run.seconds, 64)), run.seconds, 64)
     assert pace_of([again]).seconds_per_film == pytest.approx(0.02)
@@ -35,13 +35,13 @@ def test_last_mark_that_is_told_twice_does_not_slow_the_pace() -> None:
 @pytest.mark.parametrize(
     "marks", [(), (ProgressMark(1.0, 0),), (ProgressMark(5.0, 10),), (ProgressMark(1.0, 0), ProgressMark(5.0, 10))]
 )
-def test_trace_too_short_to_tell_errs_on_the_long_side(marks: tuple[ProgressMark, ...]) -> None:
+def test_too_short_trace_overestimates(marks: tuple[ProgressMark, ...]) -> None:
     short = RunTrace(marks, 6.0, 10)
     assert short.window_s == 0.0
     assert pace_of([short]) == Pace(0.0, 0.6)
 
 
-def test_parts_take_their_turns_and_the_last_one_counts_in_full() -> None:
+def test_duration_schedules_parts_and_counts_the_last_in_full() -> None:
     pace = Pace(10.0, 0.1)
     assert duration([100, 100, 100], pace, parallel=1) == pytest.approx(60.0)
     assert duration([100, 100, 100], pace, parallel=2) == pytest.approx(40.0)
@@ -49,7 +49,7 @@ def test_parts_take_their_turns_and_the_last_one_counts_in_full() -> None:
     assert duration([100, 900, 100], pace, parallel=2) == pytest.approx(100.0)
 
 
-def test_ledger_grows_with_what_is_settled() -> None:
+def test_ledger_time_grows_with_settled_films() -> None:
     assert duration([1000, 1000, 1000], Pace(0.0, 0.0), parallel=1, ledger_s_per_film=0.001) == pytest.approx(3.0)
 
 

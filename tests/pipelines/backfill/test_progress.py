@@ -1,4 +1,4 @@
-"""The board: films, speed and time left of parts that run at once, stop, fall and close."""
+"""The progress board: films, speed and time left of parts that run at once, stop, fail and close."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Clock:
         return self.seconds
 
 
-def test_speed_and_time_left_are_of_what_was_worked_on_since_the_start() -> None:
+def test_speed_counts_only_films_done_since_the_start() -> None:
     clock = _Clock()
     board = ProgressBoard(
         [
@@ -32,23 +32,23 @@ def test_speed_and_time_left_are_of_what_was_worked_on_since_the_start() -> None
         ],
         clock,
     )
-    view = board.snapshot()
-    assert [line.status for line in view.lines] == [PartStatus.DONE, PartStatus.OPEN, PartStatus.WAITING]
-    assert (view.left, view.objects, view.seconds_left) == (140, 300, None)
+    snapshot = board.snapshot()
+    assert [line.status for line in snapshot.lines] == [PartStatus.DONE, PartStatus.OPEN, PartStatus.WAITING]
+    assert (snapshot.left, snapshot.objects, snapshot.seconds_left) == (140, 300, None)
     board.begin("p0002", settled=60)
     board.begin("p0003")
     clock.seconds = 10.0
     board.progress("p0002", 80, 100)
-    board.progress("p0003", 20, 90)  # ten of it are copies, or were settled before
-    view = board.snapshot()
-    assert view.left == 20 + 70
-    assert view.films_per_second == pytest.approx(4.0), "parts that run at once share their time"
-    assert view.seconds_left == pytest.approx(90 / 4.0)
-    assert view.percent == pytest.approx(100 * 210 / 300)
-    assert [line.films_per_second for line in view.lines] == pytest.approx([0.0, 2.0, 2.0])
+    board.progress("p0003", 20, 90)  # ten objects are duplicates or were settled before
+    snapshot = board.snapshot()
+    assert snapshot.left == 20 + 70
+    assert snapshot.films_per_second == pytest.approx(4.0), "the time of parts that run at once counts once"
+    assert snapshot.seconds_left == pytest.approx(90 / 4.0)
+    assert snapshot.percent == pytest.approx(100 * 210 / 300)
+    assert [line.films_per_second for line in snapshot.lines] == pytest.approx([0.0, 2.0, 2.0])
 
 
-def test_time_in_which_no_part_runs_does_not_slow_it_down() -> None:
+def test_time_without_a_running_part_does_not_count() -> None:
     clock = _Clock()
     board = ProgressBoard([PartState(entry(1), PartStage.WAITING)], clock)
     clock.seconds = 100.0
@@ -59,17 +59,22 @@ def test_time_in_which_no_part_runs_does_not_slow_it_down() -> None:
     board.progress("p0001", 40, 100)
     board.stop("p0001")
     clock.seconds = 200.0
-    view = board.snapshot()
-    assert (view.lines[0].status, view.seconds, view.films_per_second) == (PartStatus.OPEN, 10.0, 4.0)
+    snapshot = board.snapshot()
+    assert (snapshot.lines[0].status, snapshot.seconds, snapshot.films_per_second) == (PartStatus.OPEN, 10.0, 4.0)
     board.begin("p0001", settled=40)
     clock.seconds = 205.0
     board.progress("p0001", 100, 100)
     board.close("p0001", closed_manifest())
-    view = board.snapshot()
-    assert (view.seconds, view.films_per_second, view.left, view.seconds_left) == (15.0, pytest.approx(100 / 15), 0, 0)
+    snapshot = board.snapshot()
+    assert (snapshot.seconds, snapshot.films_per_second, snapshot.left, snapshot.seconds_left) == (
+        15.0,
+        pytest.approx(100 / 15),
+        0,
+        0,
+    )
 
 
-def test_part_that_fell_says_why_until_it_runs_again() -> None:
+def test_failed_part_shows_its_error_until_it_runs_again() -> None:
     failure = PartFailure(run_id="b-p0001", message="no space left", failed_at="2026-01-01T00:00:00Z")  # type: ignore[arg-type]
     board = ProgressBoard([PartState(entry(1), PartStage.WAITING, failure=failure)])
     assert (board.snapshot().lines[0].status, board.snapshot().lines[0].note) == (PartStatus.FAILED, "no space left")

@@ -1,4 +1,4 @@
-"""What a step raises where the store fails: its own word, never the endpoint that a store's library puts into its."""
+"""Errors of a step when the store fails: our own message, never the endpoint in the message of a store's library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cxrlib.settings import Settings
 ENDPOINT = "http://10.0.0.1:9000/scores"
 
 
-def test_error_of_a_stores_library_is_raised_by_its_type_alone() -> None:
+def test_error_of_a_store_library_is_replaced_by_its_class_name() -> None:
     said = "not be settled: the store answered EndpointConnectionError"
     with pytest.raises(RunError, match=said) as got, hide_store_errors("chunk a could not be settled"):
         try:
@@ -26,13 +26,13 @@ def test_error_of_a_stores_library_is_raised_by_its_type_alone() -> None:
 
 
 @pytest.mark.parametrize("error", [StalePlanError("of another run"), PermissionError("denied"), FileNotFoundError("x")])
-def test_our_own_errors_and_pythons_are_left_as_they_are(error: Exception) -> None:
+def test_own_and_builtin_errors_are_not_changed(error: Exception) -> None:
     with pytest.raises(type(error)) as got, hide_store_errors("anything"):
         raise error
     assert got.value is error
 
 
-def test_a_worker_that_cannot_reach_the_bundle_says_so_without_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_bundle_is_reported_without_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(_: str) -> Bundle:
         raise EndpointConnectionError(endpoint_url=ENDPOINT)
 

@@ -1,4 +1,4 @@
-"""The model handler: rejects pass by, films meet the engine."""
+"""The model handler: films go to the engine, rejects pass unchanged."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_rejects_keep_their_place_and_films_get_their_own_prediction() -> None:
     assert done[3].outcome.image.content_digest == "d"
 
 
-def test_a_batch_of_rejects_alone_does_not_meet_the_engine() -> None:
+def test_batch_of_rejects_does_not_call_the_engine() -> None:
     class NoEngine:
         def predict(self, images: object) -> list[object]:
             raise AssertionError("asked")
@@ -53,18 +53,18 @@ def test_a_batch_of_rejects_alone_does_not_meet_the_engine() -> None:
     assert [out.outcome for out in handler().run_inference(batch, NoEngine())] == [REJECT] * 3  # type: ignore[arg-type]
 
 
-def test_batches_have_one_size_and_their_bytes_are_not_found_by_pickling() -> None:
+def test_batch_size_is_fixed_and_bytes_are_counted_from_pixels() -> None:
     assert handler(8).batch_elements_kwargs() == {"min_batch_size": 8, "max_batch_size": 8}
     assert handler().get_num_bytes([film("a"), ReadFilm(CHUNK, ImageRef("b", "v"), REJECT)]) == SIDE * SIDE * 4
 
 
-def test_a_bundle_that_changed_since_the_plan_is_refused_in_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundle_that_changed_since_the_plan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxr_pipelines.engine_factory.load_bundle", lambda uri: fake_bundle(7))
     with pytest.raises(BundleError, match="as planned; got"):
         BundleEngineFactory(fake_settings(), "0" * 64)()
 
 
-def test_a_worker_with_other_versions_than_the_planner_is_refused_and_both_are_named() -> None:
+def test_worker_with_other_library_versions_is_refused() -> None:
     planned = {**software_versions.environment(), "torch": "0.1"}
     with pytest.raises(RunError, match=rf"torch 0\.1 here {re.escape(software_versions.installed()['torch'])}$"):
         BundleEngineFactory(fake_settings(), "0" * 64, planned)()

@@ -1,4 +1,4 @@
-"""The worker pool: it starts, names and ends processes as a runner asks, and listens only where it is told to."""
+"""The SDK worker pool: it starts and ends processes at a runner's request, and listens on one address only."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from cxrlib.errors import UsageError
 from tests.cluster.servers.services import free_port
 from tests.support.flink_stub import FlinkStub
 
-#: Stands for an SDK worker: it writes down what it was told, then waits to be ended.
+#: A stub of an SDK worker: it writes its control address to a file, then waits.
 WORKER = (
-    "import os, pathlib, time; at = pathlib.Path(os.environ['TOLD'], os.environ['WORKER_ID']); "
+    "import os, pathlib, time; at = pathlib.Path(os.environ['ADDRESSES'], os.environ['WORKER_ID']); "
     "at.with_suffix('.new').write_text(os.environ['CONTROL_API_SERVICE_DESCRIPTOR']); "
     "at.with_suffix('.new').rename(at); time.sleep(60)"
 )
@@ -38,7 +38,7 @@ WORKER = (
 def until(what: Callable[[], object]) -> None:
     deadline = time.monotonic() + 20
     while not what():
-        assert time.monotonic() < deadline, "waited for 20 s in vain"
+        assert time.monotonic() < deadline, "the condition was not met within 20 s"
         time.sleep(0.02)
 
 
@@ -62,10 +62,10 @@ def start(name: str) -> beam_fn_api_pb2.StartWorkerRequest:
     return beam_fn_api_pb2.StartWorkerRequest(worker_id=name, control_endpoint=control)
 
 
-def test_workers_are_started_and_stopped_over_the_wire(
+def test_workers_are_started_and_stopped_over_grpc(
     pool: SdkWorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOLD", str(tmp_path))
+    monkeypatch.setenv("ADDRESSES", str(tmp_path))
     address = f"127.0.0.1:{free_port()}"
     server = serve(address, pool)
     with grpc.insecure_channel(address) as channel:
@@ -83,14 +83,14 @@ def test_workers_are_started_and_stopped_over_the_wire(
     assert not alive(pids["two"])
 
 
-def test_a_worker_that_cannot_start_is_an_answer_and_not_a_silence() -> None:
+def test_failed_start_is_answered_with_an_error() -> None:
     pool = SdkWorkerPool(("/no/such/program",))
     answer = pool.StartWorker(start("one"), None)
     assert "the worker one did not start" in answer.error
     assert pool.workers == {}
 
 
-def test_an_address_that_is_taken_is_a_usage_error(pool: SdkWorkerPool) -> None:
+def test_address_in_use_is_a_usage_error(pool: SdkWorkerPool) -> None:
     address = f"127.0.0.1:{free_port()}"
     server = serve(address, pool)
     with pytest.raises(UsageError, match="expected a free address"):
@@ -98,7 +98,7 @@ def test_an_address_that_is_taken_is_a_usage_error(pool: SdkWorkerPool) -> None:
     server.stop(None)
 
 
-def test_a_pool_that_is_told_to_end_ends() -> None:
+def test_pool_ends_on_sigterm() -> None:
     port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "cxr_pipelines.beam.pool", "--port", str(port)])
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -107,12 +107,12 @@ def test_a_pool_that_is_told_to_end_ends() -> None:
     assert process.wait(timeout=20) == 0
 
 
-#: Names of Beam's pipeline options as a runner's provision service gives them.
+#: Pipeline options as in the answer of a runner's provision service.
 MASTER, JOB_NAME = "beam:option:flink_master:v1", "beam:option:job_name:v1"
 
 
 class Provision(beam_provision_api_pb2_grpc.ProvisionServiceServicer):
-    """What a runner tells a worker of its job."""
+    """A stub of a provision service, which describes a worker's job."""
 
     def __init__(self, master: str, job: str) -> None:
         self._told = {MASTER: master, JOB_NAME: job}
@@ -137,10 +137,10 @@ def provision(master: str, job: str) -> Iterator[str]:
     server.stop(None)
 
 
-def test_workers_that_the_runner_forgot_end_with_their_job_and_no_other_does(
+def test_only_workers_whose_job_has_ended_are_ended(
     pool: SdkWorkerPool, cluster: FlinkStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOLD", str(tmp_path))
+    monkeypatch.setenv("ADDRESSES", str(tmp_path))
     cluster.jobs = {"a1": ("cxr-gone", "RUNNING"), "b1": ("cxr-on", "RUNNING")}
     for job, worker in (("cxr-gone", "one"), ("cxr-on", "two")):
         with provision(cluster.master, job) as address:
@@ -157,10 +157,10 @@ def test_workers_that_the_runner_forgot_end_with_their_job_and_no_other_does(
     assert not alive(pids["one"])
 
 
-def test_workers_stay_where_the_cluster_cannot_be_asked(
+def test_workers_stay_while_the_cluster_does_not_answer(
     pool: SdkWorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOLD", str(tmp_path))
+    monkeypatch.setenv("ADDRESSES", str(tmp_path))
     with provision(f"127.0.0.1:{free_port()}", "cxr-on") as address:
         asked = start("one")
         asked.provision_endpoint.url = address

@@ -1,4 +1,4 @@
-"""Which runners are named, and which are refused."""
+"""The choice of a runner: accepted and refused names, and their Beam runners."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from cxr_pipelines.runner_choice import RunnerChoice
 from cxrlib.errors import UsageError
 
 
-def test_the_local_runner_is_the_in_process_one_by_name() -> None:
+def test_local_runner_is_the_in_process_runner() -> None:
     runner, options = make_runner(RunnerChoice.parse("local"))
     assert type(runner) is FnApiRunner
     assert options.view_as(DirectOptions).direct_num_workers == 1
 
 
-def test_worker_processes_are_asked_for_by_number() -> None:
+def test_local_runner_with_a_number_starts_worker_processes() -> None:
     choice = RunnerChoice.parse("local:3")
     assert str(choice) == "local:3"
     runner, options = make_runner(choice)
@@ -29,22 +29,22 @@ def test_worker_processes_are_asked_for_by_number() -> None:
     ("text", "local", "here"),
     [("local", True, True), (" Local:1", True, True), ("local:2", True, False), ("FlinkRunner", False, False)],
 )
-def test_runner_tells_where_it_works(text: str, local: bool, here: bool) -> None:
+def test_choice_states_where_the_work_runs(text: str, local: bool, here: bool) -> None:
     choice = RunnerChoice.parse(text)
     assert (choice.local, choice.here) == (local, here)
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("dask", "last batch of films is lost"), ("DaskRunner", "lost"), ("DirectRunner", "fetches a program")],
+    [("dask", "last batch of films is lost"), ("DaskRunner", "lost"), ("DirectRunner", "downloads a program")],
 )
-def test_runners_that_lose_films_or_fetch_programs_are_refused_with_the_reason(name: str, reason: str) -> None:
+def test_unsafe_runners_are_refused_with_the_reason(name: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         RunnerChoice.parse(name)
 
 
 @pytest.mark.parametrize("name", ["nothing", "local:0", "local:x", "flink:2", ""])
-def test_what_is_no_runner_is_a_usage_error(name: str) -> None:
+def test_unknown_runner_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="expected"):
         RunnerChoice.parse(name)
 
@@ -53,19 +53,19 @@ def test_what_is_no_runner_is_a_usage_error(name: str) -> None:
     ("options", "missing"),
     [((), "job_endpoint"), (("--job_endpoint=127.0.0.1:1",), "environment_type")],
 )
-def test_a_portable_job_names_its_job_server_and_its_workers(options: tuple[str, ...], missing: str) -> None:
+def test_portable_runner_needs_a_job_server_and_an_environment(options: tuple[str, ...], missing: str) -> None:
     with pytest.raises(UsageError, match=missing):
         make_runner(RunnerChoice.parse("portable", options))
 
 
 @pytest.mark.parametrize("name", ["flink", "spark", "FlinkRunner"])
-def test_cluster_runners_are_beams_own(name: str) -> None:
+def test_cluster_runner_is_the_one_of_beam(name: str) -> None:
     options = ("--flink_master=127.0.0.1:1", "--job_endpoint=127.0.0.1:2")
     runner, _ = make_runner(RunnerChoice.parse(name, options))
     assert type(runner).__name__.lower().startswith(name.lower().removesuffix("runner"))
 
 
-def test_a_portable_runner_is_beams_own_once_it_knows_where_to_run() -> None:
+def test_portable_runner_with_its_options_is_the_one_of_beam() -> None:
     options = ("--job_endpoint=127.0.0.1:1", "--environment_type=EXTERNAL", "--environment_config=127.0.0.1:2")
     runner, _ = make_runner(RunnerChoice.parse("portable", options))
     assert type(runner).__name__ == "PortableRunner"

@@ -1,4 +1,4 @@
-"""The process group of a scoring run: what it says is passed on, and it never outlives who started it."""
+"""The child process of a scoring run: its messages reach the caller, and it never outlives its parent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _line(message: Message) -> str:
 
 
 def _alive(pid: int) -> bool:
-    """Whether `pid` runs; a zombie that nobody waits for is dead."""
+    """Whether `pid` runs; a zombie counts as dead."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
@@ -49,17 +49,17 @@ def _wait_until_dead(pid: int, seconds: float = 10.0) -> bool:
     return not _alive(pid)
 
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
 
-def test_failure_of_the_child_is_raised_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_error_of_the_child_is_raised_in_the_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     failure = Message(failure=Failure.of(UsageError("no such bucket")))
     _child(monkeypatch, tmp_path, f"print({_line(failure)!r}, flush=True); time.sleep(60)")
     with pytest.raises(UsageError, match="no such bucket"):
         run_job.run_job(JOB, lambda progress: None)
 
 
-def test_the_words_of_a_stores_client_are_not_passed_on_for_they_hold_the_endpoint() -> None:
+def test_message_of_a_store_error_is_hidden_because_it_may_contain_the_endpoint() -> None:
     away = EndpointConnectionError(endpoint_url="http://s3.hospital.example:7070")
     assert Failure.of(away).message == "EndpointConnectionError"
     assert Failure.of(ValueError("no such column")).message == "ValueError: no such column"
@@ -73,16 +73,14 @@ def test_the_words_of_a_stores_client_are_not_passed_on_for_they_hold_the_endpoi
         (OSError("no space left"), RunError),
     ],
 )
-def test_failure_keeps_its_kind_on_its_way(error: Exception, kind: type[CxrError]) -> None:
-    told = Failure.model_validate_json(Failure.of(error).model_dump_json()).error
-    assert type(told) is kind
-    assert str(error) in str(told)
+def test_failure_keeps_the_class_of_the_error(error: Exception, kind: type[CxrError]) -> None:
+    received = Failure.model_validate_json(Failure.of(error).model_dump_json()).error
+    assert type(received) is kind
+    assert str(error) in str(received)
 
 
 @needs_proc
-def test_child_that_is_asked_to_stop_is_ended_and_told_apart_from_one_that_fell(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_stop_event_ends_the_child_and_raises_stopped_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ready = _line(Message(progress=Progress(done=1, total=2)))
     body = f"""
     import signal
@@ -99,7 +97,7 @@ def test_child_that_is_asked_to_stop_is_ended_and_told_apart_from_one_that_fell(
     assert not _alive(int((tmp_path / "pid").read_text()))
 
 
-def test_progress_is_passed_on_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_progress_arrives_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     lines = [_line(Message(progress=Progress(done=done, total=2))) for done in (0, 1, 2)]
     _child(monkeypatch, tmp_path, f"print(chr(10).join({lines!r}), flush=True)")
     seen: list[int] = []
@@ -108,33 +106,33 @@ def test_progress_is_passed_on_in_order(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert seen == [0, 1, 2]
 
 
-def test_child_that_is_killed_is_told_by_its_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_killed_child_is_reported_with_its_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _child(monkeypatch, tmp_path, "os.kill(os.getpid(), 9)")
     with pytest.raises(RunError, match=r"SIGKILL.*memory ran out"):
         run_job.run_job(JOB, lambda progress: None)
 
 
 @needs_proc
-def test_child_that_was_started_ahead_is_heard_and_ends_with_its_block(
+def test_child_started_by_the_caller_is_used_and_ends_with_its_block(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _child(monkeypatch, tmp_path, f"print({_line(Message(failure=Failure.of(UsageError('no'))))!r}); time.sleep(60)")
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
-    with child_process.scoring_process() as ahead:
+    with child_process.scoring_process() as child:
         with pytest.raises(UsageError, match="no"):
-            run_job.run_job(JOB, lambda progress: None, child=ahead)
-        assert _alive(ahead.pid)
-    assert not _alive(ahead.pid)
+            run_job.run_job(JOB, lambda progress: None, child=child)
+        assert _alive(child.pid)
+    assert not _alive(child.pid)
 
 
-def test_child_that_is_asked_nothing_ends_without_a_word() -> None:
+def test_child_without_a_job_ends_silently() -> None:
     ended = subprocess.run(child_process.COMMAND, stdin=subprocess.DEVNULL, capture_output=True, check=True)
     assert ended.stdout == ended.stderr == b""
 
 
 @needs_proc
 def test_cancel_ends_the_child_and_its_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # The worker and its parent both refuse to end when asked, as a process stuck in native code does.
+    # The child ignores SIGTERM, as a process stuck in native code does.
     body = f"""
     import signal
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

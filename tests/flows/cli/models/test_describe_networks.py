@@ -1,4 +1,4 @@
-"""What `cxr models show` says of a bundle's networks."""
+"""The description of a bundle's networks in `cxr models show`."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def printed(card: Card) -> str:
     return capture.get()
 
 
-def test_the_default_bundle_is_one_network_without_localisation() -> None:
+def test_default_bundle_is_one_network_without_localisation() -> None:
     card = load_bundle("default").card
     assert scheme(card) == "one network"
     assert localisation(card) == "none"
     assert "film, 256 x 256, mean 0.5, std 0.5" in printed(card)
 
 
-def test_networks_that_all_read_the_film_are_parallel() -> None:
+def test_networks_that_read_the_film_are_parallel() -> None:
     card = tiny_system(card_network("lung", "lung"), card_network("infection", "infection")).card
     assert scheme(card) == "parallel: every network reads the film"
 
 
-def test_a_cascade_after_an_ensemble_is_told_with_its_localisation() -> None:
+def test_cascade_after_an_ensemble_is_described() -> None:
     card = tiny_system(*HYBRID, localisation=EXPLAINED).card
     assert (
-        scheme(card) == "cascade: classifier reads the lung that one, two found; ensemble: lung is the mean of one, two"
+        scheme(card)
+        == "cascade: classifier reads the lungs that one, two segmented; ensemble: lung is the mean of one, two"
     )
     assert (
-        localisation(card)
-        == f"Grad-CAM of the predicted class, at layer {GRADCAM_LAYER} of classifier; counts above 0.5"
+        localisation(card) == f"Grad-CAM of the predicted class, at layer {GRADCAM_LAYER} of classifier; threshold 0.5"
     )
     table = printed(card)
     assert "film, 128 x 128, mean 0.5, std 0.25" in table
@@ -56,10 +56,10 @@ def test_a_cascade_after_an_ensemble_is_told_with_its_localisation() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
-def test_the_command_shows_every_network(tmp_path: Path, arguments: list[str]) -> None:
+def test_command_shows_every_network(tmp_path: Path, arguments: list[str]) -> None:
     bundle = tiny_system(*HYBRID, localisation=EXPLAINED)
     write_bundle(str(tmp_path), bundle.card, bundle.files)
     result = CliRunner().invoke(models, ["show", str(tmp_path), *arguments])
     assert result.exit_code == 0, result.output
-    for said in ("classifier", "two", "lung", GRADCAM_LAYER):
-        assert said in result.output.replace("\n", "").replace(" ", "")
+    for text in ("classifier", "two", "lung", GRADCAM_LAYER):
+        assert text in result.output.replace("\n", "").replace(" ", "")

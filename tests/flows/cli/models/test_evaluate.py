@@ -1,4 +1,4 @@
-"""``cxr evaluate``: what it writes, whose films it shows, and that a card it writes still makes a bundle."""
+"""`cxr evaluate`: the files that it writes, the films that its report shows, and the card that it updates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILMS = 4
 
 @dataclass(frozen=True)
 class Ran:
-    """One call of the command: where it wrote, the bundle before and after, and the films it read."""
+    """One call of the command: its output folder, the bundle before and after, and its phantoms."""
 
     folder: Path
     before: Bundle
@@ -40,7 +40,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     shutil.copytree(locate("default"), bundle)
     before = load_bundle(str(bundle))
     write_archive(str(phantoms), FILMS, rows=256, masks=True, workers=1, styles=(ImageFormat.PNG_8,))
-    films = folder / "clinic"  # the same pictures as films of somebody's, without a word of phantoms
+    films = folder / "clinic"  # the same pictures, as films of a clinic
     films.mkdir()
     pictures = sorted(path for path in (phantoms / "films").rglob("*") if path.is_file())
     for number, picture in enumerate(pictures):
@@ -55,7 +55,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return Ran(folder, before, str(bundle), phantoms)
 
 
-def test_json_goes_to_a_file_and_beside_the_report(ran: Ran) -> None:
+def test_json_is_written_to_its_file_and_beside_the_report(ran: Ran) -> None:
     written = (ran.folder / "out.json").read_text(encoding="utf-8")
     assert written == (ran.folder / "report" / "figures.json").read_text(encoding="utf-8")
     document = json.loads(written)
@@ -66,7 +66,7 @@ def test_json_goes_to_a_file_and_beside_the_report(ran: Ran) -> None:
     assert len(pd.read_csv(ran.folder / "report" / "films.csv")) == 2 * FILMS
 
 
-def test_a_written_card_makes_a_bundle_that_the_report_names(ran: Ran) -> None:
+def test_report_names_the_bundle_with_the_updated_card(ran: Ran) -> None:
     after = load_bundle(ran.bundle)
     assert after.digest != ran.before.digest
     assert after.files == ran.before.files
@@ -76,13 +76,13 @@ def test_a_written_card_makes_a_bundle_that_the_report_names(ran: Ran) -> None:
     assert ran.before.digest not in ran.page
 
 
-def test_a_report_of_phantoms_shows_no_other_film(ran: Ran) -> None:
+def test_report_of_phantoms_shows_no_other_film(ran: Ran) -> None:
     assert "data:image/jpeg" in ran.page
     assert "film-0" in ran.page
     assert "clinic-" not in ran.page
 
 
-def test_a_report_may_show_no_film_at_all(ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_without_worst_films_shows_no_film(ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = tiny_bundle()
     write_bundle(str(tmp_path / "tiny"), tiny.card, tiny.files)
     arguments = ["evaluate", str(tmp_path / "tiny"), str(ran.phantoms), "--json", "-", "--report", str(tmp_path)]
@@ -96,7 +96,7 @@ def test_a_report_may_show_no_film_at_all(ran: Ran, tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize(
     "text", ["[phantom]\nfilms = 'a'\n", "[phantom]\nfilms = 'a'\nlabels = 'b'\nlicence = 'c'\n", "["]
 )
-def test_notes_of_sources_that_are_not_whole_are_refused(
+def test_incomplete_notes_on_sources_are_refused(
     ran: Ran, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     notes = tmp_path / "sources.toml"

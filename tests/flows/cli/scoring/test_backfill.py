@@ -1,4 +1,4 @@
-"""`cxr backfill` from its command line: started, shown, paused, resumed; what is asked for wrongly is told at once."""
+"""`cxr backfill` on the command line: start, show, pause, resume, and usage errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.main import main
 from cxr_flows.cli.scoring.backfill_progress import parts_table
-from cxr_flows.reports.backfill import board_line, part_line, size, spoken
+from cxr_flows.reports.backfill import board_line, duration_text, part_line, size_text
 from cxr_pipelines.backfill import scheduler
 from cxr_pipelines.backfill.progress import BoardSnapshot, PartLine, PartStatus, ProgressBoard
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
@@ -42,7 +42,7 @@ def _without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "CHECK_EVERY_S", 0.1)
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """Return the JSON document on stdout."""
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
@@ -63,41 +63,41 @@ def test_backfill_is_started_paused_shown_and_resumed(
     monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", pause_in_the_second)
     begun = main(["backfill", archive, "--out", out, "--id", "old", "--by", "year", "--json"])
     assert begun == Exit.INTERRUPTED
-    said = capsys.readouterr()
-    assert json.loads(said.out)["done"] == 1
-    assert "backfill old: 6 objects in 3 parts" in said.err
-    assert "p0001 2022: done" in said.err
-    assert "it is paused; `cxr backfill resume old" in said.err
+    output = capsys.readouterr()
+    assert json.loads(output.out)["done"] == 1
+    assert "backfill old: 6 objects in 3 parts" in output.err
+    assert "p0001 2022: done" in output.err
+    assert "paused; `cxr backfill resume old" in output.err
 
     monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", scores)
-    monkeypatch.delenv("CXR_READ__MIN_SIDE")  # it is read from the results root
+    monkeypatch.delenv("CXR_READ__MIN_SIDE")  # the setting is read from the results root
     assert main(["backfill", "resume", "old", "--out", out, "--json"]) == Exit.SETTLED
-    totals = told(capsys)
+    totals = printed(capsys)
     assert (totals["done"], totals["parts"], totals["scored"]) == (3, 3, 6)
     assert main(["backfill", "show", "old", "--out", out, "--json"]) == Exit.SETTLED
-    assert told(capsys) == totals
+    assert printed(capsys) == totals
     assert main(["backfill", "pause", "old", "--out", out]) == Exit.SETTLED
     assert main(["backfill", "show", "old", "--out", out]) == Exit.SETTLED
-    assert "it is paused" in capsys.readouterr().out
+    assert "the backfill is paused" in capsys.readouterr().out
 
 
-def test_part_that_fell_ends_with_one_and_is_retried_alone(
+def test_failed_part_gives_exit_code_1_and_is_retried_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive, out = str(write_films_by_year(tmp_path / "in", [2020, 2021], 2)), str(tmp_path / "out")
     scores = ScoreInProcess()
 
-    def fall(job: ScoreJob, note: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
+    def fail(job: ScoreJob, note: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         if job.run_id == "old-p0002":
             raise UsageError("the inventory cannot be read")
         return scores(job, note, stop)
 
-    monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", fall)
+    monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", fail)
     arguments = ["backfill", "start", archive, "--out", out, "--id", "old", "--by", "year"]
     assert main(arguments) == Exit.COULD_NOT_RUN
-    said = capsys.readouterr()
-    assert "p0002 2020: failed: the inventory cannot be read" in said.err
-    assert "1 parts fell: `cxr backfill resume old --retry-failed`" in said.out
+    output = capsys.readouterr()
+    assert "p0002 2020: failed: the inventory cannot be read" in output.err
+    assert "1 parts failed: retry them with `cxr backfill resume old --retry-failed`" in output.out
     assert main(arguments) == Exit.USAGE
     assert "is cut already" in capsys.readouterr().err
 
@@ -109,7 +109,7 @@ def test_part_that_fell_ends_with_one_and_is_retried_alone(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--parts", "3", "--by", "year"], "--parts cuts by count"),
         (["--runner", "dask"], "the runner dask is refused"),
@@ -118,41 +118,41 @@ def test_part_that_fell_ends_with_one_and_is_retried_alone(
         (["--id", "a/b"], "expected the id of a backfill"),
     ],
 )
-def test_what_is_asked_for_wrongly_ends_with_two_and_stores_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+def test_usage_error_gives_exit_code_2_and_stores_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     archive = str(write_films_by_year(tmp_path / "in", [2020], 1))
     assert main(["backfill", archive, "--out", str(tmp_path / "out"), *arguments]) == Exit.USAGE
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_backfill_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_backfill_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("resume", "pause", "show"):
         assert main(["backfill", name, "nothing", "--out", str(tmp_path)]) == Exit.USAGE
         assert "none was ever started there" in capsys.readouterr().err
 
 
-def line(number: int, look: PartStatus, **rest: Any) -> PartLine:
+def line(number: int, status: PartStatus, **rest: Any) -> PartLine:
     entry = PartEntry(part=f"p{number:04d}", label=f"[2020]-{number:02d}", objects=100, bytes=2**20)
-    return PartLine(entry, look, **{"left": 0 if look is PartStatus.DONE else 60, **rest})
+    return PartLine(entry, status, **{"left": 0 if status is PartStatus.DONE else 60, **rest})
 
 
-def test_table_shows_first_what_something_happens_to() -> None:
-    looks = [*[PartStatus.DONE] * 20, PartStatus.FAILED, PartStatus.RUNNING, *[PartStatus.WAITING] * 20]
-    lines = tuple(line(number, look, worked=40, seconds=20.0) for number, look in enumerate(looks, 1))
+def test_table_shows_running_and_failed_parts_first() -> None:
+    statuses = [*[PartStatus.DONE] * 20, PartStatus.FAILED, PartStatus.RUNNING, *[PartStatus.WAITING] * 20]
+    lines = tuple(line(number, status, worked=40, seconds=20.0) for number, status in enumerate(statuses, 1))
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(parts_table(BoardSnapshot(lines, 60.0), 6))
-    said = console.export_text()
-    assert "parts: 20 done, 1 running, 1 failed, 20 left" in said
-    assert "[2020]-22" in said, "a label in brackets is no markup"
-    assert "running" in said
-    assert "30 s" in said, "60 films are left at 2 a second"
-    assert "p0021" in said
-    assert "and 37 more parts" in said
+    text = console.export_text()
+    assert "parts: 20 done, 1 running, 1 failed, 20 left" in text
+    assert "[2020]-22" in text, "rich must not read a label in brackets as markup"
+    assert "running" in text
+    assert "30 s" in text, "60 films are left at 2 a second"
+    assert "p0021" in text
+    assert "and 37 more parts" in text
 
 
-def test_log_has_a_line_for_each_change() -> None:
+def test_log_lines_describe_a_part_and_all_parts() -> None:
     assert part_line(line(3, PartStatus.FAILED, note="no space left")) == "p0003 [2020]-03: failed: no space left"
     assert part_line(line(3, PartStatus.DONE, worked=100, seconds=4.0)) == "p0003 [2020]-03: done, 25.0 films/s"
     assert board_line(BoardSnapshot((), 0.0, "waits for run night")) == "waits for run night"
@@ -161,12 +161,12 @@ def test_log_has_a_line_for_each_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(4.4, "4 s"), (425, "7 min 05 s"), (12_000, "3 h 20 min"), (187_200, "2 d 4 h")]
+    ("seconds", "text"), [(4.4, "4 s"), (425, "7 min 05 s"), (12_000, "3 h 20 min"), (187_200, "2 d 4 h")]
 )
-def test_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
-    assert spoken(seconds) == said
+def test_duration_text(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "0 B"), (2048, "2.0 KiB"), (150 * 2**20, "150 MiB")])
-def test_bytes_are_said_as_people_say_them(count: int, said: str) -> None:
-    assert size(count) == said
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (2048, "2.0 KiB"), (150 * 2**20, "150 MiB")])
+def test_size_text(count: int, text: str) -> None:
+    assert size_text(count) == text

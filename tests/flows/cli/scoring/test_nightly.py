@@ -1,4 +1,4 @@
-"""The flow from its command, with no Prefect server about: what it leaves in the results root and in Prefect."""
+"""`cxr nightly` without a Prefect server: its results, its artifacts, and a second night without new films."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILMS, BAD = 3, 2
 
 
 def _nightly(folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
-    """Run ``cxr nightly`` over the archive in `folder`; return its exit code, its manifest and what it said."""
+    """Run ``cxr nightly`` on the archive in `folder`; return its exit code, its manifest and its stderr."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "CXR_"))}
     environment["PREFECT_HOME"] = str(folder / "prefect")
     arguments = [str(folder / "archive" / "films"), "--out", str(folder / "out"), "--bundle", str(folder / "tiny")]
@@ -47,9 +47,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_nightly_settles_all_leaves_its_artifacts_and_is_idle_the_next_night(folder: Path) -> None:
-    code, manifest, said = _nightly(folder, "--run-id", "first")
-    assert code == 0, said
+def test_nightly_scores_publishes_artifacts_and_decodes_nothing_the_next_night(folder: Path) -> None:
+    code, manifest, stderr = _nightly(folder, "--run-id", "first")
+    assert code == 0, stderr
     counts = manifest["counts"]
     assert counts["listed"] == counts["scored"] + counts["rejected"] + counts["duplicate"]
     assert counts["listed"] == FILMS + BAD
@@ -59,10 +59,10 @@ def test_nightly_settles_all_leaves_its_artifacts_and_is_idle_the_next_night(fol
         tasks = {name for (name,) in database.execute("select name from task_run where state_type = 'COMPLETED'")}
     assert artifacts == {"cxr-progress": "progress", "cxr-summary": "markdown"}
     assert len(tasks) == 3
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
 
-    code, again, said = _nightly(folder)
-    assert code == 0, said
+    code, again, stderr = _nightly(folder)
+    assert code == 0, stderr
     assert again["counts"]["settled_before"] == counts["listed"] - counts["duplicate"]
     assert (again["counts"]["scored"], again["chunks_settled_here"]) == (0, 0)
-    assert "nothing was decoded" in said
+    assert "nothing was decoded" in stderr
