@@ -44,7 +44,7 @@ from cxrlib.results import layout
 from cxrlib.results import rows as stored_rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_tables import parquet_bytes, writer_options
+from cxrlib.results.parquet import parquet_bytes, writer_options
 from cxrlib.runs import lease
 from cxrlib.runs.lease import Clock
 from cxrlib.runs.plan import read_chunks

@@ -11,7 +11,8 @@ from typing import Final
 from cxrlib.errors import RunError
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_tables import Provenance, RejectedFilm, parquet_bytes, rejects_table, scores_table
+from cxrlib.results.parquet import parquet_bytes
+from cxrlib.results.row_builder import Provenance, RejectedFilm, rejects_table, scores_table
 from cxrlib.results.rows import count_rows, read_object
 from cxrlib.runs.plan import Chunk
 from cxrlib.types import ScoredFilm

@@ -19,7 +19,7 @@ from cxrlib.models.bundle import Bundle
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_tables import Provenance
+from cxrlib.results.row_builder import Provenance
 from cxrlib.runs import software_versions
 from cxrlib.runs.chunks import tally
 from cxrlib.runs.ledger import fill_ledger

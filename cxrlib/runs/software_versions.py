@@ -1,4 +1,8 @@
-"""Versions of what can change a row, or the way it was made: for a run's manifest, and to compare its workers."""
+"""Versions of the software that can change a row. Manifests store them, and a worker is compared with the planner.
+
+A distribution is listed if it decodes a film, resizes or computes with its pixels, builds or runs a network, or writes
+rows. One that is not installed is left out.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +12,47 @@ from typing import Final
 
 from cxrlib import __version__
 
-#: Distributions whose version can change a row or the way it was made.
+#: Distributions that can change a row, or how it is made.
 _DISTRIBUTIONS: Final = (
-    "apache-beam",
-    "imagecodecs",
+    "apache-beam",  # sends films through the pipeline
+    "captum",  # localisation maps
+    "imagecodecs",  # decodes JPEG 2000, JPEG-LS, PNG and RLE
     "numpy",
-    "opencv-python-headless",
-    "pyarrow",
-    "pydicom",
+    "opencv-python-headless",  # resizes films, cleans masks
+    "pillow",  # decodes JPEG 2000 at a lower resolution
+    "pyarrow",  # writes rows
+    "pycocotools",  # encodes masks
+    "pydicom",  # reads headers
+    "scipy",  # averages films of reduced resolution
+    "segmentation-models-pytorch",  # networks
+    "simplejpeg",  # decodes JPEG
+    "timm",  # networks
     "torch",
+    "torchvision",  # networks
 )
 
 
 def installed() -> dict[str, str]:
-    """Return the version of each distribution that matters, as it is installed here."""
-    return {name: importlib.metadata.version(name) for name in _DISTRIBUTIONS}
+    """Return the versions of the listed distributions that are installed here."""
+    versions = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def environment() -> dict[str, str]:
-    """Return what a worker must have in common with whoever planned the run: `installed`, Python and this package."""
+    """Return what a worker must share with the planner of its run: `installed`, Python and this package."""
     return {"python": platform.python_version(), "cxr-batch": __version__, **installed()}
 
 
 def differences(expected: dict[str, str]) -> str:
-    """Say where this environment is another than `expected`: ``torch 2.13.0 here 2.12.1``; empty where it is not."""
+    """Return where this environment differs from `expected`, as ``torch 2.13.0 here 2.12.1``; empty where it agrees.
+
+    A distribution that is missing here reads ``here none``.
+    """
     here = environment()
     return ", ".join(
         f"{name} {version} here {here.get(name, 'none')}"

@@ -16,7 +16,7 @@ from cxrlib.backfills.create import BackfillRequest, start_backfill
 from cxrlib.errors import FilmError, LeaseLostError, StoppedError
 from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_tables import RejectedFilm
+from cxrlib.results.row_builder import RejectedFilm
 from cxrlib.runs import lease
 from cxrlib.runs.chunks import settle
 from cxrlib.runs.plan import open_chunk

@@ -19,7 +19,8 @@ from cxrlib.errors import RunError, UsageError
 from cxrlib.results import cohort, layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_tables import Provenance, parquet_bytes, rejects_table, scores_table
+from cxrlib.results.parquet import parquet_bytes
+from cxrlib.results.row_builder import Provenance, rejects_table, scores_table
 from cxrlib.runs.plan import PlanHeader, write_plan
 from cxrlib.types import ScoredFilm
 from tests.support.scored_films import provenance, scored_film

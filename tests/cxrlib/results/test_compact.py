@@ -26,7 +26,8 @@ from cxrlib.results import cohort, compact
 from cxrlib.results.compact import Compaction
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_tables import parquet_bytes, rejects_table, scores_table
+from cxrlib.results.parquet import parquet_bytes
+from cxrlib.results.row_builder import rejects_table, scores_table
 from cxrlib.results.verify import verify
 from cxrlib.runs import lease
 from cxrlib.runs.chunks import Outcome

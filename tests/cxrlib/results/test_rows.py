@@ -17,7 +17,8 @@ from cxrlib.errors import RunError
 from cxrlib.results import layout, rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_tables import parquet_bytes, rejects_table, scores_table
+from cxrlib.results.parquet import parquet_bytes
+from cxrlib.results.row_builder import rejects_table, scores_table
 from tests.support.scored_films import provenance, scored_film
 
 PARTITION = "default-abababab"

@@ -12,7 +12,7 @@ from cxrlib.film_steps import rejected, without_pixels
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_tables import Provenance, RejectedFilm
+from cxrlib.results.row_builder import Provenance, RejectedFilm
 from cxrlib.runs.chunks import OpenChunks, Outcome, Tally, settle, tally
 from cxrlib.runs.plan import Chunk
 from cxrlib.types import ImageRef

@@ -1,47 +1,26 @@
-"""From measured films and rejects to Arrow tables, and from a table to Parquet bytes.
+"""Build score rows from measured films, and reject rows from rejected ones.
 
-The same films give the same table, and the same table the same bytes, in whatever order the films came: rows are sorted
-by ``(uri, version)``, nothing of the clock or the machine goes in, and the writer's options are fixed here.
+The same films always give the same table, in whatever order they come: rows are sorted by ``(uri, version)`` and do not
+depend on the clock or the machine.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cxr_schemas import REJECTS, SCORES, FilmClass, Reason
 from cxrlib.measuring import localisation, rle
 from cxrlib.measuring.severity import areas_mm2
 from cxrlib.types import Extent, ImageRef, ScoredFilm
 
-#: Text that hardly repeats from row to row, where a dictionary would only be written beside it.
-_DISTINCT_TEXT: Final = frozenset(
-    {
-        "uri",
-        "version",
-        "content_digest",
-        "sop_instance_uid",
-        "series_instance_uid",
-        "study_instance_uid",
-        "patient_key",
-        "lung_rle",
-        "infection_rle",
-        "localisation_map",
-        "message",
-    }
-)
-#: Measured: level 15 costs 0.15 ms a row and saves 6 % on level 9; 19 saves another 0.5 % on chunks for twice the time.
-_ZSTD_LEVEL: Final = 15
-
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """By what a row was made; stands in every row of scores and rejects. Digests are SHA-256, hexadecimal."""
+    """The software, bundle, settings and run that made a row. Digests are SHA-256, hexadecimal."""
 
     bundle_name: str
     bundle_version: str
@@ -53,7 +32,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class RejectedFilm:
-    """A listed object that was not scored; `message` says what was expected and what was met, never header text."""
+    """A listed object that was not scored. `message` states what was expected and what was got, never header text."""
 
     ref: ImageRef
     reason: Reason
@@ -66,8 +45,7 @@ _Film = Callable[[ScoredFilm], Any]
 def scores_table(films: Sequence[ScoredFilm], provenance: Provenance) -> pa.Table:
     """Return the score rows of `films`, of schema `cxr_schemas.SCORES`, sorted by ``(uri, version)``.
 
-    Probabilities are rounded to four decimals, so that rows do not hang on the last bits of a float. An empty sequence
-    gives a table without rows.
+    Probabilities are rounded to four decimals, so that rows do not depend on the last bits of a float.
     """
     ordered = sorted(films, key=lambda film: (film.ref.uri, film.ref.version))
     columns = {name: [get(film) for film in ordered] for name, get in _SCORE_COLUMNS.items()}
@@ -87,43 +65,6 @@ def rejects_table(rejects: Sequence[RejectedFilm], provenance: Provenance) -> pa
         "attempt": [reject.ref.attempt for reject in ordered],
     }
     return _table(REJECTS, columns, len(ordered), provenance)
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """Return a table as one Parquet file: the same bytes for the same table, whoever writes it.
-
-    Made for 1 M rows in under 700 MB with both masks, in chunks of 256 rows. Measured on 2,000 rows of annotated films
-    (4 in 5 with COVID-19; UIDs, HMACs and digests of full length): 578 bytes a row in such chunks, of which 75 are the
-    file's own metadata, and 17 more for the chunk's rejects; 497 in one file. Half of that is the two masks, a third is
-    text that no codec can shorten.
-    """
-    sink = io.BytesIO()
-    pq.write_table(
-        table,
-        sink,
-        **writer_options(table.schema),
-        write_statistics=["uri"],  # a chunk pays its metadata on few rows
-        row_group_size=65_536,
-    )
-    return sink.getvalue()
-
-
-def writer_options(schema: pa.Schema) -> dict[str, Any]:
-    """Return how the columns of `schema` are encoded and compressed, as options of `pyarrow.parquet`'s writers."""
-    encodings = {}
-    for field in schema:
-        if field.name in _DISTINCT_TEXT:
-            encodings[field.name] = "DELTA_LENGTH_BYTE_ARRAY"
-        elif pa.types.is_floating(field.type) and not field.name.endswith("_spacing_mm"):
-            encodings[field.name] = "BYTE_STREAM_SPLIT"
-    return {
-        "version": "2.6",
-        "data_page_version": "2.0",
-        "compression": "zstd",
-        "compression_level": _ZSTD_LEVEL,
-        "use_dictionary": [name for name in schema.names if name not in encodings],
-        "column_encoding": encodings,
-    }
 
 
 def _table(schema: pa.Schema, columns: dict[str, list[Any]], length: int, provenance: Provenance) -> pa.Table:
@@ -152,7 +93,7 @@ def _probability(of: FilmClass) -> _Film:
 
 
 def _class_label(film: ScoredFilm) -> str | None:
-    """Return the most probable class; of equals, the first on the bundle's card: the one that is localised."""
+    """Return the most probable class; of equal ones, the first on the bundle's card, which is the localised one."""
     classes = film.prediction.classes
     return None if classes is None else max(classes, key=lambda of: classes[of]).value
 
@@ -207,7 +148,7 @@ def _localisation_map(film: ScoredFilm) -> str | None:
     return None if cells is None else localisation.encode(cells)
 
 
-#: How each column of SCORES, besides provenance, is taken from a film.
+#: The value of each column of SCORES, from a film. `Provenance` gives the other columns.
 _SCORE_COLUMNS: Final[dict[str, _Film]] = {
     "uri": lambda film: film.ref.uri,
     "version": lambda film: film.ref.version,
