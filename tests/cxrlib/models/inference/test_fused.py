@@ -31,15 +31,15 @@ class Net(nn.Module):
     def forward(self, films: Tensor) -> Tensor:
         features = self.first(films)
         normed = self.norm(features)
-        beside: Tensor | float = 0
+        extra: Tensor | float = 0
         if self.kind in {"convolution read", "norm read"}:
-            beside = (features if self.kind == "convolution read" else normed).mean()
+            extra = (features if self.kind == "convolution read" else normed).mean()
         active = self.activation(normed)
         if self.kind == "activation twice":
             active = self.activation(active - 1)
         if self.kind == "norm read later":
-            beside = normed.mean()
-        out: Tensor = self.last(active) + beside
+            extra = normed.mean()
+        out: Tensor = self.last(active) + extra
         return out
 
 
@@ -73,7 +73,7 @@ def test_norm_and_activation_are_fused_into_the_convolution(activation: type[nn.
 
 
 @pytest.mark.parametrize(
-    ("kind", "in_place", "left"),
+    ("kind", "in_place", "layers"),
     [
         ("convolution read", False, [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d]),
         ("measured", False, [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d]),
@@ -85,20 +85,20 @@ def test_norm_and_activation_are_fused_into_the_convolution(activation: type[nn.
     ],
 )
 def test_layers_that_others_read_or_that_run_twice_are_not_fused(
-    kind: str, in_place: bool, left: list[type[nn.Module]]
+    kind: str, in_place: bool, layers: list[type[nn.Module]]
 ) -> None:
     network = with_random_norms(Net(kind, nn.ReLU(inplace=in_place)))
-    check_fused_equals_unfused(network, sum(part is FusedConvolution for part in left))
-    assert [type(part) for part in network.children()] == left
+    check_fused_equals_unfused(network, sum(part is FusedConvolution for part in layers))
+    assert [type(part) for part in network.children()] == layers
 
 
 @pytest.mark.parametrize(
-    ("activation", "left"), [(nn.ReLU6, nn.Identity), (nn.ELU, nn.ELU), (nn.Identity, nn.Identity)]
+    ("activation", "layers"), [(nn.ReLU6, nn.Identity), (nn.ELU, nn.ELU), (nn.Identity, nn.Identity)]
 )
-def test_norms_and_convolutions_of_timm_are_fused(activation: type[nn.Module], left: type[nn.Module]) -> None:
+def test_norms_and_convolutions_of_timm_are_fused(activation: type[nn.Module], layers: type[nn.Module]) -> None:
     network = with_random_norms(nn.Sequential(Conv2dSame(1, 8, 3, stride=2), BatchNormAct2d(8, act_layer=activation)))
     check_fused_equals_unfused(network, 1)
-    assert [type(part) for part in network.children()] == [FusedConvolution, left]
+    assert [type(part) for part in network.children()] == [FusedConvolution, layers]
 
 
 @pytest.mark.parametrize("sides", [(16, 16), (15, 17), (16, 13)])
