@@ -24,11 +24,11 @@ class ImageRef:
     uri : str
         fsspec URI, as it is opened.
     version : str
-        ``etag:...``, ``crc32:...`` (zip members), ``mtime:...`` or ``size:...`` when it was listed: the first known.
+        ``etag:...``, ``crc32:...`` (zip members), ``mtime:...`` or ``size:...`` as listed: the first that the store gives.
     size : int or None
-        Bytes, where the listing says.
+        Bytes, if the listing has them.
     attempt : int
-        Which try at this object this is, from 1; only retryable rejects raise it.
+        Number of this attempt at the object, from 1; only a retryable reject increases it.
     """
 
     uri: str
@@ -39,17 +39,21 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class FilmFacts:
-    """What we keep of a film's header, already keyed and dated as the privacy settings say.
+    """What is stored of a film's header, with identifiers and dates as the privacy settings require.
 
     Attributes
     ----------
     rows, columns : int
-        Size of the source image in the patient's own orientation (after `mirrored` was undone).
+        Size of the upright source image, after a mirrored or turned film was turned back.
     spacing_mm : tuple of float or None
         Distance between rows and between columns, in mm at the detector (DICOM PS3.3 10.7.1.3, Imager Pixel Spacing,
         else Pixel Spacing).
     transfer_syntax : str or None
         UID for DICOM, None for PNG and JPEG.
+    mirrored : bool
+        The film was stored mirrored or turned, and was turned upright.
+    inverted : bool
+        The header declares the lowest stored value white (MONOCHROME1).
     """
 
     source_format: SourceFormat
@@ -70,23 +74,23 @@ class FilmFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CxrImage:
-    """A film as a network reads it.
+    """A film as the networks read it.
 
     Attributes
     ----------
     pixels : float32 array, rows x columns of the bundle's input
         In [0, 1], white is dense, left of the patient on the right of the image.
     facts : FilmFacts
-        Header facts and the geometry back to the source: the grid covers the whole source film, so one grid pixel is
+        From the header, with the size of the source. The grid covers the whole source film, so one grid pixel is
         ``facts.rows / pixels.shape[0]`` source rows by ``facts.columns / pixels.shape[1]`` source columns.
     content_digest : str
         SHA-256 of the source bytes, hexadecimal.
     windowing : Windowing
-        How grey was made.
+        Whether VOI LUT, window or percentiles made the grey.
     clipped_fraction : float
-        Share of `pixels` at exactly 0 or 1.
+        Share of `pixels` that are exactly 0 or 1.
     polarity_corrected : bool
-        The film looked like a negative in spite of its tag and was inverted.
+        The film was a negative although its header said otherwise, and was inverted.
     """
 
     pixels: NDArray[np.float32]
@@ -108,7 +112,7 @@ class CxrImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a bundle's networks say of one film, before any threshold. An output the bundle lacks is None.
+    """Outputs of a bundle's networks for one film, before any threshold. An output that the bundle lacks is None.
 
     Attributes
     ----------
@@ -117,8 +121,10 @@ class Prediction:
     classes : dict of FilmClass to float
         Probability per class; sums to 1.
     localisation_cells : uint8 array or None
-        What spoke for the most probable class, 0 to 255, on the grid of the layer that was explained
-        (`cxrlib.measuring.localisation.localisation_map` draws it).
+        Evidence for the most probable class, 0 to 255, on the grid of the explained layer;
+        `cxrlib.measuring.localisation.localisation_map` draws it.
+    precision : str
+        Arithmetic of the networks, such as ``fp32``.
     """
 
     lung: NDArray[np.float32]
@@ -130,17 +136,17 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masks:
-    """Cleaned masks on the grid of the network's input. Left and right are the patient's own.
+    """Cleaned masks on the grid of the network's input. Left and right are the patient's.
 
     Attributes
     ----------
     left, right : bool array
         Disjoint; their union is the lung mask. One may be empty, never both.
     infection : bool array or None
-        Subset of the lung; None where the bundle gives no infection.
+        Subset of the lung; None where the bundle has no infection output.
     lungs_found : LungsFound
     split : bool
-        The two lungs touched and were parted by a cut.
+        The two lungs touched and were separated.
     """
 
     left: NDArray[np.bool_]
@@ -159,7 +165,7 @@ class Masks:
 class Extent:
     """Lung and infected area of one lung or both, in pixels of the mask grid.
 
-    `infection_px` is None where the bundle gives no infection; `percent` is None there too, and where `lung_px` is 0.
+    `infection_px` is None where the bundle has no infection output. `percent` is None then, and where `lung_px` is 0.
     """
 
     lung_px: int
@@ -175,7 +181,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Severity:
-    """What the masks measure.
+    """Measurements of the masks of one film.
 
     Attributes
     ----------
@@ -183,7 +189,7 @@ class Severity:
         Area of one mask pixel; None where the spacing is unknown.
     localisation_percent : float or None
         Percent of both lungs where the localisation map exceeds its threshold, 0 to 100; None where the bundle
-        localises nothing.
+        has no localisation.
     """
 
     whole: Extent
@@ -197,7 +203,7 @@ class Severity:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredFilm:
-    """All that a score row is made from."""
+    """Everything from which a score row is made."""
 
     ref: ImageRef
     image: CxrImage

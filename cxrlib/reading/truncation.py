@@ -1,9 +1,9 @@
 """Detect truncated films from their pixels, where the codec did not complain: all rows below some line have one value.
 
-What happens to a truncated file: it is rejected with the reason TRUNCATED and not scored. Missing bytes
-are found first, by `cxrlib.reading.dicom.pixel_data`, `cxrlib.reading.codecs` and `cxrlib.reading.raster`. This module
-finds the rest: a transfer that stopped leaves zeros in native pixel data, and libjpeg paints the missing part in one
-grey. For a film decoded at reduced resolution see `cxrlib.reading.whole_film_checks`.
+What happens to a truncated file: it is rejected with the reason TRUNCATED and not scored. Missing bytes are detected
+first, by `cxrlib.reading.dicom.pixel_data`, `cxrlib.reading.codecs` and `cxrlib.reading.raster`. This module detects
+the rest: a transfer that stopped leaves zeros in native pixel data, and libjpeg paints the missing part in one grey.
+For a film decoded at reduced resolution see `cxrlib.reading.whole_film_checks`.
 
 A collimated or padded film ends in one value too, so a flat band alone proves nothing. The difference:
 

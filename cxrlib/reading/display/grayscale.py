@@ -34,7 +34,7 @@ from cxrlib.reading.resample import resize
 from cxrlib.reading.whole_film_checks import WholeFilmNeededError
 
 Floats = NDArray[np.float64]
-_ToGrey = Callable[[Floats], Floats]
+_Transform = Callable[[Floats], Floats]
 
 #: Largest difference in [0, 1] from the pipeline in float64: half a step of the table plus half a step of the average.
 TOLERANCE: Final = 2 / 65535
@@ -51,7 +51,7 @@ CONSTANT_SHARE: Final = 0.995
 #: cannot move the mean of 5 % of the cells further.
 _CONSTANT_SPAN: Final = 0.1
 
-#: The span of a reduced film after a window is wrong by at most this factor; nearly always by less than a hundredth.
+#: The span of a reduced film after a window is wrong by at most this factor, and nearly always by less than 1 %.
 _SPAN_FACTOR: Final = 1.5
 
 
@@ -92,8 +92,8 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
         Where the film was reduced and is so close to a limit that the whole film might be judged differently.
     """
     film = _Film.of(raw, Grid(rows, columns), planned=planned)
-    for to_grey_of, windowing in _header_transforms(raw.display):
-        grey = film.looked_up(to_grey_of)
+    for transform, windowing in _header_transforms(raw.display):
+        grey = film.display_by(transform)
         span = _central_span(film.unpadded(grey))
         if film.lattice is not None and LEAST_SPAN / _SPAN_FACTOR <= span <= LEAST_SPAN * _SPAN_FACTOR:
             raise WholeFilmNeededError
@@ -102,7 +102,7 @@ def to_grey(raw: RawImage, rows: int, columns: int, percentiles: tuple[float, fl
     return Grey(_between_percentiles(film, percentiles), Windowing.PERCENTILE)
 
 
-def _header_transforms(display: Display) -> Iterator[tuple[_ToGrey, Windowing]]:
+def _header_transforms(display: Display) -> Iterator[tuple[_Transform, Windowing]]:
     """Yield the functions of the header that make grey of a film's values: the VOI LUT before the window."""
     if display.voi_lut is not None:
         yield partial(apply_voi_lut, lut=display.voi_lut), Windowing.VOI_LUT
@@ -153,10 +153,10 @@ class _Film:
             return cls(*halve(whole), grid, display, whole=whole)
         return cls(whole, None, grid, display, whole=whole)
 
-    def looked_up(self, to_grey_of: _ToGrey) -> NDArray[np.float32]:
-        """Return the cells in grey; `to_grey_of` gives the grey of values after the modality transform."""
+    def display_by(self, transform: _Transform) -> NDArray[np.float32]:
+        """Return the cells in grey; `transform` gives the grey of values after the modality step."""
         indices = _indices(self.pixels)
-        return self._through(self._table(to_grey_of, indices), indices)
+        return self._through(self._table(transform, indices), indices)
 
     def cells(self) -> tuple[Floats, float]:
         """Return the mean of each cell after the modality transform, and the range of the values that were averaged.
@@ -182,11 +182,11 @@ class _Film:
         """Return the `cells` that are not all padding, in one dimension."""
         return cells.ravel() if self.share is None else cells[self.share > 0]
 
-    def _table(self, to_grey_of: _ToGrey, indices: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
+    def _table(self, transform: _Transform, indices: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
         # The table is computed up to the largest value of the film only; entries beyond it are never read.
         table = np.zeros(256**indices.dtype.itemsize, np.float32)
         stored = np.arange(1 + int(indices.max())).astype(indices.dtype).view(self.pixels.dtype)
-        grey = _inverted_monochrome1(to_grey_of(self._modality(stored)), self.display)
+        grey = _inverted_monochrome1(transform(self._modality(stored)), self.display)
         if self.padding is not None and self.display.padding is not None:
             grey[_is_padding(stored, self.display.padding)] = 0.0
         table[: len(stored)] = np.rint(grey * _STEPS)
