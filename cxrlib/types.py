@@ -24,7 +24,7 @@ class ImageRef:
     uri : str
         fsspec URI, as it is opened.
     version : str
-        ``etag:...``, ``crc32:...`` (zip members), ``mtime:...`` or ``size:...`` as listed: the first that the store gives.
+        ``etag:...``, ``crc32:...`` (zip members), ``mtime:...`` or ``size:...``: the first that the store lists.
     size : int or None
         Bytes, if the listing has them.
     attempt : int
