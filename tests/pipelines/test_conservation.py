@@ -74,8 +74,8 @@ def test_every_listed_object_has_exactly_the_expected_outcome(
             got = outcomes(root / "out")
             for row in pq.read_table(root / f"out/_runs/night{night}/plan.parquet").to_pylist():
                 kind = listed.pop(row["uri"].removeprefix(f"file://{root}/in/"))
-                stands = (row["duplicate_of_uri"] or row["uri"], row["duplicate_of_version"] or row["version"])
-                assert got[stands] == [expected(kind)], row
+                original = (row["duplicate_of_uri"] or row["uri"], row["duplicate_of_version"] or row["version"])
+                assert got[original] == [expected(kind)], row
             assert not listed
             listed.update({**first, **files})
         report = verify(str(root / "out"))

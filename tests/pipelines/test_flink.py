@@ -74,6 +74,6 @@ def test_other_runners_get_no_job_name() -> None:
 
 @pytest.mark.parametrize(("given", "expected"), [((), "BATCH"), (("PIPELINED",), "PIPELINED")])
 def test_batch_exchange_is_the_default(cluster: FlinkStub, given: tuple[str, ...], expected: str) -> None:
-    asked = tuple(f"--execution_mode_for_batch={mode}" for mode in given)
-    _, options = make_runner(RunnerChoice.parse("flink", (f"--flink_master={cluster.master}", *asked)))
+    options_given = tuple(f"--execution_mode_for_batch={mode}" for mode in given)
+    _, options = make_runner(RunnerChoice.parse("flink", (f"--flink_master={cluster.master}", *options_given)))
     assert [flag for flag in options._flags if "execution_mode" in flag] == [f"--execution_mode_for_batch={expected}"]

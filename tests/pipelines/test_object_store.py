@@ -18,8 +18,8 @@ from cxrlib.runs.plan import read_plan
 from tests.support.fakes import FakeEngineFactory, fake_settings, film_png
 from tests.support.small_archives import BAD_FILES, score_films
 
-s3fs = pytest.importorskip("s3fs", reason="the S3 stand-in comes with the demo extra")
-pytest.importorskip("moto", reason="the S3 stand-in comes with the demo extra")
+s3fs = pytest.importorskip("s3fs", reason="the S3 stub comes with the demo extra")
+pytest.importorskip("moto", reason="the S3 stub comes with the demo extra")
 
 
 @pytest.fixture(scope="module")

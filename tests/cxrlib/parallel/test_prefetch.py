@@ -1,4 +1,4 @@
-"""Work done ahead of its consumer."""
+"""The prefetcher: results in order, bounds on the work in progress, errors and cancellation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def into(pool: ThreadPoolExecutor, work: Callable[[int], Result]) -> Callable[[i
     return lambda item: pool.submit(work, item)
 
 
-def test_results_come_in_order_whatever_finishes_first() -> None:
+def test_results_come_in_the_order_of_the_items() -> None:
     with ThreadPoolExecutor(4) as pool:
         results = list(
             Prefetcher(into(pool, lambda n: time.sleep(0.001 * (n % 3)) or n * n), range(30), PrefetchBounds(8))
@@ -30,22 +30,22 @@ def test_results_come_in_order_whatever_finishes_first() -> None:
     assert results == [(n, n * n) for n in range(30)]
 
 
-def test_no_more_than_the_depth_is_ever_begun_ahead() -> None:
-    begun = 0
+def test_started_items_are_bounded() -> None:
+    started = 0
     lock = threading.Lock()
 
     def work(_: int) -> None:
-        nonlocal begun
+        nonlocal started
         with lock:
-            begun += 1
+            started += 1
 
     with ThreadPoolExecutor(4) as pool:
         for taken, _ in enumerate(Prefetcher(into(pool, work), range(50), PrefetchBounds(5)), start=1):
             time.sleep(0.0005)
-            assert begun <= taken + 5
+            assert started <= taken + 5
 
 
-def test_work_is_under_way_while_the_consumer_is_busy() -> None:
+def test_work_runs_while_the_consumer_is_busy() -> None:
     done = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         results = Prefetcher(into(pool, lambda n: done.set() if n == 1 else None), range(3), PrefetchBounds(2))
@@ -53,12 +53,12 @@ def test_work_is_under_way_while_the_consumer_is_busy() -> None:
         assert done.wait(5)
 
 
-def test_what_has_not_begun_is_called_off_when_the_consumer_stops() -> None:
-    begun: list[int] = []
+def test_close_cancels_items_that_have_not_started() -> None:
+    started: list[int] = []
     gate = threading.Event()
 
     def work(n: int) -> None:
-        begun.append(n)
+        started.append(n)
         if n:
             gate.wait(5)
 
@@ -67,10 +67,10 @@ def test_what_has_not_begun_is_called_off_when_the_consumer_stops() -> None:
         next(results)
         results.close()
         gate.set()
-    assert max(begun) <= 1
+    assert max(started) <= 1
 
 
-def test_an_error_of_the_work_reaches_the_consumer() -> None:
+def test_error_of_the_work_is_raised_to_the_consumer() -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(ZeroDivisionError):
         list(Prefetcher(into(pool, lambda n: 1 // n), [1, 0], PrefetchBounds(2)))
 
@@ -82,25 +82,25 @@ def test_bounds_below_one_are_refused() -> None:
         PrefetchBounds(1, 0)
 
 
-def test_work_begins_before_anything_is_asked_for_and_goes_on_by_itself() -> None:
-    begun: list[int] = []
-    all_begun = threading.Event()
+def test_work_starts_at_once_and_continues_without_the_consumer() -> None:
+    started: list[int] = []
+    all_started = threading.Event()
 
     def work(number: int) -> int:
-        begun.append(number)
-        if len(begun) == 6:
-            all_begun.set()
+        started.append(number)
+        if len(started) == 6:
+            all_started.set()
         return number
 
     with ThreadPoolExecutor(2) as pool:
         results = Prefetcher(into(pool, work), range(9), PrefetchBounds(6, 1), lambda _: 1)
-        assert all_begun.wait(5), "each end of one should begin the next, up to six that nobody has taken"
+        assert all_started.wait(5), "each finished item must start the next, up to six that are not consumed"
         time.sleep(0.05)
-        assert sorted(begun) == list(range(6))
+        assert sorted(started) == list(range(6))
         assert list(results) == [(number, number) for number in range(9)]
 
 
-def test_work_that_cannot_begin_is_told_to_the_consumer_whoever_meets_it() -> None:
+def test_error_of_submit_is_raised_to_the_consumer() -> None:
     def submit(number: int) -> Future[int]:
         if number == 2:
             raise RuntimeError("closed")
@@ -116,31 +116,31 @@ def test_work_that_cannot_begin_is_told_to_the_consumer_whoever_meets_it() -> No
     size=st.integers(1, 80),
     order=st.randoms(use_true_random=False),
 )
-def test_what_is_under_way_is_bounded_by_size_unless_it_is_one_item(
+def test_size_in_progress_is_bounded_except_for_a_single_item(
     sizes: list[int], items: int, size: int, order: Random
 ) -> None:
-    under_way: dict[int, Future[int]] = {}
+    in_progress: dict[int, Future[int]] = {}
     untaken = 0
 
     def submit(number: int) -> Future[int]:
         nonlocal untaken
-        under_way[number] = Future()
+        in_progress[number] = Future()
         untaken += 1
         assert untaken <= items
-        assert sum(sizes[each] for each in under_way) <= size or len(under_way) == 1
-        return under_way[number]
+        assert sum(sizes[each] for each in in_progress) <= size or len(in_progress) == 1
+        return in_progress[number]
 
     results = Prefetcher(submit, range(len(sizes)), PrefetchBounds(items, size), lambda item: sizes[item])
     for wanted in range(len(sizes)):
-        while wanted in under_way:
-            number = order.choice(sorted(under_way))
-            under_way.pop(number).set_result(number)
+        while wanted in in_progress:
+            number = order.choice(sorted(in_progress))
+            in_progress.pop(number).set_result(number)
         untaken -= 1
         assert next(results) == (wanted, wanted)
     assert next(results, None) is None
 
 
-def test_threads_that_end_work_at_once_lose_and_double_nothing() -> None:
+def test_simultaneous_ends_lose_and_repeat_no_item() -> None:
     with ThreadPoolExecutor(8) as pool:
         for items, size in ((1, 1), (3, 2), (8, None)):
             results = Prefetcher(into(pool, lambda n: n), range(2000), PrefetchBounds(items, size), lambda _: 1)

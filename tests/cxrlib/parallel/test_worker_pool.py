@@ -1,4 +1,4 @@
-"""Processes that die, hang and eat: what it costs, and what is left behind."""
+"""The worker pool: items that crash, hang or exhaust memory cost only themselves, and no process is left over."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def workers() -> Iterator[WorkerPool]:
 
 
 def gone(pid: int, seconds: float = 5.0) -> bool:
-    """Whether there is no such process within `seconds`, not even a zombie."""
+    """Return whether the process ends within `seconds`; a zombie has not ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -56,7 +56,7 @@ def gone(pid: int, seconds: float = 5.0) -> bool:
         ("hang fetching", (Loss.TIME, "2 s")),
     ],
 )
-def test_an_item_that_ends_its_process_costs_itself_alone(
+def test_item_that_ends_its_process_loses_no_other_item(
     workers: WorkerPool, item: str, expected: tuple[Loss, str]
 ) -> None:
     items = [f"{number}" for number in range(12)]
@@ -67,7 +67,7 @@ def test_an_item_that_ends_its_process_costs_itself_alone(
     assert results == [expected if each == item else each for each in items]
 
 
-def test_a_suspect_is_tried_again_alone_in_a_new_process(workers: WorkerPool, tmp_path: Path) -> None:
+def test_suspect_is_retried_alone_in_a_new_process(workers: WorkerPool, tmp_path: Path) -> None:
     work = Hostile(tmp_path)
     futures = [workers.submit(work, item) for item in ("a", "segfault", "b", "c", "d")]
     assert futures[1].result(60) == (Loss.DIED, "SIGSEGV")
@@ -79,7 +79,7 @@ def test_a_suspect_is_tried_again_alone_in_a_new_process(workers: WorkerPool, tm
     assert last not in others
 
 
-def test_many_hostile_items_at_once_leave_the_others_whole(workers: WorkerPool) -> None:
+def test_many_crashing_items_do_not_affect_the_others(workers: WorkerPool) -> None:
     items = [f"{number}" if number % 6 else "segfault" for number in range(30)]
     work = Hostile()
     futures = [workers.submit(work, item) for item in items]
@@ -88,13 +88,13 @@ def test_many_hostile_items_at_once_leave_the_others_whole(workers: WorkerPool) 
     ]
 
 
-def test_an_error_of_the_work_is_raised_without_its_text(workers: WorkerPool) -> None:
+def test_error_of_the_work_is_raised_without_its_message(workers: WorkerPool) -> None:
     with pytest.raises(RunError, match="KeyError") as raised:
         workers.submit(Hostile(), "err").result(30)
     assert "DOE" not in str(raised.value)
 
 
-def test_what_is_logged_in_a_process_is_logged_here(workers: WorkerPool, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_records_of_a_worker_reach_the_parent(workers: WorkerPool, caplog: pytest.LogCaptureFixture) -> None:
     workers.submit(Hostile(), "log").result(30)
     deadline = time.monotonic() + 5
     while not caplog.records and time.monotonic() < deadline:
@@ -104,28 +104,28 @@ def test_what_is_logged_in_a_process_is_logged_here(workers: WorkerPool, caplog:
     ]
 
 
-def test_processes_are_bounded_and_import_no_more_than_reading_takes(workers: WorkerPool) -> None:
+def test_workers_have_limits_and_import_only_what_their_work_needs(workers: WorkerPool) -> None:
     assert workers.submit(Hostile(), "modules").result(30) == []
     assert workers.submit(Hostile(), "limits").result(30) == (1024 * 2**20, 0)
 
 
-def test_an_item_of_this_process_is_done_here(workers: WorkerPool) -> None:
+def test_item_of_this_process_is_done_in_this_process(workers: WorkerPool) -> None:
     assert workers.submit(Hostile(), "needs this process").result(30) == "needs this process"
 
 
-def test_what_was_called_off_is_not_done(workers: WorkerPool, tmp_path: Path) -> None:
+def test_cancelled_items_are_not_done(workers: WorkerPool, tmp_path: Path) -> None:
     work = Hostile(tmp_path)
     futures = [workers.submit(work, "slow") for _ in range(20)]
-    called_off = [future.cancel() for future in futures]
-    assert any(called_off)
+    cancelled = [future.cancel() for future in futures]
+    assert any(cancelled)
     for future in futures:
         if not future.cancelled():
             future.result(30)
     workers.submit(work, "last").result(30)
-    assert len(list(tmp_path.glob("slow *"))) == 20 - sum(called_off)
+    assert len(list(tmp_path.glob("slow *"))) == 20 - sum(cancelled)
 
 
-def test_idle_processes_are_ended_and_started_again() -> None:
+def test_idle_processes_end_and_new_ones_start() -> None:
     workers = WorkerPool(TERMS, idle_s=0.2)
     pid = workers.submit(Hostile(), "pid").result(30)
     assert isinstance(pid, int)
@@ -134,7 +134,7 @@ def test_idle_processes_are_ended_and_started_again() -> None:
     workers.close()
 
 
-def test_closing_ends_the_processes_and_what_they_did() -> None:
+def test_close_ends_the_processes_and_fails_their_items() -> None:
     workers = WorkerPool(TERMS)
     pid = workers.submit(Hostile(), "pid").result(30)
     assert isinstance(pid, int)
@@ -147,7 +147,7 @@ def test_closing_ends_the_processes_and_what_they_did() -> None:
         workers.submit(Hostile(), "1")
 
 
-def test_processes_that_cannot_start_are_told_and_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_starts_raise_after_three_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxrlib.parallel.worker_process.COMMAND", (sys.executable, "-c", "raise SystemExit(9)"))
     workers = WorkerPool(TERMS)
     futures = [workers.submit(Hostile(), f"{number}") for number in range(4)]
@@ -157,7 +157,7 @@ def test_processes_that_cannot_start_are_told_and_not_tried_for_ever(monkeypatch
     workers.close()
 
 
-def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_environment_gets_another_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     first = shared_pool(TERMS)
     assert shared_pool(TERMS) is first
     monkeypatch.setenv("HOSTILE", "1")
@@ -169,8 +169,8 @@ def test_another_environment_has_workers_of_its_own(monkeypatch: pytest.MonkeyPa
     assert shared_pool(TERMS) is not second
 
 
-def test_imports_of_a_run_do_not_make_another_environment() -> None:
-    """Readers are started before what scores, Beam and torch are imported: they are those of every chunk."""
+def test_imports_of_a_run_do_not_change_the_pool() -> None:
+    """The readers start before Beam and torch are imported, and later chunks must use the same pool."""
     program = (
         "import sys; from cxrlib.settings import RunSettings\n"
         "from cxr_pipelines.reader_processes import reader_processes\n"
@@ -184,7 +184,7 @@ def test_imports_of_a_run_do_not_make_another_environment() -> None:
     assert run.returncode == 0, run.stderr
 
 
-# What a shell starts in the background ignores Ctrl-C, and so does all that it starts: not this program.
+# A shell's background job ignores SIGINT, and so do its children. This program must not.
 PARENT = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -205,7 +205,7 @@ elif sys.argv[1] == "raise":
 
 
 @pytest.mark.parametrize("end", ["kill -9", "Ctrl-C", "exit"])
-def test_processes_end_with_their_parent_even_those_that_hang(end: str) -> None:
+def test_hanging_processes_end_with_their_parent(end: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, "raise" if end == "exit" else "wait"],
         cwd=ROOT,
@@ -226,7 +226,7 @@ def test_processes_end_with_their_parent_even_those_that_hang(end: str) -> None:
     parent.stdout.close()
 
 
-def test_processes_that_are_prepared_are_there_before_there_is_work() -> None:
+def test_prepared_processes_start_before_there_is_work() -> None:
     workers = WorkerPool(TERMS)
     try:
         workers.prepare(Hostile.__module__)

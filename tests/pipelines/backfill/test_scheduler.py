@@ -100,7 +100,7 @@ def test_failed_part_is_retried_after_the_others(tmp_path: Path) -> None:
     faulty = _Faulty(RunError("the scoring process was ended by SIGKILL"), p0001=1)
     assert run_parts(work, board, faulty) is Ending.FINISHED
     assert faulty.runs == ["b-p0001", "b-p0002", "b-p0003", "b-p0001"]
-    assert stored.failed(stored.part_states(work.results, work.manifest)) == []
+    assert stored.failed_parts(stored.part_states(work.results, work.manifest)) == []
     assert board.snapshot().count(PartStatus.DONE) == 3
 
 
@@ -112,7 +112,7 @@ def test_usage_error_is_not_retried_and_the_part_can_be_retried_alone(tmp_path: 
     assert [line.note for line in board.snapshot().lines if line.status is PartStatus.FAILED] == [
         "the inventory cannot be read"
     ]
-    (part,) = stored.failed(stored.part_states(work.results, work.manifest))
+    (part,) = stored.failed_parts(stored.part_states(work.results, work.manifest))
     assert (part.entry.part, part.failure and part.failure.run_id) == ("p0002", "b-p0002")
 
     alone = _Faulty(RunError("unused"))
@@ -130,7 +130,7 @@ def test_part_with_retryable_rejects_is_retried_by_a_second_run(tmp_path: Path) 
     lost.unlink()
     lost.mkdir()  # it is listed, and cannot be read
     assert run_parts(work, board, ScoreInProcess()) is Ending.FINISHED
-    (part,) = stored.failed(stored.part_states(work.results, work.manifest))
+    (part,) = stored.failed_parts(stored.part_states(work.results, work.manifest))
     assert (part.entry.label, part.retryable) == ("2021", 1)
     lost.rmdir()
     lost.write_bytes(data)
@@ -172,7 +172,7 @@ def test_pause_stops_the_parts_releases_the_lease_and_keeps_settled_films(
     work, board = begin(tmp_path, years=2, films=40, parallel=2, settings=settings)
     pause = _when(
         lambda: sum(line.worked for line in board.snapshot().lines) >= 8,
-        lambda: stored.ask_to_pause(work.results, "b"),
+        lambda: stored.request_pause(work.results, "b"),
     )
     log = tmp_path / "log"
     assert run_parts(work, board, ScoreInProcess(0.05, log)) is Ending.PAUSED
@@ -184,7 +184,7 @@ def test_pause_stops_the_parts_releases_the_lease_and_keeps_settled_films(
     assert board.snapshot().count(PartStatus.OPEN) >= 1
     assert run_parts(work, board_of(work), ScoreInProcess()) is Ending.PAUSED, "it stays paused until it is resumed"
 
-    stored.ask_to_go_on(work.results, "b")
+    stored.cancel_pause(work.results, "b")
     resumed = board_of(work)
     assert run_parts(work, resumed, ScoreInProcess(0.0, log)) is Ending.FINISHED
     assert sum(line.worked for line in resumed.snapshot().lines) == 80 - settled
@@ -266,7 +266,7 @@ def test_pause_on_a_cluster_waits_for_running_parts(tmp_path: Path) -> None:
 
     def submit(job: ScoreJob, on_progress: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         assert job.runner == "flink"
-        stored.ask_to_pause(work.results, "b")
+        stored.request_pause(work.results, "b")
         time.sleep(0.5)
         stops.append(stop.is_set())
         return ScoreInProcess()(job.model_copy(update={"runner": "local"}), on_progress, stop)

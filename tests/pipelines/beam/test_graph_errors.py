@@ -16,8 +16,8 @@ ENDPOINT = "http://10.0.0.1:9000/scores"
 
 
 def test_error_of_a_store_library_is_replaced_by_its_class_name() -> None:
-    said = "not be settled: the store answered EndpointConnectionError"
-    with pytest.raises(RunError, match=said) as got, hide_store_errors("chunk a could not be settled"):
+    message = "not be settled: the store answered EndpointConnectionError"
+    with pytest.raises(RunError, match=message) as got, hide_store_errors("chunk a could not be settled"):
         try:
             raise OSError(f"cannot connect to {ENDPOINT}")
         except OSError as error:

@@ -47,7 +47,7 @@ def test_rejects_keep_their_place_and_films_get_their_own_prediction() -> None:
 def test_batch_of_rejects_does_not_call_the_engine() -> None:
     class NoEngine:
         def predict(self, images: object) -> list[object]:
-            raise AssertionError("asked")
+            raise AssertionError("the engine was called")
 
     batch = [ReadFilm(CHUNK, ImageRef("b", "v"), REJECT)] * 3
     assert [out.outcome for out in handler().run_inference(batch, NoEngine())] == [REJECT] * 3  # type: ignore[arg-type]

@@ -144,9 +144,9 @@ def test_only_workers_whose_job_has_ended_are_ended(
     cluster.jobs = {"a1": ("cxr-gone", "RUNNING"), "b1": ("cxr-on", "RUNNING")}
     for job, worker in (("cxr-gone", "one"), ("cxr-on", "two")):
         with provision(cluster.master, job) as address:
-            asked = start(worker)
-            asked.provision_endpoint.url = address
-            pool.StartWorker(asked, None)
+            request = start(worker)
+            request.provision_endpoint.url = address
+            pool.StartWorker(request, None)
     pool.StartWorker(start("of another runner"), None)
     pids = pool.workers
     pool.end_orphans()
@@ -162,8 +162,8 @@ def test_workers_stay_while_the_cluster_does_not_answer(
 ) -> None:
     monkeypatch.setenv("ADDRESSES", str(tmp_path))
     with provision(f"127.0.0.1:{free_port()}", "cxr-on") as address:
-        asked = start("one")
-        asked.provision_endpoint.url = address
-        pool.StartWorker(asked, None)
+        request = start("one")
+        request.provision_endpoint.url = address
+        pool.StartWorker(request, None)
     pool.end_orphans()
     assert set(pool.workers) == {"one"}
