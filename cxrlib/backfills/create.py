@@ -1,4 +1,4 @@
-"""Begin a backfill: its archive is cut, and the inventory of each part is stored, then the manifest."""
+"""Create a backfill: split its archive, store the inventory of each part, then store the manifest."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pyarrow.parquet as pq
 from cxr_schemas import BackfillManifest, Cut
 from cxrlib import __version__
 from cxrlib.backfills import stored
-from cxrlib.backfills.partition import CutArchive, cut_archive
+from cxrlib.backfills.split import SplitArchive, split_archive
 from cxrlib.errors import RunError, UsageError
 from cxrlib.models.bundle import Bundle
 from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.settings import Settings
 
-#: Of the site's key nothing is stored, and of where it lies neither: it is another place on another machine.
+#: Settings that a manifest leaves out: the site's key, and its path, which differs from machine to machine.
 _NOT_STORED: Final = {"privacy": {"key", "key_file"}}
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillRequest:
-    """What a backfill is asked to be.
+    """What to backfill, and how.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class BackfillRequest:
     cut : Cut
     settings : Settings
     runner : str
-        As a run takes it; each part is one job of it.
+        Runner of each part, which is one job (`cxr_pipelines.runner_choice`).
     beam_options : tuple of str
     """
 
@@ -48,21 +48,19 @@ class BackfillRequest:
 
 
 def start_backfill(results: ResultsRoot, request: BackfillRequest, bundle: Bundle) -> BackfillManifest:
-    """Cut what the sources of `request` hold, and store the parts and the manifest.
+    """Split the archive of `request` into parts, and store their inventories and the manifest.
 
-    A backfill of this id that was begun and not cut to its end is cut anew.
+    A backfill of the same id that has no manifest, because its creation was interrupted, is created again.
 
     Raises
     ------
     UsageError
-        The id is no name for a folder or is taken, a source cannot be listed, or there would be too many parts.
+        The id is not valid or is taken, a source cannot be listed, or there would be too many parts.
     """
-    stored.check_id(request.backfill_id)
+    stored.check_backfill_id(request.backfill_id)
     if stored.read_backfill(results, request.backfill_id) is not None:
-        raise UsageError(
-            f"the backfill {request.backfill_id} is cut already; go on with it by resume, or choose another id"
-        )
-    with cut_archive(request.sources, results, request.cut) as archive:
+        raise UsageError(f"the backfill {request.backfill_id} exists already; resume it, or choose another id")
+    with split_archive(request.sources, results, request.cut) as archive:
         for entry in archive.parts:
             results.put(layout.inventory_key(request.backfill_id, entry.part), inventory_bytes(archive, entry.part))
         manifest = BackfillManifest(
@@ -87,12 +85,12 @@ def start_backfill(results: ResultsRoot, request: BackfillRequest, bundle: Bundl
 
 
 def stored_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings as a manifest holds them: plain JSON values, nothing of the site's key."""
+    """Return the settings as a manifest holds them: plain JSON values, without the site's key."""
     return settings.model_dump(mode="json", exclude=_NOT_STORED)
 
 
 def check_settings(manifest: BackfillManifest, settings: Settings, bundle: Bundle) -> None:
-    """Raise `RunError` where a backfill would go on under another bundle, or under settings that give other rows."""
+    """Raise `RunError` where a backfill would continue with another bundle, or with settings that give other rows."""
     asked = {
         "bundle": (manifest.bundle_digest, bundle.digest),
         "settings (the site's key is one of them)": (manifest.config_digest, settings.digest()),
@@ -100,13 +98,13 @@ def check_settings(manifest: BackfillManifest, settings: Settings, bundle: Bundl
     for what, (expected, got) in asked.items():
         if expected != got:
             raise RunError(
-                f"the backfill {manifest.backfill_id} was begun under {what} {expected}; got {got}: its parts would "
-                "not make one whole; give what it was begun with, or start another"
+                f"the backfill {manifest.backfill_id} was started with {what} {expected}; got {got}: its parts would "
+                "not agree. Give what it was started with, or start another backfill"
             )
 
 
-def inventory_bytes(archive: CutArchive, part: str) -> bytes:
-    """Return a part's inventory as it is stored."""
+def inventory_bytes(archive: SplitArchive, part: str) -> bytes:
+    """Return the inventory of a part as it is stored."""
     sink = io.BytesIO()
     pq.write_table(archive.inventory(part), sink, compression="zstd")
     return sink.getvalue()

@@ -1,19 +1,21 @@
-"""A stored backfill: where its objects lie, and how far each of its parts has come.
+"""What is stored of a backfill: its parts, and how far each of them is.
 
-A backfill is an archive of any size cut into parts. Each part is an ordinary run with a plan, a manifest and a commit
-of its own, whose source is the part's inventory::
+A backfill is an archive of any size, split into parts. Each part is an ordinary run with its own plan and manifest,
+whose source is the inventory of the part::
 
     RESULTS/_backfills/<id>/parts/<part>.parquet   inventory of a part (`cxr_schemas.backfill_manifest.INVENTORY`)
     RESULTS/_backfills/<id>/backfill.json          `cxr_schemas.BackfillManifest`, put after all inventories
-    RESULTS/_backfills/<id>/control.json           `cxr_schemas.BackfillControl`: whoever works on it is to pause
-    RESULTS/_backfills/<id>/failures/<part>.json   `cxr_schemas.PartFailure`: why the last try at a part fell
-    RESULTS/_runs/<id>-<part>/                     the part's run; <id>-<part>-2 and on are those that followed it
+    RESULTS/_backfills/<id>/control.json           `cxr_schemas.BackfillControl`: a request to pause
+    RESULTS/_backfills/<id>/failures/<part>.json   `cxr_schemas.PartFailure`: why the last try at a part failed
+    RESULTS/_runs/<id>-<part>/                     the first run of a part; later ones are <id>-<part>-2 and so on
 
-Parts are called ``p0001`` and on, in the order they are worked off. **The state of a part is that of its newest run**:
-no plan, it waits; a plan, it was begun; a manifest, it is done. It is stored nowhere else, so that it is right after
-any crash and the same on any machine. A run follows another of the same part where the first cannot be taken up any
-more (a nightly run has settled some of its films, or the software is another), or closed with rejects that may heal;
-what the first has settled stands in the ledger, and is not done again.
+Parts are named ``p0001`` and so on, in the order in which they are scored. **The state of a part is that of its newest
+run**: without a plan it waits, with a plan it has begun, with a manifest it is done. The state is stored nowhere else,
+so it is right after any crash, and on any machine.
+
+A part gets another run where the last one cannot be resumed (a nightly run settled some of its films, or the software
+changed), or where it closed with retryable rejects. Films that an earlier run settled are in the ledger and are not
+scored again.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class PartStage(StrEnum):
-    """How far a part has come, by what is stored of its newest run."""
+    """State of a part, from what is stored of its newest run."""
 
     WAITING = "waiting"
     BEGUN = "begun"
@@ -52,7 +54,7 @@ class PartStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartRun:
-    """A run id that is a part's: whose part, which, and the how manieth run of it, from 1."""
+    """What the id of a part's run contains: backfill, part, and the number of the run, from 1."""
 
     backfill_id: str
     part: str
@@ -61,22 +63,22 @@ class PartRun:
 
 @dataclass(frozen=True, slots=True)
 class PartState:
-    """A part and how far it has come.
+    """A part of a backfill and its state.
 
     Attributes
     ----------
     entry : PartEntry
     stage : PartStage
     attempt : int
-        Runs of the part so far; 0 where none was begun.
+        Runs of the part so far; 0 where it waits.
     run_id : str or None
         Its newest run.
     manifest : RunManifest or None
         Of that run, where it is done.
     settled, to_score : int or None
-        Films of that run's plan that are settled, and that it scores; None where it waits.
+        Films that its newest run plans to score, and how many of them are settled; None where it waits.
     failure : PartFailure or None
-        Why the last try fell, where nothing was tried since.
+        Why the last try failed; None where it did not, or another has started since.
     """
 
     entry: PartEntry
@@ -90,25 +92,25 @@ class PartState:
 
     @property
     def retryable(self) -> int:
-        """Rejects that may heal."""
+        """Retryable rejects of its newest run."""
         return 0 if self.manifest is None else self.manifest.retryable
 
 
-def check_id(backfill_id: str) -> str:
-    """Return `backfill_id`; raise `UsageError` where it is no name for a folder and for runs."""
+def check_backfill_id(backfill_id: str) -> str:
+    """Return `backfill_id`; raise `UsageError` where it cannot name a folder and runs."""
     if not re.fullmatch(_ID, backfill_id) or part_run(f"{backfill_id}-p0001") != PartRun(backfill_id, "p0001", 1):
         raise UsageError(f"expected the id of a backfill of letters, digits, - and _, at most 60; got {backfill_id!r}")
     return backfill_id
 
 
 def part_run(run_id: str) -> PartRun | None:
-    """Return which part `run_id` is a run of, by its name alone; None where it is no part's."""
+    """Return the part of which `run_id` is a run; None where it is no part's run. Only the id is looked at."""
     got = _RUN.fullmatch(run_id)
     return None if got is None else PartRun(got[1], got[2], int(got[3] or 1))
 
 
 def list_backfills(results: ResultsRoot) -> tuple[str, ...]:
-    """Return the ids of all backfills into a results root, sorted; one that is still being cut is among them."""
+    """Return the ids of all backfills of a results root, sorted, including those without a manifest yet."""
     return tuple(sorted(name for name in results.names(layout.BACKFILLS) if not name.startswith(".")))
 
 
@@ -124,69 +126,69 @@ def read_backfill(results: ResultsRoot, backfill_id: str) -> BackfillManifest | 
 
 
 def require_backfill(results: ResultsRoot, backfill_id: str) -> BackfillManifest:
-    """Return the manifest of a backfill; raise `UsageError`, which names those there are, where it has none."""
+    """Return the manifest of a backfill; raise `UsageError` where there is none."""
     manifest = read_backfill(results, backfill_id)
     if manifest is not None:
         return manifest
     known = list_backfills(results)
     if backfill_id in known:
-        raise UsageError(f"the backfill {backfill_id} was never cut to its end; start it again under the same id")
-    there = f"there are: {', '.join(known[-5:])}" if known else "none was ever started there"
-    raise UsageError(f"the results root {results.root} has no backfill {backfill_id}; {there}")
+        raise UsageError(f"the backfill {backfill_id} was not created completely; start it again with the same id")
+    others = f"it has {', '.join(known[-5:])}" if known else "it has none at all"
+    raise UsageError(f"the results root {results.root} has no backfill {backfill_id}; {others}")
 
 
 def write_backfill(results: ResultsRoot, manifest: BackfillManifest) -> None:
-    """Store the manifest of a backfill, after its inventories."""
+    """Store the manifest of a backfill. Its inventories must be stored already."""
     results.put(layout.backfill_manifest_key(manifest.backfill_id), manifest.model_dump_json(indent=2).encode())
 
 
 def is_paused(results: ResultsRoot, backfill_id: str) -> bool:
-    """Whether whoever works on a backfill is asked to pause."""
+    """Return whether a backfill is to pause."""
     control = _read(results, layout.pause_key(backfill_id), BackfillControl)
     return control is not None and control.paused
 
 
-def ask_to_pause(results: ResultsRoot, backfill_id: str) -> None:
-    """Ask whoever works on a backfill, on whichever machine, to pause it."""
+def request_pause(results: ResultsRoot, backfill_id: str) -> None:
+    """Ask the process that works on a backfill, on any machine, to pause."""
     control = BackfillControl(paused=True, asked_at=datetime.now(UTC))
     results.put(layout.pause_key(backfill_id), control.model_dump_json(indent=2).encode())
 
 
-def ask_to_go_on(results: ResultsRoot, backfill_id: str) -> None:
-    """Take back what `ask_to_pause` asked."""
+def cancel_pause(results: ResultsRoot, backfill_id: str) -> None:
+    """Withdraw the request of `request_pause`."""
     results.delete(layout.pause_key(backfill_id))
 
 
-def note_failure(results: ResultsRoot, backfill_id: str, part: str, run_id: str, message: str) -> None:
-    """Store why a try at a part fell, for whoever looks at the backfill later."""
+def store_failure(results: ResultsRoot, backfill_id: str, part: str, run_id: str, message: str) -> None:
+    """Store why a try at a part failed."""
     failure = PartFailure(run_id=run_id, message=message, failed_at=datetime.now(UTC))
     results.put(layout.failure_key(backfill_id, part), failure.model_dump_json(indent=2).encode())
 
 
 def clear_failure(results: ResultsRoot, backfill_id: str, part: str) -> None:
-    """Forget why a part fell: it is tried again."""
+    """Delete the failure of a part, which is tried again."""
     results.delete(layout.failure_key(backfill_id, part))
 
 
 def part_states(results: ResultsRoot, manifest: BackfillManifest) -> list[PartState]:
-    """Return how far each part of a backfill has come, in order of work, from what is stored of their runs.
+    """Return the state of each part of a backfill, in the order in which they are scored.
 
     Raises
     ------
     RunError
-        An object is not what its name says.
+        A stored object cannot be read.
     """
     attempts: dict[str, int] = {}
     for run_id in results.runs():
         run = part_run(run_id)
         if run is not None and run.backfill_id == manifest.backfill_id:
             attempts[run.part] = max(run.attempt, attempts.get(run.part, 0))
-    fallen = {layout.part_of_failure(name) for name in results.names(layout.failures_folder(manifest.backfill_id))}
+    failing = {layout.part_of_failure(name) for name in results.names(layout.failures_folder(manifest.backfill_id))}
     settled = results.chunks(RowKind.SCORES, manifest.partition)
 
     def state(entry: PartEntry) -> PartState:
         failure = None
-        if entry.part in fallen:
+        if entry.part in failing:
             failure = _read(results, layout.failure_key(manifest.backfill_id, entry.part), PartFailure)
         return _state(results, manifest, entry, attempts.get(entry.part, 0), settled=settled, failure=failure)
 
@@ -194,12 +196,12 @@ def part_states(results: ResultsRoot, manifest: BackfillManifest) -> list[PartSt
         return list(pool.map(state, manifest.parts))
 
 
-def failed(states: Sequence[PartState]) -> list[PartState]:
-    """Return the parts that fell, and those that closed with rejects that may heal: what is worth a try alone."""
+def failed_parts(states: Sequence[PartState]) -> list[PartState]:
+    """Return the parts whose last try failed or closed with retryable rejects."""
     return [state for state in states if state.failure is not None or state.retryable]
 
 
-def unfinished(states: Sequence[PartState]) -> list[PartState]:
+def unfinished_parts(states: Sequence[PartState]) -> list[PartState]:
     """Return the parts that are not done."""
     return [state for state in states if state.stage is not PartStage.DONE]
 
@@ -222,7 +224,7 @@ def _state(
         return PartState(entry, PartStage.DONE, attempt, run_id, manifest, films, films)
     try:
         chunks = read_chunks(results.uri(layout.plan_key(run_id)))
-    except FileNotFoundError:  # its planner died before the plan was put, and left the folder
+    except FileNotFoundError:  # its planner died before it stored the plan
         return PartState(entry, PartStage.WAITING, attempt, failure=failure)
     done = sum(chunk.films for chunk in chunks if chunk.chunk_id in settled)
     total = sum(chunk.films for chunk in chunks)

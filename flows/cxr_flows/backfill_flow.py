@@ -27,7 +27,7 @@ from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_pipelines.jobs.run_job import run_job
 from cxr_schemas import BackfillManifest, Cut, CutBy, PartOrder, RunManifest
 from cxrlib.backfills.create import BackfillRequest, check_settings, start_backfill
-from cxrlib.backfills.stored import ask_to_go_on, part_states, require_backfill
+from cxrlib.backfills.stored import cancel_pause, part_states, require_backfill
 from cxrlib.errors import BusyError, LeaseLostError, RunError, StalePlanError, StoppedError, UsageError
 from cxrlib.models.bundle import load_bundle
 from cxrlib.results.objects import ResultsRoot
@@ -160,7 +160,7 @@ def _stored_backfill(
     given = manifest.settings if bundle is None else {**manifest.settings, "bundle": bundle}
     settings = Settings(**given)
     check_settings(manifest, settings, load_bundle(settings.bundle))
-    ask_to_go_on(results, backfill_id)
+    cancel_pause(results, backfill_id)
     return manifest, settings
 
 

@@ -14,7 +14,7 @@ from cxr_flows import backfill_flow as flow_module
 from cxr_pipelines.backfill import scheduler
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_schemas import CutBy, RunManifest
-from cxrlib.backfills.stored import ask_to_pause
+from cxrlib.backfills.stored import request_pause
 from cxrlib.errors import RunError, UsageError
 from cxrlib.models.bundle import Bundle
 from cxrlib.results.objects import ResultsRoot
@@ -54,7 +54,7 @@ class _Parts:
         if len(self.runs) == 1:
             raise RunError("the scoring process was ended by SIGKILL")
         if job.run_id == "archive-p0002" and len(self.runs) == 3:
-            ask_to_pause(ResultsRoot.at(self.out), "archive")
+            request_pause(ResultsRoot.at(self.out), "archive")
             stop.wait(30)
         return RejectInProcess()(job, on_progress, stop)
 

@@ -29,7 +29,7 @@ from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_pipelines.runner_choice import RunnerChoice
 from cxr_schemas import PartEntry
 from cxrlib.backfills.create import BackfillRequest, inventory_bytes
-from cxrlib.backfills.partition import CutArchive, cut_archive
+from cxrlib.backfills.split import (SplitArchive, split_archive)
 from cxrlib.models.bundle import Bundle
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
@@ -138,14 +138,14 @@ def dry_run(
     """
     began = time.monotonic()
     report("listing the sources")
-    with cut_archive(request.sources, results, request.cut) as archive, _temporary_root(results) as scratch:
+    with split_archive(request.sources, results, request.cut) as archive, _temporary_root(results) as scratch:
         ledger = read_ledger(
             results,
             partition=bundle.partition,
             bundle_digest=bundle.digest,
             config_digest=request.settings.digest(),
         )
-        left = archive.left(ledger)
+        left = archive.unsettled(ledger)
         for entry in archive.parts:  # made as for a start, and not stored, so that the time counts
             inventory_bytes(archive, entry.part)
         listing_s = time.monotonic() - began
@@ -174,7 +174,7 @@ def dry_run(
 
 
 def _measure(
-    archive: CutArchive,
+    archive: SplitArchive,
     scratch: ResultsRoot,
     request: BackfillRequest,
     *,

@@ -11,7 +11,7 @@ from typing import Final
 
 from cxr_pipelines.backfill.work import BackfillWork
 from cxrlib.backfills import stored
-from cxrlib.backfills.stored import PartStage, PartState, failed, part_states, unfinished
+from cxrlib.backfills.stored import PartStage, PartState, failed_parts, part_states, unfinished_parts
 from cxrlib.errors import CxrError, RunError, UsageError
 
 #: Number of different parts that may fail in a row, without a part that closes between them. Then the backfill ends,
@@ -67,7 +67,7 @@ class PartQueue:
         """Fill the queue from the stored states of the parts."""
         states = part_states(self._work.results, self._work.manifest)
         if self._selected is None:
-            selected = failed(states) if self._work.only_failed else unfinished(states)
+            selected = failed_parts(states) if self._work.only_failed else unfinished_parts(states)
             self._selected = frozenset(state.entry.part for state in selected)
         self._queue = deque(
             PartTry(state.entry.part, _attempt(state), self._tries.get(state.entry.part, 0), _settled(state))
@@ -104,7 +104,7 @@ class PartQueue:
         work = self._work
         run_id = work.manifest.run_id(one.part, one.attempt)
         with contextlib.suppress(OSError):
-            stored.note_failure(work.results, work.manifest.backfill_id, one.part, run_id, message)
+            stored.store_failure(work.results, work.manifest.backfill_id, one.part, run_id, message)
         self._failures.append(one.part)
         parts = list(dict.fromkeys(self._failures))
         if len(parts) >= FAILURES_IN_A_ROW:

@@ -1,4 +1,4 @@
-"""A backfill as it is begun: parts that are the sources of ordinary runs, and a manifest that holds no secret."""
+"""Creation of a backfill: inventories of its parts, and a manifest without secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.fakes import fake_bundle, fake_settings
 from tests.support.small_archives import write_films
 
 
-def test_parts_hold_what_the_sources_list_with_its_versions(tmp_path: Path) -> None:
+def test_inventories_hold_the_listed_objects_with_their_versions(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path / "out"))
     archive = str(write_films(tmp_path / "in", good=6))
     request = BackfillRequest("b1", (archive,), Cut(part_size=4), fake_settings(), runner="local:2")
@@ -29,11 +29,11 @@ def test_parts_hold_what_the_sources_list_with_its_versions(tmp_path: Path) -> N
     held = list(list_sources(inventories))
     assert sorted(held) == sorted(list_sources([archive]))
     assert sum(ref.size or 0 for ref in held) == manifest.bytes
-    with pytest.raises(UsageError, match="is cut already"):
+    with pytest.raises(UsageError, match="exists already"):
         start_backfill(results, request, fake_bundle())
 
 
-def test_backfill_whose_cutting_was_cut_short_is_cut_anew(tmp_path: Path) -> None:
+def test_interrupted_creation_is_repeated(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path / "out"))
     results.put(layout.inventory_key("b1", "p0001"), b"half of it")
     request = BackfillRequest("b1", (str(write_films(tmp_path / "in", good=2)),), Cut(), fake_settings())
@@ -41,20 +41,20 @@ def test_backfill_whose_cutting_was_cut_short_is_cut_anew(tmp_path: Path) -> Non
     assert len(list(list_sources([results.uri(layout.inventory_key("b1", part.part))]))) == part.objects
 
 
-def test_manifest_holds_nothing_of_the_key_and_another_key_is_refused(tmp_path: Path) -> None:
+def test_manifest_does_not_hold_the_key_and_another_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("the site's secret")
     keyed = Settings(privacy=PrivacySettings(key_file=tmp_path / "key"))
     results = ResultsRoot.at(str(tmp_path / "out"))
     manifest = start_backfill(
         results, BackfillRequest("b1", (str(write_films(tmp_path / "in", good=1)),), Cut(), keyed), fake_bundle()
     )
-    said = manifest.model_dump_json()
-    assert "secret" not in said
-    assert str(tmp_path / "key") not in said
+    text = manifest.model_dump_json()
+    assert "secret" not in text
+    assert str(tmp_path / "key") not in text
     check_settings(manifest, keyed, fake_bundle())
     with pytest.raises(RunError, match=r"settings .* got"):
         check_settings(manifest, Settings(**manifest.settings), fake_bundle())
-    with pytest.raises(RunError, match="under bundle"):
+    with pytest.raises(RunError, match="started with bundle"):
         check_settings(manifest, keyed, fake_bundle(1))
 
 

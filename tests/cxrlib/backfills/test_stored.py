@@ -1,4 +1,4 @@
-"""What is stored of a backfill, and how far its parts have come by what is stored of their runs."""
+"""What is stored of a backfill, and the state of its parts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def backfill_of(*labels: str, objects: int = 4, listed: int | None = None) -> Ba
     )
 
 
-def test_manifest_whose_parts_do_not_hold_what_was_listed_is_refused() -> None:
+def test_manifest_whose_parts_do_not_add_up_is_refused() -> None:
     assert backfill_of("2024", "2025").objects == 8
     with pytest.raises(ValidationError, match="9 listed, but 8 in parts"):
         backfill_of("2024", "2025", listed=9)
@@ -59,48 +59,48 @@ def test_manifest_whose_parts_do_not_hold_what_was_listed_is_refused() -> None:
         ("20260801T213000Z-123456", None),
     ],
 )
-def test_run_of_a_part_is_told_by_its_name(run_id: str, part: PartRun | None) -> None:
+def test_run_id_of_a_part_is_parsed(run_id: str, part: PartRun | None) -> None:
     assert stored.part_run(run_id) == part
 
 
-def test_runs_of_a_part_have_names_that_are_told_apart() -> None:
+def test_runs_of_a_part_are_numbered() -> None:
     manifest = backfill_of("2024")
     assert manifest.run_id("p0001") == "ten-years-p0001"
     assert stored.part_run(manifest.run_id("p0001", 2)) == PartRun("ten-years", "p0001", 2)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "x" * 61, "-a", "é"])
-def test_id_that_is_no_name_for_runs_is_refused(name: str) -> None:
+def test_invalid_id_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="id of a backfill"):
-        stored.check_id(name)
-    assert stored.check_id("ten-years_2") == "ten-years_2"
+        stored.check_backfill_id(name)
+    assert stored.check_backfill_id("ten-years_2") == "ten-years_2"
 
 
-def test_backfill_is_read_as_it_was_written_and_one_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_manifest_is_read_as_written_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
-    with pytest.raises(UsageError, match="none was ever started"):
+    with pytest.raises(UsageError, match="it has none at all"):
         stored.require_backfill(results, "ten-years")
     manifest = backfill_of("2024")
     stored.write_backfill(results, manifest)
     assert stored.require_backfill(results, "ten-years") == manifest
     assert stored.list_backfills(results) == ("ten-years",)
-    with pytest.raises(UsageError, match="there are: ten-years"):
+    with pytest.raises(UsageError, match="it has ten-years"):
         stored.require_backfill(results, "other")
     results.put(layout.inventory_key("half", "p0001"), b"")
-    with pytest.raises(UsageError, match="never cut to its end"):
+    with pytest.raises(UsageError, match="was not created completely"):
         stored.require_backfill(results, "half")
     results.put("_backfills/half/backfill.json", b"{}")
     with pytest.raises(RunError, match="expected a BackfillManifest"):
         stored.read_backfill(results, "half")
 
 
-def test_pause_is_asked_for_and_taken_back(tmp_path: Path) -> None:
+def test_pause_is_requested_and_cancelled(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     assert not stored.is_paused(results, "ten-years")
-    stored.ask_to_pause(results, "ten-years")
+    stored.request_pause(results, "ten-years")
     assert stored.is_paused(results, "ten-years")
-    stored.ask_to_go_on(results, "ten-years")
-    stored.ask_to_go_on(results, "ten-years")
+    stored.cancel_pause(results, "ten-years")
+    stored.cancel_pause(results, "ten-years")
     assert not stored.is_paused(results, "ten-years")
 
 
@@ -115,7 +115,7 @@ def test_state_of_a_part_is_that_of_its_newest_run(tmp_path: Path) -> None:
     assert (one.stage, one.settled, one.to_score) == (PartStage.BEGUN, 10, 10)
     assert (two.stage, two.run_id, two.to_score) == (PartStage.DONE, "ten-years-p0002", 0)
     assert (three.stage, three.run_id, three.attempt) == (PartStage.WAITING, None, 0)
-    assert stored.unfinished([one, two, three]) == [one, three]
+    assert stored.unfinished_parts([one, two, three]) == [one, three]
 
     score_films(archive, results.root, run_id="ten-years-p0001-2")
     one = stored.part_states(results, manifest)[0]
@@ -129,13 +129,13 @@ def test_part_whose_planner_died_before_its_plan_was_stored_waits(tmp_path: Path
     assert (part.stage, part.run_id, part.attempt) == (PartStage.WAITING, None, 1)
 
 
-def test_part_that_fell_says_why_until_it_is_tried_again(tmp_path: Path) -> None:
+def test_failure_of_a_part_is_stored_until_the_next_try(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     manifest = backfill_of("2024", "2025")
-    stored.note_failure(results, "ten-years", "p0002", "ten-years-p0002", "no space left")
-    (fell,) = stored.failed(stored.part_states(results, manifest))
-    assert (fell.entry.part, fell.stage) == ("p0002", PartStage.WAITING)
-    assert fell.failure is not None
-    assert fell.failure.message == "no space left"
+    stored.store_failure(results, "ten-years", "p0002", "ten-years-p0002", "no space left")
+    (failed,) = stored.failed_parts(stored.part_states(results, manifest))
+    assert (failed.entry.part, failed.stage) == ("p0002", PartStage.WAITING)
+    assert failed.failure is not None
+    assert failed.failure.message == "no space left"
     stored.clear_failure(results, "ten-years", "p0002")
-    assert stored.failed(stored.part_states(results, manifest)) == []
+    assert stored.failed_parts(stored.part_states(results, manifest)) == []

@@ -189,7 +189,7 @@ def resume(invocation: Invocation, /, backfill_id: str, out: str, retry_failed: 
     privacy key is not stored: give it again.
     """
     from cxrlib.backfills.create import check_settings
-    from cxrlib.backfills.stored import ask_to_go_on, require_backfill
+    from cxrlib.backfills.stored import cancel_pause, require_backfill
     from cxrlib.models.bundle import load_bundle
     from cxrlib.results.objects import ResultsRoot
 
@@ -200,7 +200,7 @@ def resume(invocation: Invocation, /, backfill_id: str, out: str, retry_failed: 
     options["runner"] = runner_with(options["runner"] or manifest.runner, options["workers"])
     options["beam_options"] = options["beam_options"] or manifest.beam_options
     _check_runner(options["runner"], options["beam_options"])
-    ask_to_go_on(results, backfill_id)
+    cancel_pause(results, backfill_id)
     return _work(results, manifest, settings, options, invocation, only_failed=retry_failed)
 
 
@@ -218,12 +218,12 @@ def pause(backfill_id: str, out: str) -> None:
 
     On the local runner, its parts stop within seconds. On a cluster, running parts are completed first.
     """
-    from cxrlib.backfills.stored import ask_to_pause, require_backfill
+    from cxrlib.backfills.stored import request_pause, require_backfill
     from cxrlib.results.objects import ResultsRoot
 
     results = ResultsRoot.at(out)
     require_backfill(results, backfill_id)
-    ask_to_pause(results, backfill_id)
+    request_pause(results, backfill_id)
     text_console().print(
         f"backfill {backfill_id} will pause; `cxr backfill resume {backfill_id} --out {out}` continues it"
     )

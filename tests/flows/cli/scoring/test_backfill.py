@@ -20,7 +20,7 @@ from cxr_pipelines.backfill import scheduler
 from cxr_pipelines.backfill.progress import BoardSnapshot, PartLine, PartStatus, ProgressBoard
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_schemas import PartEntry, RunManifest
-from cxrlib.backfills.stored import ask_to_pause, part_states, require_backfill
+from cxrlib.backfills.stored import request_pause, part_states, require_backfill
 from cxrlib.errors import UsageError
 from cxrlib.models.bundle import Bundle
 from cxrlib.results.objects import ResultsRoot
@@ -56,7 +56,7 @@ def test_backfill_is_started_paused_shown_and_resumed(
 
     def pause_in_the_second(job: ScoreJob, note: Callable[[Progress], None], stop: threading.Event) -> RunManifest:
         if job.run_id == "old-p0002":
-            ask_to_pause(ResultsRoot.at(out), "old")
+            request_pause(ResultsRoot.at(out), "old")
             stop.wait(30)
         return scores(job, note, stop)
 
@@ -99,7 +99,7 @@ def test_failed_part_gives_exit_code_1_and_is_retried_alone(
     assert "p0002 2020: failed: the inventory cannot be read" in output.err
     assert "1 parts failed: retry them with `cxr backfill resume old --retry-failed`" in output.out
     assert main(arguments) == Exit.USAGE
-    assert "is cut already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
     monkeypatch.setattr("cxr_pipelines.jobs.run_job.run_job", scores)
     assert main(["backfill", "resume", "old", "--out", out, "--retry-failed", "--quiet"]) == Exit.SETTLED

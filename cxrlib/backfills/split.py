@@ -1,13 +1,13 @@
-"""Cut an archive of any size into the parts of a backfill, out of core.
+"""Split an archive of any size into the parts of a backfill, without holding it in memory.
 
-The archive is listed once, as a stream, into a file on this machine; DuckDB counts each uri once, orders what is left
-and cuts it, spilling to the same disk, so that ten million references need no more memory than one. What the listing
-shows to be copies of one object goes into one part, whose plan names all but one of them as duplicates, as the plan of
+The archive is listed once, as a stream, into a file on this machine. DuckDB removes repeated URIs, sorts the rest and
+splits it, and spills to the same disk. So ten million references need no more memory than one. Objects that the listing
+shows to be copies of each other go into one part: its plan then names all but one of them as duplicates, as the plan of
 a run over the whole archive would.
 
-A date is looked for in the folders of a path, in the first place where one stands: ``2024/03/17``, ``2024-03-17``,
-``2024_03_17`` or ``20240317``, or as much of it as there is. Digits that belong to a longer number, or stand between
-dots as in a UID, are no date. What has none comes last, in either order.
+Dates come from the folders of a path: the first of ``2024/03/17``, ``2024-03-17``, ``2024_03_17`` or ``20240317``, or
+its year or year and month alone. Digits of a longer number, or between dots as in a UID, are not a date. Objects
+without a date come last, whatever the order.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from cxrlib.archive.listing import list_batches
 from cxrlib.errors import UsageError
 from cxrlib.results.objects import ResultsRoot
 
-#: More are refused: each part is a job of its own, and costs its start.
+#: Upper limit, since each part is a job and takes time to start.
 MAX_PARTS: Final = 10_000
-#: Memory that DuckDB takes before it spills.
+#: Memory that DuckDB uses before it spills to disk.
 _MEMORY: Final = "1GB"
 _UNDATED: Final = "undated"
 _NO_FOLDER: Final = "(no folder)"
 _MONTH: Final = "(0[1-9]|1[0-2])"
 _DAY: Final = "(0[1-9]|[12][0-9]|3[01])"
-#: RE2 has neither look-around nor back-reference, so each separator is spelt out.
+#: RE2 has neither look-around nor back-references, so each separator has its own alternative.
 _DATE: Final = (
     r"(?:^|[^0-9.])((?:19|20)[0-9]{2})"
     rf"(?:-{_MONTH}(?:-{_DAY})?|_{_MONTH}(?:_{_DAY})?|/{_MONTH}(?:/{_DAY})?|{_MONTH}{_DAY}?)?(?:[^0-9.]|$)"
@@ -51,22 +51,22 @@ _PRECISION: Final = {CutBy.YEAR: 4, CutBy.MONTH: 7, CutBy.DAY: 10}
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Objects, and their bytes as listed."""
+class ObjectTotals:
+    """A number of objects, and their bytes as listed."""
 
     objects: int
     bytes: int
 
 
-class CutArchive:
-    """An archive that is cut, on this machine's disk for as long as `cut_archive` lasts.
+class SplitArchive:
+    """An archive split into parts. It is on this machine's disk while the block of `split_archive` runs.
 
     Attributes
     ----------
     parts : tuple of PartEntry
-        In order of work.
+        In the order in which they are scored.
     listed, repeated : int
-        References that the sources gave, and those of them whose uri was given before.
+        References that the sources list, and how many of them have the URI of an earlier one.
     """
 
     def __init__(self, database: duckdb.DuckDBPyConnection, cut: Cut, listed: int) -> None:
@@ -76,68 +76,70 @@ class CutArchive:
         self.repeated = listed - sum(entry.objects for entry in self.parts)
 
     def inventory(self, part: str) -> pa.Table:
-        """Return what a part holds, of schema `cxr_schemas.backfill_manifest.INVENTORY`, sorted by uri."""
-        return self._inventory("select uri, version_token, size from cut where part = ? order by uri", [_number(part)])
+        """Return the objects of a part, of schema `cxr_schemas.backfill_manifest.INVENTORY`, sorted by URI."""
+        return self._inventory(
+            "select uri, version_token, size from parted where part = ? order by uri", [_number(part)]
+        )
 
     def sample(self, count: int) -> pa.Table:
-        """Return `count` objects (all, where there are fewer) that stand for the archive, sorted by uri.
+        """Return `count` objects (all, where there are fewer) that represent the archive, sorted by URI.
 
-        The archive is laid out by ending and size, which tell most of what a film costs to read (its syntax and its
-        pixels), and every n-th object is taken. The same archive gives the same sample.
+        The objects are sorted by file extension and size, on which the time to read a film depends most, and every n-th
+        one is taken. The same archive gives the same sample.
         """
         return self._inventory(
             """
-            with laid as (
+            with ordered as (
                 select *, row_number() over (
                     order by regexp_extract(uri, '\\.[A-Za-z0-9]{1,5}$'), size, md5(uri)) - 1 as place,
-                count(*) over () as total from cut)
-            select uri, version_token, size from laid
+                count(*) over () as total from parted)
+            select uri, version_token, size from ordered
             where total <= $count or place * $count // total <> (place - 1) * $count // total or place = 0 order by uri
             """,
             {"count": count},
         )
 
-    def left(self, ledger: pa.Table) -> dict[str, Work]:
-        """Return what of each part is not settled under `ledger` (`cxrlib.runs.ledger.LEDGER`); all parts are in it."""
+    def unsettled(self, ledger: pa.Table) -> dict[str, ObjectTotals]:
+        """Return how much of each part is not settled in `ledger`, of schema `cxrlib.runs.ledger.LEDGER`."""
         self._database.register("ledger", ledger)
         rows = self._database.execute(
             """
-            select cut.part, count(*) filter (not coalesce(settled, false)),
+            select parted.part, count(*) filter (not coalesce(settled, false)),
                 coalesce(sum(size) filter (not coalesce(settled, false)), 0)
-            from cut left join ledger on cut.uri = ledger.uri and cut.version_token = ledger.version
-            group by cut.part order by cut.part
+            from parted left join ledger on parted.uri = ledger.uri and parted.version_token = ledger.version
+            group by parted.part order by parted.part
             """
         ).fetchall()
         self._database.unregister("ledger")
-        return {_name(number): Work(objects, int(total)) for number, objects, total in rows}
+        return {_name(number): ObjectTotals(objects, int(total)) for number, objects, total in rows}
 
     def _inventory(self, query: str, values: Sequence[object] | Mapping[str, object]) -> pa.Table:
         return self._database.sql(query, params=values).to_arrow_table().cast(INVENTORY)
 
 
 @contextmanager
-def cut_archive(sources: Sequence[str], results: ResultsRoot, cut: Cut) -> Iterator[CutArchive]:
-    """List `sources` and cut what they hold; what lies in the results root `results` is left out.
+def split_archive(sources: Sequence[str], results: ResultsRoot, cut: Cut) -> Iterator[SplitArchive]:
+    """List `sources` and split what they hold into parts. Objects in the results root `results` are left out.
 
     Raises
     ------
     UsageError
-        A source cannot be listed or lists nothing, or the cut makes more than `MAX_PARTS` parts.
+        A source cannot be listed, nothing is listed, or there would be more than `MAX_PARTS` parts.
     """
     with tempfile.TemporaryDirectory(prefix="cxr-backfill-") as folder:
         spool = Path(folder) / "listed.parquet"
         listed = _spool(list_batches(sources), f"{results.root}/", spool)
         if listed == 0:
-            raise UsageError("the sources list no object outside the results root; nothing is there to be scored")
+            raise UsageError("the sources list no object outside the results root: there is nothing to score")
         with duckdb.connect(
-            str(Path(folder) / "cut.duckdb"), config={"memory_limit": _MEMORY, "temp_directory": f"{folder}/spill"}
+            str(Path(folder) / "parts.duckdb"), config={"memory_limit": _MEMORY, "temp_directory": f"{folder}/spill"}
         ) as database:
-            _cut(database, spool, cut)
-            yield CutArchive(database, cut, listed)
+            _split(database, spool, cut)
+            yield SplitArchive(database, cut, listed)
 
 
 def _spool(batches: Iterable[pa.RecordBatch], inside: str, path: Path) -> int:
-    """Write what was listed, and is not `inside`, to a file as it comes; return how much that is."""
+    """Write the listed objects that are not `inside` to a file; return their number."""
     listed = 0
     schema = INVENTORY.append(pa.field("place", pa.int64()))
     with pq.ParquetWriter(path, schema) as writer:
@@ -149,8 +151,8 @@ def _spool(batches: Iterable[pa.RecordBatch], inside: str, path: Path) -> int:
     return listed
 
 
-def _cut(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
-    """Make the table ``cut``: every uri once, with its version, size and date, and the number of its part."""
+def _split(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
+    """Make the table ``parted``: every URI once, with its version, size and date, and the number of its part."""
     groups = ", ".join(f"'{name}'" for name in _GROUPS)
     direction = "desc" if cut.order is PartOrder.NEWEST else "asc"
     database.execute(
@@ -182,10 +184,10 @@ def _cut(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
     )
     count = database.execute("select count(*) from placed").fetchall()[0][0]
     part_size = cut.part_size if cut.parts is None else math.ceil(count / cut.parts)
-    # A copy takes the place of the first of its kind, and so its part.
+    # A copy goes where the first object of the same content goes.
     database.execute(
         """
-        create table cut as
+        create table parted as
         with leaders as (
             select version_token, size, min(place) as place, arg_min(label, place) as label from placed
             where regexp_matches(version_token, $content) and size > 0
@@ -206,14 +208,14 @@ def _cut(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
 
 
 def _label(by: CutBy) -> str:
-    """Return what SQL names the part of a row by; null where the row has no such name."""
+    """Return the SQL expression for the label of a row's part; null where the row has none."""
     if by is CutBy.COUNT:
         return "''"
     return "nullif(array_to_string(folders, '/'), '')" if by is CutBy.PREFIX else f"date[:{_PRECISION[by]}]"
 
 
 def _common_folder(database: duckdb.DuckDBPyConnection) -> str:
-    """Return the deepest folder that holds every uri, with its slash: that of the first and the last of them."""
+    """Return the deepest folder that holds every URI, with its slash. The first and the last URI determine it."""
     ends = database.execute("select min(uri), max(uri) from listed").fetchall()[0]
     first, last = (str(uri).rpartition("/")[0].split("/") for uri in ends)
     shared = list(takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
@@ -223,27 +225,27 @@ def _common_folder(database: duckdb.DuckDBPyConnection) -> str:
 def _parts(database: duckdb.DuckDBPyConnection, cut: Cut) -> tuple[PartEntry, ...]:
     rows = database.execute(
         """
-        select part, any_value(label), count(*), coalesce(sum(size), 0), min(date), max(date) from cut
+        select part, any_value(label), count(*), coalesce(sum(size), 0), min(date), max(date) from parted
         group by part order by part
         """
     ).fetchall()
     if len(rows) > MAX_PARTS:
         raise UsageError(
-            f"expected at most {MAX_PARTS} parts; got {len(rows)}: cut by something coarser, or into larger parts"
+            f"expected at most {MAX_PARTS} parts; got {len(rows)}: split by a longer period, or into larger parts"
         )
     labels = [_named(cut.by, label, first, last) for _, label, _, _, first, last in rows]
     pieces = {label: labels.count(label) for label in set(labels)}
-    seen: dict[str, int] = {}
+    numbered: dict[str, int] = {}
     entries = []
     for (number, _, objects, total, _, _), label in zip(rows, labels, strict=True):
-        seen[label] = seen.get(label, 0) + 1
-        said = f"{label} ({seen[label]} of {pieces[label]})" if pieces[label] > 1 else label
-        entries.append(PartEntry(part=_name(number), label=said, objects=objects, bytes=int(total)))
+        numbered[label] = numbered.get(label, 0) + 1
+        shown = f"{label} ({numbered[label]} of {pieces[label]})" if pieces[label] > 1 else label
+        entries.append(PartEntry(part=_name(number), label=shown, objects=objects, bytes=int(total)))
     return tuple(entries)
 
 
 def _named(by: CutBy, label: str | None, first: str | None, last: str | None) -> str:
-    """Return what people call a part: what it was cut by, or the dates of what it holds."""
+    """Return the label of a part for people: the folder or period that it was split by, or the dates that it spans."""
     if by is CutBy.PREFIX:
         return label or _NO_FOLDER
     if by is not CutBy.COUNT:
