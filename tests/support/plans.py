@@ -21,7 +21,7 @@ from cxrlib.archive.filesystems import CONTENT_VERSION
 from cxrlib.archive.reference_tables import REFERENCE_SCHEMA, reference_batches
 from cxrlib.runs.ledger import LEDGER
 from cxrlib.runs.plan import PlanHeader
-from cxrlib.runs.planning import KEY, Draft, drafted
+from cxrlib.runs.planning import KEY, Draft, draft_plan
 from cxrlib.types import ImageRef
 
 NO_LEDGER = LEDGER.empty_table()
@@ -44,7 +44,7 @@ def draft_of(
         database.execute(f"create table ledger as select {KEY} as key, settled, stands, attempts from given")  # noqa: S608
 
     listed = reference_batches(refs, batch)
-    with drafted(
+    with draft_plan(
         listed, fill, chunk_size=chunk_size, bundle_digest=bundle_digest, config_digest=config_digest
     ) as draft:
         yield draft

@@ -1,7 +1,8 @@
-"""Wait for a condition, and find processes by their environment."""
+"""Wait for a condition; find processes by id or by their environment."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,23 @@ def wait_until(condition: Callable[[], object], *, seconds: float, poll_s: float
     while not condition():
         assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(poll_s)
+
+
+def exists(pid: int) -> bool:
+    """Return whether a process exists, as a zombie too."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process exists and is no zombie. Linux only."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def processes_with(variable: str, value: str, *, argument: str = "") -> list[int]:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cxrlib.parallel.worker_pool import WorkerPool, shared_pool
 from cxrlib.parallel.worker_protocol import Loss, WorkerLimits
 from tests.support.hostile_work import Hostile
 from tests.support.paths import ROOT
+from tests.support.processes import exists, wait_until
 
 TERMS = WorkerLimits(processes=2, fetches=3, memory_mb=1024, seconds=2.0)
 
@@ -28,18 +28,6 @@ def workers() -> Iterator[WorkerPool]:
     yield workers
     workers.close()
     assert workers.pids == []
-
-
-def gone(pid: int, seconds: float = 5.0) -> bool:
-    """Return whether the process ends within `seconds`; a zombie has not ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.mark.parametrize(
@@ -96,9 +84,7 @@ def test_error_of_the_work_is_raised_without_its_message(workers: WorkerPool) ->
 
 def test_log_records_of_a_worker_reach_the_parent(workers: WorkerPool, caplog: pytest.LogCaptureFixture) -> None:
     workers.submit(Hostile(), "log").result(30)
-    deadline = time.monotonic() + 5
-    while not caplog.records and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: caplog.records, seconds=5, poll_s=0.01)
     assert [(record.name, record.getMessage(), record.levelno) for record in caplog.records] == [
         ("cxrlib.hostile", "got a fault", logging.ERROR)
     ]
@@ -129,7 +115,7 @@ def test_idle_processes_end_and_new_ones_start() -> None:
     workers = WorkerPool(TERMS, idle_s=0.2)
     pid = workers.submit(Hostile(), "pid").result(30)
     assert isinstance(pid, int)
-    assert gone(pid)
+    wait_until(lambda: not exists(pid), seconds=5, poll_s=0.02)
     assert workers.submit(Hostile(), "pid").result(30) != pid
     workers.close()
 
@@ -140,7 +126,7 @@ def test_close_ends_the_processes_and_fails_their_items() -> None:
     assert isinstance(pid, int)
     future = workers.submit(Hostile(), "hang")
     workers.close()
-    assert gone(pid, 0.1)
+    wait_until(lambda: not exists(pid), seconds=0.1, poll_s=0.02)
     with pytest.raises(RunError, match="closed"):
         future.result(5)
     with pytest.raises(RunError, match="closed"):
@@ -222,7 +208,7 @@ def test_hanging_processes_end_with_their_parent(end: str) -> None:
     elif end == "Ctrl-C":
         os.killpg(parent.pid, signal.SIGINT)
     parent.wait(20)
-    assert all(gone(pid) for pid in pids)
+    wait_until(lambda: not any(exists(pid) for pid in pids), seconds=10, poll_s=0.02)
     parent.stdout.close()
 
 
@@ -230,11 +216,8 @@ def test_prepared_processes_start_before_there_is_work() -> None:
     workers = WorkerPool(TERMS)
     try:
         workers.prepare(Hostile.__module__)
-        deadline = time.monotonic() + 30
-        while len(workers.pids) < TERMS.processes and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: len(workers.pids) == TERMS.processes, seconds=30, poll_s=0.02)
         before = workers.pids
-        assert len(before) == TERMS.processes
         assert workers.submit(Hostile(), "a").result(30) == "a"
         assert workers.pids == before
     finally:

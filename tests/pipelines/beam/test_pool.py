@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +24,7 @@ from cxr_pipelines.beam.pool import SdkWorkerPool, serve
 from cxrlib.errors import UsageError
 from tests.cluster.servers.services import free_port
 from tests.support.flink_stub import FlinkStub
+from tests.support.processes import exists, wait_until
 
 #: A stub of an SDK worker: it writes its control address to a file, then waits.
 WORKER = (
@@ -33,21 +32,6 @@ WORKER = (
     "at.with_suffix('.new').write_text(os.environ['CONTROL_API_SERVICE_DESCRIPTOR']); "
     "at.with_suffix('.new').rename(at); time.sleep(60)"
 )
-
-
-def until(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < deadline, "the condition was not met within 20 s"
-        time.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.fixture
@@ -72,15 +56,15 @@ def test_workers_are_started_and_stopped_over_grpc(
         runner = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         for name in ("one", "two"):
             assert not runner.StartWorker(start(name)).error
-        until(lambda: {path.name for path in tmp_path.iterdir()} == {"one", "two"})
+        wait_until(lambda: {path.name for path in tmp_path.iterdir()} == {"one", "two"}, seconds=20, poll_s=0.02)
         assert "127.0.0.1:9" in (tmp_path / "one").read_text()
         pids = pool.workers
         runner.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="one"))
-        assert not alive(pids["one"])
+        assert not exists(pids["one"])
         assert pool.workers == {"two": pids["two"]}
     server.stop(None)
     pool.close()
-    assert not alive(pids["two"])
+    assert not exists(pids["two"])
 
 
 def test_failed_start_is_answered_with_an_error() -> None:
@@ -154,7 +138,7 @@ def test_only_workers_whose_job_has_ended_are_ended(
     cluster.jobs["a1"] = ("cxr-gone", "FAILED")
     pool.end_orphans()
     assert set(pool.workers) == {"two", "of another runner"}
-    assert not alive(pids["one"])
+    assert not exists(pids["one"])
 
 
 def test_workers_stay_while_the_cluster_does_not_answer(

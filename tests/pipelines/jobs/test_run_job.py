@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from cxr_schemas import Reason
 from cxrlib.errors import CxrError, FilmError, RunError, StalePlanError, StoppedError, UsageError
 from cxrlib.settings import Settings
 from tests.support.paths import ROOT
+from tests.support.processes import is_running, wait_until
 
 JOB = ScoreJob.of(Settings(), sources=("memory://films",), out="memory://out", run_id="r1")
 
@@ -32,21 +32,6 @@ def _child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
 
 def _line(message: Message) -> str:
     return message.model_dump_json(exclude_none=True)
-
-
-def _alive(pid: int) -> bool:
-    """Whether `pid` runs; a zombie counts as dead."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def _wait_until_dead(pid: int, seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while _alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not _alive(pid)
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
@@ -94,7 +79,7 @@ def test_stop_event_ends_the_child_and_raises_stopped_error(monkeypatch: pytest.
     stop = threading.Event()
     with pytest.raises(StoppedError, match="what it settled is kept"):
         run_job.run_job(JOB, lambda progress: stop.set(), stop)
-    assert not _alive(int((tmp_path / "pid").read_text()))
+    assert not is_running(int((tmp_path / "pid").read_text()))
 
 
 def test_progress_arrives_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -121,8 +106,8 @@ def test_child_started_by_the_caller_is_used_and_ends_with_its_block(
     with child_process.scoring_process() as child:
         with pytest.raises(UsageError, match="no"):
             run_job.run_job(JOB, lambda progress: None, child=child)
-        assert _alive(child.pid)
-    assert not _alive(child.pid)
+        assert is_running(child.pid)
+    assert not is_running(child.pid)
 
 
 def test_child_without_a_job_ends_silently() -> None:
@@ -149,7 +134,8 @@ def test_cancel_ends_the_child_and_its_workers(monkeypatch: pytest.MonkeyPatch, 
 
     with pytest.raises(KeyboardInterrupt):
         run_job.run_job(JOB, cancel)
-    assert _wait_until_dead(int((tmp_path / "pid").read_text()))
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(pid), seconds=10, poll_s=0.02)
 
 
 @needs_proc
@@ -178,7 +164,8 @@ def test_child_and_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None
         assert running.stdout is not None
         assert running.stdout.readline() == b"going\n"
         running.send_signal(signal.SIGKILL)
-    assert _wait_until_dead(int((tmp_path / "pid").read_text()))
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(pid), seconds=10, poll_s=0.02)
 
 
 def test_job_never_carries_the_privacy_key() -> None:
