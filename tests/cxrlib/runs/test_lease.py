@@ -339,7 +339,8 @@ def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_
     code = (
         "import sys, time; from cxrlib.runs.lease_context import hold_lease; from cxrlib.runs.lease import LeaseTerms;"
         "from cxrlib.results.objects import ResultsRoot\n"
-        f"with hold_lease(ResultsRoot.at({str(tmp_path)!r}), {SCOPE!r}, 'killed', LeaseTerms(ttl_s=float(sys.argv[1]))):\n"
+        "terms = LeaseTerms(ttl_s=float(sys.argv[1]))\n"
+        f"with hold_lease(ResultsRoot.at({str(tmp_path)!r}), {SCOPE!r}, 'killed', terms):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )
     root = ROOT
