@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Example:
+  cxr train default --data ./data --out ./my-bundle
+  cxr evaluate ./my-bundle ./data/covid-qu-ex
+  cxr score ./films --bundle ./my-bundle --out ./results
+"""
+)
 @click.argument("recipe", required=False)
 @click.option("--list", "list_recipes", is_flag=True, help="List the included recipes.")
 @click.option(
@@ -57,12 +64,6 @@ def train(
     --epochs, --films and --minutes shorten the training; the bundle's card then states that. Weights are never
     downloaded. If a paper starts from ImageNet weights, give them with --pretrained; otherwise the card states that
     there were none.
-
-    \b
-    Example:
-      cxr train default --data ../shared/data --out ./my-bundle
-      cxr evaluate ./my-bundle ../shared/data/covid-qu-ex
-      cxr score ./films --bundle ./my-bundle --out ./results
     """
     from cxrlib.training.recipe import load_recipe
 

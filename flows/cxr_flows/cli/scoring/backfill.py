@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
 
 from cxr_flows.cli.console import Invocation, debug_option, json_option, print_json, text_console
-from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.options import LOCATION, runner_with, setting_options, settings_from
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cxr_flows.reports.backfill import BackfillTotals
-    from cxr_pipelines.backfill.work import Ending
-    from cxr_schemas import BackfillManifest
-    from cxrlib.backfills.create import BackfillRequest
-    from cxrlib.models.bundle import Bundle
-    from cxrlib.results.objects import ResultsRoot
-    from cxrlib.settings import Settings
+from cxr_flows.cli.scoring.run_backfill import check_runner, exit_code_of, run_backfill, show_dry_run
 
 EPILOG: Final = """\b
 Examples:
@@ -159,15 +146,15 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
         runner=options["runner"],
         beam_options=options["beam_options"],
     )
-    _check_runner(request.runner, request.beam_options)
+    check_runner(request.runner, request.beam_options)
     bundle = load_bundle(settings.bundle)
     if options["dry_run"]:
-        return _dry_run(results, request, bundle, options)
+        return show_dry_run(results, request, bundle, options)
     manifest = start_backfill(results, request, bundle)
     text_console(options["as_json"]).print(
         f"backfill {manifest.backfill_id}: {manifest.objects} objects in {len(manifest.parts)} parts"
     )
-    return _work(results, manifest, settings, options, invocation, only_failed=False)
+    return run_backfill(results, manifest, settings, options, invocation, only_failed=False)
 
 
 @backfill.command(
@@ -199,9 +186,9 @@ def resume(invocation: Invocation, /, backfill_id: str, out: str, retry_failed: 
     check_settings(manifest, settings, load_bundle(settings.bundle))
     options["runner"] = runner_with(options["runner"] or manifest.runner, options["workers"])
     options["beam_options"] = options["beam_options"] or manifest.beam_options
-    _check_runner(options["runner"], options["beam_options"])
+    check_runner(options["runner"], options["beam_options"])
     cancel_pause(results, backfill_id)
-    return _work(results, manifest, settings, options, invocation, only_failed=retry_failed)
+    return run_backfill(results, manifest, settings, options, invocation, only_failed=retry_failed)
 
 
 @backfill.command(
@@ -259,87 +246,8 @@ def show(backfill_id: str, out: str, as_json: bool) -> int:
         console.print("the backfill is paused")
     if as_json:
         print_json(totals.model_dump(mode="json"))
-    return _exit_of(totals)
+    return exit_code_of(totals)
 
 
 for _command in (start, resume):
     _command.params = [parameter for parameter in _command.params if parameter.name not in _OPTIONS_OF_RUNS]
-
-
-def _check_runner(runner: str, beam_options: Sequence[str]) -> None:
-    """Report an unknown or refused runner now, and not once for each part."""
-    from cxr_pipelines.runner_choice import RunnerChoice
-
-    RunnerChoice.parse(runner, tuple(beam_options))
-
-
-def _dry_run(results: ResultsRoot, request: BackfillRequest, bundle: Bundle, options: dict[str, Any]) -> int:
-    from cxr_flows.reports.backfill import forecast_lines
-    from cxr_pipelines.backfill.dry_run import dry_run
-    from cxr_pipelines.jobs.run_job import run_job
-
-    report: Callable[[str], None] = (
-        (lambda text: None) if options["quiet"] else (lambda text: click.echo(text, err=True))
-    )
-    forecast = dry_run(
-        results, request, bundle, parallel=options["parallel"], most=options["sample"], run_part=run_job, report=report
-    )
-    for line in forecast_lines(forecast):
-        text_console(options["as_json"]).print(line)
-    if options["as_json"]:
-        parts = [
-            {**part.entry.model_dump(), "to_score": part.to_score, "seconds": part.seconds} for part in forecast.parts
-        ]
-        print_json({**asdict(forecast), "parts": parts})
-    return Exit.SETTLED
-
-
-def _work(
-    results: ResultsRoot,
-    manifest: BackfillManifest,
-    settings: Settings,
-    options: dict[str, Any],
-    invocation: Invocation,
-    *,
-    only_failed: bool,
-) -> int:
-    from cxr_flows.cli.scoring.backfill_progress import backfill_progress
-    from cxr_flows.reports.backfill import BackfillTotals, totals_lines
-    from cxr_pipelines.backfill.progress import ProgressBoard
-    from cxr_pipelines.backfill.scheduler import run_parts
-    from cxr_pipelines.backfill.work import BackfillWork, Ending
-    from cxr_pipelines.jobs.run_job import run_job
-    from cxrlib.backfills.stored import part_states
-
-    work = BackfillWork(
-        results,
-        manifest,
-        settings,
-        parallel=options["parallel"],
-        retries=options["retries"],
-        only_failed=only_failed,
-        runner=options["runner"],
-        beam_options=tuple(options["beam_options"]),
-        debug=invocation.debug,
-    )
-    board = ProgressBoard(part_states(results, manifest))
-    with backfill_progress(options["quiet"]) as on_tick:
-        ending = run_parts(work, board, run_job, on_tick)
-        on_tick(board)
-    totals = BackfillTotals.of(manifest, part_states(results, manifest))
-    console = text_console(options["as_json"])
-    for line in totals_lines(totals):
-        console.print(line)
-    if ending is Ending.PAUSED:
-        console.print(f"paused; `cxr backfill resume {manifest.backfill_id} --out {results.root}` continues it")
-    if options["as_json"]:
-        print_json(totals.model_dump(mode="json"))
-    return _exit_of(totals, ending)
-
-
-def _exit_of(totals: BackfillTotals, ending: Ending | None = None) -> int:
-    if ending == "paused":
-        return Exit.INTERRUPTED
-    if totals.failed:
-        return Exit.COULD_NOT_RUN
-    return Exit.RETRYABLE if totals.retryable else Exit.SETTLED

@@ -95,7 +95,7 @@ def rescore(
     from cxrlib.models.bundle import load_bundle
     from cxrlib.results.compare import Side
     from cxrlib.results.objects import ResultsRoot
-    from cxrlib.results.selection import Criteria, read_selection, the_bundle
+    from cxrlib.results.selection import Criteria, read_selection, require_one_bundle
     from cxrlib.runs.run_id import new_run_id
 
     target = ResultsRoot.at(out or uri)
@@ -106,7 +106,7 @@ def rescore(
     else:
         criteria = Criteria(tuple(map(FilmClass, classes)), tuple(map(Grade, grades)), months, where, limit)
         selection = _choose(
-            Side(ResultsRoot.at(uri), the_bundle(ResultsRoot.at(uri), old)), criteria, Side(target, new), name
+            Side(ResultsRoot.at(uri), require_one_bundle(ResultsRoot.at(uri), old)), criteria, Side(target, new), name
         )
     console = text_console(as_json)
     console.print(f"{selection.films} films of {selection.bundle} are selected; run {name}")
@@ -149,10 +149,10 @@ def _compared(selection: Selection, new: Side, run_id: str) -> Comparison:
     """Compare, and store the comparison beside the run's manifest."""
     from cxr_flows.reports.comparison import comparison_markdown
     from cxrlib.results import layout
-    from cxrlib.results.compare import Side, compared
+    from cxrlib.results.compare import Side, open_comparison
     from cxrlib.results.objects import ResultsRoot
 
-    with compared(Side(ResultsRoot(selection.root), selection.bundle), new, only=selection.uri) as (got, films):
+    with open_comparison(Side(ResultsRoot(selection.root), selection.bundle), new, only=selection.uri) as (got, films):
         new.results.put(layout.comparison_key(run_id), films.parquet())
         new.results.put(layout.comparison_page_key(run_id), comparison_markdown(got).encode())
     return got

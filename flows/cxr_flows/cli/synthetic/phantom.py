@@ -10,7 +10,13 @@ from cxr_flows.cli.console import debug_option, json_option, print_json, text_co
 from cxr_flows.cli.options import LOCATION
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Example:
+  cxr phantom --count 500 --bad 20 --out ./phantoms
+  cxr score ./phantoms/films --out ./results
+"""
+)
 @click.option("--count", type=click.IntRange(1), required=True, help="Films that can be scored.")
 @click.option("--out", required=True, type=LOCATION, help="Folder or any URI; films go to URI/films.")
 @click.option("--bad", type=click.IntRange(0), default=0, show_default=True, help="Objects that cannot be scored.")
@@ -38,11 +44,6 @@ def phantom(
 
     Films go to URI/films, and the ground truth of each to URI/truth.parquet. They are for trials and load tests. They
     do not replace real films for claims of accuracy.
-
-    \b
-    Example:
-      cxr phantom --count 500 --bad 20 --out ./phantoms
-      cxr score ./phantoms/films --out ./results
     """
     from cxrlib.phantom.archive import write_archive
 

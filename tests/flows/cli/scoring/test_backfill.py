@@ -20,7 +20,7 @@ from cxr_pipelines.backfill import scheduler
 from cxr_pipelines.backfill.progress import BoardSnapshot, PartLine, PartStatus, ProgressBoard
 from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_schemas import PartEntry, RunManifest
-from cxrlib.backfills.stored import request_pause, part_states, require_backfill
+from cxrlib.backfills.stored import part_states, request_pause, require_backfill
 from cxrlib.errors import UsageError
 from cxrlib.models.bundle import Bundle
 from cxrlib.results.objects import ResultsRoot
@@ -130,7 +130,7 @@ def test_usage_error_gives_exit_code_2_and_stores_nothing(
 def test_unknown_backfill_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("resume", "pause", "show"):
         assert main(["backfill", name, "nothing", "--out", str(tmp_path)]) == Exit.USAGE
-        assert "none was ever started there" in capsys.readouterr().err
+        assert "has no backfill nothing" in capsys.readouterr().err
 
 
 def line(number: int, status: PartStatus, **rest: Any) -> PartLine:
