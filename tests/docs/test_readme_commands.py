@@ -97,12 +97,14 @@ def test_shell_completion_works(reader: Reader) -> None:
     bash, zsh, fish = (line.partition("  #")[0].strip() for line in lines)
     assert "complete " in reader.run(f"{bash}; complete -p cxr")
     assert "status" in reader.run("COMP_WORDS='cxr sta' COMP_CWORD=1 _CXR_COMPLETE=bash_complete cxr")
+    before = {"zsh": "autoload -U compinit && compinit -u && ", "fish": ""}
+    after = {"zsh": "print $_comps[cxr]", "fish": "complete -c cxr"}
     for shell, line in (("zsh", zsh), ("fish", fish)):
         script = reader.run(f"_CXR_COMPLETE={shell}_source cxr")
-        assert "_CXR_COMPLETE=" in script
+        assert f"_CXR_COMPLETE={shell}_complete" in script
         assert f"_CXR_COMPLETE={shell}_source cxr" in line
         if shutil.which(shell):
-            reader.run(f"{shell} -c '{line}'")
+            assert "_cxr_completion" in reader.run(f"{shell} -c '{before[shell]}{line}; {after[shell]}'")
 
 
 def test_score_a_folder(results: str) -> None:
