@@ -17,7 +17,7 @@ from cxrlib.models.inference.engine import TorchEngine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
 from cxrlib.reading import read_film
-from cxrlib.settings import Settings
+from cxrlib.settings import RESULTS_VERSION, Settings
 from cxrlib.types import ImageRef, ScoredFilm
 
 GOLDEN = Path(__file__).with_name("default_bundle.json")
@@ -65,7 +65,7 @@ def test_the_card_of_the_default_bundle_states_training_data_and_metrics() -> No
 
 
 def test_the_default_bundle_gives_its_golden_values() -> None:
-    golden = json.loads(GOLDEN.read_text())
+    golden = json.loads(GOLDEN.read_text())["films"]
     found = measured()
     assert found.keys() == golden.keys()
     for seed, figures in golden.items():
@@ -74,5 +74,10 @@ def test_the_default_bundle_gives_its_golden_values() -> None:
             assert found[seed][name] == pytest.approx(value, abs=tolerance), (seed, name)
 
 
+def test_the_golden_values_are_those_of_this_results_version() -> None:
+    assert json.loads(GOLDEN.read_text())["results_version"] == RESULTS_VERSION, "write them again: see this module"
+
+
 if __name__ == "__main__":
-    GOLDEN.write_text(json.dumps(measured(), indent=1) + "\n")
+    golden = {"results_version": RESULTS_VERSION, "films": measured()}
+    GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
