@@ -1,15 +1,11 @@
-"""The cohort: a results root as one pandas table, one row per film and bundle.
+"""Load the scores of a results root as one pandas table, one row per film and bundle.
 
->>> films = cohort.load("s3://bucket/results")
->>> films.groupby("grade", observed=True).size()
+A results root keeps every row that was ever settled; fewer of them count. `cxrlib.results.which_rows_count` defines
+which, for example after a film was replaced. The rows left out are counted in ``DataFrame.attrs`` and logged.
 
-A results root keeps every row that was ever settled. What a cohort counts is less: a film whose object was replaced
-has one row here, of the newest object; a film that lies in the archive twice has one row; and rows made under different
-settings are not mixed. Each thing left out is counted in ``DataFrame.attrs`` and in the log. Rows of an older schema
-version are read beside those of the present one; a column that they lack is null there.
-
-Masks and localisation maps are text here; `cxrlib.measuring.rle.decode` and `cxrlib.measuring.localisation.decode`
-draw them on the row's ``mask_rows`` x ``mask_columns``.
+Rows of an older schema version are read too; a column that they lack is null. Masks and localisation maps are text:
+`cxrlib.measuring.rle.decode` and `cxrlib.measuring.localisation.decode` turn them into arrays of the row's
+``mask_rows`` x ``mask_columns``.
 """
 
 from __future__ import annotations
@@ -38,7 +34,7 @@ _NULLABLE_TYPES: Final = {
     pa.int16(): pd.Int16Dtype(),
     pa.int32(): pd.Int32Dtype(),
 }
-#: Columns of a closed vocabulary: all its words are categories, in its order, whether or not a row has them.
+#: Columns of a closed vocabulary, and whether it is ordered. All its values are categories, even those that no row has.
 _VOCABULARIES: Final[dict[str, tuple[type[StrEnum], bool]]] = {
     "view": (View, False),
     "source_format": (SourceFormat, False),
@@ -50,34 +46,49 @@ _VOCABULARIES: Final[dict[str, tuple[type[StrEnum], bool]]] = {
 
 
 def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the committed score rows of a results root, one per film and bundle, sorted by bundle and URI.
+    """Return the score rows of a results root that count, one per film and bundle, sorted by bundle and URI.
 
     Parameters
     ----------
     uri : str
-        The results root, a folder or any fsspec URL, as it was given to ``cxr score --out``. It may be written to
-        meanwhile: chunks are put in one step each, so what is read is whole.
+        The results root, a folder or any fsspec URL, as given to ``cxr score --out``. A run may write to it at the same
+        time: each chunk is put in one atomic step, so only complete chunks are read.
     bundle : str, optional
-        Name of a bundle (``default``: all its versions), or one version of it as its folder has it
-        (``default-1a2b3c4d``). All bundles by default; ``bundle_digest`` then tells their rows apart.
+        Name of a bundle, for all its versions (``default``), or name and digest, for one of them
+        (``default-1a2b3c4d``). All bundles by default; the column ``bundle_digest`` distinguishes their rows.
     columns : sequence of str, optional
-        Columns of `cxr_schemas.SCORES` to return, in this order. All by default; a million rows without the two masks
-        (``lung_rle``, ``infection_rle``) take 0.7 GB instead of 1.4.
+        Columns of `cxr_schemas.SCORES` to return, in this order. All by default. Without the two masks
+        (``lung_rle``, ``infection_rle``), a million rows take 0.7 GB instead of 1.4 GB.
 
     Returns
     -------
     DataFrame
-        Low-cardinality text as categoricals, ``grade`` as an ordered one; ``study_date`` as datetime64; counts that may
-        be missing as nullable integers, missing floats as NaN. ``attrs`` holds what was left out, in rows:
-        ``dropped_configs`` (of one bundle, made under other settings than its newest run's), ``dropped_versions`` (the
-        object was replaced since) and ``dropped_copies`` (of equal content, the first URI is kept).
+        Text of few values as categoricals, ``grade`` as an ordered one; ``study_date`` as datetime64; counts that may
+        be missing as nullable integers; missing floats as NaN. ``attrs`` has the numbers of rows that were left out:
+
+        - ``dropped_configs``: made under other settings than those of their bundle's newest run
+        - ``dropped_versions``: of objects that were replaced since
+        - ``dropped_copies``: of films whose content another URI has too; the URI that sorts first is kept
 
     Raises
     ------
     UsageError
-        There are no scores at `uri` or none of the bundle, or a column is unknown.
+        There are no results at `uri` or none of the bundle, or a column is unknown.
     RunError
-        A stored object cannot be read, or the root is an unfinished copy.
+        A stored object cannot be read, or the root is an incomplete copy.
+
+    Examples
+    --------
+    `results` is a results root.
+
+    >>> from cxrlib import cohort
+    >>> films = cohort.load(results, columns=["uri", "percent_infected", "grade"])
+    >>> list(films.columns)
+    ['uri', 'percent_infected', 'grade']
+    >>> films["uri"].is_unique
+    True
+    >>> films["grade"].cat.categories.tolist()
+    ['none', 'mild', 'moderate', 'severe', 'critical']
     """
     wanted = SCORES.names if columns is None else list(columns)
     unknown = [name for name in wanted if name not in SCORES.names]
@@ -99,12 +110,12 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
 
 
 def stored_bundles(results: ResultsRoot, bundle: str | None) -> list[str]:
-    """Return the stored bundles that are asked for, each as ``<name>-<digest8>``: by that, or all of one name.
+    """Return the partitions (``<name>-<digest8>``) of one bundle, or of all; `bundle` is a name or a partition.
 
     Raises
     ------
     UsageError
-        There are none.
+        There is none.
     """
     stored = results.partitions()
     if not stored:
@@ -113,7 +124,7 @@ def stored_bundles(results: ResultsRoot, bundle: str | None) -> list[str]:
         )
     chosen = [name for name in stored if bundle is None or bundle in (name, name.rpartition("-")[0])]
     if not chosen:
-        raise UsageError(f"no results of bundle {bundle} at {results.root}; there are {', '.join(stored)}")
+        raise UsageError(f"no results of bundle {bundle} at {results.root}; it has {', '.join(stored)}")
     return chosen
 
 
@@ -148,7 +159,7 @@ def _counting(stored: pa.Table, results: ResultsRoot) -> tuple[pa.Table, LeftOut
 
 
 def _typed(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
-    """Return a table in the pandas types that fit its columns; types do not hang on which values are there."""
+    """Return a table as pandas, with types that depend on the columns alone and not on their values."""
     table = table.unify_dictionaries()
     frame: dict[str, pd.Series[Any]] = {}
     for name in columns:
@@ -158,7 +169,7 @@ def _typed(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
         if pa.types.is_date(field.type):
             series = pd.to_datetime(series).astype("datetime64[s]")
         elif name in _VOCABULARIES:
-            words, ordered = _VOCABULARIES[name]
-            series = series.astype(pd.CategoricalDtype([word.value for word in words], ordered=ordered))
+            vocabulary, ordered = _VOCABULARIES[name]
+            series = series.astype(pd.CategoricalDtype([value.value for value in vocabulary], ordered=ordered))
         frame[name] = series
     return pd.DataFrame(frame)

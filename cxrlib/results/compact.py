@@ -1,28 +1,30 @@
-"""A copy of a results root in few large sorted files: the same rows, quick to scan and easy to hand on.
+"""Copy a results root into a few large sorted files: the same rows, quick to scan and easy to hand over.
 
-A results root has two small objects for each chunk, which is what makes it safe to write and slow to read: ten million
-films are eighty thousand objects. The copy has, for each bundle, a few files of about a quarter of a gigabyte::
+A results root has two small objects for each chunk. That makes it safe to write and slow to read: ten million films are
+eighty thousand objects. For each bundle, the copy has a few files of about a quarter of a gigabyte::
 
-    OUT/scores/bundle=<name>-<digest8>/part-compact-00000.parquet    sorted by study date, then uri
-    OUT/rejects/bundle=<name>-<digest8>/part-compact-00000.parquet   sorted by uri
+    OUT/scores/bundle=<name>-<digest8>/part-compact-00000.parquet    sorted by study date, then URI
+    OUT/rejects/bundle=<name>-<digest8>/part-compact-00000.parquet   sorted by URI
 
-with statistics of each group of `ROW_GROUP` rows, so that a scan for a month or a range of percentages passes the rest
-over. It is a results root like any other: `cxrlib.results.cohort.load`, `cxr verify`, `cxr status` and a further
-``cxr score --out`` take it as they take the old one. What makes that so:
+Each group of `ROW_GROUP` rows has statistics, so that a scan for a month or a range of percentages skips most groups.
 
-- Rows are unchanged, down to the ids of their runs; plans, manifests and backfills are copied as they are.
-- A row's chunk was told by its object's name. Where the name says ``compact``, the plan of the row's run tells it: a
-  plan has every film once (`cxrlib.results.verify`).
-- Chunks of a run that is not closed keep their objects and names, so that the run can be taken up by its id in the copy
-  as in the original. The next compaction takes them in.
-- The two files of one name are a pair, as those of a chunk are; what one of them lacks is an empty file.
+The copy is a results root like any other: `cxrlib.cohort.load`, ``cxr verify``, ``cxr status`` and a further
+``cxr score --out`` accept it. For that:
 
-Not copied: overlays (drawings of films are not for sharing by default), leases, and rejects of a chunk that was never
-settled, which count nowhere.
+- Rows are unchanged, including the ids of their runs. Plans, manifests and backfills are copied as they are.
+- The name of a chunk's object holds the chunk id. For rows of a ``compact`` object, the plan of the row's run gives the
+  chunk; a plan has every film once (`cxrlib.results.verify`).
+- Chunks of a run that is not closed keep their objects and names, so that the run can be resumed in the copy too. The
+  next compaction merges them.
+- The scores and rejects files of one name are a pair, like those of a chunk. Where one is missing, an empty one is
+  written.
 
-Nothing of the copy reads as a result before it is whole: files are made below ``_compact/`` and brought to their places
-at the end, and as long as ``_compact/unfinished.json`` stands, this product refuses to read the root. The same source
-gives the same bytes.
+Three things are not copied: overlays (drawings of films are not for sharing by default), leases, and rejects of a chunk
+that was never settled, which do not count.
+
+No part of the copy reads as a result before all of it is complete: files are staged below ``_compact/`` and moved to
+their places at the end. While ``_compact/unfinished.json`` exists, this product refuses to read the root. The same
+source gives the same bytes.
 """
 
 from __future__ import annotations
@@ -50,25 +52,25 @@ from cxrlib.runs.lease import Clock
 from cxrlib.runs.plan import read_chunks
 from cxrlib.runs.scratch_database import isolated_database
 
-#: Rows that statistics are kept for; a month of a large archive is a few of them.
+#: Rows of one row group, which has its own statistics. A month of a large archive is a few groups.
 ROW_GROUP: Final = 32_768
-#: A file is closed once it is that large.
+#: Size at which a file is closed.
 PART_BYTES: Final = 256 * 2**20
-#: What is copied as it is, in the order in which it comes to its place; scores are last.
+#: Folders that are copied as they are, in the order in which they are published. Rejects and scores follow.
 _RECORDS: Final = (layout.RUNS, layout.BACKFILLS, layout.SELECTIONS)
 _SCHEMAS: Final = {RowKind.SCORES: SCORES, RowKind.REJECTS: REJECTS}
-#: By what the rows of a bundle are sorted: no two rows of a sound root are alike in all of it.
+#: Sort order of the rows of a bundle. No two rows of a valid root are equal in all these columns.
 _ORDER: Final = {
     RowKind.SCORES: ("study_date", "uri", "version", "config_digest", "run_id", "content_digest"),
     RowKind.REJECTS: ("uri", "version", "attempt", "config_digest", "run_id", "reason"),
 }
-#: Columns nobody looks for a range of; statistics of them would only be carried along.
+#: Columns without statistics, because nobody filters by a range of them.
 _UNSEARCHED: Final = ("content_digest", "lung_rle", "infection_rle", "localisation_map", "message")
 
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What a copy holds.
+    """Content of a finished copy.
 
     Attributes
     ----------
@@ -76,11 +78,11 @@ class Compaction:
         Of the copy.
     score_rows, reject_rows : int
     objects_before, objects_after : int
-        Objects of rows, scores and rejects together.
+        Objects of scores and rejects.
     bytes_after : int
-        Of the sorted files.
+        Size of the sorted files.
     open_runs : tuple of str
-        Runs that are not closed: their chunks stand in the copy as they did.
+        Runs that are not closed; their chunks are copied as they are.
     overlays_left_out : int
         Objects below ``overlays/`` that were not copied.
     """
@@ -96,30 +98,30 @@ class Compaction:
 
 
 def compact(source: str, out: str, *, part_bytes: int = PART_BYTES, clock: Clock | None = None) -> Compaction:
-    """Copy the results root `source` to the empty root `out`; `source` is only read.
+    """Copy the results root `source` to the empty root `out`. `source` is only read.
 
-    Memory does not grow with the rows: about two files' worth, and what DuckDB takes before it sorts on the local disk.
+    Memory does not grow with the rows: it holds about two files, and what DuckDB uses before it spills to disk.
 
     Parameters
     ----------
     part_bytes : int
         Size at which a file is closed, to within a row group.
     clock : Clock, optional
-        By which the leases of `source` are watched.
+        Clock for watching the leases of `source`; tests replace it.
 
     Raises
     ------
     UsageError
-        `source` holds no results, or `out` holds anything, or lies in `source`.
+        `source` has no results, or `out` is not empty or is inside `source`.
     BusyError
-        A run into `source` is under way.
+        A run writes into `source`.
     RunError
-        A stored object cannot be read, or rows were lost on the way.
+        A stored object cannot be read, or the copy has another number of rows.
     """
     old, new = ResultsRoot.at(source), ResultsRoot.at(out)
-    _require_fit(old, new, clock)
+    _check_roots(old, new, clock)
     if not new.begin_copy(json.dumps({"copy_of": old.root}).encode()):
-        raise UsageError(f"{new.root} is being made a copy of another results root at this moment")
+        raise UsageError(f"another process is copying a results root to {new.root}")
     open_runs = {run_id: _chunk_ids(old, run_id) for run_id in old.runs() if not _is_closed(old, run_id)}
     copy = _Copy(old, new, frozenset(itertools.chain.from_iterable(open_runs.values())), part_bytes)
     for partition in old.partitions():
@@ -140,18 +142,18 @@ def compact(source: str, out: str, *, part_bytes: int = PART_BYTES, clock: Clock
     )
 
 
-def _require_fit(old: ResultsRoot, new: ResultsRoot, clock: Clock | None) -> None:
+def _check_roots(old: ResultsRoot, new: ResultsRoot, clock: Clock | None) -> None:
     old.require_complete()
     if not old.runs():
         raise UsageError(f"expected a results root with a folder _runs; got none at {old.root}")
     if f"{new.root}/".startswith(f"{old.root}/"):
-        raise UsageError(f"the copy must lie outside of {old.root}; got {new.root}")
+        raise UsageError(f"expected a copy outside of {old.root}; got {new.root}")
     if got := new.names(""):
-        raise UsageError(f"expected nothing at {new.root}, where the copy is to be made; got {', '.join(got[:3])}")
+        raise UsageError(f"expected {new.root} to be empty; got {', '.join(got[:3])}")
     if alive := lease.holders(old, clock):
         raise BusyError(
             f"{old.root} is being written by run {alive[0].run_id} on {alive[0].host}, process {alive[0].process.pid}; "
-            "nothing was done: make the copy when it has ended"
+            "nothing was done: copy the root when the run has ended"
         )
 
 
@@ -171,14 +173,14 @@ def _chunk_ids(results: ResultsRoot, run_id: str) -> list[str]:
 
 @dataclass(slots=True)
 class _Copy:
-    """A copy in the making: what is staged so far, and how much of it.
+    """A copy that is being made, and counts of what is staged so far.
 
-    `kept` are the ids of the chunks whose objects stay as they are.
+    `open_chunks` are the ids of the chunks of open runs, whose objects are copied as they are.
     """
 
     old: ResultsRoot
     new: ResultsRoot
-    kept: frozenset[str]
+    open_chunks: frozenset[str]
     part_bytes: int
     rows: Counter[RowKind] = field(default_factory=Counter)
     before: int = 0
@@ -189,7 +191,7 @@ class _Copy:
         data = self.old.get(key)
         if data is None:
             raise RunError(
-                f"{self.old.uri(key)} went away while the copy was made; remove {self.new.root} and make it anew"
+                f"{self.old.uri(key)} was deleted during the copy; remove {self.new.root} and run `cxr compact` again"
             )
         self.new.put(layout.staged_key(key), data)
 
@@ -198,12 +200,12 @@ class _Copy:
         for kind in RowKind:
             names = stored_rows.settled_chunks(self.old, kind, partition)
             self.before += len(names)
-            for name in (name for name in names if name in self.kept):
+            for name in (name for name in names if name in self.open_chunks):
                 self.add_object(layout.chunk_key(kind, partition, name))
                 self.rows[kind] += stored_rows.count_rows(self.old, kind, partition, name)
                 self.after += 1
             rows = self._counted(
-                _sorted(self.old, kind, partition, [name for name in names if name not in self.kept]), kind
+                _sorted(self.old, kind, partition, [name for name in names if name not in self.open_chunks]), kind
             )
             for data in _files(rows, kind, self.part_bytes):
                 self._stage(kind, partition, files[kind], data)
@@ -225,54 +227,54 @@ class _Copy:
 
 
 def _sorted(results: ResultsRoot, kind: RowKind, partition: str, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield the rows of all the objects named, sorted, in tables of `ROW_GROUP` rows, the last of fewer.
+    """Yield the rows of the named objects, sorted, in tables of `ROW_GROUP` rows; the last may have fewer.
 
     Raises
     ------
     RunError
-        Another number of rows came out than went in.
+        The number of sorted rows differs from the number read.
     """
-    went_in = 0
+    read = 0
 
     def counted() -> Iterator[pa.RecordBatch]:
-        nonlocal went_in
+        nonlocal read
         for table in stored_rows.read_tables(results, kind, partition, names):
-            went_in += table.num_rows
+            read += table.num_rows
             yield from table.to_batches()
 
     schema = stored_rows.row_schema(kind)
     order = ", ".join(f'"{name}" ASC NULLS LAST' for name in _ORDER[kind])
-    came_out = 0
+    written = 0
     with isolated_database() as database:
         database.register("given", pa.RecordBatchReader.from_batches(schema, counted()))
         ordered = database.sql(f"FROM given ORDER BY {order}").to_arrow_reader(ROW_GROUP)
         for table in _regrouped(ordered):
-            came_out += table.num_rows
+            written += table.num_rows
             yield table.cast(schema)
-    if came_out != went_in:
+    if written != read:
         raise RunError(
-            f"{results.root}: expected {went_in} rows of {kind} of {partition} in the copy; got {came_out}: remove the "
-            "unfinished copy and make it anew"
+            f"{results.root}: expected {read} rows of {kind} of {partition} in the copy; got {written}: remove the "
+            "incomplete copy and run `cxr compact` again"
         )
 
 
 def _regrouped(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Cut a stream at fixed counts of rows, so that the bytes of a file do not hang on how the rows came."""
-    held: list[pa.Table] = []
+    """Yield tables of `ROW_GROUP` rows, so that the bytes of a file do not depend on the sizes of the batches."""
+    pending: list[pa.Table] = []
     count = 0
     for batch in batches:
-        held.append(pa.Table.from_batches([batch]))
+        pending.append(pa.Table.from_batches([batch]))
         count += batch.num_rows
         while count >= ROW_GROUP:
-            joined = pa.concat_tables(held)
+            joined = pa.concat_tables(pending)
             yield joined.slice(0, ROW_GROUP).combine_chunks()
-            held, count = [joined.slice(ROW_GROUP)], count - ROW_GROUP
+            pending, count = [joined.slice(ROW_GROUP)], count - ROW_GROUP
     if count:
-        yield pa.concat_tables(held).combine_chunks()
+        yield pa.concat_tables(pending).combine_chunks()
 
 
 def _files(tables: Iterator[pa.Table], kind: RowKind, part_bytes: int) -> Iterator[bytes]:
-    """Write tables into Parquet files, one row group each; a file is closed when it has reached `part_bytes`."""
+    """Yield Parquet files of the tables, one row group each; a file is closed when it reaches `part_bytes`."""
     schema = _SCHEMAS[kind]
     ordering = [(name, "ascending") for name in _ORDER[kind]]
     options = writer_options(schema) | {

@@ -1,8 +1,8 @@
-"""Two bundles over the same films: which films changed their class or grade, and by how much the percentages differ.
+"""Compare two bundles on the same films: which changed class or grade, and by how much the percentages differ.
 
-Films are compared where both bundles scored the very same bytes (equal content digests). One whose object was replaced
-between the two is named as changed and not compared. Percentages are compared as two methods of measurement are: by
-their mean difference and the limits within which 95 of 100 differences lie (Bland and Altman, Lancet 1986).
+Films are compared where both bundles scored the very same bytes (equal content digests). A film that was replaced
+between the two is reported as changed and not compared. Percentages are compared as two methods of measurement are: by
+their mean difference and the limits that contain 95 of 100 differences (Bland and Altman, Lancet 1986).
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from cxrlib.runs.scratch_database import isolated_database
 
 _COLUMNS: Final = ("content_digest", "class_label", "percent_infected", "grade")
 _BATCH: Final = 65_536
-#: Standard deviations from the mean difference within which 95 of 100 differences lie.
+#: 95 of 100 differences are within this many standard deviations of their mean.
 _LIMITS: Final = 1.96
 
 
 class Outcome(StrEnum):
-    """What became of a film under the two bundles."""
+    """What happened to a film under the two bundles."""
 
     COMPARED = "compared"
-    CHANGED = "changed"  # its object was replaced between the two
+    CHANGED = "changed"  # its object was replaced in between
     REJECTED_NEW = "rejected_new"  # scored by the old bundle, rejected under the new
     REJECTED_OLD = "rejected_old"
-    ONLY_OLD = "only_old"  # the new bundle never met it
+    ONLY_OLD = "only_old"  # the new bundle never got it
     ONLY_NEW = "only_new"
 
 
-#: One row per film, as `compare` writes it.
+#: One row per film, as `Films.parquet` writes it.
 COMPARISON: Final[pa.Schema] = versioned(
     "comparison",
     1,
@@ -74,7 +74,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How many compared films went from one word to another; None where a bundle gives no such word."""
+    """How many compared films have one value under the old bundle and one under the new; None where it gives none."""
 
     old: str | None
     new: str | None
@@ -83,7 +83,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """How many films one bundle rejected for a reason and the other scored; `by` says which one rejected them."""
+    """How many films one bundle rejected for a reason and the other scored; `by` is the one that rejected them."""
 
     by: Outcome
     reason: str
@@ -92,7 +92,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One film whose percent infected changed: percentages, and their difference in percentage points."""
+    """One film whose percent infected changed, with the difference in percentage points."""
 
     uri: str
     old: float
@@ -102,12 +102,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Agreement of percent infected (Bland and Altman, 1986), new minus old, in percentage points.
+    """Agreement of percent infected (Bland and Altman 1986), new minus old, in percentage points.
 
     Attributes
     ----------
     films : int
-        With a percentage under both bundles.
+        Films with a percentage under both bundles.
     mean, spread : float or None
         Mean and sample standard deviation of the differences; None where there are too few films.
     lower, upper : float or None
@@ -123,25 +123,25 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two bundles say of the same films.
+    """Comparison of two bundles on the same films.
 
     Attributes
     ----------
     old, new : str
         The bundles, ``<name>-<digest8>``.
     same_settings : bool
-        The rows of both were made under the same settings; else these may be what differs.
+        Whether the rows of both were made under the same settings. If not, differences may come from the settings.
     outcomes : tuple of (Outcome, int)
-        Films by what became of them; together all films that either bundle met.
+        Number of films of each outcome; together all films that either bundle scored.
     classes, grades : tuple of Cell
-        Of the films compared, sorted by words.
+        Of the compared films, sorted by value.
     percent : Agreement
     most_changed : tuple of Change
-        Films of the largest differences.
+        Films with the largest differences.
     rejections : tuple of Rejection
-        What one bundle scored and the other rejected.
+        Films that one bundle scored and the other rejected.
     changed : tuple of str
-        A few of the objects that were replaced.
+        URIs of a few objects that were replaced.
     """
 
     old: str
@@ -156,23 +156,23 @@ class Comparison:
     changed: tuple[str, ...]
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many films ended so."""
+        """Return the number of films with this outcome."""
         return dict(self.outcomes).get(outcome, 0)
 
     @property
     def class_changes(self) -> int:
-        """Compared films whose class is another."""
+        """Compared films whose class changed."""
         return sum(cell.films for cell in self.classes if cell.old != cell.new)
 
 
 @dataclass(frozen=True, slots=True)
 class Films:
-    """The comparison film by film, for as long as `compared` lasts."""
+    """The comparison film by film, readable while the block of `open_comparison` runs."""
 
     _database: duckdb.DuckDBPyConnection
 
     def parquet(self) -> bytes:
-        """Return all films as one Parquet file of schema `COMPARISON`, sorted by uri."""
+        """Return all films as one Parquet file of schema `COMPARISON`, sorted by URI."""
         names = ", ".join(COMPARISON.names)
         reader = self._database.sql(f"select {names} from pairs order by uri").to_arrow_reader(_BATCH)  # noqa: S608
         with tempfile.TemporaryFile() as sink:
@@ -184,23 +184,25 @@ class Films:
 
 
 @contextmanager
-def compared(old: Side, new: Side, *, only: str | None = None, most: int = 10) -> Iterator[tuple[Comparison, Films]]:
-    """Compare the rows of two bundles that count (`cxrlib.results.which_rows_count`).
+def open_comparison(
+    old: Side, new: Side, *, only: str | None = None, most: int = 10
+) -> Iterator[tuple[Comparison, Films]]:
+    """Compare two bundles by their rows that count (`cxrlib.results.which_rows_count`).
 
     Parameters
     ----------
     old, new : Side
     only : str, optional
-        URI of an inventory that this product wrote: only films that it names are compared.
+        URI of an inventory that this product wrote; only its films are compared.
     most : int
-        Films named among the most changed, and among the replaced ones.
+        Number of films in `most_changed`, and in `changed`.
 
     Raises
     ------
     UsageError
         Both sides are the same.
     RunError
-        A stored object cannot be read, or a root is an unfinished copy.
+        A stored object cannot be read, or a root is an incomplete copy.
     """
     if old == new:
         raise UsageError(f"expected two bundles to compare; got {old.bundle} twice")
@@ -212,17 +214,17 @@ def compared(old: Side, new: Side, *, only: str | None = None, most: int = 10) -
         yield _summary(database, old, new, settings[0] == settings[1], most), Films(database)
 
 
-#: Every film that either bundle met, and what became of it. A replaced object is told by its content, or by the reject
-#: that fetching the old version ended in.
+#: The outcome of every film that either bundle scored. A replaced object is known by its new content, or by the reject
+#: that its old version got because it could not be fetched.
 _PAIRS: Final = f"""
-    create table pairs as with got as (
+    create table pairs as with joined as (
         select coalesce(o.uri, n.uri) as uri, o.content_digest as content_old, n.content_digest as content_new,
             o.class_label as class_old, n.class_label as class_new,
             o.percent_infected as percent_old, n.percent_infected as percent_new,
             o.grade as grade_old, n.grade as grade_new
         from old_scores o full join new_scores n on o.uri = n.uri
     )
-    select got.uri,
+    select joined.uri,
         case
             when content_old = content_new then '{Outcome.COMPARED}'
             when content_old is not null and content_new is not null then '{Outcome.CHANGED}'
@@ -236,12 +238,12 @@ _PAIRS: Final = f"""
         class_old, class_new, percent_old, percent_new,
         case when content_old = content_new then percent_new - percent_old end as difference,
         grade_old, grade_new
-    from got left join old_rejects ro on ro.uri = got.uri left join new_rejects rn on rn.uri = got.uri
-"""  # noqa: S608 - our own words
+    from joined left join old_rejects ro on ro.uri = joined.uri left join new_rejects rn on rn.uri = joined.uri
+"""  # noqa: S608 - our own constants
 
 
 def _fill(database: duckdb.DuckDBPyConnection, name: str, side: Side) -> str | None:
-    """Make the tables ``<name>_scores`` (those that count) and ``<name>_rejects`` (newest reject of each uri)."""
+    """Make the tables ``<name>_scores`` (rows that count) and ``<name>_rejects`` (newest reject of each URI)."""
     side.results.require_complete()
     config = fill_current_rows(database, f"{name}_scores", side.results, side.bundle, _COLUMNS)
     names = rows.settled_chunks(side.results, RowKind.REJECTS, side.bundle)
@@ -249,7 +251,7 @@ def _fill(database: duckdb.DuckDBPyConnection, name: str, side: Side) -> str | N
     database.register("given", rows.batch_reader(side.results, RowKind.REJECTS, side.bundle, names, columns))
     newest = "arg_max(reason, run_id || lpad(attempt::varchar, 6, '0'))"
     database.execute(
-        f"create table rejects as select uri, {newest} as reason from given "  # noqa: S608 - our own words
+        f"create table rejects as select uri, {newest} as reason from given "  # noqa: S608 - our own constants
         "where $config is null or config_digest = $config group by uri",
         {"config": config},
     )
@@ -301,7 +303,7 @@ def _summary(database: duckdb.DuckDBPyConnection, old: Side, new: Side, same_set
 
 
 def _agreement(films: int, mean: float | None, spread: float | None) -> Agreement:
-    """Round to what does not hang on the order in which a database adds up."""
+    """Return the agreement, rounded so that it does not depend on the order in which a database adds numbers."""
     if mean is None or spread is None:
         return Agreement(films, None if mean is None else round(mean, 4), None, None, None)
     reach = _LIMITS * spread

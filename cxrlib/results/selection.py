@@ -1,7 +1,7 @@
-"""Films of a results root that were scored already, chosen by what their rows say, as the source of a further run.
+"""Select scored films of a results root by the values in their rows, as the source of another run.
 
-A selection is an inventory (`cxr_schemas.backfill_manifest.INVENTORY`) with the version that each row was made of. So a film whose
-object was replaced since is not silently read as if it were the old one: it is rejected as ``changed``.
+A selection is an inventory (`cxr_schemas.backfill_manifest.INVENTORY`) with the version that each row was made from. So
+a film whose object was replaced since is not read as if it were the old one: it is rejected as ``changed``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.which_rows_count import fill_current_rows
 from cxrlib.runs.scratch_database import isolated_database
 
-#: Columns that an expression may ask about: all but drawings and maps.
+#: Columns that a condition may use: all but masks and maps.
 SEARCHABLE: Final = tuple(
     name for name in SCORES.names if name not in ("lung_rle", "infection_rle", "localisation_map")
 )
@@ -36,7 +36,7 @@ _BUNDLE_KEY: Final = b"cxr.selection.bundle"
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """Which films are chosen: those that meet all that is given.
+    """Conditions on the rows of films. A film is selected if it meets all that are given.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class Criteria:
     months : tuple of str
         Study months as ``YYYY-MM``, or whole years as ``YYYY``.
     where : str or None
-        A condition in DuckDB's SQL about columns of the score rows, such as ``percent_infected > 10 and view = 'AP'``.
+        A condition in DuckDB's SQL on columns of the score rows, such as ``percent_infected > 10 and view = 'AP'``.
     limit : int or None
-        At most so many, the newest studies first.
+        Largest number of films; the newest studies are preferred.
     """
 
     classes: tuple[FilmClass, ...] = ()
@@ -59,7 +59,7 @@ class Criteria:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A stored selection: of which root and bundle (``<name>-<digest8>``), where it lies, how many films it names."""
+    """A stored selection: results root and bundle (``<name>-<digest8>``) of the rows, its own URI, number of films."""
 
     root: str
     bundle: str
@@ -68,12 +68,12 @@ class Selection:
 
     @property
     def source(self) -> str:
-        """What a run takes as its source."""
+        """The selection as a source of a run."""
         return f"{INVENTORY_PREFIX}{self.uri}"
 
 
-def the_bundle(results: ResultsRoot, bundle: str | None) -> str:
-    """Return the one stored bundle that is meant, as ``<name>-<digest8>``.
+def require_one_bundle(results: ResultsRoot, bundle: str | None) -> str:
+    """Return the only stored bundle, or the only one that matches `bundle`, as ``<name>-<digest8>``.
 
     Raises
     ------
@@ -82,23 +82,23 @@ def the_bundle(results: ResultsRoot, bundle: str | None) -> str:
     """
     chosen = cohort.stored_bundles(results, bundle)
     if len(chosen) > 1:
-        raise UsageError(f"{results.root} has rows of several bundles: expected the name of one of {', '.join(chosen)}")
+        raise UsageError(f"{results.root} has rows of several bundles: give one of {', '.join(chosen)}")
     return chosen[0]
 
 
 def select(results: ResultsRoot, bundle: str, criteria: Criteria) -> pa.Table:
-    """Return the films that `criteria` choose among the rows of `bundle` that count, as an inventory, sorted by uri.
+    """Return the films of `bundle` whose rows count and meet `criteria`, as an inventory, sorted by URI.
 
     Raises
     ------
     UsageError
-        No film meets the criteria, or they are not valid.
+        No film meets the criteria, or a criterion is not valid.
     """
     conditions, values = _conditions(criteria)
     limit = "" if criteria.limit is None else f"limit {criteria.limit:d}"
     with isolated_database() as database:
         fill_current_rows(database, "films", results, bundle, SEARCHABLE)
-        # The condition is the caller's own, about rows that are theirs; this database can reach nothing else.
+        # The condition is the user's SQL. It is safe to run: this database can reach nothing but the rows.
         query = f"""
             select * from (
                 select uri, version as version_token, null::bigint as size from films where {conditions}
@@ -109,14 +109,14 @@ def select(results: ResultsRoot, bundle: str, criteria: Criteria) -> pa.Table:
             chosen = database.sql(query, params=values).to_arrow_table()
         except duckdb.Error as error:
             got = str(error).strip().partition("\n")[0]
-            raise UsageError(f"expected a condition about columns of the score rows; got {got}") from error
+            raise UsageError(f"expected a condition on columns of the score rows; got {got}") from error
     if not chosen.num_rows:
         raise UsageError(f"no scored film of {bundle} at {results.root} meets the criteria")
     return chosen.cast(INVENTORY)
 
 
 def write_selection(films: pa.Table, *, of: ResultsRoot, bundle: str, out: ResultsRoot, run_id: str) -> Selection:
-    """Store a selection for the run `run_id` into `out`, which may be another root than that of the rows."""
+    """Store a selection for the run `run_id` in `out`, which may be another root than that of the rows."""
     key = layout.selection_key(run_id)
     metadata = {**films.schema.metadata, _ROOT_KEY: of.root.encode(), _BUNDLE_KEY: bundle.encode()}
     sink = io.BytesIO()
@@ -126,18 +126,18 @@ def write_selection(films: pa.Table, *, of: ResultsRoot, bundle: str, out: Resul
 
 
 def read_selection(out: ResultsRoot, run_id: str) -> Selection:
-    """Return the selection that the run `run_id` was made of.
+    """Return the selection of the run `run_id`.
 
     Raises
     ------
     UsageError
-        The run is of no selection.
+        The run has no selection.
     RunError
-        The stored object is none.
+        The stored object is not a selection.
     """
     data = out.get(layout.selection_key(run_id))
     if data is None:
-        raise UsageError(f"the run {run_id} into {out.root} was not begun by `cxr rescore`: it has no selection")
+        raise UsageError(f"the run {run_id} in {out.root} was not started by `cxr rescore`: it has no selection")
     try:
         stored = pq.ParquetFile(io.BytesIO(data))
         metadata = stored.schema_arrow.metadata
@@ -150,13 +150,13 @@ def read_selection(out: ResultsRoot, run_id: str) -> Selection:
 
 
 def _conditions(criteria: Criteria) -> tuple[str, dict[str, Any]]:
-    """Return the criteria as one SQL condition, and the values that it names."""
+    """Return the criteria as one SQL condition, and the values of its parameters."""
     parts: list[str] = ["true"]
     values: dict[str, Any] = {}
-    for column, words in (("class_label", criteria.classes), ("grade", criteria.grades)):
-        if words:
+    for column, wanted in (("class_label", criteria.classes), ("grade", criteria.grades)):
+        if wanted:
             parts.append(f"{column} in (select unnest(${column}))")
-            values[column] = [word.value for word in words]
+            values[column] = [value.value for value in wanted]
     if criteria.months:
         spans = list(_spans(criteria.months))
         parts.append("(" + " or ".join(f"study_date between date '{a}' and date '{b}'" for a, b in spans) + ")")

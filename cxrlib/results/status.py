@@ -1,7 +1,7 @@
-"""What a results root holds: its runs and backfills, which months are scored under which bundle, and what was rejected.
+"""Report what a results root holds: runs, backfills, scored study months of each bundle, and rejects.
 
-All of it is told from the stored files, on any store, and adds up with `cxrlib.results.verify`. Rows are read as a
-stream of a few columns, object by object, so that ten million of them take no more memory than ten thousand.
+Everything is counted from the stored files, on any store, and agrees with `cxrlib.results.verify`. Rows are read as a
+stream of a few columns, object by object, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cxrlib.results import rows as stored_rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs import lease_chain
-from cxrlib.runs.plan import PlanHeader, Summary, read_summary
+from cxrlib.runs.plan import PlanHeader, PlanSummary, read_plan_summary
 from cxrlib.runs.process_identity import is_alive
 from cxrlib.runs.run import read_manifest
 
@@ -34,16 +34,19 @@ _TRIED: Final = ("uri", "version", "bundle_digest", "config_digest")
 
 
 class RunState(StrEnum):
-    """How far a run has come."""
+    """State of a run."""
 
-    SETTLED = "settled"  # closed: its manifest is there
-    HELD = "held"  # not closed, and its lease says that somebody works on it
-    OPEN = "open"  # not closed, and nobody works on it: take it up by its id
+    SETTLED = "settled"  # closed: it has a manifest
+    HELD = "held"  # not closed, and a process holds its lease
+    OPEN = "open"  # not closed, and no process works on it: it can be resumed
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lease: where, and when it last said so by its own clock; `alive` is None where it is another's."""
+    """The process that holds a lease, and when it last renewed it by its own clock.
+
+    `alive` is None where the process is on another machine.
+    """
 
     run_id: str
     host: str
@@ -63,20 +66,20 @@ class RunStatus:
     planned_at, closed_at : datetime or None
         None where there is no plan, or the run is not closed.
     bundle : str
-        ``<name>-<digest8>``, as its folder is called.
+        ``<name>-<digest8>``, the name of its partition.
     config_digest : str
     listed, scored, rejected, duplicate, settled_before : int
-        Scored and rejected are counted from the rows that name the run; the rest is its plan's.
+        `scored` and `rejected` are counted from the rows of the run, the others come from its plan.
     left : int
-        Films that it has still to score.
+        Films that are still to be scored.
     retryable : int
-        Of the rejected, those that may heal.
+        Retryable rejects among the rejected films.
     films_per_second : float or None
-        As its manifest says.
+        From its manifest.
     agrees : bool
-        The rows are as many as the manifest states; else `cxr verify` says what is wrong.
+        Whether the rows are as many as the manifest states. If not, `cxr verify` shows what is wrong.
     backfill, part : str or None
-        Whose part it is.
+        The backfill and the part that the run belongs to.
     """
 
     run_id: str
@@ -100,7 +103,7 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class BackfillStatus:
-    """One backfill: its parts by how far each has come, those whose last try fell, and its objects."""
+    """One backfill: parts by state, parts whose last try failed, and objects in all parts and in those done."""
 
     backfill_id: str
     parts: Mapping[str, int]
@@ -111,7 +114,10 @@ class BackfillStatus:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Score rows of one study month under one bundle and one configuration; `month` is its first day, None unknown."""
+    """Number of score rows of one study month, bundle and configuration.
+
+    `month` is the first day of the month, or None where the study date is unknown.
+    """
 
     month: date | None
     bundle: str
@@ -126,9 +132,9 @@ class Rejected:
     Attributes
     ----------
     rows : int
-        As they are stored; an object that was tried three times has three.
+        Stored rows; an object that was tried three times has three.
     waiting : int
-        Objects whose newest outcome is this reject, and which the next run tries again.
+        Objects that the next run tries again, because their newest outcome is this reject.
     """
 
     bundle: str
@@ -139,7 +145,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RootStatus:
-    """A results root. `score_rows` and `reject_rows` are all rows of settled chunks, as `cxr verify` counts them."""
+    """Status of a results root. `score_rows` and `reject_rows` are all rows of settled chunks, as in `cxr verify`."""
 
     root: str
     runs: tuple[RunStatus, ...]
@@ -157,20 +163,20 @@ class RootStatus:
 
 
 def status(uri: str) -> RootStatus:
-    """Return what the results root `uri` holds. It may be written to meanwhile.
+    """Return the status of the results root `uri`. A run may write to it at the same time.
 
     Raises
     ------
     UsageError
-        No run was ever planned there.
+        The root has no runs.
     RunError
-        A stored object cannot be read, or the root is an unfinished copy.
+        A stored object cannot be read, or the root is an incomplete copy.
     """
     results = ResultsRoot.at(uri)
     results.require_complete()
     run_ids = results.runs()
     if not run_ids:
-        raise UsageError(f"expected a results root with a folder _runs; got none at {results.root}")
+        raise UsageError(f"expected a results root with a folder {layout.RUNS}; got none at {results.root}")
     holders = tuple(_holders(results))
     rows = _Rows()
     for partition in results.partitions():
@@ -211,7 +217,7 @@ class _Rows:
                 self.rejected[run_id] += count
                 self.retryable[run_id] += count * retryable
                 self._reasons[partition, reason] += count
-        for reason, count in _waiting(results, partition, scores, rejects).items():
+        for reason, count in _tried_again(results, partition, scores, rejects).items():
             self._waiting[partition, reason] += count
 
     def coverage(self) -> Iterator[Coverage]:
@@ -234,10 +240,10 @@ def _grouped(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     return zip(*(counts[name].to_pylist() for name in [*table.column_names, "count_all"]), strict=True)
 
 
-def _waiting(results: ResultsRoot, partition: str, scores: Sequence[str], rejects: Sequence[str]) -> Counter[str]:
-    """Return, by reason, the objects whose newest outcome may heal: rejected so, and neither scored nor rejected since.
+def _tried_again(results: ResultsRoot, partition: str, scores: Sequence[str], rejects: Sequence[str]) -> Counter[str]:
+    """Return, by reason, the number of objects that have retryable rejects and no final outcome.
 
-    Only those that were ever rejected so are held in memory.
+    Only objects with a retryable reject are held in memory.
     """
     tried: dict[tuple[str, ...], tuple[int, str]] = {}
     columns = [*_TRIED, "reason", "retryable", "attempt"]
@@ -260,19 +266,19 @@ def _waiting(results: ResultsRoot, partition: str, scores: Sequence[str], reject
 
 def _run(results: ResultsRoot, run_id: str, rows: _Rows, held: set[str]) -> RunStatus:
     manifest = read_manifest(results, run_id)
-    planned = read_summary(results, run_id)
+    planned = read_plan_summary(results, run_id)
     part = part_run(run_id)
     scored, rejected = rows.scored[run_id], rows.rejected[run_id]
-    whose = {run_id} if part is None else {run_id, part.backfill_id}
+    lease_ids = {run_id} if part is None else {run_id, part.backfill_id}
     counts = _counts(manifest, planned)
-    of = manifest or (planned[1] if planned else None)
+    record = manifest or (planned[1] if planned else None)
     return RunStatus(
         run_id=run_id,
-        state=RunState.SETTLED if manifest else RunState.HELD if held & whose else RunState.OPEN,
+        state=RunState.SETTLED if manifest else RunState.HELD if held & lease_ids else RunState.OPEN,
         planned_at=None if planned is None else planned[1].planned_moment,
         closed_at=None if manifest is None else manifest.closed_at,
-        bundle="" if of is None else layout.partition_name(of.bundle_name, of.bundle_digest),
-        config_digest="" if of is None else of.config_digest,
+        bundle="" if record is None else layout.partition_name(record.bundle_name, record.bundle_digest),
+        config_digest="" if record is None else record.config_digest,
         listed=counts.listed,
         scored=scored,
         rejected=rejected,
@@ -287,8 +293,8 @@ def _run(results: ResultsRoot, run_id: str, rows: _Rows, held: set[str]) -> RunS
     )
 
 
-def _counts(manifest: RunManifest | None, planned: tuple[Summary, PlanHeader] | None) -> RunCounts:
-    """Return a run's counts; of one that is not closed, with all its films as if they were scored."""
+def _counts(manifest: RunManifest | None, planned: tuple[PlanSummary, PlanHeader] | None) -> RunCounts:
+    """Return the counts of a run. For a run that is not closed, all its films count as scored."""
     if manifest is not None:
         return manifest.counts
     if planned is None:
@@ -311,7 +317,7 @@ def _holders(results: ResultsRoot) -> Iterator[Holder]:
 def _backfills(results: ResultsRoot) -> Iterator[BackfillStatus]:
     for backfill_id in list_backfills(results):
         manifest = read_backfill(results, backfill_id)
-        if manifest is None:  # still being cut
+        if manifest is None:  # still being created
             yield BackfillStatus(backfill_id, {}, 0, 0, 0)
             continue
         states = part_states(results, manifest)

@@ -31,7 +31,7 @@ from cxrlib.errors import RunError
 from cxrlib.results import layout, rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs.plan import read_summary
+from cxrlib.runs.plan import read_plan_summary
 
 #: Columns that the rules look at.
 DECIDING: Final = ("uri", "version", "content_digest", "bundle_digest", "config_digest", "run_id")
@@ -179,7 +179,7 @@ def _planned_at(results: ResultsRoot, run_id: str) -> datetime:
             return _aware(RunManifest.model_validate_json(data).planned_at)
         except ValidationError as error:
             raise RunError(f"{results.uri(key)}: expected a manifest of this product") from error
-    plan = read_summary(results, run_id)
+    plan = read_plan_summary(results, run_id)
     return _BEFORE_ALL if plan is None else _aware(plan[1].planned_moment)
 
 

@@ -1,4 +1,4 @@
-"""A chunk's way from its first film to its two settled objects."""
+"""Collect the outcomes of a chunk's films, settle the chunk as two objects, and count settled films."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Tally:
     Attributes
     ----------
     scored, rejected, retryable : int
-        `retryable` of the `rejected` may heal.
+        `retryable` is how many of the rejected will be tried again.
     reasons : mapping of str to int
-        Rejects per reason code.
+        Number of rejects of each reason code.
     """
 
     scored: int = 0
@@ -50,12 +50,12 @@ class Tally:
 
 @dataclass(slots=True)
 class OpenChunks:
-    """Chunks of which some films are done and some are not yet."""
+    """Chunks of which some films are done and others are not."""
 
     _outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
 
     def add(self, chunk: Chunk, outcome: Outcome) -> list[Outcome] | None:
-        """Take one film's outcome; return all of its chunk once that is whole, else None."""
+        """Add the outcome of one film. Return all outcomes of its chunk when they are complete, else None."""
         outcomes = self._outcomes.setdefault(chunk.chunk_id, [])
         outcomes.append(outcome)
         if len(outcomes) < chunk.films:
@@ -63,21 +63,21 @@ class OpenChunks:
         return self._outcomes.pop(chunk.chunk_id)
 
     def check_closed(self) -> None:
-        """Raise `RunError` where a chunk is still open: its films were torn apart on their way."""
+        """Raise `RunError` where a chunk is incomplete: the runner separated its films."""
         if self._outcomes:
             states = ", ".join(f"{name} ({len(done)} films)" for name, done in sorted(self._outcomes.items())[:3])
-            raise RunError(f"expected every chunk to be whole at the end of a bundle; got open: {states}")
+            raise RunError(f"expected complete chunks at the end of a Beam bundle; got incomplete ones: {states}")
 
 
 def settle(
     results: ResultsRoot, partition: str, chunk: Chunk, outcomes: Sequence[Outcome], provenance: Provenance
 ) -> Tally:
-    """Store the rows of a whole chunk, rejects first, and count them.
+    """Store the rows of a complete chunk, rejects first, and count them.
 
     Raises
     ------
     RunError
-        The outcomes are not those of `chunk.films` different objects.
+        There is not exactly one outcome for each of `chunk.films` objects.
     """
     distinct = {(outcome.ref.uri, outcome.ref.version) for outcome in outcomes}
     if not len(outcomes) == len(distinct) == chunk.films:
@@ -102,12 +102,12 @@ def settle(
 
 
 def tally(results: ResultsRoot, partition: str, chunks: Sequence[Chunk]) -> Tally:
-    """Count what is stored for `chunks`, from the objects themselves.
+    """Count the stored rows of `chunks`, from the objects themselves.
 
     Raises
     ------
     RunError
-        A chunk is not settled, or holds another number of films than the plan gave it.
+        A chunk is not settled, or has another number of films than planned.
     """
     total = Tally()
     with ThreadPoolExecutor(_READERS) as pool:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs.process_identity import ProcessMark, is_alive
+from cxrlib.runs.process_identity import ProcessIdentity, is_alive
 
 _DIGITS: Final = 10
 _SUFFIX: Final = ".json"
@@ -42,7 +42,7 @@ class LeaseRecord(BaseModel):
     token: str
     run_id: str
     host: str
-    process: ProcessMark
+    process: ProcessIdentity
     acquired_at: datetime
     renewed_at: datetime
     ttl_s: float
@@ -149,7 +149,7 @@ def _parsed(data: bytes) -> LeaseRecord:
             token="",
             run_id="unknown",
             host="an unknown host",
-            process=ProcessMark(machine="", pid=0, started=0),
+            process=ProcessIdentity(machine="", pid=0, started=0),
             acquired_at=never,
             renewed_at=never,
             ttl_s=0.0,

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.runs.process_identity import ProcessMark, is_alive, this_process
+from cxrlib.runs.process_identity import ProcessIdentity, is_alive, this_process
 
 
 class Waiter(BaseModel):
@@ -29,7 +29,7 @@ class Waiter(BaseModel):
     token: str
     run_id: str
     host: str
-    process: ProcessMark
+    process: ProcessIdentity
     since: datetime
 
 

@@ -1,4 +1,4 @@
-"""What is settled already: built from the stored scores and rejects themselves, and from nothing else."""
+"""The ledger: which films are settled already, read from the stored scores and rejects and nothing else."""
 
 from __future__ import annotations
 
@@ -16,43 +16,42 @@ from cxrlib.results.rows import duckdb_view, settled_chunks
 from cxrlib.runs.planning import KEY
 from cxrlib.runs.scratch_database import spilling_database
 
-#: One row per (uri, version) with an outcome.
+#: One row for each (uri, version) that has an outcome.
 LEDGER: Final[pa.Schema] = pa.schema(
     [
         pa.field("uri", pa.string(), nullable=False),
         pa.field("version", pa.string(), nullable=False),
-        # Scored or finally rejected: not planned again.
+        # Scored or finally rejected, so that it is not planned again.
         pa.field("settled", pa.bool_(), nullable=False),
-        # What was found speaks for copies of the object too, as a score or a truncated file does and a missing one
-        # does not.
-        pa.field("stands", pa.bool_(), nullable=False),
-        # Tries that ended in an outcome.
+        # The outcome holds for copies of the object too: a score or a truncated file does, a missing object does not.
+        pa.field("holds_for_copies", pa.bool_(), nullable=False),
+        # Number of tries so far.
         pa.field("attempts", pa.int16(), nullable=False),
     ]
 )
-#: Final rejects that say nothing of the bytes.
+#: Final rejects that do not depend on the content of the object.
 _NOT_OF_CONTENT: Final = (Reason.NOT_FOUND,)
-#: Columns that an outcome is told by.
+#: Columns that an outcome is read from.
 _COLUMNS: Final = {
     RowKind.SCORES: ("uri", "version", "bundle_digest", "config_digest"),
     RowKind.REJECTS: ("uri", "version", "reason", "retryable", "attempt", "bundle_digest", "config_digest"),
 }
-_SAY_NOTHING: Final = ", ".join(f"'{reason.value}'" for reason in _NOT_OF_CONTENT)
+_NOT_OF_CONTENT_SQL: Final = ", ".join(f"'{reason.value}'" for reason in _NOT_OF_CONTENT)
 _OUTCOMES: Final = f"""
-    select uri, version, true as settled, true as stands, 1::smallint as attempts from scores
+    select uri, version, true as settled, true as holds_for_copies, 1::smallint as attempts from scores
     where bundle_digest = $bundle and config_digest = $config
     union all
-    select uri, version, not retryable, not retryable and reason not in ({_SAY_NOTHING}), attempt from rejects
+    select uri, version, not retryable, not retryable and reason not in ({_NOT_OF_CONTENT_SQL}), attempt from rejects
     where bundle_digest = $bundle and config_digest = $config
 """  # noqa: S608 - our own constants
-_MERGED: Final = "bool_or(settled) as settled, bool_or(stands) as stands, max(attempts) as attempts"
+_MERGED: Final = "bool_or(settled) as settled, bool_or(holds_for_copies) as holds_for_copies, max(attempts) as attempts"
 
 
 def read_ledger(results: ResultsRoot, *, partition: str, bundle_digest: str, config_digest: str) -> pa.Table:
-    """Return the outcomes stored under one bundle and one configuration, of schema `LEDGER`.
+    """Return the outcomes of the films under one bundle and one configuration, of schema `LEDGER`.
 
-    Only settled chunks count: rejects whose scores object is missing are of a chunk that was cut short, and is done
-    again. Of several outcomes a score wins, else a final reject, else the retryable rejects count as tries.
+    Only settled chunks count. Rejects without a scores object belong to a chunk that was interrupted and is scored
+    again. Of several outcomes of a film a score wins, then a final reject; retryable rejects count as tries.
 
     Raises
     ------
@@ -68,8 +67,7 @@ def read_ledger(results: ResultsRoot, *, partition: str, bundle_digest: str, con
 def fill_ledger(
     database: duckdb.DuckDBPyConnection, results: ResultsRoot, *, partition: str, bundle_digest: str, config_digest: str
 ) -> None:
-    """Make what `read_ledger` returns the table ``ledger`` of a database, with `cxrlib.runs.planning.KEY` for its
-    texts.
+    """Make the table ``ledger`` of a database: `read_ledger` with `cxrlib.runs.planning.KEY` in place of its texts.
 
     Raises
     ------
@@ -83,7 +81,7 @@ def fill_ledger(
 def _query(
     database: duckdb.DuckDBPyConnection, results: ResultsRoot, partition: str, query: str, values: dict[str, str]
 ) -> None:
-    """Run a query about the views ``scores`` and ``rejects``, the rows of all settled chunks."""
+    """Run a query on the views ``scores`` and ``rejects``, the rows of all settled chunks."""
     chunks = settled_chunks(results, RowKind.SCORES, partition)
     with ExitStack() as views:
         for kind, columns in _COLUMNS.items():

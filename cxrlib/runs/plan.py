@@ -1,4 +1,4 @@
-"""The plan of a run: every listed reference and what is to become of it, cut into chunks, stored before work begins."""
+"""The stored plan of a run: every listed reference, what happens to it, and the chunks. It is stored before scoring."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.types import ImageRef
 
-#: Rows of a stored plan that are read together when a worker opens a chunk.
+#: Rows of one row group of a plan; a worker that opens a chunk reads the row groups that hold it.
 ROW_GROUP: Final = 16_384
 _HEADER_KEY: Final = b"cxr.plan"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of plan rows that is scored and settled as one.
+    """Consecutive rows of a plan that are scored and settled together.
 
     Attributes
     ----------
@@ -47,15 +47,15 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What a plan comes to.
+class PlanSummary:
+    """Chunks and counts of a plan.
 
     Attributes
     ----------
     chunks : tuple of Chunk
         In the plan's order.
     films, duplicate, settled : int
-        References to score, those that are duplicates of another, and those settled by an earlier run.
+        References to score, duplicates of another reference, and references that an earlier run settled.
     """
 
     chunks: tuple[Chunk, ...]
@@ -71,7 +71,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class PlanHeader:
-    """What a stored plan says of its run, besides its rows. `config` is `Settings.row_config`."""
+    """Facts about a run, stored in the metadata of its plan. `config` is `Settings.row_config`."""
 
     run_id: str
     planned_at: str
@@ -87,7 +87,7 @@ class PlanHeader:
 
     @property
     def planned_moment(self) -> datetime:
-        """When the plan was made."""
+        """Time at which the plan was made."""
         return datetime.fromisoformat(self.planned_at)
 
 
@@ -97,12 +97,12 @@ def chunks_of(plan: pa.Table) -> list[Chunk]:
 
 
 def write_plan(results: ResultsRoot, tables: Iterable[pa.Table], header: PlanHeader) -> None:
-    """Store a plan under its run id, with `header` in its metadata.
+    """Store the plan of a run, with `header` in its metadata.
 
     Parameters
     ----------
     tables : iterable of pa.Table
-        Of schema `cxr_schemas.PLAN`, in order; all but the last of a multiple of `ROW_GROUP` rows.
+        Of schema `cxr_schemas.PLAN`, in order. All but the last have a multiple of `ROW_GROUP` rows.
     """
     metadata = {**(PLAN.metadata or {}), _HEADER_KEY: json.dumps(asdict(header), sort_keys=True).encode()}
     with tempfile.TemporaryFile() as sink:
@@ -113,8 +113,8 @@ def write_plan(results: ResultsRoot, tables: Iterable[pa.Table], header: PlanHea
         results.put(layout.plan_key(header.run_id), sink.read())
 
 
-def read_summary(results: ResultsRoot, run_id: str) -> tuple[Summary, PlanHeader] | None:
-    """Return what a stored plan comes to and its header, or None where the run has none; no reference is read.
+def read_plan_summary(results: ResultsRoot, run_id: str) -> tuple[PlanSummary, PlanHeader] | None:
+    """Return the summary and the header of a run's plan, or None where it has none. References are not read.
 
     Raises
     ------
@@ -137,11 +137,11 @@ def read_summary(results: ResultsRoot, run_id: str) -> tuple[Summary, PlanHeader
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{uri}: expected a plan of this product; got {type(error).__name__}") from error
     counts = (dispositions[of] for of in (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED))
-    return Summary(tuple(_chunks(ids)), *counts), header
+    return PlanSummary(tuple(_chunks(ids)), *counts), header
 
 
 def read_plan(results: ResultsRoot, run_id: str) -> tuple[pa.Table, PlanHeader] | None:
-    """Return a stored plan and its header, or None where the run has none.
+    """Return the plan of a run and its header, or None where it has none.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def read_plan(results: ResultsRoot, run_id: str) -> tuple[pa.Table, PlanHeader] 
 
 
 def read_chunks(plan_uri: str) -> list[Chunk]:
-    """Return the chunks of a stored plan, in its order; nothing but its chunk ids is read."""
+    """Return the chunks of a stored plan, in its order. Only the chunk ids are read."""
     with fsspec.open(plan_uri, "rb") as file:
         stored = pq.ParquetFile(file)
         groups = (stored.read_row_group(group, columns=["chunk_id"]) for group in range(stored.num_row_groups))
@@ -169,7 +169,7 @@ def read_chunks(plan_uri: str) -> list[Chunk]:
 
 
 def open_chunk(plan_uri: str, chunk: Chunk) -> list[ImageRef]:
-    """Return the references of one chunk; of the stored plan only the row groups that hold them are read."""
+    """Return the references of one chunk. Only the row groups that hold them are read."""
     with fsspec.open(plan_uri, "rb") as file:
         stored = pq.ParquetFile(file)
         groups = range(chunk.offset // ROW_GROUP, (chunk.offset + chunk.films - 1) // ROW_GROUP + 1)
@@ -179,7 +179,7 @@ def open_chunk(plan_uri: str, chunk: Chunk) -> list[ImageRef]:
 
 
 def films_of(plan_uri: str, chunk_ids: Collection[str]) -> Iterator[pa.Table]:
-    """Yield uri, version and attempt (`int16`) of the films of some chunks of a stored plan, row group by row group."""
+    """Yield uri, version and attempt (int16) of the films of some chunks of a stored plan, one row group at a time."""
     wanted = pa.array(sorted(chunk_ids), pa.string())
     with fsspec.open(plan_uri, "rb") as file:
         stored = pq.ParquetFile(file)
@@ -199,16 +199,16 @@ def _counts(values: pa.ChunkedArray) -> dict[str, int]:
 
 
 def _present(ids: pa.ChunkedArray) -> pa.Array:
-    """Return the ids of one row group without the names of all the plan's chunks, which each row group carries."""
+    """Return the ids of one row group, with a dictionary of these alone; the stored one has all chunks of the plan."""
     return ids.drop_null().cast(pa.string()).combine_chunks().dictionary_encode()
 
 
-def _chunks(parts: Iterable[pa.Array]) -> list[Chunk]:
-    """Return the chunks of a plan whose chunk ids come in parts; what has none is passed over."""
+def _chunks(pieces: Iterable[pa.Array]) -> list[Chunk]:
+    """Return the chunks of a plan from its column of chunk ids, in pieces; null ids are skipped."""
     found: list[Chunk] = []
     offset = 0
-    for part in parts:
-        ids = part.drop_null()
+    for piece in pieces:
+        ids = piece.drop_null()
         if not len(ids):
             continue
         encoded = ids if pa.types.is_dictionary(ids.type) else ids.dictionary_encode()

@@ -1,8 +1,8 @@
-"""From a listing and the ledger to a plan, out of core.
+"""Make the plan of a run from a listing and the ledger, without holding either in memory.
 
-DuckDB joins, groups and sorts; what does not fit into its memory lies on this machine's disk for as long as the plan is
-made. Where ten million objects meet ten million outcomes, neither side's text is held: they are matched by the MD5 of
-uri and version, 128 bits, of which two in a set of that size are equal with odds of 10^-25.
+DuckDB joins, groups and sorts, and spills to this machine's disk. Even for ten million listed objects and ten million
+outcomes no text is held in memory: they are matched by the MD5 of uri and version. It has 128 bits; the odds that two
+in a set of that size are equal are 10^-25.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import pyarrow.compute as pc
 from cxr_schemas import PLAN, Disposition
 from cxrlib.archive.filesystems import CONTENT_VERSION
 from cxrlib.archive.reference_tables import REFERENCE_SCHEMA
-from cxrlib.runs.plan import ROW_GROUP, Chunk, Summary
+from cxrlib.runs.plan import ROW_GROUP, Chunk, PlanSummary
 from cxrlib.runs.scratch_database import spilling_database
 
-#: What an object and a version are told by where only equality counts. The separator stands in no store's keys.
+#: Identifies an object and a version where only equality matters. No store allows the separator in a key.
 KEY: Final = "md5_number(uri || chr(31) || version)"
-#: What becomes of the rows, by the rank in which the plan has them.
+#: Disposition of the rows, in the order in which a plan has them.
 _DISPOSITIONS: Final = (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED)
 _SPOOLED: Final = pa.schema(
     [
@@ -44,30 +44,29 @@ _SPOOLED: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A plan that lies on this machine's disk, for as long as `drafted` lasts.
+    """A plan on this machine's disk, readable while the block of `draft_plan` runs.
 
     Attributes
     ----------
-    summary : Summary
+    summary : PlanSummary
         Its chunks and counts.
     """
 
-    summary: Summary
+    summary: PlanSummary
     _spool: Path
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the plan's rows, of schema `cxr_schemas.PLAN`, in tables of `cxrlib.runs.plan.ROW_GROUP`, the last of
-        fewer.
+        """Yield the rows of the plan, of schema `cxr_schemas.PLAN`, in tables of `cxrlib.runs.plan.ROW_GROUP` rows.
 
-        First the rows to score, then duplicates, then what is settled; each sorted by uri and version. So the rows of
-        a chunk stand together.
+        The last table may have fewer. Films to score come first, then duplicates, then settled films, each sorted by
+        uri and version. So the rows of a chunk are consecutive.
         """
         summary = self.summary
         counts = (summary.films, summary.duplicate, summary.settled)
         present = [rank for rank, count in enumerate(counts) if count]
         names = pa.array([_DISPOSITIONS[rank].value for rank in present], pa.string())
         ids = pa.array([chunk.chunk_id for chunk in summary.chunks], pa.string())
-        # Every row group has the whole dictionary, as one table that is written in groups has.
+        # Each row group has the dictionary of all chunks, as if one table had been written.
         places = np.array([present.index(rank) if rank in present else 0 for rank in range(len(counts))], np.int32)
         ends = np.cumsum([chunk.films for chunk in summary.chunks])
         first = 0
@@ -90,7 +89,7 @@ class Draft:
 
 
 @contextmanager
-def drafted(
+def draft_plan(
     listed: Iterable[pa.RecordBatch],
     fill_ledger: Callable[[duckdb.DuckDBPyConnection], None],
     *,
@@ -103,11 +102,12 @@ def drafted(
     Parameters
     ----------
     listed : iterable of pa.RecordBatch
-        Of schema `cxrlib.archive.reference_tables.REFERENCE_SCHEMA`, as listed; of a uri that comes twice the first counts.
+        Of schema `cxrlib.archive.reference_tables.REFERENCE_SCHEMA`, in the order listed. If a uri is listed twice, the
+        first one counts.
     fill_ledger : callable
-        Makes the table ``ledger`` in a database (`cxrlib.runs.ledger.fill_ledger`), for the same two digests.
+        Makes the table ``ledger`` in a database (`cxrlib.runs.ledger.fill_ledger`) for the same two digests.
     chunk_size : int
-        Films per chunk; the last may hold fewer.
+        Films per chunk; the last chunk may have fewer.
     """
     with tempfile.TemporaryDirectory(prefix="cxr-plan-") as folder:
         spool = Path(folder) / "plan.arrow"
@@ -116,8 +116,8 @@ def drafted(
         with spilling_database(folder) as database, pa.OSFile(str(spool), "wb") as file:
             fill_ledger(database)
             _join(database, listed)
-            _count_once(database)
-            _name_originals(database)
+            _drop_repeated(database)
+            _find_originals(database)
             with pa.ipc.new_stream(file, _SPOOLED) as writer:
                 for batch in _ordered(database):
                     writer.write_batch(batch)
@@ -125,16 +125,15 @@ def drafted(
                         counts[rank] += int(count)
                     naming.add(batch)
         chunks = naming.chunks()
-        yield Draft(Summary(tuple(chunks), counts[0], counts[1], counts[2]), spool)
+        yield Draft(PlanSummary(tuple(chunks), counts[0], counts[1], counts[2]), spool)
 
 
-def overtaken(
+def count_settled_since(
     films: Iterable[pa.Table], fill_ledger: Callable[[duckdb.DuckDBPyConnection], None]
 ) -> tuple[int, str | None]:
-    """Return how many of `films` (`cxrlib.runs.plan.films_of`) the ledger has an outcome of that very try for, or
-    settled.
+    """Return how many of `films` (`cxrlib.runs.plan.films_of`) another run settled or tried as often as planned.
 
-    Of them also the first uri, or None where there are none.
+    The second value is the first uri of them, or None.
     """
     schema = pa.schema([PLAN.field(name) for name in ("uri", "version", "attempt")])
     batches = (batch for table in films for batch in table.to_batches())
@@ -150,17 +149,17 @@ def overtaken(
 def _streamed(
     database: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[None]:
-    """Let one statement read `batches` as the view `name`; an error of theirs is raised as itself, not DuckDB's."""
+    """Let one statement read `batches` as the view `name`. An error in reading them is raised unchanged."""
     raised: list[Exception] = []
 
-    def told() -> Iterator[pa.RecordBatch]:
+    def watched() -> Iterator[pa.RecordBatch]:
         try:
             yield from batches
         except Exception as error:
             raised.append(error)
             raise
 
-    database.register(name, pa.RecordBatchReader.from_batches(schema, told()))
+    database.register(name, pa.RecordBatchReader.from_batches(schema, watched()))
     try:
         yield
     except duckdb.Error:
@@ -172,7 +171,7 @@ def _streamed(
 
 
 def _join(database: duckdb.DuckDBPyConnection, listed: Iterable[pa.RecordBatch]) -> None:
-    """Make the table ``known``: what is listed, in order of ``place``, and what the ledger says of it."""
+    """Make the table ``known``: the listed objects, with their ``place`` in the listing and their outcomes."""
     schema = REFERENCE_SCHEMA.append(pa.field("place", pa.int64()))
 
     def placed() -> Iterator[pa.RecordBatch]:
@@ -186,47 +185,48 @@ def _join(database: duckdb.DuckDBPyConnection, listed: Iterable[pa.RecordBatch])
         database.execute(
             f"""
             create table known as
-            select uri, version, size, place, coalesce(settled, false) as settled, coalesce(stands, false) as stands,
+            select uri, version, size, place, coalesce(settled, false) as settled,
+                coalesce(holds_for_copies, false) as holds_for_copies,
                 coalesce(attempts, 0)::smallint as attempts,
                 regexp_matches(version, '{CONTENT_VERSION}') and coalesce(size, 0) > 0
-                    and (coalesce(stands, false) or not coalesce(settled, false)) as able
+                    and (coalesce(holds_for_copies, false) or not coalesce(settled, false)) as may_have_copies
             from listed left join ledger on ledger.key = {KEY}
             """  # noqa: S608 - our own constants
         )
     database.execute("drop table ledger")
 
 
-def _count_once(database: duckdb.DuckDBPyConnection) -> None:
-    """Keep the first row of each uri: sources that overlap list one object more than once.
+def _drop_repeated(database: duckdb.DuckDBPyConnection) -> None:
+    """Keep the first row of each uri: overlapping sources list an object more than once.
 
-    Ten million hashes of 64 bits are looked through for equal ones; the texts behind those are then compared.
+    Hashes of 64 bits are compared first, then the texts of equal hashes. So memory holds hashes, not texts.
     """
     database.execute(
         """
-        create table again as select hash(uri) as hashed from known group by hashed having count(*) > 1;
-        delete from known using again where hash(known.uri) = hashed and place not in (
-            select min(place) from known semi join again on hash(known.uri) = hashed group by uri);
-        drop table again
+        create table repeated as select hash(uri) as hashed from known group by hashed having count(*) > 1;
+        delete from known using repeated where hash(known.uri) = hashed and place not in (
+            select min(place) from known semi join repeated on hash(known.uri) = hashed group by uri);
+        drop table repeated
         """
     )
 
 
-def _name_originals(database: duckdb.DuckDBPyConnection) -> None:
-    """Make the table ``originals``: of objects with one content token and one size, which stands for the others.
+def _find_originals(database: duckdb.DuckDBPyConnection) -> None:
+    """Make the table ``originals``: of objects that are copies (equal content token and size), the one to score.
 
-    What an earlier run found in the bytes stands for all of them; else the one that was tried least often is scored,
-    so that a copy which cannot be read does not hide one that can. Empty objects are not copies of one another: each
-    is worth its own reject. An object that has no copy is not in the table.
+    If an earlier run has an outcome that holds for all copies, its object is the original. Else the object that was
+    tried least often is, so that a copy which cannot be read does not hide one that can. Empty objects are not copies
+    of each other: each gets its own reject. An object without copies is not in the table.
     """
     database.execute(
         """
-        create table again as
-        select hash(version, size) as hashed from known where able group by hashed having count(*) > 1;
+        create table repeated as
+        select hash(version, size) as hashed from known where may_have_copies group by hashed having count(*) > 1;
         create table originals as
-        select version, size, first(uri order by case when stands then -1 else attempts end, uri) as original
-        from known semi join again on hash(known.version, known.size) = hashed
-        where able group by version, size having count(*) > 1;
-        drop table again
+        select version, size, first(uri order by case when holds_for_copies then -1 else attempts end, uri) as original
+        from known semi join repeated on hash(known.version, known.size) = hashed
+        where may_have_copies group by version, size having count(*) > 1;
+        drop table repeated
         """
     )
 
@@ -239,7 +239,7 @@ def _ordered(database: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
         from (
             select known.*, original, case
                 when settled then 2
-                when able and original is not null and original <> uri then 1
+                when may_have_copies and original is not null and original <> uri then 1
                 else 0 end as rank
             from known left join originals on known.version = originals.version and known.size = originals.size)
         order by rank, uri
@@ -249,23 +249,23 @@ def _ordered(database: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
 
 
 def _regrouped(spool: Path) -> Iterator[pa.Table]:
-    """Yield the spooled rows in tables of `ROW_GROUP`, the last of fewer; of no rows, one empty table."""
+    """Yield the spooled rows in tables of `ROW_GROUP` rows; the last may have fewer, and the only one may be empty."""
     with pa.OSFile(str(spool), "rb") as file, pa.ipc.open_stream(file) as batches:
-        held, empty = _SPOOLED.empty_table(), True
+        pending, empty = _SPOOLED.empty_table(), True
         for batch in batches:
-            held = pa.concat_tables([held, pa.Table.from_batches([batch])])
-            while held.num_rows >= ROW_GROUP:
-                yield held.slice(0, ROW_GROUP)
-                held = held.slice(ROW_GROUP)
+            pending = pa.concat_tables([pending, pa.Table.from_batches([batch])])
+            while pending.num_rows >= ROW_GROUP:
+                yield pending.slice(0, ROW_GROUP)
+                pending = pending.slice(ROW_GROUP)
                 empty = False
-        if held.num_rows or empty:
-            yield held
+        if pending.num_rows or empty:
+            yield pending
 
 
 class _ChunkNames:
-    """Cuts rows into chunks as they come: an id is 128 bits of SHA-256 over its references and the two digests.
+    """Splits a stream of rows into chunks. A chunk id is 128 bits of SHA-256 of its references and the two digests.
 
-    The try is part of a reference here: a chunk of second tries never has the name of the settled first.
+    The number of the try is part of a reference: so a chunk of second tries has another id than the settled first.
     """
 
     def __init__(self, chunk_size: int, bundle_digest: str, config_digest: str) -> None:
@@ -276,11 +276,11 @@ class _ChunkNames:
         self._chunks: list[Chunk] = []
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Take the next rows of the plan; those that are not scored are passed over."""
+        """Add the next rows of the plan; those that are not to be scored are ignored."""
         rows = rows.filter(pc.equal(rows["rank"], 0))
         if not rows.num_rows:
             return
-        # Unit and record separators, which no store allows in a key, keep "a" + "bc" apart from "ab" + "c".
+        # Unit and record separators, which no store allows in a key, distinguish "a" + "bc" from "ab" + "c".
         text = pa.large_string()
         lines = pc.binary_join_element_wise(
             *(rows[name].cast(text) for name in ("uri", "version", "attempt")),
@@ -299,7 +299,7 @@ class _ChunkNames:
                 self._close()
 
     def chunks(self) -> list[Chunk]:
-        """Return all chunks, the last one closed."""
+        """Return all chunks, including the last, which may be smaller."""
         if self._films:
             self._close()
         return self._chunks

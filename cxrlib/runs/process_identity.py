@@ -1,4 +1,4 @@
-"""Whether a process that left its mark somewhere still runs, where this machine can tell."""
+"""Identify a process, and detect whether it still runs, as far as this machine can know."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 _PROC: Final = Path("/proc")
-#: Fields of /proc/<pid>/stat behind the command's name (proc(5)): the state, and the start in ticks since the boot.
+#: Fields of /proc/<pid>/stat after the command's name (proc(5)): state, and start in clock ticks since boot.
 _STATE: Final = 0
 _START: Final = 19
 
 
-class ProcessMark(BaseModel):
-    """Which process it is: no other ever has the same mark.
+class ProcessIdentity(BaseModel):
+    """Identity of a process: no other process ever has the same.
 
     Attributes
     ----------
     machine : str
-        Id of this boot of this machine and of the process' pid namespace; empty where the system tells neither (it is
-        told on Linux).
+        Id of this boot of this machine and of the process' pid namespace (on Linux); empty on other systems.
     pid : int
     started : int
-        Clock ticks from the boot to the start of the process.
+        Clock ticks from boot to the start of the process.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,16 +33,16 @@ class ProcessMark(BaseModel):
     started: int
 
 
-def this_process() -> ProcessMark:
-    """Return the mark of the calling process."""
+def this_process() -> ProcessIdentity:
+    """Return the identity of the calling process."""
     stat = _stat(os.getpid())
-    return ProcessMark(machine=_machine(), pid=os.getpid(), started=0 if stat is None else int(stat[_START]))
+    return ProcessIdentity(machine=_machine(), pid=os.getpid(), started=0 if stat is None else int(stat[_START]))
 
 
-def is_alive(mark: ProcessMark) -> bool | None:
-    """Return whether the process runs; None where it is another machine's, or the system does not tell.
+def is_alive(mark: ProcessIdentity) -> bool | None:
+    """Return whether a process runs; None where it is on another machine or the system cannot tell.
 
-    A process that was killed and not yet waited for by its parent does not run.
+    A process that was killed but not yet reaped by its parent (a zombie) does not run.
     """
     if not mark.machine or mark.machine != _machine():
         return None

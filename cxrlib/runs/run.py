@@ -1,4 +1,4 @@
-"""A run's life besides the scoring itself: it is planned or taken up again, and it is closed."""
+"""Start, resume and close a run: everything but the scoring."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from cxrlib.results.row_builder import Provenance
 from cxrlib.runs import software_versions
 from cxrlib.runs.chunks import tally
 from cxrlib.runs.ledger import fill_ledger
-from cxrlib.runs.plan import Chunk, PlanHeader, Summary, films_of, read_summary, write_plan
-from cxrlib.runs.planning import drafted, overtaken
+from cxrlib.runs.plan import Chunk, PlanHeader, PlanSummary, films_of, read_plan_summary, write_plan
+from cxrlib.runs.planning import count_settled_since, draft_plan
 from cxrlib.runs.run_id import check_run_id
 from cxrlib.settings import Settings
 
@@ -37,12 +37,12 @@ class Run:
     ----------
     results : ResultsRoot
     summary : Summary
-        What its plan comes to.
+        Chunks and counts of its plan.
     header : PlanHeader
     """
 
     results: ResultsRoot
-    summary: Summary
+    summary: PlanSummary
     header: PlanHeader
 
     @property
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def provenance(self) -> Provenance:
-        """What stands in every row of the run."""
+        """Provenance of every row of the run."""
         return Provenance(
             bundle_name=self.header.bundle_name,
             bundle_version=self.header.bundle_version,
@@ -63,25 +63,25 @@ class Run:
         )
 
     def unsettled(self) -> list[Chunk]:
-        """Return the chunks that are not settled in the store now."""
+        """Return the chunks that are not settled yet."""
         settled = self.results.chunks(RowKind.SCORES, self.header.partition)
         return [chunk for chunk in self.chunks if chunk.chunk_id not in settled]
 
 
 def start_run(sources: Sequence[str], results: ResultsRoot, settings: Settings, bundle: Bundle, run_id: str) -> Run:
-    """List `sources`, plan what is not settled yet, and store the plan.
+    """List `sources`, plan the films that are not settled yet, and store the plan.
 
     Raises
     ------
     UsageError
-        A source cannot be listed, `run_id` is no name for a folder, or has a plan already.
+        A source cannot be listed, or `run_id` is not valid or has a plan already.
     RunError
-        The results root is an unfinished copy.
+        The results root is an incomplete copy.
     """
     results.require_complete()
     check_run_id(run_id)
-    if read_summary(results, run_id) is not None:
-        raise UsageError(f"the run {run_id} is planned already; take it up again with resume, or choose another id")
+    if read_plan_summary(results, run_id) is not None:
+        raise UsageError(f"the run {run_id} is planned already; resume it, or choose another id")
     config_digest = settings.digest()
     header = PlanHeader(
         run_id=run_id,
@@ -96,7 +96,7 @@ def start_run(sources: Sequence[str], results: ResultsRoot, settings: Settings, 
         chunk_size=settings.run.chunk_size,
         software_version=__version__,
     )
-    with drafted(
+    with draft_plan(
         _outside(list_batches(sources), results),
         _ledger(results, header),
         chunk_size=settings.run.chunk_size,
@@ -110,34 +110,34 @@ def start_run(sources: Sequence[str], results: ResultsRoot, settings: Settings, 
 def resume_run(
     sources: Sequence[str], results: ResultsRoot, settings: Settings, bundle: Bundle, run_id: str
 ) -> Run | None:
-    """Take up a run by its id: its own plan holds, whatever the sources hold now. None where it has no plan.
+    """Resume a run with its stored plan, whatever the sources hold now. Return None where it has no plan.
 
     Raises
     ------
     StalePlanError
-        The plan was made for another bundle, other settings, another version of this software or other sources, or
-        another run has settled some of its films meanwhile.
+        The plan was made for another bundle, other settings, another software version or other sources, or another
+        run has settled some of its films since.
     """
-    stored = read_summary(results, run_id)
+    stored = read_plan_summary(results, run_id)
     if stored is None:
         return None
     run = Run(results, *stored)
-    asked = {
+    current = {
         "bundle": (run.header.bundle_digest, bundle.digest),
         "settings": (run.header.config_digest, settings.digest()),
         "software version": (run.header.software_version, __version__),
     }
     if sources:
-        asked["sources"] = (" ".join(run.header.sources), " ".join(sources))
-    for what, (planned, got) in asked.items():
+        current["sources"] = (" ".join(run.header.sources), " ".join(sources))
+    for what, (planned, got) in current.items():
         if planned != got:
             raise StalePlanError(f"run {run_id} was planned with {what} {planned}; got {got}: start a new run instead")
-    _check_not_overtaken(run)
+    _check_not_settled_since(run)
     return run
 
 
 def read_manifest(results: ResultsRoot, run_id: str) -> RunManifest | None:
-    """Return the manifest of a closed run, or None where the run is not closed.
+    """Return the manifest of a run, or None where it is not closed.
 
     Raises
     ------
@@ -155,16 +155,16 @@ def read_manifest(results: ResultsRoot, run_id: str) -> RunManifest | None:
 
 
 def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seconds: float) -> RunManifest:
-    """Reconcile a run from what is stored, and write its manifest.
+    """Count the stored rows of a run, check them against its plan, and write its manifest.
 
     Parameters
     ----------
     run : Run
     runner : str
     settled_here, films_here : int
-        Chunks, and films in them, that this process' job settled.
+        Chunks that this job settled, and films in them. An earlier, interrupted job may have settled the others.
     seconds : float
-        Of scoring.
+        Duration of the scoring.
 
     Raises
     ------
@@ -206,13 +206,13 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
 
 
 def _outside(listed: Iterator[pa.RecordBatch], results: ResultsRoot) -> Iterator[pa.RecordBatch]:
-    """Leave out what lies in the results root: an archive may hold its own results."""
+    """Leave out objects of the results root, which may be inside the archive."""
     inside = f"{results.root}/"
     return (batch.filter(pc.invert(pc.starts_with(batch["uri"], inside))) for batch in listed)
 
 
 def _ledger(results: ResultsRoot, header: PlanHeader) -> Callable[[DuckDBPyConnection], None]:
-    """Return what fills the ledger that a plan is made against."""
+    """Return the function that fills the ledger for a plan."""
     return partial(
         fill_ledger,
         results=results,
@@ -222,13 +222,13 @@ def _ledger(results: ResultsRoot, header: PlanHeader) -> Callable[[DuckDBPyConne
     )
 
 
-def _check_not_overtaken(run: Run) -> None:
-    """Refuse to score films that another run has settled since: they would get a second row."""
+def _check_not_settled_since(run: Run) -> None:
+    """Raise `StalePlanError` where another run has settled films of this plan: they would get a second row."""
     waiting = {chunk.chunk_id for chunk in run.unsettled()}
     films = films_of(run.results.uri(layout.plan_key(run.header.run_id)), waiting)
-    count, first = overtaken(films, _ledger(run.results, run.header))
+    count, first = count_settled_since(films, _ledger(run.results, run.header))
     if count:
         raise StalePlanError(
-            f"run {run.header.run_id} was overtaken: another run has settled {count} of its films "
-            f"(first {first}); start a new run, which scores what is left"
+            f"run {run.header.run_id} cannot be resumed: another run has settled {count} of its films since "
+            f"(first {first}); start a new run, which scores the others"
         )

@@ -1,4 +1,4 @@
-"""Names of runs, which are also names of folders."""
+"""Ids of runs, which are also names of folders."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def new_run_id() -> str:
 
 
 def check_run_id(run_id: str) -> None:
-    """Raise UsageError where `run_id` is no name for a folder."""
+    """Raise `UsageError` where `run_id` cannot name a folder."""
     if not re.fullmatch(_RUN_ID, run_id):
         raise UsageError(f"expected a run id of letters, digits, - and _, at most 80; got {run_id!r}")

@@ -217,7 +217,7 @@ def test_run_with_a_stale_plan_is_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="the machine went away"):
         score_films(tmp_path / "in", tmp_path / "out", run_id="slow", engine=_FailingEngineFactory(fail_after=0))
     score_films(tmp_path / "in", tmp_path / "out", fake_settings(chunk_size=3), run_id="fast")
-    with pytest.raises(RunError, match="run slow was overtaken: another run has settled 7 of its films"):
+    with pytest.raises(RunError, match="run slow cannot be resumed: another run has settled 7 of its films"):
         score_films(tmp_path / "in", tmp_path / "out", run_id="slow", resume=True)
     assert verify(str(tmp_path / "out")).ok
 

@@ -41,7 +41,7 @@ def draft_of(
 
     def fill(database: DuckDBPyConnection) -> None:
         database.register("given", ledger)
-        database.execute(f"create table ledger as select {KEY} as key, settled, stands, attempts from given")  # noqa: S608
+        database.execute(f"create table ledger as select {KEY} as key, settled, holds_for_copies, attempts from given")  # noqa: S608
 
     listed = reference_batches(refs, batch)
     with draft_plan(
@@ -89,7 +89,7 @@ def reference_plan(
     """
     listed = _first_of_each_uri(_tabulate(refs))
     table = listed.join(ledger, keys=["uri", "version"], join_type="left outer")
-    for name, default in (("settled", False), ("stands", False), ("attempts", 0)):
+    for name, default in (("settled", False), ("holds_for_copies", False), ("attempts", 0)):
         index = table.schema.get_field_index(name)
         table = table.set_column(
             index, name, pc.fill_null(table[name], pa.scalar(default, ledger.schema.field(name).type))
@@ -163,9 +163,9 @@ def _with_original(table: pa.Table) -> pa.Table:
     """
     is_content = pc.match_substring_regex(table["version"], CONTENT_VERSION)
     copyable = pc.and_(is_content, pc.greater(pc.fill_null(table["size"], 0), 0))
-    able = pc.and_(copyable, pc.or_(table["stands"], pc.invert(table["settled"])))
+    able = pc.and_(copyable, pc.or_(table["holds_for_copies"], pc.invert(table["settled"])))
     candidates = table.filter(able)
-    order = pc.if_else(candidates["stands"], -1, candidates["attempts"])
+    order = pc.if_else(candidates["holds_for_copies"], -1, candidates["attempts"])
     ranked = candidates.append_column("order", order.cast(pa.int16())).sort_by(
         [("order", "ascending"), ("uri", "ascending")]
     )

@@ -167,7 +167,7 @@ def test_settled_objects_do_not_count_as_unsettled(tmp_path: Path) -> None:
             "uri": [uris[2], uris[1], uris[0]],
             "version": ["etag:v2", "etag:v1", "etag:older"],
             "settled": [True, False, True],
-            "stands": [True, False, True],
+            "holds_for_copies": [True, False, True],
             "attempts": [1, 1, 1],
         }
     ).cast(LEDGER)

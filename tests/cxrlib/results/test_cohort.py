@@ -178,7 +178,7 @@ def test_each_bundle_keeps_a_row_of_a_film(memory: ResultsRoot) -> None:
     assert len(cohort.load(memory.root, bundle="default")) == 2
     only = cohort.load(memory.root, bundle="default-11111111")
     assert only["bundle_digest"].tolist() == ["11" * 32]
-    with pytest.raises(UsageError, match="there are default-11111111, default-abababab, other-22222222"):
+    with pytest.raises(UsageError, match="it has default-11111111, default-abababab, other-22222222"):
         cohort.load(memory.root, bundle="absent")
 
 

@@ -17,9 +17,9 @@ from cxr_schemas import FilmClass, Grade, Reason
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import UsageError
 from cxrlib.results import cohort
-from cxrlib.results.compare import COMPARISON, Comparison, Outcome, Side, compared
+from cxrlib.results.compare import COMPARISON, Comparison, Outcome, Side, open_comparison
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.selection import Criteria, read_selection, select, the_bundle, write_selection
+from cxrlib.results.selection import Criteria, read_selection, require_one_bundle, select, write_selection
 from cxrlib.types import ImageRef
 from tests.support.results_roots import NEW_BUNDLE, OLD_BUNDLE, Content, etag, write_run
 
@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> ResultsRoot:
 
 
 def compare(root: ResultsRoot, **options: object) -> tuple[Comparison, pd.DataFrame]:
-    with compared(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition), **options) as (got, films):  # type: ignore[arg-type]
+    with open_comparison(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition), **options) as (got, films):  # type: ignore[arg-type]
         return got, pq.read_table(io.BytesIO(films.parquet())).to_pandas()
 
 
@@ -83,10 +83,10 @@ def test_figures_are_those_of_pandas_on_the_two_cohorts(root: ResultsRoot) -> No
 
 
 def test_films_are_written_with_the_schema_and_alike_each_time(root: ResultsRoot) -> None:
-    with compared(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition)) as (_, films):
+    with open_comparison(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition)) as (_, films):
         data = films.parquet()
     assert pq.read_schema(io.BytesIO(data)).equals(COMPARISON, check_metadata=True)
-    with compared(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition)) as (_, films):
+    with open_comparison(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition)) as (_, films):
         assert films.parquet() == data
     uris = pq.read_table(io.BytesIO(data))["uri"].to_pylist()
     assert uris == sorted(uris)
@@ -102,7 +102,7 @@ def test_comparison_of_a_selection_leaves_the_rest_out(root: ResultsRoot) -> Non
 
 def test_two_equal_sides_are_refused(root: ResultsRoot) -> None:
     side = Side(root, OLD_BUNDLE.partition)
-    with pytest.raises(UsageError, match="twice"), compared(side, side):
+    with pytest.raises(UsageError, match="twice"), open_comparison(side, side):
         pass
 
 
@@ -171,8 +171,8 @@ def test_replaced_object_is_chosen_in_its_newest_version_alone(tmp_path: Path) -
 
 def test_bundle_must_be_named_where_there_are_several(root: ResultsRoot) -> None:
     with pytest.raises(UsageError, match="several bundles"):
-        the_bundle(root, None)
-    assert the_bundle(root, NEW_BUNDLE.partition) == NEW_BUNDLE.partition
+        require_one_bundle(root, None)
+    assert require_one_bundle(root, NEW_BUNDLE.partition) == NEW_BUNDLE.partition
 
 
 def test_study_dates_without_a_month_are_chosen_by_no_month(root: ResultsRoot) -> None:

@@ -43,7 +43,7 @@ def test_a_chunk_still_open_at_the_end_is_an_error_that_names_it() -> None:
     open_chunks = OpenChunks()
     open_chunks.check_closed()
     open_chunks.add(CHUNK, outcomes()[0])
-    with pytest.raises(RunError, match=r"got open: c1 \(1 films\)"):
+    with pytest.raises(RunError, match=r"got incomplete ones: c1 \(1 films\)"):
         open_chunks.check_closed()
 
 

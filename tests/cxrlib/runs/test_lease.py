@@ -23,7 +23,7 @@ from cxrlib.runs import lease, lease_chain
 from cxrlib.runs.lease import Clock, LeaseTerms
 from cxrlib.runs.lease_chain import Claim, LeaseState
 from cxrlib.runs.lease_context import hold_lease
-from cxrlib.runs.process_identity import ProcessMark, is_alive, this_process
+from cxrlib.runs.process_identity import ProcessIdentity, is_alive, this_process
 from tests.support.paths import ROOT
 
 TERMS = LeaseTerms(ttl_s=60.0)
@@ -61,7 +61,7 @@ def any_store(request: pytest.FixtureRequest, results: ResultsRoot, monkeypatch:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every holder is a process of another machine: nothing but the store tells whether it lives."""
-    monkeypatch.setattr(lease, "this_process", lambda: ProcessMark(machine="another", pid=1, started=1))
+    monkeypatch.setattr(lease, "this_process", lambda: ProcessIdentity(machine="another", pid=1, started=1))
 
 
 def take(results: ResultsRoot, run_id: str, hours: Hours, terms: LeaseTerms = TERMS) -> Claim:
@@ -207,7 +207,7 @@ class Nights(RuleBasedStateMachine):
         self.count += 1
         run_id = f"night{self.count}"
         terms = LeaseTerms(ttl_s=60, wait_s=wait_s)
-        real, lease.this_process = lease.this_process, lambda: ProcessMark(machine="another", pid=1, started=1)
+        real, lease.this_process = lease.this_process, lambda: ProcessIdentity(machine="another", pid=1, started=1)
         try:
             held = lease.acquire(self.results, SCOPE, run_id, terms, self.hours.clock())
         except BusyError:

@@ -16,7 +16,7 @@ from cxrlib.runs import lease, lease_chain
 from cxrlib.runs.lease import LeaseTerms
 from cxrlib.runs.lease_context import hold_lease
 from cxrlib.runs.lease_waiters import Waiter, announced, waiters
-from cxrlib.runs.process_identity import ProcessMark, this_process
+from cxrlib.runs.process_identity import ProcessIdentity, this_process
 
 TERMS = LeaseTerms(ttl_s=2.0)
 
@@ -65,8 +65,8 @@ def test_note_of_a_process_that_is_gone_is_removed(tmp_path: Path) -> None:
         pytest.skip("this system does not tell which processes run")
     results = ResultsRoot.at(str(tmp_path))
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    mark = ProcessMark(machine=this_process().machine, pid=int(gone.stdout), started=1)
-    elsewhere = ProcessMark(machine="another", pid=1, started=1)
+    mark = ProcessIdentity(machine=this_process().machine, pid=int(gone.stdout), started=1)
+    elsewhere = ProcessIdentity(machine="another", pid=1, started=1)
     for token, process in (("a", mark), ("b", elsewhere)):
         waiter = Waiter(token=token, run_id="r", host="h", process=process, since="2026-01-01T00:00:00Z")  # type: ignore[arg-type]
         results.put(f"_leases/scope/waiting/{token}.json", waiter.model_dump_json().encode())

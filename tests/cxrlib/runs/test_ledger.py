@@ -48,7 +48,7 @@ def settle(
 def ledger(results: ResultsRoot, bundle: str = "bd", config: str = "cd") -> dict[str, tuple[bool, bool, int]]:
     table = read_ledger(results, partition=PARTITION, bundle_digest=bundle, config_digest=config)
     assert table.schema.equals(LEDGER)
-    return {row["uri"]: (row["settled"], row["stands"], row["attempts"]) for row in table.to_pylist()}
+    return {row["uri"]: (row["settled"], row["holds_for_copies"], row["attempts"]) for row in table.to_pylist()}
 
 
 def ref(uri: str, attempt: int = 1) -> ImageRef:

@@ -23,7 +23,7 @@ from cxrlib.runs.plan import (
     open_chunk,
     read_chunks,
     read_plan,
-    read_summary,
+    read_plan_summary,
     write_plan,
 )
 from cxrlib.types import ImageRef
@@ -196,7 +196,7 @@ def test_a_plan_equals_the_plain_one_and_is_stored_as_the_same_bytes(
             write_plan(results, draft.tables(), HEADER)
             summary = draft.summary
         assert results.get(layout.plan_key(HEADER.run_id)) == plan_bytes(expected, HEADER, row_group)
-        assert read_summary(results, HEADER.run_id) == (summary, HEADER)
+        assert read_plan_summary(results, HEADER.run_id) == (summary, HEADER)
         assert list(summary.chunks) == chunks_of(expected)
         uri = results.uri(layout.plan_key(HEADER.run_id))
         some = {chunk.chunk_id for chunk in summary.chunks[1:3]}
