@@ -1,4 +1,4 @@
-"""The cohort: one typed row per film and bundle from any store, and what is left out is counted."""
+"""Loading a cohort: one typed row per film and bundle from any store, with counts of the rows left out."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def close(results: ResultsRoot, run_id: str, planned_at: datetime) -> None:
 
 
 def plan(results: ResultsRoot, run_id: str, planned_at: datetime) -> None:
-    """Store a plan alone, as of a run that is under way."""
+    """Store a plan alone, as an open run has it."""
     header = PlanHeader(
         run_id,
         planned_at.isoformat(),
@@ -92,7 +92,7 @@ def plan(results: ResultsRoot, run_id: str, planned_at: datetime) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["memory", "file", "path"])
-def test_committed_rows_come_back_from_any_store(scheme: str, memory: ResultsRoot, tmp_path: Path) -> None:
+def test_rows_are_loaded_from_any_store(scheme: str, memory: ResultsRoot, tmp_path: Path) -> None:
     root = {"memory": memory.root, "file": tmp_path.as_uri(), "path": str(tmp_path)}[scheme]
     results = ResultsRoot.at(root)
     settle(results, [scored_film("s3://b/c"), scored_film("s3://b/a")], chunk_id="0001")
@@ -104,7 +104,7 @@ def test_committed_rows_come_back_from_any_store(scheme: str, memory: ResultsRoo
     assert films.attrs == {"dropped_configs": 0, "dropped_versions": 0, "dropped_copies": 0}
 
 
-def test_committed_rows_come_back_from_a_bucket() -> None:
+def test_rows_are_loaded_from_a_bucket() -> None:
     pytest.importorskip("moto", reason="needs the stand-in S3 server of the demo extra")
     from cxr_flows.demo.s3_stub import s3_stub
 
@@ -115,7 +115,7 @@ def test_committed_rows_come_back_from_a_bucket() -> None:
             cohort.load(f"{bucket}/elsewhere")
 
 
-def test_columns_have_types_that_do_not_hang_on_the_values(memory: ResultsRoot) -> None:
+def test_column_types_do_not_depend_on_values(memory: ResultsRoot) -> None:
     settle(memory, [scored_film(classes=_SURE)])
     settle(memory, [scored_film("s3://z", with_infection=False, spacing_mm=None)], chunk_id="0002")
     films = cohort.load(memory.root)
@@ -132,7 +132,7 @@ def test_columns_have_types_that_do_not_hang_on_the_values(memory: ResultsRoot) 
     assert alone.dtypes.to_dict() == films[list(alone.columns)].dtypes.to_dict()
 
 
-def test_rows_of_the_schema_before_are_read_together_with_those_of_the_present(tmp_path: Path) -> None:
+def test_rows_of_an_older_schema_version_are_loaded_too(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     cells = np.array([[0, 255], [0, 0]], np.uint8)
     settle(results, [scored_film("s3://b/new", cells=cells)], chunk_id="0002")
@@ -153,7 +153,7 @@ def test_rows_of_the_schema_before_are_read_together_with_those_of_the_present(t
     assert len(pd.read_parquet(tmp_path / "scores")) == 3
 
 
-def test_columns_are_those_asked_for_in_that_order(memory: ResultsRoot) -> None:
+def test_requested_columns_are_returned_in_order(memory: ResultsRoot) -> None:
     settle(memory, [scored_film()])
     assert list(cohort.load(memory.root, columns=["percent_infected", "uri"]).columns) == ["percent_infected", "uri"]
     with pytest.raises(UsageError, match="severity_score"):
@@ -193,7 +193,7 @@ def test_settings_of_the_newest_run_count(memory: ResultsRoot, newest: str) -> N
     assert films.attrs["dropped_configs"] == (1 if newest == "run-1" else 2)
 
 
-def test_run_under_way_is_dated_by_its_plan(memory: ResultsRoot) -> None:
+def test_age_of_an_open_run_comes_from_its_plan(memory: ResultsRoot) -> None:
     settle(memory, [scored_film()], provenance(config="11" * 32, run_id="a-run"))
     settle(memory, [scored_film()], provenance(config="22" * 32, run_id="z-run"), chunk_id="0002")
     plan(memory, "a-run", _NEW)
@@ -211,7 +211,7 @@ def test_replaced_object_has_the_row_of_its_newest_version(memory: ResultsRoot) 
     assert films.attrs["dropped_versions"] == 1
 
 
-def test_root_without_results_is_an_error_that_says_what_was_expected(tmp_path: Path) -> None:
+def test_root_without_results_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no results at .*expected scores/bundle="):
         cohort.load(str(tmp_path / "absent"))
 
@@ -223,13 +223,13 @@ def test_results_without_a_scored_film_are_an_empty_table(memory: ResultsRoot) -
     assert list(films.columns) == SCORES.names
 
 
-def test_score_object_that_is_no_parquet_is_an_error(memory: ResultsRoot) -> None:
+def test_score_object_that_is_not_parquet_is_an_error(memory: ResultsRoot) -> None:
     memory.put(layout.chunk_key(RowKind.SCORES, "default-abababab", "0001"), b"not parquet")
     with pytest.raises(RunError, match=r"part-0001\.parquet: expected a Parquet object of scores"):
         cohort.load(memory.root)
 
 
-def test_rows_agree_with_pandas_alone(tmp_path: Path) -> None:
+def test_rows_equal_those_that_pandas_reads(tmp_path: Path) -> None:
     settle(ResultsRoot.at(str(tmp_path)), [scored_film("s3://b/a", classes=_SURE), scored_film("s3://b/b")])
     plain = pd.read_parquet(tmp_path / "scores")
     films = cohort.load(str(tmp_path))

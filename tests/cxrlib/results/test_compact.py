@@ -1,4 +1,4 @@
-"""Compacting: the same rows in few files, taken by all that reads a results root; half a copy is taken by nothing."""
+"""Compaction: the same rows in few files, which every reader accepts; an incomplete copy is refused by all."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_copy_has_the_same_rows_in_one_pair_of_files_for_each_bundle(nights: Pat
     assert not (tmp_path / "copy/_compact").exists()
 
 
-def test_what_reads_the_source_reads_the_copy_alike(nights: Path, tmp_path: Path) -> None:
+def test_readers_give_the_same_for_source_and_copy(nights: Path, tmp_path: Path) -> None:
     compact.compact(str(nights / "out"), str(tmp_path / "copy"))
     old, new = str(nights / "out"), str(tmp_path / "copy")
     assert verify(new) == verify(old)
@@ -116,7 +116,7 @@ def _never(content: Content, ref: ImageRef, bundle: Bundle) -> Outcome:
 
 @settings(max_examples=int(os.environ.get("CXR_TEST_EXAMPLES", "3")), deadline=None)
 @given(ARCHIVES, ARCHIVES, st.integers(1, 5), st.integers(0, 3))
-def test_any_root_and_its_copy_agree_and_so_do_further_nights(
+def test_copy_of_any_root_agrees_after_further_runs_too(
     first: dict[str, Content], second: dict[str, Content], chunk_size: int, stop_after: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +136,7 @@ def test_any_root_and_its_copy_agree_and_so_do_further_nights(
         assert verify(str(again)).ok
 
 
-def test_run_that_is_not_closed_is_taken_up_in_the_copy_by_its_id(tmp_path: Path) -> None:
+def test_open_run_can_be_resumed_in_the_copy(tmp_path: Path) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy"
     write_run(out, {f"f{n}": n for n in range(6)}, run_id="closed")
     write_run(out, {f"f{n}": n for n in range(14)}, run_id="fallen", stop_after=1)
@@ -154,7 +154,7 @@ def part_bytes_of(out: Path) -> set[bytes]:
     return set(chunk_objects(out).values())
 
 
-def test_same_source_gives_the_same_bytes_in_however_many_objects_it_lies(nights: Path, tmp_path: Path) -> None:
+def test_bytes_depend_on_the_rows_and_not_on_the_number_of_objects(nights: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         compact.compact(str(nights / "out"), str(tmp_path / name))
     compact.compact(str(tmp_path / "one"), str(tmp_path / "three"))
@@ -162,7 +162,7 @@ def test_same_source_gives_the_same_bytes_in_however_many_objects_it_lies(nights
 
 
 def dated(number: int) -> pa.Table:
-    """Return one score row whose study date falls as its uri rises; every fifth has none."""
+    """Return one score row; study dates descend as URIs ascend, and every fifth row has none."""
     film = scored_film(f"s3://b/{number:04d}")
     date = None if number % 5 == 0 else dt.date(2020, 1, 1) - dt.timedelta(days=number)
     image = dataclasses.replace(film.image, facts=dataclasses.replace(film.image.facts, study_date=date))
@@ -179,7 +179,7 @@ def root_of(out: Path, tables: list[pa.Table]) -> ResultsRoot:
     return results
 
 
-def test_files_are_sorted_by_study_date_and_cut_at_the_size_asked_for(
+def test_files_are_sorted_by_study_date_and_closed_at_the_given_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root_of(tmp_path / "out", [dated(number) for number in range(40)])
@@ -199,7 +199,7 @@ def test_files_are_sorted_by_study_date_and_cut_at_the_size_asked_for(
     assert [pq.read_metadata(path).num_rows for path in rejects] == [0] * 5, "each file of scores has its pair"
 
 
-def test_statistics_let_a_scan_for_a_month_pass_groups_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_groups_have_disjoint_date_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root_of(tmp_path / "out", [dated(number) for number in range(40)])
     monkeypatch.setattr(compact, "ROW_GROUP", 8)
     compact.compact(str(tmp_path / "out"), str(tmp_path / "copy"))
@@ -211,7 +211,7 @@ def test_statistics_let_a_scan_for_a_month_pass_groups_over(tmp_path: Path, monk
     assert pq.read_schema(path).equals(SCORES, check_metadata=True)
 
 
-def test_rows_of_an_older_schema_are_taken_with_nulls(tmp_path: Path) -> None:
+def test_rows_of_an_older_schema_version_get_nulls(tmp_path: Path) -> None:
     results = root_of(tmp_path / "out", [dated(1)])
     old = dated(2).select(score_columns(1)).replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": b"1"})
     results.settle(
@@ -222,11 +222,11 @@ def test_rows_of_an_older_schema_are_taken_with_nulls(tmp_path: Path) -> None:
 
 
 class _Killed(BaseException):
-    """As SIGKILL: nothing on the way may catch it and tidy up."""
+    """Simulates SIGKILL: no handler may catch it and clean up."""
 
 
 def _dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let the process die before its `step`-th write, move or removal; return a list that counts them."""
+    """Raise `_Killed` before the `step`-th write, move or removal; return a list that counts them."""
     count = [0]
 
     def counted(of: type, name: str) -> None:
@@ -246,7 +246,7 @@ def _dying_at(step: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return count
 
 
-def test_compaction_killed_at_any_step_leaves_nothing_that_reads_as_a_result(nights: Path, tmp_path: Path) -> None:
+def test_compaction_killed_at_any_step_leaves_no_readable_root(nights: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         count = _dying_at(-1, patch)
         compact.compact(str(nights / "out"), str(tmp_path / "counted"))
@@ -263,14 +263,14 @@ def test_compaction_killed_at_any_step_leaves_nothing_that_reads_as_a_result(nig
                 read(str(copy))
         with pytest.raises(RunError, match="incomplete copy"):
             write_run(copy, FIRST, run_id="later")
-        with pytest.raises(UsageError, match="to be empty; got _compact"):
+        with pytest.raises(UsageError, match="to be empty"):
             compact.compact(str(nights / "out"), str(copy))
         if (copy / "scores").exists():
-            assert_same_rows(nights / "out", copy)  # they come to their place in one step, and last
+            assert_same_rows(nights / "out", copy)  # scores are moved last, in one step
     assert chunk_objects(nights / "out") == before
 
 
-def test_copy_is_made_into_a_bucket(nights: Path) -> None:
+def test_copy_into_a_bucket(nights: Path) -> None:
     pytest.importorskip("moto", reason="needs the stand-in S3 server of the demo extra")
     from cxr_flows.demo.s3_stub import s3_stub
 
@@ -290,13 +290,13 @@ def memory() -> Iterator[str]:
         filesystem.rm("/compact", recursive=True)
 
 
-def test_copy_is_made_on_a_store_without_rename(nights: Path, memory: str) -> None:
+def test_copy_on_a_store_without_rename(nights: Path, memory: str) -> None:
     compact.compact(str(nights / "out"), memory)
     assert verify(memory) == verify(str(nights / "out"))
     assert ResultsRoot.at(memory).names("_compact") == []
 
 
-def test_source_into_which_a_run_is_under_way_is_left(tmp_path: Path) -> None:
+def test_source_with_an_active_run_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "out"
     write_run(source, FILMS, run_id="r")
     held = lease.acquire(ResultsRoot.at(str(source)), "any-scope", "tonight", LeaseTerms(ttl_s=60))
@@ -307,7 +307,7 @@ def test_source_into_which_a_run_is_under_way_is_left(tmp_path: Path) -> None:
     assert compact.compact(str(source), str(tmp_path / "copy")).score_rows > 0
 
 
-def test_lease_of_a_machine_that_is_gone_is_watched_for_its_time_to_live_and_no_longer(tmp_path: Path) -> None:
+def test_lease_of_a_dead_machine_is_watched_for_its_time_to_live(tmp_path: Path) -> None:
     write_run(tmp_path / "out", FILMS, run_id="r")
     results = ResultsRoot.at(str(tmp_path / "out"))
     held = lease.acquire(results, "any-scope", "elsewhere", LeaseTerms(ttl_s=60))
@@ -323,7 +323,7 @@ def test_lease_of_a_machine_that_is_gone_is_watched_for_its_time_to_live_and_no_
 
 
 @pytest.mark.parametrize("target", ["out", "out/copy", "full"])
-def test_target_that_is_not_empty_or_lies_in_the_source_is_refused(tmp_path: Path, target: str) -> None:
+def test_target_that_is_not_empty_or_inside_the_source_is_refused(tmp_path: Path, target: str) -> None:
     write_run(tmp_path / "out", FILMS, run_id="r")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").write_text("mine")
@@ -337,7 +337,7 @@ def test_folder_without_runs_is_a_usage_error(tmp_path: Path) -> None:
         compact.compact(str(tmp_path), str(tmp_path / "copy"))
 
 
-def test_manifests_stand_in_the_copy(nights: Path, tmp_path: Path) -> None:
+def test_manifests_are_copied(nights: Path, tmp_path: Path) -> None:
     compact.compact(str(nights / "out"), str(tmp_path / "copy"))
     old, new = ResultsRoot.at(str(nights / "out")), ResultsRoot.at(str(tmp_path / "copy"))
     assert [read_manifest(new, name) for name in new.runs()] == [read_manifest(old, name) for name in old.runs()]

@@ -1,4 +1,4 @@
-"""Comparing two bundles over the same films, and choosing films by their rows as the source of a further run."""
+"""Comparing two bundles on the same films, and selecting films by their rows as the source of another run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> ResultsRoot:
-    """Films under an old and a new bundle: most alike, some replaced, some that one of them rejected or never met."""
+    """Films under an old and a new bundle: most equal, some replaced, some rejected or missing under one of them."""
     out = tmp_path_factory.mktemp("compare") / "out"
     write_run(out, FILMS | {"old_only": 40, "bad_old": Reason.NO_LUNG, "bad_new": 41, "moved": 42}, run_id="a-old")
     later = FILMS | {"f03": 90, "new_only": 43, "bad_old": 44, "bad_new": Reason.IMPLAUSIBLE_LUNG}
@@ -43,7 +43,7 @@ def compare(root: ResultsRoot, **options: object) -> tuple[Comparison, pd.DataFr
         return got, pq.read_table(io.BytesIO(films.parquet())).to_pandas()
 
 
-def test_each_film_has_one_outcome_and_a_replaced_object_is_named(root: ResultsRoot) -> None:
+def test_each_film_has_one_outcome_and_replaced_objects_are_listed(root: ResultsRoot) -> None:
     got, films = compare(root)
     by_name = {
         uri.removeprefix("s3://b/"): outcome for uri, outcome in zip(films["uri"], films["outcome"], strict=True)
@@ -61,7 +61,7 @@ def test_each_film_has_one_outcome_and_a_replaced_object_is_named(root: ResultsR
     assert got.same_settings
 
 
-def test_figures_are_those_of_pandas_on_the_two_cohorts(root: ResultsRoot) -> None:
+def test_figures_equal_those_of_pandas_on_the_two_cohorts(root: ResultsRoot) -> None:
     got, _ = compare(root)
     old, new = (cohort.load(root.root, bundle=bundle.partition).set_index("uri") for bundle in (OLD_BUNDLE, NEW_BUNDLE))
     both = old.merge(new, left_index=True, right_index=True, suffixes=("_old", "_new"))
@@ -82,7 +82,7 @@ def test_figures_are_those_of_pandas_on_the_two_cohorts(root: ResultsRoot) -> No
     assert all(change.new - change.old == pytest.approx(change.difference, abs=1e-3) for change in got.most_changed)
 
 
-def test_films_are_written_with_the_schema_and_alike_each_time(root: ResultsRoot) -> None:
+def test_comparison_file_has_the_schema_and_is_reproducible(root: ResultsRoot) -> None:
     with open_comparison(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition)) as (_, films):
         data = films.parquet()
     assert pq.read_schema(io.BytesIO(data)).equals(COMPARISON, check_metadata=True)
@@ -92,7 +92,7 @@ def test_films_are_written_with_the_schema_and_alike_each_time(root: ResultsRoot
     assert uris == sorted(uris)
 
 
-def test_comparison_of_a_selection_leaves_the_rest_out(root: ResultsRoot) -> None:
+def test_comparison_can_be_limited_to_a_selection(root: ResultsRoot) -> None:
     chosen = select(root, OLD_BUNDLE.partition, Criteria(limit=5))
     selection = write_selection(chosen, of=root, bundle=OLD_BUNDLE.partition, out=root, run_id="some")
     got, films = compare(root, only=selection.uri)
@@ -100,7 +100,7 @@ def test_comparison_of_a_selection_leaves_the_rest_out(root: ResultsRoot) -> Non
     assert set(films["uri"]) == set(chosen["uri"].to_pylist())
 
 
-def test_two_equal_sides_are_refused(root: ResultsRoot) -> None:
+def test_comparing_a_bundle_with_itself_is_refused(root: ResultsRoot) -> None:
     side = Side(root, OLD_BUNDLE.partition)
     with pytest.raises(UsageError, match="twice"), open_comparison(side, side):
         pass
@@ -110,7 +110,7 @@ def uris(root: ResultsRoot, **criteria: object) -> set[str]:
     return set(select(root, OLD_BUNDLE.partition, Criteria(**criteria))["uri"].to_pylist())  # type: ignore[arg-type]
 
 
-def test_films_are_chosen_by_class_grade_month_and_condition(root: ResultsRoot) -> None:
+def test_films_are_selected_by_class_grade_month_and_condition(root: ResultsRoot) -> None:
     films = cohort.load(root.root, bundle=OLD_BUNDLE.partition)
 
     def those(mask: pd.Series) -> set[str]:  # type: ignore[type-arg]
@@ -141,14 +141,12 @@ def test_films_are_chosen_by_class_grade_month_and_condition(root: ResultsRoot) 
         (Criteria(months=("2020-13",)), "2020-13"),
     ],
 )
-def test_criteria_that_choose_nothing_or_are_not_valid_are_said(
-    root: ResultsRoot, criteria: Criteria, said: str
-) -> None:
+def test_invalid_or_empty_criteria_are_usage_errors(root: ResultsRoot, criteria: Criteria, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         select(root, OLD_BUNDLE.partition, criteria)
 
 
-def test_selection_is_a_source_that_names_the_version_each_row_was_made_of(root: ResultsRoot) -> None:
+def test_selection_is_a_source_with_the_version_of_each_row(root: ResultsRoot) -> None:
     chosen = select(root, OLD_BUNDLE.partition, Criteria())
     selection = write_selection(chosen, of=root, bundle=OLD_BUNDLE.partition, out=root, run_id="again")
     listed = list(list_sources([selection.source]))
@@ -159,7 +157,7 @@ def test_selection_is_a_source_that_names_the_version_each_row_was_made_of(root:
         read_selection(root, "b-new")
 
 
-def test_replaced_object_is_chosen_in_its_newest_version_alone(tmp_path: Path) -> None:
+def test_only_the_newest_version_of_a_replaced_object_is_selected(tmp_path: Path) -> None:
     write_run(tmp_path, {"a": 1, "b": 2}, run_id="a")
     write_run(tmp_path, {"a": 3, "b": 2}, run_id="b")
     chosen = select(ResultsRoot.at(str(tmp_path)), OLD_BUNDLE.partition, Criteria()).to_pylist()
@@ -169,13 +167,13 @@ def test_replaced_object_is_chosen_in_its_newest_version_alone(tmp_path: Path) -
     ]
 
 
-def test_bundle_must_be_named_where_there_are_several(root: ResultsRoot) -> None:
+def test_bundle_is_required_where_there_are_several(root: ResultsRoot) -> None:
     with pytest.raises(UsageError, match="several bundles"):
         require_one_bundle(root, None)
     assert require_one_bundle(root, NEW_BUNDLE.partition) == NEW_BUNDLE.partition
 
 
-def test_study_dates_without_a_month_are_chosen_by_no_month(root: ResultsRoot) -> None:
+def test_films_without_a_study_date_match_no_month(root: ResultsRoot) -> None:
     dated = [row for row in cohort.load(root.root, bundle=OLD_BUNDLE.partition)["study_date"] if not pd.isna(row)]
     years = tuple(sorted({str(date.year) for date in dated}))
     assert len(uris(root, months=years)) == len(dated)

@@ -30,7 +30,7 @@ def parquet(value: int) -> bytes:
     return sink.getvalue()
 
 
-def test_an_object_that_is_put_is_got_and_a_missing_one_is_none(results: ResultsRoot) -> None:
+def test_get_returns_what_was_put_or_none(results: ResultsRoot) -> None:
     assert results.get("_runs/a/plan.parquet") is None
     results.put("_runs/a/plan.parquet", b"one")
     results.put("_runs/a/plan.parquet", b"two")
@@ -38,7 +38,7 @@ def test_an_object_that_is_put_is_got_and_a_missing_one_is_none(results: Results
     assert results.runs() == ("a",)
 
 
-def test_a_settled_chunk_has_both_objects_where_the_layout_says(results: ResultsRoot) -> None:
+def test_settled_chunk_has_both_objects_at_their_keys(results: ResultsRoot) -> None:
     assert not results.is_settled("b-12345678", "c1")
     results.settle("b-12345678", "c1", scores=b"s", rejects=b"r")
     assert results.is_settled("b-12345678", "c1")
@@ -48,7 +48,7 @@ def test_a_settled_chunk_has_both_objects_where_the_layout_says(results: Results
     assert results.partitions() == ("b-12345678",)
 
 
-def test_a_chunk_whose_scores_are_missing_is_not_settled(results: ResultsRoot) -> None:
+def test_chunk_without_scores_is_not_settled(results: ResultsRoot) -> None:
     results.put(layout.chunk_key(RowKind.REJECTS, "b", "c1"), b"r")
     assert not results.is_settled("b", "c1")
     assert results.chunks(RowKind.SCORES, "b") == frozenset()
@@ -64,12 +64,14 @@ def test_rejects_are_put_before_scores(tmp_path: Path, monkeypatch: pytest.Monke
     assert order == ["rejects", "scores"]
 
 
-def test_an_empty_root_has_no_runs_and_no_chunks(results: ResultsRoot) -> None:
+def test_empty_root_has_no_runs_and_no_chunks(results: ResultsRoot) -> None:
     assert results.runs() == results.partitions() == ()
     assert results.chunks(RowKind.SCORES, "b") == frozenset()
 
 
-def test_a_put_that_dies_leaves_the_old_object_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_put_keeps_the_old_object_and_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results = ResultsRoot.at(str(tmp_path))
     results.put("scores/x", b"old")
 
@@ -83,7 +85,7 @@ def test_a_put_that_dies_leaves_the_old_object_and_no_litter(tmp_path: Path, mon
     assert os.listdir(tmp_path / "scores") == ["x"]
 
 
-def test_readers_pass_over_what_a_killed_put_left(tmp_path: Path) -> None:
+def test_readers_skip_temporary_files_of_a_killed_put(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     results.put(layout.chunk_key(RowKind.SCORES, "b", "c1"), parquet(1))
     (tmp_path / "scores/bundle=b/.part-c2.parquet.0a1b2c3d.tmp").write_bytes(b"PAR1 torn")
@@ -91,7 +93,7 @@ def test_readers_pass_over_what_a_killed_put_left(tmp_path: Path) -> None:
     assert results.chunks(RowKind.SCORES, "b") == {"c1"}
 
 
-def test_what_another_process_settled_is_seen_at_once(tmp_path: Path) -> None:
+def test_chunks_settled_by_another_process_are_seen_at_once(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     assert not results.is_settled("b", "c1")
     ResultsRoot.at(str(tmp_path)).settle("b", "c1", scores=b"s", rejects=b"r")
@@ -99,11 +101,11 @@ def test_what_another_process_settled_is_seen_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("uri", ["zip://out::a.zip", "nowhere://bucket/out"])
-def test_a_root_that_cannot_be_written_is_a_usage_error(uri: str) -> None:
+def test_unsupported_root_is_a_usage_error(uri: str) -> None:
     with pytest.raises(UsageError, match="out"):
         ResultsRoot.at(uri)
 
 
-def test_a_relative_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert ResultsRoot.at("out/").root == f"file://{tmp_path}/out"

@@ -1,4 +1,4 @@
-"""Rows: they follow their schema, say what was measured, do not hang on order, and fit their budget."""
+"""Rows follow their schema, hold the measured values, do not depend on the order of films, and fit their budget."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.scored_films import SIDE, provenance, scored_film
 _QUEX = REAL_FILMS / "covid-qu-ex" / "Infection Segmentation Data"
 
 
-def test_row_says_what_was_measured() -> None:
+def test_row_holds_the_measured_values() -> None:
     classes = {FilmClass.COVID19: 0.123449, FilmClass.PNEUMONIA: 0.2, FilmClass.NORMAL: 0.676551}
     film = scored_film(classes=classes)
     table = scores_table([film], provenance())
@@ -54,7 +54,7 @@ def test_row_says_what_was_measured() -> None:
     assert (row["bundle_name"], row["run_id"]) == ("default", "run-1")
 
 
-def test_bundle_without_infection_or_classes_and_film_without_spacing_give_nulls() -> None:
+def test_missing_infection_classes_or_spacing_give_nulls() -> None:
     row = scores_table([scored_film(with_infection=False, spacing_mm=None)], provenance()).to_pylist()[0]
     nulls = {name for name, value in row.items() if value is None}
     of_outputs = ("p_", "percent", "localisation")
@@ -67,7 +67,7 @@ def test_bundle_without_infection_or_classes_and_film_without_spacing_give_nulls
     }
 
 
-def test_row_stores_the_very_map_that_its_percent_was_measured_on() -> None:
+def test_row_stores_the_localisation_map_of_its_percent() -> None:
     cells = np.zeros((8, 8), np.uint8)
     cells[3:5, 1:3] = 255
     film = scored_film(classes=dict.fromkeys(FilmClass, 1 / 3), cells=cells)
@@ -95,7 +95,7 @@ _FILMS = [scored_film(f"s3://bucket/{name}.dcm", version=v) for name in "cab" fo
 
 @given(st.permutations(range(len(_FILMS))))
 @settings(max_examples=10)
-def test_bytes_do_not_hang_on_the_order_of_films(order: list[int]) -> None:
+def test_bytes_do_not_depend_on_the_order_of_films(order: list[int]) -> None:
     shuffled = parquet_bytes(scores_table([_FILMS[i] for i in order], provenance()))
     assert shuffled == parquet_bytes(scores_table(_FILMS, provenance()))
 
@@ -106,7 +106,7 @@ def test_rows_are_sorted_by_uri_and_version() -> None:
     assert keys == sorted(keys)
 
 
-def test_parquet_gives_back_rows_schema_and_descriptions() -> None:
+def test_parquet_round_trip_keeps_rows_schema_and_descriptions() -> None:
     table = scores_table(_FILMS, provenance())
     read = pq.read_table(io.BytesIO(parquet_bytes(table)))
     assert read.schema.equals(SCORES, check_metadata=True)
@@ -114,14 +114,14 @@ def test_parquet_gives_back_rows_schema_and_descriptions() -> None:
     assert read.schema.field("percent_infected").metadata[b"unit"] == b"percent"
 
 
-def test_chunk_without_scores_or_rejects_is_a_file_without_rows() -> None:
+def test_empty_chunk_is_a_file_without_rows() -> None:
     for table, schema in ((scores_table([], provenance()), SCORES), (rejects_table([], provenance()), REJECTS)):
         read = pq.read_table(io.BytesIO(parquet_bytes(table)))
         assert read.num_rows == 0
         assert read.schema.equals(schema)
 
 
-def test_reject_row_carries_reason_and_whether_it_may_heal() -> None:
+def test_reject_row_has_reason_and_retryable() -> None:
     rejects = [
         RejectedFilm(ImageRef("s3://b/z", "etag:1", None, 3), Reason.FETCH_FAILED, "expected bytes; got a timeout"),
         RejectedFilm(ImageRef("s3://b/a", "etag:1", 12), Reason.TRUNCATED, "expected 10 bytes; got 4"),
@@ -141,7 +141,7 @@ def _stored(path: Path) -> NDArray[np.float32]:
 
 
 def _archive_like(count: int) -> list[ScoredFilm]:
-    """Films with real masks, 4 in 5 of COVID-19, under identifiers as long and as random as an archive's."""
+    """Films with real masks, 4 of 5 with COVID-19, and identifiers as long and as random as in an archive."""
     by_class = {name: sorted((_QUEX / "Train" / name / "lung masks").iterdir()) for name in ("COVID-19", "Normal")}
     rng = random.Random(7)
     films = []
@@ -184,7 +184,7 @@ def _archive_like(count: int) -> list[ScoredFilm]:
 
 
 @pytest.mark.skipif(not _QUEX.exists(), reason="needs real masks: covid-qu-ex of the shared data is absent")
-def test_a_million_rows_with_both_masks_cost_under_700_mb() -> None:
+def test_million_rows_with_both_masks_take_under_700_mb() -> None:
     scores = parquet_bytes(scores_table(_archive_like(256), provenance()))
     rejects = parquet_bytes(rejects_table([], provenance()))  # every chunk has both objects
     assert (len(scores) + len(rejects)) / 256 * 1_000_000 < 700e6

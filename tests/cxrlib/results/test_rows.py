@@ -83,7 +83,7 @@ def test_missing_column_is_named(results: ResultsRoot) -> None:
         rows.read_object(results, RowKind.SCORES, PARTITION, "1", ["uri", "percent_infected"])
 
 
-def test_unreadable_object_is_named_or_handed_over_and_passed(results: ResultsRoot) -> None:
+def test_unreadable_object_is_an_error_or_reported_and_skipped(results: ResultsRoot) -> None:
     for chunk_id in "123":
         put(results, chunk_id, films(chunk_id))
     results.put(layout.chunk_key(RowKind.SCORES, PARTITION, "2"), b"not parquet")

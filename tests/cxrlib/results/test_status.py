@@ -1,4 +1,4 @@
-"""The status of a results root: it counts as `verify` does, and names what is left to do."""
+"""The status of a results root: counts that equal those of `verify`, and the work that is left."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root of two closed runs under two bundles, and one that fell after a chunk."""
+    """A root of two closed runs under two bundles, and one that was interrupted after a chunk."""
     out = tmp_path_factory.mktemp("status") / "out"
     write_run(out, FILMS | BAD, run_id="night1")
     write_run(out, FILMS, run_id="other", bundle=NEW_BUNDLE)
@@ -55,7 +55,7 @@ def assert_agrees_with_verify(got: RootStatus, out: Path) -> None:
     assert all(run.agrees for run in got.runs)
 
 
-def test_closed_and_fallen_runs_are_told_apart_and_counted(root: Path) -> None:
+def test_closed_and_interrupted_runs_are_distinguished_and_counted(root: Path) -> None:
     got = status(str(root))
     assert_agrees_with_verify(got, root)
     night, other, fallen = got.runs
@@ -73,7 +73,7 @@ def test_closed_and_fallen_runs_are_told_apart_and_counted(root: Path) -> None:
     assert fallen.left == 4
 
 
-def test_coverage_is_by_study_month_and_bundle_and_unknown_dates_are_said(root: Path) -> None:
+def test_coverage_is_by_study_month_and_bundle_with_unknown_dates(root: Path) -> None:
     rows = pd.read_parquet(root / "scores", columns=["study_date", "bundle_digest"])
     expected = Counter(
         (None if pd.isna(date) else date.replace(day=1), digest)
@@ -88,7 +88,7 @@ def test_coverage_is_by_study_month_and_bundle_and_unknown_dates_are_said(root: 
     assert all(date.day == 1 for date in dates)
 
 
-def test_rejects_that_wait_are_those_whose_newest_outcome_may_heal(tmp_path: Path) -> None:
+def test_waiting_rejects_are_those_without_a_final_outcome(tmp_path: Path) -> None:
     def waiting() -> dict[str, tuple[int, int]]:
         return {of.reason: (of.rows, of.waiting) for of in status(str(tmp_path)).rejects}
 
@@ -111,7 +111,7 @@ def test_rejects_that_wait_are_those_whose_newest_outcome_may_heal(tmp_path: Pat
     assert status(str(tmp_path)).waiting == 0
 
 
-def test_run_whose_lease_is_held_is_held_and_so_are_parts_of_a_backfill(root: Path) -> None:
+def test_run_with_a_held_lease_is_held(root: Path) -> None:
     results = ResultsRoot.at(str(root))
     held = lease.acquire(results, "scope", "fallen", LeaseTerms(ttl_s=60))
     got = status(str(root))
@@ -121,7 +121,7 @@ def test_run_whose_lease_is_held_is_held_and_so_are_parts_of_a_backfill(root: Pa
     assert status(str(root)).holders == ()
 
 
-def test_part_of_a_backfill_names_it(tmp_path: Path) -> None:
+def test_run_of_a_part_names_its_backfill(tmp_path: Path) -> None:
     write_run(tmp_path, FILMS, run_id="archive-p0001")
     write_run(tmp_path, FILMS | {"new": 30}, run_id="archive-p0002", stop_after=0)
     results = ResultsRoot.at(str(tmp_path))
@@ -132,7 +132,7 @@ def test_part_of_a_backfill_names_it(tmp_path: Path) -> None:
     lease.release(results, held)
 
 
-def test_manifest_that_states_other_counts_is_named(tmp_path: Path) -> None:
+def test_manifest_with_wrong_counts_does_not_agree(tmp_path: Path) -> None:
     write_run(tmp_path, FILMS, run_id="r")
     path = tmp_path / "_runs/r/manifest.json"
     manifest = json.loads(path.read_text())
@@ -152,7 +152,7 @@ def test_manifest_that_states_other_counts_is_named(tmp_path: Path) -> None:
     st.integers(1, 5),
     st.integers(0, 2),
 )
-def test_any_root_counts_as_verify_does_before_and_after_it_is_compacted(
+def test_counts_equal_those_of_verify_before_and_after_compaction(
     contents: dict[str, Content], chunk_size: int, stop_after: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +177,7 @@ def test_command_prints_tables_and_json(root: Path, capsys: pytest.CaptureFixtur
     assert {of["month"] for of in document["coverage"]} >= {None, str(dt.date(2020, 1, 1))}
 
 
-def test_folder_without_runs_and_half_a_copy_are_errors(tmp_path: Path) -> None:
+def test_folder_without_runs_and_incomplete_copy_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a results root"):
         status(str(tmp_path))
     ResultsRoot.at(str(tmp_path)).begin_copy(b"{}")

@@ -1,4 +1,4 @@
-"""Verifying a results root: what is well is said to be, and each kind of damage is named."""
+"""Verifying a results root: a valid one passes, and each kind of damage is reported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def kinds(out: Path) -> dict[ProblemKind, int]:
     return {problem.kind: problem.count for problem in verify(str(out)).problems}
 
 
-def test_a_sound_root_reconciles_and_is_counted(out: Path) -> None:
+def test_valid_root_reconciles(out: Path) -> None:
     report = verify(str(out))
     assert report.ok
     assert (report.runs, report.open_runs) == (1, ())
@@ -48,7 +48,7 @@ def test_a_sound_root_reconciles_and_is_counted(out: Path) -> None:
     assert (report.score_rows, report.reject_rows) == (6, 2)
 
 
-def test_a_missing_scores_object_is_a_missing_chunk_whose_films_have_no_outcome(out: Path) -> None:
+def test_missing_scores_object_is_a_missing_chunk(out: Path) -> None:
     path = parts(out, "scores")[0]
     films = pq.read_metadata(path).num_rows
     path.unlink()
@@ -58,21 +58,21 @@ def test_a_missing_scores_object_is_a_missing_chunk_whose_films_have_no_outcome(
     assert ProblemKind.COUNTS_DIFFER in got
 
 
-def test_a_missing_rejects_object_is_half_a_chunk(out: Path) -> None:
+def test_missing_rejects_object_is_half_a_chunk(out: Path) -> None:
     parts(out, "rejects")[0].unlink()
     got = kinds(out)
     assert got[ProblemKind.HALF_CHUNK] == 1
     assert got[ProblemKind.NO_OUTCOME] > 0
 
 
-def test_a_torn_object_is_unreadable_and_named(out: Path) -> None:
+def test_truncated_object_is_unreadable(out: Path) -> None:
     path = parts(out, "scores")[0]
     path.write_bytes(path.read_bytes()[:-20])
     problem = next(p for p in verify(str(out)).problems if p.kind is ProblemKind.UNREADABLE)
     assert path.name in problem.examples[0]
 
 
-def test_an_object_under_a_strange_name_holds_rows_without_a_plan(out: Path) -> None:
+def test_object_under_another_name_has_rows_without_a_plan(out: Path) -> None:
     path = parts(out, "scores")[0]
     for kind in ("scores", "rejects"):
         twin = out / kind / path.parent.name / path.name
@@ -82,19 +82,19 @@ def test_an_object_under_a_strange_name_holds_rows_without_a_plan(out: Path) -> 
     assert got[ProblemKind.SEVERAL_OUTCOMES] >= pq.read_metadata(path).num_rows
 
 
-def test_rows_of_a_run_that_is_gone_have_no_plan(out: Path) -> None:
+def test_rows_of_a_deleted_run_have_no_plan(out: Path) -> None:
     shutil.move(out / "_runs/r", out / "_runs/other")
     assert kinds(out)[ProblemKind.NO_PLAN] == 8
 
 
-def test_an_object_of_another_schema_version_is_named(out: Path) -> None:
+def test_unknown_schema_version_is_reported(out: Path) -> None:
     path = parts(out, "scores")[0]
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": b"0"}), path)
     assert kinds(out) == {ProblemKind.WRONG_SCHEMA: 1}
 
 
-def test_an_object_of_the_schema_before_is_well_if_it_has_the_columns_of_its_version(out: Path) -> None:
+def test_older_schema_version_needs_the_columns_of_that_version(out: Path) -> None:
     path = parts(out, "scores")[0]
     table = pq.read_table(path)
     first = {**SCORES.metadata, b"cxr.schema_version": b"1"}
@@ -104,7 +104,7 @@ def test_an_object_of_the_schema_before_is_well_if_it_has_the_columns_of_its_ver
     assert verify(str(out)).ok
 
 
-def test_a_manifest_that_states_other_counts_is_found(out: Path) -> None:
+def test_manifest_with_wrong_counts_is_reported(out: Path) -> None:
     path = out / "_runs/r/manifest.json"
     manifest = json.loads(path.read_text())
     manifest["counts"]["scored"] -= 1
@@ -115,7 +115,7 @@ def test_a_manifest_that_states_other_counts_is_found(out: Path) -> None:
     assert "r: scored 5 stated, 6 got" in problem.examples
 
 
-def test_a_manifest_that_does_not_conserve_is_unreadable(out: Path) -> None:
+def test_manifest_whose_counts_do_not_add_up_is_unreadable(out: Path) -> None:
     path = out / "_runs/r/manifest.json"
     manifest = json.loads(path.read_text())
     manifest["counts"]["listed"] += 1
@@ -123,7 +123,7 @@ def test_a_manifest_that_does_not_conserve_is_unreadable(out: Path) -> None:
     assert kinds(out)[ProblemKind.UNREADABLE] == 1
 
 
-def test_a_run_that_is_not_closed_is_no_problem_but_is_named(out: Path) -> None:
+def test_open_run_is_listed_and_no_problem(out: Path) -> None:
     (out / "_runs/r/manifest.json").unlink()
     parts(out, "scores")[0].unlink()
     report = verify(str(out))
@@ -131,7 +131,7 @@ def test_a_run_that_is_not_closed_is_no_problem_but_is_named(out: Path) -> None:
     assert (report.runs, report.open_runs) == (0, ("r",))
 
 
-def test_a_duplicate_of_nothing_is_found(out: Path) -> None:
+def test_duplicate_without_original_is_reported(out: Path) -> None:
     path = out / "_runs/r/plan.parquet"
     plan = pq.read_table(path)
     rows = plan.to_pylist()
@@ -147,6 +147,6 @@ def test_a_duplicate_of_nothing_is_found(out: Path) -> None:
     assert ProblemKind.COUNTS_DIFFER in got
 
 
-def test_a_folder_without_runs_is_a_usage_error(tmp_path: Path) -> None:
+def test_folder_without_runs_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a results root"):
         verify(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Chunks on their way from the first film to two settled objects."""
+"""Chunks, from the first film to two settled objects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def outcomes() -> list[Outcome]:
     ]
 
 
-def test_a_chunk_is_given_back_with_its_last_film_and_not_before() -> None:
+def test_chunk_is_returned_with_its_last_film() -> None:
     open_chunks = OpenChunks()
     first, second, third = outcomes()
     assert open_chunks.add(CHUNK, first) is None
@@ -39,7 +39,7 @@ def test_a_chunk_is_given_back_with_its_last_film_and_not_before() -> None:
     assert open_chunks.add(CHUNK, third) == [first, second, third]
 
 
-def test_a_chunk_still_open_at_the_end_is_an_error_that_names_it() -> None:
+def test_incomplete_chunk_at_the_end_is_an_error() -> None:
     open_chunks = OpenChunks()
     open_chunks.check_closed()
     open_chunks.add(CHUNK, outcomes()[0])
@@ -47,14 +47,14 @@ def test_a_chunk_still_open_at_the_end_is_an_error_that_names_it() -> None:
         open_chunks.check_closed()
 
 
-def test_a_settled_chunk_is_counted_alike_in_memory_and_from_its_objects(tmp_path: Path) -> None:
+def test_tally_of_a_settled_chunk_equals_that_of_its_objects(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     counted = settle(results, "b-1", CHUNK, outcomes(), BY)
     assert counted == Tally(scored=1, rejected=2, retryable=1, reasons={"fetch_failed": 1, "truncated": 1})
     assert tally(results, "b-1", [CHUNK]) == counted
 
 
-def test_the_bytes_of_a_chunk_do_not_depend_on_the_order_of_its_films(tmp_path: Path) -> None:
+def test_bytes_of_a_chunk_do_not_depend_on_the_order_of_its_films(tmp_path: Path) -> None:
     one, two = ResultsRoot.at(str(tmp_path / "one")), ResultsRoot.at(str(tmp_path / "two"))
     settle(one, "b-1", CHUNK, outcomes(), BY)
     settle(two, "b-1", CHUNK, outcomes()[::-1], BY)
@@ -63,7 +63,7 @@ def test_the_bytes_of_a_chunk_do_not_depend_on_the_order_of_its_films(tmp_path: 
         assert one.get(key) == two.get(key)
 
 
-def test_a_film_twice_in_a_chunk_is_an_error_and_nothing_is_stored(tmp_path: Path) -> None:
+def test_film_twice_in_a_chunk_is_an_error_and_nothing_is_stored(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     twice = [*outcomes()[:2], outcomes()[0]]
     with pytest.raises(RunError, match="got 3 outcomes for 2 films"):
@@ -71,14 +71,14 @@ def test_a_film_twice_in_a_chunk_is_an_error_and_nothing_is_stored(tmp_path: Pat
     assert results.chunks(RowKind.SCORES, "b-1") == frozenset()
 
 
-def test_a_chunk_that_holds_another_number_of_films_than_planned_does_not_reconcile(tmp_path: Path) -> None:
+def test_chunk_with_another_number_of_films_than_planned_is_an_error(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     settle(results, "b-1", CHUNK, outcomes(), BY)
     with pytest.raises(RunError, match="expected 4 films as planned; got 1 scored and 2 rejected"):
         tally(results, "b-1", [Chunk("c1", 0, 4)])
 
 
-def test_a_chunk_that_is_not_there_does_not_reconcile(tmp_path: Path) -> None:
+def test_missing_chunk_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="expected a Parquet object"):
         tally(ResultsRoot.at(str(tmp_path)), "b-1", [CHUNK])
 
@@ -88,7 +88,7 @@ def test_tallies_of_chunks_add_up() -> None:
     assert one + Tally(3, 1, 0, {"constant": 1}) == Tally(4, 3, 1, {"constant": 1, "truncated": 2})
 
 
-def test_a_film_without_pixels_gives_the_same_row(tmp_path: Path) -> None:
+def test_film_without_pixels_gives_the_same_row(tmp_path: Path) -> None:
     film = minimal_scored_film(ImageRef("a", "mtime:1", 5))
     light = without_pixels(film)
     assert light.image.pixels.shape == film.image.pixels.shape
@@ -101,7 +101,7 @@ def test_a_film_without_pixels_gives_the_same_row(tmp_path: Path) -> None:
     assert results.get(key) == heavy
 
 
-def test_an_error_becomes_a_reject_that_says_what_was_expected() -> None:
+def test_error_becomes_a_reject_with_its_message() -> None:
     ref = ImageRef("a", "mtime:1", 5)
     error = FilmError(Reason.CONSTANT, expected="contrast", got="one value")
     assert rejected(ref, error) == RejectedFilm(ref, Reason.CONSTANT, "expected contrast; got one value")

@@ -1,4 +1,4 @@
-"""The lease of a results root: one holder at a time, whoever dies, however the calls of several interleave."""
+"""The lease of a results root: one holder at a time, whichever process dies and however calls interleave."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCOPE = "fake-01234567-89abcdef"
 
 
 class Hours:
-    """A clock that stands still but for those who sleep."""
+    """A clock that only `sleep` advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -60,7 +60,7 @@ def any_store(request: pytest.FixtureRequest, results: ResultsRoot, monkeypatch:
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every holder is a process of another machine: nothing but the store tells whether it lives."""
+    """Every holder is a process of another machine: only its renewals show that it is alive."""
     monkeypatch.setattr(lease, "this_process", lambda: ProcessIdentity(machine="another", pid=1, started=1))
 
 
@@ -68,13 +68,13 @@ def take(results: ResultsRoot, run_id: str, hours: Hours, terms: LeaseTerms = TE
     return lease.acquire(results, SCOPE, run_id, terms, hours.clock())
 
 
-def test_second_leaves_at_once_where_the_first_is_a_live_process_of_this_machine(any_store: ResultsRoot) -> None:
+def test_live_holder_on_this_machine_makes_a_second_run_fail_at_once(any_store: ResultsRoot) -> None:
     hours = Hours()
     take(any_store, "one", hours)
     began = hours.now
     with pytest.raises(BusyError, match=r"is being written by run one .* process \d+"):
         take(any_store, "two", hours)
-    assert hours.now == began, "nothing had to be waited for"
+    assert hours.now == began, "it did not wait"
 
 
 def test_released_lease_is_taken_at_once(any_store: ResultsRoot) -> None:
@@ -92,17 +92,17 @@ def test_released_lease_is_taken_at_once(any_store: ResultsRoot) -> None:
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_holder_of_another_machine_shows_that_it_lives_by_renewing(any_store: ResultsRoot) -> None:
+def test_holder_on_another_machine_is_known_alive_by_its_renewal(any_store: ResultsRoot) -> None:
     hours = Hours()
     first = take(any_store, "one", hours)
     hours.on_sleep = lambda: None if hours.now < 20 else (lease.renew(any_store, first), None)[1]
     with pytest.raises(BusyError, match="is being written by run one"):
         take(any_store, "two", hours)
-    assert 20 <= hours.now < TERMS.ttl_s, "it was told apart from a dead one before its time to live was over"
+    assert 20 <= hours.now < TERMS.ttl_s, "it was known to be alive before its time to live was over"
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_holder_that_shows_no_life_is_followed_after_its_time_to_live_and_not_before(any_store: ResultsRoot) -> None:
+def test_silent_holder_is_replaced_after_its_time_to_live_and_not_before(any_store: ResultsRoot) -> None:
     hours = Hours()
     first = take(any_store, "one", hours)
     began = hours.now
@@ -114,7 +114,7 @@ def test_holder_that_shows_no_life_is_followed_after_its_time_to_live_and_not_be
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_waiting_ends_when_the_holder_is_done_or_the_wait_is_over(any_store: ResultsRoot) -> None:
+def test_waiting_ends_when_the_holder_ends_or_the_wait_is_over(any_store: ResultsRoot) -> None:
     hours = Hours()
     first = take(any_store, "one", hours)
     began = hours.now
@@ -141,21 +141,21 @@ def test_lease_removed_by_hand_is_lost(any_store: ResultsRoot) -> None:
         lease.check(any_store, held)
 
 
-def test_leases_of_other_scopes_do_not_meet(any_store: ResultsRoot) -> None:
+def test_leases_of_different_scopes_are_independent(any_store: ResultsRoot) -> None:
     hours = Hours()
     take(any_store, "one", hours)
     lease.acquire(any_store, "another", "two", TERMS, hours.clock())
     assert lease_chain.scopes(any_store) == ("another", SCOPE)
 
 
-def test_a_record_that_is_still_being_written_is_waited_for(results: ResultsRoot) -> None:
+def test_record_that_is_still_being_written_blocks_for_its_time_to_live(results: ResultsRoot) -> None:
     hours = Hours()
     results.put(f"_leases/{SCOPE}/0000000001.json", b"")
     assert take(results, "two", hours).epoch == 2
     assert hours.now > TERMS.ttl_s
 
 
-def test_who_claims_by_an_old_view_sees_the_newer_epoch_and_leaves_nothing(results: ResultsRoot) -> None:
+def test_claim_from_a_stale_view_fails_and_is_deleted(results: ResultsRoot) -> None:
     hours = Hours()
     first = take(results, "one", hours)
     lease.release(results, first)
@@ -166,7 +166,7 @@ def test_who_claims_by_an_old_view_sees_the_newer_epoch_and_leaves_nothing(resul
     assert [claim.name for claim in lease_chain.current_claims(results, SCOPE)] == [second.name]
 
 
-def test_claimant_that_was_slow_to_say_that_it_holds_steps_back(
+def test_claimant_that_is_slow_to_mark_its_claim_held_gives_up(
     results: ResultsRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ResultsRoot, "can_create", lambda self: False)
@@ -182,12 +182,12 @@ def test_claimant_that_was_slow_to_say_that_it_holds_steps_back(
     monkeypatch.setattr(ResultsRoot, "put", slow_put)
     held = take(results, "one", hours)
     assert held.record.state is LeaseState.HELD
-    assert not slow, "its first claim was given up, and a later one won"
+    assert not slow, "it gave up its first claim and won with a later one"
     assert len(lease_chain.current_claims(results, SCOPE)) == 1
 
 
 class Nights(RuleBasedStateMachine):
-    """Nights begin, renew, die, sleep and end in any order, on machines that know nothing of one another."""
+    """Runs start, renew, hang, wake up and end in any order, on machines that know nothing of each other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Nights(RuleBasedStateMachine):
         try:
             held = lease.acquire(self.results, SCOPE, run_id, terms, self.hours.clock())
         except BusyError:
-            assert self.living, "nobody who lives holds it, and yet it was said to be busy"
+            assert self.living, "busy without a live holder"
             return
         finally:
             lease.this_process = real
@@ -256,7 +256,7 @@ TestNights.settings = hypothesis_settings(max_examples=25, stateful_step_count=1
 
 
 def _contend(results: ResultsRoot, terms: LeaseTerms, *, claimants: int, rounds: int) -> tuple[int, int]:
-    """Have threads take turns at a lease; return how often it was held, and by how many at once at most."""
+    """Let threads contend for a lease; return how often it was held, and the largest number of holders at once."""
     lock = threading.Lock()
     holders: list[str] = []
     most = held_times = 0
@@ -280,16 +280,16 @@ def _contend(results: ResultsRoot, terms: LeaseTerms, *, claimants: int, rounds:
     return held_times, most
 
 
-def test_threads_that_contend_on_a_local_disk_hold_it_one_after_the_other(tmp_path: Path) -> None:
+def test_contending_threads_take_turns_on_a_local_disk(tmp_path: Path) -> None:
     terms = LeaseTerms(ttl_s=0.4, wait_s=60)
     assert _contend(ResultsRoot.at(str(tmp_path)), terms, claimants=4, rounds=3) == (12, 1)
 
 
-def test_threads_that_contend_in_memory_hold_it_one_after_the_other(results: ResultsRoot) -> None:
+def test_contending_threads_take_turns_in_memory(results: ResultsRoot) -> None:
     assert _contend(results, LeaseTerms(ttl_s=0.4, wait_s=60), claimants=4, rounds=3) == (12, 1)
 
 
-def test_threads_that_contend_without_conditional_puts_hold_it_one_after_the_other(
+def test_contending_threads_take_turns_without_conditional_puts(
     results: ResultsRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ResultsRoot, "can_create", lambda self: False)
@@ -297,7 +297,7 @@ def test_threads_that_contend_without_conditional_puts_hold_it_one_after_the_oth
     assert _contend(results, terms, claimants=3, rounds=2) == (6, 1)
 
 
-def test_bucket_with_conditional_puts_is_known_for_one_and_contended_for_by_them() -> None:
+def test_bucket_with_conditional_puts_uses_them() -> None:
     pytest.importorskip("moto", reason="the S3 stand-in comes with the demo extra")
     from cxr_flows.demo.s3_stub import s3_stub
 
@@ -306,11 +306,11 @@ def test_bucket_with_conditional_puts_is_known_for_one_and_contended_for_by_them
         assert results.can_create()
         assert results.create("x", b"1")
         assert not results.create("x", b"2")
-        assert results.create("x", b"1"), "a put that was repeated is known for our own"
+        assert results.create("x", b"1"), "a repeated put is recognised as our own"
         assert _contend(results, LeaseTerms(ttl_s=0.8, wait_s=60), claimants=3, rounds=2) == (6, 1)
 
 
-def test_server_that_does_not_know_conditional_puts_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_ignores_conditional_puts_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("moto", reason="the S3 stand-in comes with the demo extra")
     import s3fs
 
@@ -319,10 +319,10 @@ def test_server_that_does_not_know_conditional_puts_is_found_out(monkeypatch: py
     with s3_stub("leases") as bucket:
         pipe = s3fs.S3FileSystem._pipe_file
 
-        async def heedless(self: Any, path: str, data: bytes, mode: str = "overwrite", **rest: Any) -> None:
+        async def ignoring_mode(self: Any, path: str, data: bytes, mode: str = "overwrite", **rest: Any) -> None:
             await pipe(self, path, data, **rest)
 
-        monkeypatch.setattr(s3fs.S3FileSystem, "_pipe_file", heedless)
+        monkeypatch.setattr(s3fs.S3FileSystem, "_pipe_file", ignoring_mode)
         s3fs.S3FileSystem.clear_instance_cache()  # an instance keeps the methods it was made with
         results = ResultsRoot.at(f"{bucket}/out")
         assert not results.can_create()
@@ -332,7 +332,7 @@ def test_server_that_does_not_know_conditional_puts_is_found_out(monkeypatch: py
         lease.check(results, held)
 
 
-def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_time_on_another(
+def test_killed_holder_is_replaced_at_once_here_and_after_its_time_to_live_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = ResultsRoot.at(str(tmp_path))
@@ -363,7 +363,7 @@ def test_holder_killed_with_9_is_followed_at_once_on_this_machine_and_after_its_
             lease.release(results, held)
 
 
-def test_holding_renews_tells_of_a_loss_and_gives_back(results: ResultsRoot) -> None:
+def test_held_lease_is_renewed_reports_a_loss_and_is_released(results: ResultsRoot) -> None:
     lost = threading.Event()
     terms = LeaseTerms(ttl_s=0.2)
     with hold_lease(results, SCOPE, "one", terms, on_lost=lambda error: lost.set()) as first:
@@ -381,7 +381,7 @@ def test_holding_renews_tells_of_a_loss_and_gives_back(results: ResultsRoot) -> 
     assert (claim.name, claim.record.state) == (second.claim.name, LeaseState.RELEASED)
 
 
-def test_store_that_does_not_answer_for_a_while_costs_no_lease(
+def test_lease_survives_a_store_that_does_not_answer_for_a_while(
     results: ResultsRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with hold_lease(results, SCOPE, "one", LeaseTerms(ttl_s=0.2)) as held:
@@ -398,10 +398,10 @@ def test_store_that_does_not_answer_for_a_while_costs_no_lease(
         assert held.claim.record.renewed_at > before
 
 
-def test_process_is_told_alive_dead_or_unknown() -> None:
+def test_process_is_alive_dead_or_unknown() -> None:
     mark = this_process()
     if not mark.machine:
         pytest.skip("this system tells no boot id: a lease then runs out by its time to live")
     assert is_alive(mark) is True
-    assert is_alive(mark.model_copy(update={"started": mark.started + 1})) is False, "its number was given to another"
+    assert is_alive(mark.model_copy(update={"started": mark.started + 1})) is False, "another process got its pid"
     assert is_alive(mark.model_copy(update={"machine": "another"})) is None

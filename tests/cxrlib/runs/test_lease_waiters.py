@@ -1,4 +1,4 @@
-"""Notes of who waits for a lease: there while a run waits, gone when it holds the lease, gave up or died."""
+"""Notes of runs that wait for a lease: they exist while a run waits, until it gets the lease, gives up or dies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cxrlib.runs.process_identity import ProcessIdentity, this_process
 TERMS = LeaseTerms(ttl_s=2.0)
 
 
-def test_note_is_there_while_the_block_runs_and_no_part_of_the_chain(tmp_path: Path) -> None:
+def test_note_exists_while_the_block_runs_and_is_not_in_the_chain(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     held = lease.acquire(results, "scope", "backfill", TERMS)
     with announced(results, "scope", "nightly"):
@@ -60,7 +60,7 @@ def test_run_that_does_not_wait_leaves_no_note(tmp_path: Path) -> None:
     assert results.names("_leases/scope/waiting") == []
 
 
-def test_note_of_a_process_that_is_gone_is_removed(tmp_path: Path) -> None:
+def test_note_of_a_dead_process_is_deleted(tmp_path: Path) -> None:
     if not this_process().machine:
         pytest.skip("this system does not tell which processes run")
     results = ResultsRoot.at(str(tmp_path))

@@ -1,4 +1,4 @@
-"""The ledger: what the stored rows say is settled."""
+"""The ledger: which films are settled according to the stored rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ref(uri: str, attempt: int = 1) -> ImageRef:
     return ImageRef(uri, "mtime:1", 5, attempt)
 
 
-def test_an_empty_root_has_an_empty_ledger(results: ResultsRoot) -> None:
+def test_empty_root_has_an_empty_ledger(results: ResultsRoot) -> None:
     assert ledger(results) == {}
 
 
@@ -74,7 +74,7 @@ def test_scores_and_final_rejects_are_settled_and_retryable_ones_are_tries(resul
     }
 
 
-def test_a_score_wins_over_the_retryable_rejects_before_it(results: ResultsRoot) -> None:
+def test_score_wins_over_earlier_retryable_rejects(results: ResultsRoot) -> None:
     settle(results, "c1", [], [(ref("a"), Reason.FETCH_FAILED)])
     settle(results, "c2", [], [(ref("a", 2), Reason.CHANGED)])
     assert ledger(results) == {"a": (False, False, 2)}
@@ -82,13 +82,13 @@ def test_a_score_wins_over_the_retryable_rejects_before_it(results: ResultsRoot)
     assert ledger(results)["a"][:2] == (True, True)
 
 
-def test_rejects_of_a_chunk_that_was_cut_short_do_not_count(results: ResultsRoot) -> None:
+def test_rejects_of_an_interrupted_chunk_do_not_count(results: ResultsRoot) -> None:
     settle(results, "c1", [], [(ref("a"), Reason.TRUNCATED)])
     (Path(results.root.removeprefix("file://")) / layout.chunk_key(RowKind.SCORES, PARTITION, "c1")).unlink()
     assert ledger(results) == {}
 
 
-def test_another_bundle_or_configuration_has_a_ledger_of_its_own(results: ResultsRoot) -> None:
+def test_each_bundle_and_configuration_has_its_own_ledger(results: ResultsRoot) -> None:
     settle(results, "c1", [ref("a")], [])
     settle(results, "c2", [ref("b")], [], provenance(config="other"))
     assert set(ledger(results)) == {"a"}
@@ -96,13 +96,13 @@ def test_another_bundle_or_configuration_has_a_ledger_of_its_own(results: Result
     assert ledger(results, bundle="other") == {}
 
 
-def test_another_version_of_an_object_is_another_entry(results: ResultsRoot) -> None:
+def test_each_version_of_an_object_is_an_entry(results: ResultsRoot) -> None:
     settle(results, "c1", [ref("a"), ImageRef("a", "mtime:2", 5)], [])
     table = read_ledger(results, partition=PARTITION, bundle_digest="bd", config_digest="cd")
     assert sorted(table["version"].to_pylist()) == ["mtime:1", "mtime:2"]
 
 
-def test_an_object_that_is_not_parquet_is_named(results: ResultsRoot) -> None:
+def test_object_that_is_not_parquet_is_named(results: ResultsRoot) -> None:
     results.settle(PARTITION, "c1", scores=b"torn", rejects=b"torn")
     with pytest.raises(RunError, match=r"part-c1\.parquet: expected a Parquet object of scores"):
         ledger(results)

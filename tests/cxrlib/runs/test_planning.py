@@ -55,12 +55,12 @@ def test_new_references_are_scored_in_sorted_order_in_chunks_of_one_size() -> No
     assert set(made["attempt"].to_pylist()) == {1}
 
 
-def test_a_plan_of_nothing_has_no_chunks() -> None:
+def test_empty_plan_has_no_chunks() -> None:
     assert plan([]).num_rows == 0
     assert chunks_of(plan([])) == []
 
 
-def test_what_is_settled_is_not_planned_again_and_a_changed_object_is() -> None:
+def test_settled_films_are_not_planned_again_but_changed_objects_are() -> None:
     known = ledger(("a", "mtime:1", True, True, 1), ("b", "mtime:1", True, True, 1))
     got = rows([ImageRef("a", "mtime:1", 5), ImageRef("b", "mtime:2", 5)], known)
     assert got["a"]["disposition"] == Disposition.SETTLED
@@ -68,14 +68,14 @@ def test_what_is_settled_is_not_planned_again_and_a_changed_object_is() -> None:
     assert got["b"]["disposition"] == Disposition.SCORE
 
 
-def test_a_retryable_reject_is_planned_as_the_next_try_in_a_chunk_of_another_name() -> None:
+def test_retryable_reject_is_planned_as_the_next_try_in_another_chunk() -> None:
     ref = ImageRef("a", "mtime:1", 5)
     first, second = plan([ref]), plan([ref], ledger(("a", "mtime:1", False, False, 1)))
     assert second["attempt"].to_pylist() == [2]
     assert chunks_of(first)[0].chunk_id != chunks_of(second)[0].chunk_id
 
 
-def test_an_object_listed_twice_counts_once_as_it_was_listed_first() -> None:
+def test_object_listed_twice_counts_once_as_first_listed() -> None:
     made = plan([ImageRef("a", "mtime:1", 5), ImageRef("b", "mtime:1", 5), ImageRef("a", "mtime:2", 5)])
     assert list(zip(made["uri"].to_pylist(), made["version"].to_pylist(), strict=True)) == [
         ("a", "mtime:1"),
@@ -92,7 +92,7 @@ def test_copies_by_listing_are_planned_once_and_name_their_original() -> None:
 
 
 @pytest.mark.parametrize("version", ["mtime:1", "etag:0x8DC0A1B2", "crc32:0000abcd", "size:5"])
-def test_tokens_that_say_nothing_of_the_content_make_no_copies(version: str) -> None:
+def test_version_tokens_that_are_no_content_digest_make_no_copies(version: str) -> None:
     got = rows([ImageRef("a", version, 5), ImageRef("b", version, 5)])
     assert {row["disposition"] for row in got.values()} == {Disposition.SCORE}
 
@@ -103,24 +103,24 @@ def test_objects_of_unknown_or_no_size_are_not_copies(size: int | None) -> None:
     assert {row["disposition"] for row in got.values()} == {Disposition.SCORE}
 
 
-def test_a_new_copy_of_a_scored_object_is_a_duplicate_of_it() -> None:
+def test_new_copy_of_a_scored_object_is_its_duplicate() -> None:
     got = rows([ImageRef("a", MD5 + "1", 5), ImageRef("z", MD5 + "1", 5)], ledger(("z", MD5 + "1", True, True, 1)))
     assert got["z"]["disposition"] == Disposition.SETTLED
     assert got["a"]["duplicate_of_uri"] == "z"
 
 
-def test_an_object_that_was_not_found_does_not_stand_for_its_copies() -> None:
+def test_missing_object_is_not_the_original_of_its_copies() -> None:
     got = rows([ImageRef("a", MD5 + "1", 5), ImageRef("z", MD5 + "1", 5)], ledger(("a", MD5 + "1", True, False, 1)))
     assert got["z"]["disposition"] == Disposition.SCORE
 
 
-def test_of_copies_the_one_tried_least_often_is_scored() -> None:
+def test_copy_tried_least_often_is_scored() -> None:
     got = rows([ImageRef("a", MD5 + "1", 5), ImageRef("z", MD5 + "1", 5)], ledger(("a", MD5 + "1", False, False, 3)))
     assert got["z"]["disposition"] == Disposition.SCORE
     assert got["a"]["duplicate_of_uri"] == "z"
 
 
-def test_a_chunk_id_depends_on_references_bundle_and_config_alone() -> None:
+def test_chunk_id_depends_on_references_bundle_and_config_alone() -> None:
     refs = [ImageRef(f"u{n}", "mtime:1", 5) for n in range(5)]
     base = [chunk.chunk_id for chunk in chunks_of(plan(refs))]
     assert len(set(base)) == 3
@@ -130,7 +130,7 @@ def test_a_chunk_id_depends_on_references_bundle_and_config_alone() -> None:
         assert chunks_of(other)[-1].chunk_id != base[-1]
 
 
-def test_references_that_run_together_differently_have_different_chunk_ids() -> None:
+def test_ambiguous_concatenations_of_references_have_different_chunk_ids() -> None:
     one = chunks_of(plan([ImageRef("ab", "c", 1)]))[0].chunk_id
     two = chunks_of(plan([ImageRef("a", "bc", 1)]))[0].chunk_id
     assert one != two
@@ -179,7 +179,7 @@ def test_every_listed_object_has_one_disposition_and_every_duplicate_an_original
 
 @settings(deadline=None, max_examples=25)
 @given(refs_strategy, ledger_strategy, st.integers(1, 7), st.integers(1, 9), st.sampled_from([1, 2, 64]))
-def test_a_plan_equals_the_plain_one_and_is_stored_as_the_same_bytes(
+def test_plan_equals_a_plain_implementation_byte_for_byte(
     refs: list[ImageRef],
     known: dict[tuple[str, str], tuple[bool, bool, int]],
     chunk_size: int,
@@ -207,7 +207,7 @@ def test_a_plan_equals_the_plain_one_and_is_stored_as_the_same_bytes(
 HEADER = PlanHeader("run-1", "2026-08-01T00:00:00+00:00", ("s",), "b", "1.0.0", "bd", "b-bd", {"k": 1}, "cd", 2, "0.1")
 
 
-def test_a_stored_plan_is_read_back_whole_and_chunk_by_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_plan_is_read_as_a_whole_and_by_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxrlib.runs.plan.ROW_GROUP", 4)
     results = ResultsRoot.at(str(tmp_path))
     refs = [ImageRef(f"u{n:02}", "mtime:1", n, 1) for n in range(23)]
@@ -223,7 +223,7 @@ def test_a_stored_plan_is_read_back_whole_and_chunk_by_chunk(tmp_path: Path, mon
     assert [ref.size for ref in open_chunk(uri, chunks_of(made)[-1])] == [20, 21, 22]
 
 
-def test_a_run_without_a_plan_is_none_and_a_strange_object_is_an_error(tmp_path: Path) -> None:
+def test_missing_plan_is_none_and_an_unreadable_one_is_an_error(tmp_path: Path) -> None:
     results = ResultsRoot.at(str(tmp_path))
     assert read_plan(results, "run-1") is None
     results.put(layout.plan_key("run-1"), b"not a plan")

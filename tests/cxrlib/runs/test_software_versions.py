@@ -1,4 +1,4 @@
-"""The versions in a manifest: of every library that can change a row, where it is installed."""
+"""The versions in a manifest: every installed library that can change a row."""
 
 from __future__ import annotations
 
