@@ -1,1 +1,1 @@
-"""Backfills: partition an archive into parts, store them, and read how far each has come."""
+"""Backfills: `create` starts one, `split` makes its parts, `stored` reads and writes its state."""
