@@ -27,7 +27,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("cxrlib.models", "cxrlib.datasets"),
     ("cxrlib.results.layout",),
     ("cxrlib.results.objects",),
-    ("cxrlib.results.rows", "cxrlib.results.row_tables"),
+    ("cxrlib.results.rows", "cxrlib.results.row_builder", "cxrlib.results.parquet"),
     ("cxrlib.film_steps",),
     ("cxrlib.runs",),
     ("cxrlib.backfills",),
