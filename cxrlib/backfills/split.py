@@ -78,7 +78,7 @@ class SplitArchive:
     def inventory(self, part: str) -> pa.Table:
         """Return the objects of a part, of schema `cxr_schemas.backfill_manifest.INVENTORY`, sorted by URI."""
         return self._inventory(
-            "select uri, version_token, size from parted where part = ? order by uri", [_number(part)]
+            "select uri, version_token, size from parted where part = ? order by uri", [_part_number(part)]
         )
 
     def sample(self, count: int) -> pa.Table:
@@ -111,7 +111,7 @@ class SplitArchive:
             """
         ).fetchall()
         self._database.unregister("ledger")
-        return {_name(number): ObjectTotals(objects, int(total)) for number, objects, total in rows}
+        return {_part_name(number): ObjectTotals(objects, int(total)) for number, objects, total in rows}
 
     def _inventory(self, query: str, values: Sequence[object] | Mapping[str, object]) -> pa.Table:
         return self._database.sql(query, params=values).to_arrow_table().cast(INVENTORY)
@@ -144,10 +144,12 @@ def _spool(batches: Iterable[pa.RecordBatch], inside: str, path: Path) -> int:
     schema = INVENTORY.append(pa.field("place", pa.int64()))
     with pq.ParquetWriter(path, schema) as writer:
         for batch in batches:
-            kept = batch.filter(pc.invert(pc.starts_with(batch["uri"], inside)))
-            places = pa.array(range(listed, listed + kept.num_rows), pa.int64())
-            writer.write_batch(pa.record_batch([kept["uri"], kept["version"], kept["size"], places], schema=schema))
-            listed += kept.num_rows
+            outside = batch.filter(pc.invert(pc.starts_with(batch["uri"], inside)))
+            places = pa.array(range(listed, listed + outside.num_rows), pa.int64())
+            writer.write_batch(
+                pa.record_batch([outside["uri"], outside["version"], outside["size"], places], schema=schema)
+            )
+            listed += outside.num_rows
     return listed
 
 
@@ -159,7 +161,7 @@ def _split(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
         f"""
         create table listed as
         select uri, arg_min(version_token, place) as version_token, arg_min(size, place) as size,
-            regexp_extract(regexp_extract(uri, '^(.*/)', 1), $date, [{groups}]) as got
+            regexp_extract(regexp_extract(uri, '^(.*/)', 1), $date, [{groups}]) as found
         from read_parquet($spool) group by uri
         """,  # noqa: S608 - our own constants
         {"date": _DATE, "spool": str(spool)},
@@ -167,9 +169,9 @@ def _split(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
     database.execute(
         f"""
         create table labelled as
-        select uri, version_token, size, date, {_label(cut.by)} as label from (
-            select *, nullif(concat_ws('-', got.y, nullif(got.m1 || got.m2 || got.m3 || got.m4, ''),
-                nullif(got.d1 || got.d2 || got.d3 || got.d4, '')), '') as date,
+        select uri, version_token, size, date, {_label_sql(cut.by)} as label from (
+            select *, nullif(concat_ws('-', found.y, nullif(found.m1 || found.m2 || found.m3 || found.m4, ''),
+                nullif(found.d1 || found.d2 || found.d3 || found.d4, '')), '') as date,
                 string_split(regexp_extract(substr(uri, $below), '^(.*)/', 1), '/')[1:$depth] as folders from listed)
         """,  # noqa: S608
         {"below": len(_common_folder(database)) + 1, "depth": cut.depth},
@@ -188,26 +190,26 @@ def _split(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
     database.execute(
         """
         create table parted as
-        with leaders as (
+        with copies as (
             select version_token, size, min(place) as place, arg_min(label, place) as label from placed
             where regexp_matches(version_token, $content) and size > 0
             group by version_token, size having count(*) > 1),
         starts as (select label, min(place) as start from placed group by label),
-        led as (
-            select uri, placed.version_token, placed.size, date, coalesce(leaders.place, placed.place) as place,
-                case when leaders.place is null then placed.label else leaders.label end as label
-            from placed left join leaders on
-                placed.version_token = leaders.version_token and placed.size = leaders.size)
-        select uri, version_token, size, date, led.label,
+        grouped as (
+            select uri, placed.version_token, placed.size, date, coalesce(copies.place, placed.place) as place,
+                case when copies.place is null then placed.label else copies.label end as label
+            from placed left join copies on
+                placed.version_token = copies.version_token and placed.size = copies.size)
+        select uri, version_token, size, date, grouped.label,
             dense_rank() over (order by start, (place - start) // $part_size) as part
-        from led join starts on led.label is not distinct from starts.label
+        from grouped join starts on grouped.label is not distinct from starts.label
         order by part
         """,
         {"content": CONTENT_VERSION, "part_size": part_size},
     )
 
 
-def _label(by: CutBy) -> str:
+def _label_sql(by: CutBy) -> str:
     """Return the SQL expression for the label of a row's part; null where the row has none."""
     if by is CutBy.COUNT:
         return "''"
@@ -233,18 +235,18 @@ def _parts(database: duckdb.DuckDBPyConnection, cut: Cut) -> tuple[PartEntry, ..
         raise UsageError(
             f"expected at most {MAX_PARTS} parts; got {len(rows)}: split by a longer period, or into larger parts"
         )
-    labels = [_named(cut.by, label, first, last) for _, label, _, _, first, last in rows]
+    labels = [_part_label(cut.by, label, first, last) for _, label, _, _, first, last in rows]
     pieces = {label: labels.count(label) for label in set(labels)}
     numbered: dict[str, int] = {}
     entries = []
     for (number, _, objects, total, _, _), label in zip(rows, labels, strict=True):
         numbered[label] = numbered.get(label, 0) + 1
         shown = f"{label} ({numbered[label]} of {pieces[label]})" if pieces[label] > 1 else label
-        entries.append(PartEntry(part=_name(number), label=shown, objects=objects, bytes=int(total)))
+        entries.append(PartEntry(part=_part_name(number), label=shown, objects=objects, bytes=int(total)))
     return tuple(entries)
 
 
-def _named(by: CutBy, label: str | None, first: str | None, last: str | None) -> str:
+def _part_label(by: CutBy, label: str | None, first: str | None, last: str | None) -> str:
     """Return the label of a part for people: the folder or period that it was split by, or the dates that it spans."""
     if by is CutBy.PREFIX:
         return label or _NO_FOLDER
@@ -255,9 +257,9 @@ def _named(by: CutBy, label: str | None, first: str | None, last: str | None) ->
     return first if first == last else f"{first} to {last}"
 
 
-def _name(number: int) -> str:
+def _part_name(number: int) -> str:
     return f"p{number:04d}"
 
 
-def _number(part: str) -> int:
+def _part_number(part: str) -> int:
     return int(part.removeprefix("p"))

@@ -30,15 +30,19 @@ _HEADER_KEY: Final = b"cxr.plan"
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive rows of a plan that are scored and settled together.
+    """A chunk: consecutive films of a plan, a few hundred, that are scored together and settled as one.
+
+    Its scores are one stored object and its rejects another (`cxrlib.runs.chunks.settle`). An interrupted run loses
+    only the chunks in progress.
 
     Attributes
     ----------
     chunk_id : str
+        Digest of its references, the bundle and the configuration; the objects are named by it.
     offset : int
-        First row in the plan.
+        Number of its first row in the plan.
     films : int
-        Count of rows.
+        Number of its rows.
     """
 
     chunk_id: str
