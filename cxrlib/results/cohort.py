@@ -129,12 +129,12 @@ def stored_bundles(results: ResultsRoot, bundle: str | None) -> list[str]:
 
 
 def _read(results: ResultsRoot, partitions: Iterable[str], columns: Sequence[str]) -> pa.Table:
-    """Return the rows of all settled chunks, with categories."""
+    """Return the rows of all settled chunks, each column with one dictionary of categories."""
     tables = [rows.row_schema(RowKind.SCORES, columns, categories=True).empty_table()]
     for partition in partitions:
         chunks = rows.settled_chunks(results, RowKind.SCORES, partition)
         tables += rows.read_tables(results, RowKind.SCORES, partition, chunks, columns, categories=True)
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables).unify_dictionaries()
 
 
 def _counting(stored: pa.Table, results: ResultsRoot) -> tuple[pa.Table, LeftOut]:
@@ -160,7 +160,6 @@ def _counting(stored: pa.Table, results: ResultsRoot) -> tuple[pa.Table, LeftOut
 
 def _typed(table: pa.Table, columns: Sequence[str]) -> pd.DataFrame:
     """Return a table as pandas, with types that depend on the columns alone and not on their values."""
-    table = table.unify_dictionaries()
     frame: dict[str, pd.Series[Any]] = {}
     for name in columns:
         field = SCORES.field(name)
