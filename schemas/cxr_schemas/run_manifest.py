@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class RunCounts(BaseModel):
@@ -17,11 +17,13 @@ class RunCounts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    listed: int
-    scored: int
-    rejected: int
-    duplicate: int
-    settled_before: int
+    listed: int = Field(description="References that the sources gave.")
+    scored: int = Field(description="References with a score row of this run.")
+    rejected: int = Field(description="References with a reject row of this run.")
+    duplicate: int = Field(description="References that are a copy of another one in the same listing.")
+    settled_before: int = Field(
+        description="References that an earlier run settled under the same bundle and settings."
+    )
 
     @model_validator(mode="after")
     def _conserve(self) -> RunCounts:
@@ -40,23 +42,25 @@ class RunManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = 1
-    run_id: str
-    sources: tuple[str, ...]
-    bundle_name: str
-    bundle_version: str
-    bundle_digest: str
-    config: dict[str, Any]
-    config_digest: str
-    software_version: str
-    versions: dict[str, str]
-    runner: str
-    planned_at: datetime
-    closed_at: datetime
-    chunks: int
-    chunks_settled_here: int
-    counts: RunCounts
-    retryable: int
-    reasons: dict[str, int]
-    seconds_scoring: float
-    films_per_second: float
+    schema_version: Literal[1] = Field(default=1, description="Version of this file's layout.")
+    run_id: str = Field(description="Id of the run, as in its folder's name and in every row it wrote.")
+    sources: tuple[str, ...] = Field(description="The sources as given: folders, globs, inventories.")
+    bundle_name: str = Field(description="Name of the bundle.")
+    bundle_version: str = Field(description="Version on the bundle's card.")
+    bundle_digest: str = Field(description="SHA-256 of the bundle's card and weights.")
+    config: dict[str, Any] = Field(description="Every setting that can change a row, and the results version.")
+    config_digest: str = Field(description="SHA-256 of `config`.")
+    software_version: str = Field(description="Version of this package.")
+    versions: dict[str, str] = Field(description="Versions of the libraries that can change a row.")
+    runner: str = Field(description="Beam runner that scored.")
+    planned_at: datetime = Field(description="When the plan was stored.")
+    closed_at: datetime = Field(description="When the run was closed.")
+    chunks: int = Field(description="Chunks in the plan.")
+    chunks_settled_here: int = Field(
+        description="Chunks that this run itself settled; the others were settled already."
+    )
+    counts: RunCounts = Field(description="How many references had each outcome; see below.")
+    retryable: int = Field(description="Rejects that the next run tries again.")
+    reasons: dict[str, int] = Field(description="Rejects by reason code.")
+    seconds_scoring: float = Field(description="Seconds from the start of scoring to its end.")
+    films_per_second: float = Field(description="Scored and rejected films over `seconds_scoring`.")

@@ -28,35 +28,6 @@ from cxrlib.reading.codecs.transfer_syntaxes import SYNTAXES
 from cxrlib.settings import Settings
 from tests.support.paths import ROOT
 
-#: What each field of a run's manifest holds.
-MANIFEST_FIELDS: Final[Mapping[str, str]] = {
-    "schema_version": "Version of this file's layout.",
-    "run_id": "Id of the run, as in its folder's name and in every row it wrote.",
-    "sources": "The sources as given: folders, globs, inventories.",
-    "bundle_name": "Name of the bundle.",
-    "bundle_version": "Version on the bundle's card.",
-    "bundle_digest": "SHA-256 of the bundle's card and weights.",
-    "config": "Every setting that can change a row, and the results version.",
-    "config_digest": "SHA-256 of `config`.",
-    "software_version": "Version of this package.",
-    "versions": "Versions of the libraries that can change a row.",
-    "runner": "Beam runner that scored.",
-    "planned_at": "When the plan was stored.",
-    "closed_at": "When the run was closed.",
-    "chunks": "Chunks in the plan.",
-    "chunks_settled_here": "Chunks that this run itself settled; the others were settled already.",
-    "counts": "How many references had each outcome; see below.",
-    "counts.listed": "References that the sources gave.",
-    "counts.scored": "References with a score row of this run.",
-    "counts.rejected": "References with a reject row of this run.",
-    "counts.duplicate": "References that are a copy of another one in the same listing.",
-    "counts.settled_before": "References that an earlier run settled under the same bundle and settings.",
-    "retryable": "Rejects that the next run tries again.",
-    "reasons": "Rejects by reason code.",
-    "seconds_scoring": "Seconds from the start of scoring to its end.",
-    "films_per_second": "Scored and rejected films over `seconds_scoring`.",
-}
-
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "\\<")  # Markdown would take `<etag>` for HTML
@@ -88,10 +59,9 @@ def reasons() -> str:
 
 def manifest() -> str:
     """Return the table of the fields of a run's manifest."""
-    names = list(RunManifest.model_fields)
-    at = names.index("counts") + 1
-    names[at:at] = [f"counts.{name}" for name in RunCounts.model_fields]
-    return _table(("field", "meaning"), ((f"`{name}`", MANIFEST_FIELDS[name]) for name in names))
+    described = {name: field.description or "" for name, field in RunManifest.model_fields.items()}
+    described |= {f"counts.{name}": field.description or "" for name, field in RunCounts.model_fields.items()}
+    return _table(("field", "meaning"), ((f"`{name}`", meaning) for name, meaning in described.items()))
 
 
 def commands() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxr_schemas import REJECTS, SCORES, Reason, RunCounts, RunManifest
-from tests.docs.tables import MANIFEST_FIELDS, TABLES, rewritten, settings
+from tests.docs.tables import TABLES, rewritten, settings
 from tests.support.paths import ROOT
 
 
@@ -24,7 +24,8 @@ def test_every_column_and_reason_is_in_the_tables() -> None:
 
 
 def test_every_field_of_the_manifest_has_a_meaning() -> None:
-    assert set(MANIFEST_FIELDS) == {*RunManifest.model_fields, *(f"counts.{name}" for name in RunCounts.model_fields)}
+    fields = [*RunManifest.model_fields.items(), *RunCounts.model_fields.items()]
+    assert [name for name, field in fields if not field.description] == []
 
 
 def test_every_setting_has_a_meaning() -> None:
