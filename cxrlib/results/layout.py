@@ -35,6 +35,8 @@ LEASES: Final = "_leases"
 STAGE: Final = "_compact"
 #: Exists as long as a root is a copy that is not complete.
 UNFINISHED_COPY: Final = f"{STAGE}/unfinished.json"
+#: Inventory of the sample of a dry run, in its own temporary results root.
+SAMPLE: Final = "sample.parquet"
 #: Name of a closed run's record in its folder.
 MANIFEST_NAME: Final = "manifest.json"
 

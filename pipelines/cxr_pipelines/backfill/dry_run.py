@@ -207,7 +207,7 @@ def _score(
         root = ResultsRoot(scratch.uri(f"{number}-{start}"))
         sink = io.BytesIO()
         pq.write_table(share, sink)
-        root.put("sample.parquet", sink.getvalue())
+        root.put(layout.SAMPLE, sink.getvalue())
         return _trace(_job(request, root, share.num_rows), run_part, stop)
 
     with ThreadPoolExecutor(at_once, thread_name_prefix="sample") as pool:
@@ -223,7 +223,7 @@ def _job(request: BackfillRequest, root: ResultsRoot, films: int) -> ScoreJob:
     run_settings = request.settings.run.model_copy(update={"chunk_size": chunk_size})
     return ScoreJob.of(
         request.settings.model_copy(update={"run": run_settings}),
-        sources=(root.uri("sample.parquet"),),
+        sources=(root.uri(layout.SAMPLE),),
         out=root.root,
         run_id="sample",
         runner=request.runner,
