@@ -29,7 +29,7 @@ from cxr_pipelines.jobs.messages import Progress, ScoreJob
 from cxr_pipelines.runner_choice import RunnerChoice
 from cxr_schemas import PartEntry
 from cxrlib.backfills.create import BackfillRequest, inventory_bytes
-from cxrlib.backfills.split import (SplitArchive, split_archive)
+from cxrlib.backfills.split import SplitArchive, split_archive
 from cxrlib.models.bundle import Bundle
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
