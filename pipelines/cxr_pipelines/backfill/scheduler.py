@@ -17,7 +17,8 @@ the process that submitted it.
 
 **No settled film is scored twice.** A part is planned when its run starts, under the lease, against the ledger. Films
 that a nightly run settled before are not planned. If a nightly run settles films of a part that was planned and
-stopped, that plan is stale. A new run (``<id>-<part>-2``) then scores the rest, and finds in the ledger what the first has settled.
+stopped, that plan is stale. A new run (``<id>-<part>-2``) then scores the rest, and finds in the ledger what the first
+has settled.
 """
 
 from __future__ import annotations
