@@ -1,6 +1,6 @@
 """A pool that starts SDK workers on this machine for a runner on a cluster (Beam's EXTERNAL environment).
 
-``python -m cxr_pipelines.beam.pool --port 50000`` runs one beside each task manager. Beam's own pool listens on every
+``python -P -m cxr_pipelines.beam.pool --port 50000`` runs one beside each task manager. Beam's own pool listens on every
 address of the machine and starts workers with the first ``python`` on the path, which may lack this package. This pool
 listens on a given address and starts workers with its own interpreter.
 
@@ -182,7 +182,7 @@ def _descriptor(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a pool until SIGTERM or Ctrl-C; then end its workers."""
     parser = argparse.ArgumentParser(
-        prog="python -m cxr_pipelines.beam.pool", description="Start SDK workers for a runner on a cluster."
+        prog="python -P -m cxr_pipelines.beam.pool", description="Start SDK workers for a runner on a cluster."
     )
     parser.add_argument("--port", type=int, required=True, help="port to listen on")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")

@@ -192,7 +192,7 @@ def _machine(folder: Path, number: int, host: Host, pin: tuple[str, ...], enviro
         host=host.address,
     )
     pool = Service(
-        (*host.enter, *pin, sys.executable, "-m", "cxr_pipelines.beam.pool", f"--port={POOL_PORT}"),
+        (*host.enter, *pin, sys.executable, "-P", "-m", "cxr_pipelines.beam.pool", f"--port={POOL_PORT}"),
         POOL_PORT,
         home / "pool.log",
         {**environment, "HOME": str(home)},
