@@ -1,8 +1,8 @@
 """A pool that starts SDK workers on this machine for a runner on a cluster (Beam's EXTERNAL environment).
 
-``python -P -m cxr_pipelines.beam.pool --port 50000`` runs one beside each task manager. Beam's own pool listens on every
-address of the machine and starts workers with the first ``python`` on the path, which may lack this package. This pool
-listens on a given address and starts workers with its own interpreter.
+``python -P -m cxr_pipelines.beam.pool --port 50000`` runs one beside each task manager. Beam's own pool listens on
+every address of the machine and starts workers with the first ``python`` on the path, which may lack this package. This
+pool listens on a given address and starts workers with its own interpreter.
 
 A runner stops its workers through the pool. On Flink, Beam fails to do that after a worker or a task manager was lost
 ("call already closed", GrpcStateService.close in Beam 2.77). The other workers of the job, each with a model in memory,
