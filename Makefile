@@ -37,7 +37,7 @@ lint: $(STAMP)  ## Check style, format and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## Lint, then run every test that needs no other server.
+test: lint  ## Lint, then run the default tests.
 	$(BIN)/pytest
 
 test-backfill: $(STAMP)  ## Backfill small phantoms in 20 parts: estimated, killed, resumed; FILMS=20000 for the full count.
