@@ -13,6 +13,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
+import torch
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,18 +49,43 @@ class SegNet(nn.Module):
     def forward(self, films: Tensor) -> Tensor:
         """Return the logits of the mask."""
         values = films
-        pooling_indices: list[Tensor] = []
+        positions: list[list[Tensor]] = []
         for layer in self.encoder.features:
             if isinstance(layer, nn.MaxPool2d):
-                values, indices = functional.max_pool2d(values, 2, return_indices=True)
-                pooling_indices.append(indices)
+                pooled = functional.max_pool2d(values, 2)
+                positions.append(find_maxima(values, pooled))
+                values = pooled
             else:
                 values = layer(values)
         values = self.dropout(values)
-        for block, indices in zip(self.decoder, reversed(pooling_indices), strict=True):
-            values = block(functional.max_unpool2d(values, indices, [2, 2]))
+        for block, maxima in zip(self.decoder, reversed(positions), strict=True):
+            values = block(unpool(values, maxima))
         logits: Tensor = self.head(values)
         return logits
+
+
+def find_maxima(values: Tensor, pooled: Tensor) -> list[Tensor]:
+    """Return where 2 x 2 max-pooling takes its maxima: one mask for each of the four cells of a window, row by row.
+
+    If several cells of a window hold the maximum, the first is taken, as torch's pooling does.
+    """
+    maxima: list[Tensor] = []
+    free = torch.ones_like(pooled, dtype=torch.bool)
+    for row in (0, 1):
+        for column in (0, 1):
+            found = (values[:, :, row::2, column::2] == pooled) & free
+            free = free & ~found
+            maxima.append(found)
+    return maxima
+
+
+def unpool(values: Tensor, maxima: list[Tensor]) -> Tensor:
+    """Return maps of twice the rows and columns: `values` at the positions of `find_maxima`, 0 elsewhere.
+
+    It gives the bits of ``torch.nn.functional.max_unpool2d``, which cannot be traced or converted.
+    """
+    cells = torch.stack([torch.where(found, values, 0.0) for found in maxima], dim=2)
+    return functional.pixel_shuffle(cells.flatten(1, 2), 2)
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:

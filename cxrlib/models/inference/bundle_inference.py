@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from cxr_schemas import Card
 from cxr_schemas.card import Postprocess
 from cxrlib.measuring.masks import lung_regions
-from cxrlib.models.bundle import Bundle
-from cxrlib.models.inference.hardware import Precision
-from cxrlib.models.inference.network import BundleNetwork
+from cxrlib.models.inference.outputs import Network
 from cxrlib.reading.resample import resize
 
 
@@ -46,21 +44,18 @@ class BundleOutput:
 
 
 class BundleInference:
-    """All networks of a bundle on one device, loaded once.
+    """Runs all networks of a bundle, in the order of its card.
 
-    Raises
-    ------
-    BundleError
-        A network's weights do not fit its architecture, or its outputs are not those of the card.
+    Parameters
+    ----------
+    card : Card
+    networks : sequence of Network
+        One for each network of the card. They may run on different engines.
     """
 
-    def __init__(
-        self, bundle: Bundle, device: torch.device, precision: Precision, *, cache_graphs: bool = False
-    ) -> None:
-        self._card = bundle.card
-        self._networks = [
-            BundleNetwork(bundle, spec, device, precision, cache_graph=cache_graphs) for spec in bundle.card.networks
-        ]
+    def __init__(self, card: Card, networks: Sequence[Network]) -> None:
+        self._card = card
+        self._networks = networks
 
     def run(self, films: Sequence[NDArray[np.float32]], batch: int) -> BundleOutput:
         """Run all networks on one batch of at most `batch` films; missing films are black.
@@ -70,15 +65,15 @@ class BundleInference:
         outputs: dict[str, list[NDArray[np.float32]]] = {}
         attribution: NDArray[np.float32] | None = None
         masked: list[NDArray[np.float32]] | None = None
-        tensors: dict[tuple[object, ...], Tensor] = {}
+        tensors: dict[tuple[object, ...], Any] = {}
         for network in self._networks:
             read: Sequence[NDArray[np.float32]] = films
             if network.spec.reads == "lung_masked_film":
                 if masked is None:
                     masked = _mask_to_lung(films, _mean(outputs["lung"]), self._card.postprocess)
                 read = masked
-            # Networks that read the same input share its tensor.
-            key = (network.spec.reads, network.input)
+            # Networks of one engine that read the same input share its tensor.
+            key = (type(network), network.spec.reads, network.input)
             if key not in tensors:
                 tensors[key] = network.to_tensor(_pad_batch(read, batch, network.input.rows, network.input.columns))
             found = network.run(tensors[key])

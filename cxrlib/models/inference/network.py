@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,29 +20,13 @@ from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference import graph_cache
 from cxrlib.models.inference.graph import NetworkGraph
 from cxrlib.models.inference.hardware import Precision
+from cxrlib.models.inference.outputs import NetworkOutput, check_shapes, describe
 
 if TYPE_CHECKING:
     from cxrlib.models.inference.gradcam import Explainer
 
 #: Errors that a forward pass raises if a network's card and its architecture do not agree.
-_MISMATCH_ERRORS: Final = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NetworkOutput:
-    """Probabilities that one network gives for a batch of films.
-
-    Attributes
-    ----------
-    probabilities : dict of str to float32 array
-        The outputs that the card lists: ``lung`` and ``infection`` (films, rows, columns) on the network's own grid,
-        ``classes`` (films, classes).
-    attribution : float32 array or None
-        Grad-CAM (films, rows, columns of the layer), none negative; None if the card does not explain this network.
-    """
-
-    probabilities: dict[str, NDArray[np.float32]]
-    attribution: NDArray[np.float32] | None
+MISMATCH_ERRORS: Final = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
 
 
 class BundleNetwork:
@@ -119,7 +102,7 @@ class BundleNetwork:
         module: nn.Module = loaded.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         shape = (1, 1, self.input.rows, self.input.columns)
         # A network that cannot be traced runs unfused. If it does not fit its card, `_check_outputs` reports it.
-        with suppress(*_MISMATCH_ERRORS):
+        with suppress(*MISMATCH_ERRORS):
             if self._explained_layer is None and can_fuse(self._device, self._precision.dtype):
                 fuse(module, shape, self._precision.dtype)
             elif self._precision is not Precision.FP32:
@@ -163,19 +146,25 @@ class BundleNetwork:
     def _check_outputs(self, classes: int) -> None:
         """Run one black film, so that a card that does not fit its network stops the run before the first film."""
         rows, columns = self.input.rows, self.input.columns
-        expected = {"lung": (1, rows, columns), "infection": (1, rows, columns), "classes": (1, classes)}
-        where = f"network {self.spec.name} ({self.spec.architecture}) on {rows} x {columns} pixels"
         try:
             found = self.run(self.to_tensor(np.zeros((1, rows, columns), np.float32)))
         except torch.OutOfMemoryError:
             raise
-        except _MISMATCH_ERRORS as error:
+        except MISMATCH_ERRORS as error:
             raise BundleError(
-                f"{where}: expected outputs {', '.join(self.spec.outputs)}; got {type(error).__name__}: {error}"
+                f"{describe(self.spec, self.input)}: expected outputs {', '.join(self.spec.outputs)}; "
+                f"got {type(error).__name__}: {error}"
             ) from error
-        for output, probability in found.probabilities.items():
-            if probability.shape != expected[output]:
-                raise BundleError(f"{where}: expected {output} of shape {expected[output]}; got {probability.shape}")
+        check_shapes(self.spec, self.input, classes, {name: each.shape for name, each in found.probabilities.items()})
+
+
+def build_networks(
+    bundle: Bundle, device: torch.device, precision: Precision, *, cache_graphs: bool = False
+) -> list[BundleNetwork]:
+    """Return all networks of a bundle on one device. Parameters are those of `BundleNetwork`."""
+    return [
+        BundleNetwork(bundle, spec, device, precision, cache_graph=cache_graphs) for spec in bundle.card.networks
+    ]
 
 
 def load_network(spec: NetworkSpec, weights: bytes) -> nn.Module:

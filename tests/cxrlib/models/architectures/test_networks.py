@@ -10,6 +10,7 @@ from cxrlib.errors import BundleError
 from cxrlib.models.architectures.catalog import Architecture, find_architecture, load_catalog
 from cxrlib.models.architectures.inflocnet import SlimDecoder
 from cxrlib.models.architectures.inflocnet_parts import ClassHead, upsample
+from cxrlib.models.architectures.segnet import find_maxima, unpool
 from cxrlib.models.architectures.single_mask import SingleMask
 from cxrlib.training.pretrained import load_encoder
 from cxrlib.training.recipe import load_recipe
@@ -181,6 +182,16 @@ def test_segnet_unpools_values_to_the_positions_of_its_pooling() -> None:
     elsewhere = torch.ones_like(unpooled).flatten(2).scatter(2, indices.flatten(2), 0).view_as(unpooled)
     assert torch.count_nonzero(unpooled * elsewhere) == 0
     assert torch.count_nonzero(unpooled) > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_segnet_unpools_with_the_bits_of_torch(dtype: torch.dtype) -> None:
+    drawn = torch.randint(-2, 3, (2, 5, 8, 12), generator=torch.Generator().manual_seed(1)).to(dtype)  # with ties
+    values = torch.nn.functional.relu(drawn)
+    pooled, indices = nn.functional.max_pool2d(values, 2, return_indices=True)
+    deeper = torch.randn(pooled.shape, generator=torch.Generator().manual_seed(2)).to(dtype)
+    expected = nn.functional.max_unpool2d(deeper, indices, [2, 2])
+    assert torch.equal(unpool(deeper, find_maxima(values, pooled)), expected)
 
 
 @pytest.mark.parametrize("name", ["pneumonia-deeplabv3", "pneumonia-segnet"])

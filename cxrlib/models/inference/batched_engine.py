@@ -1,0 +1,139 @@
+"""Run a bundle's networks on films, in batches of one fixed size, whatever engine computes.
+
+A film's outputs are bit-identical at any place in a batch and beside any other films, but not across batch sizes: bf16
+logits then differ by up to 0.02. So every forward pass has as many films as the card states, and the last batch is
+padded with black films. How many films arrive at a time changes nothing.
+
+On a CPU, batches run in parallel, each in one thread. Splitting one batch over all cores would make each core wait for
+the slowest one at every layer, longest while other cores decode films. It would also make the bits depend on the number
+of threads (measured with torch: the bf16 logits of three threads differ from those of one, two and four).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_schemas import Card, Reason
+from cxrlib.errors import FilmError
+from cxrlib.measuring.localisation import to_cells
+from cxrlib.models.inference.bundle_inference import BundleInference
+from cxrlib.models.inference.hardware import Precision
+from cxrlib.types import CxrImage, Prediction
+
+_LOG = logging.getLogger(__name__)
+
+#: What libraries write into a RuntimeError if the CPU's memory runs out.
+_NO_MEMORY: Final = ("not enough memory", "bad_alloc", "bad allocation")
+
+
+class BatchedEngine:
+    """Predicts films in fixed batches. An engine derives from it and provides the networks.
+
+    Parameters
+    ----------
+    card : Card
+    inference : BundleInference
+        The loaded networks.
+    precision : Precision
+    device : str
+        Where the networks run, for messages.
+    threads : int
+        Batches that run in parallel, each in its own thread; 0 runs them one after another in the calling thread.
+
+    Notes
+    -----
+    When memory runs out, the engine halves its batch for the rest of its life and logs a warning. A film's
+    probabilities may then differ by up to 0.01 from those of a full batch.
+    """
+
+    #: Exceptions that mean that memory ran out.
+    out_of_memory: ClassVar[tuple[type[Exception], ...]] = (MemoryError,)
+
+    def __init__(
+        self, card: Card, inference: BundleInference, *, precision: Precision, device: str, threads: int
+    ) -> None:
+        self.card = card
+        self.precision = precision
+        self.batch = card.input.batch
+        self._inference = inference
+        self._where = device
+        self._threads = ThreadPoolExecutor(threads, "networks", self.prepare_thread) if threads else None
+
+    @staticmethod
+    def prepare_thread() -> None:
+        """Prepare a thread that will run batches."""
+
+    def free_memory(self) -> None:
+        """Free cached memory before a smaller batch is tried."""
+
+    def predict(self, images: Sequence[CxrImage]) -> list[Prediction | FilmError]:
+        """Return one result per film, in order: its prediction, or why the networks failed on this film.
+
+        Raises
+        ------
+        MemoryError or another error of `out_of_memory`
+            The device has no memory for a batch of one film.
+        """
+        for image in images:
+            expected = (self.card.input.rows, self.card.input.columns)
+            if image.pixels.shape != expected:
+                raise ValueError(
+                    f"expected films of {expected} pixels, as the bundle's card says; got {image.pixels.shape}"
+                )
+        films = [image.pixels for image in images]
+        while True:
+            batches = [films[start : start + self.batch] for start in range(0, len(films), self.batch)]
+            try:
+                return [result for results in self._predict_batches(batches) for result in results]
+            except self.out_of_memory:
+                if self.batch == 1:
+                    raise
+                size, self.batch = self.batch, max(1, self.batch // 2)
+                self.free_memory()
+                _LOG.warning("out of memory with %d films on %s; continuing with %d", size, self._where, self.batch)
+
+    def _predict_batches(self, batches: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[Prediction | FilmError]]:
+        """Predict all batches; on a CPU in parallel."""
+        if self._threads is None:
+            return [self._bisect(batch) for batch in batches]
+        futures = [self._threads.submit(self._bisect, batch) for batch in batches]
+        wait(futures)  # if one ran out of memory, the others must free theirs before a smaller batch is tried
+        return [future.result() for future in futures]
+
+    def _bisect(self, films: Sequence[NDArray[np.float32]]) -> list[Prediction | FilmError]:
+        """Predict a batch; if that fails, halve it until the film that causes the failure is alone."""
+        try:
+            return list(self._forward(films))
+        except self.out_of_memory:
+            raise
+        except RuntimeError as error:
+            if any(text in str(error) for text in _NO_MEMORY):
+                raise MemoryError(str(error)) from error
+            if len(films) == 1:
+                got = f"{type(error).__name__} in the forward pass"
+                return [FilmError(Reason.MODEL_FAILED, expected="a forward pass that ends", got=got)]
+            middle = len(films) // 2
+            return [*self._bisect(films[:middle]), *self._bisect(films[middle:])]
+
+    def _forward(self, films: Sequence[NDArray[np.float32]]) -> Iterator[Prediction | FilmError]:
+        output = self._inference.run(films, self.batch)
+        for index in range(len(films)):
+            # The input is checked too, because oneDNN's ReLU turns NaN into 0.
+            if not (np.isfinite(films[index]).all() and output.is_finite(index)):
+                yield FilmError(Reason.MODEL_FAILED, expected="finite numbers from the networks", got="NaN or infinity")
+                continue
+            yield Prediction(
+                lung=output.lung[index],
+                infection=None if output.infection is None else output.infection[index],
+                classes=None
+                if output.classes is None
+                else dict(zip(self.card.classes, output.classes[index].tolist(), strict=True)),
+                precision=self.precision.value,
+                localisation_cells=None if output.attribution is None else to_cells(output.attribution[index]),
+            )
