@@ -53,6 +53,10 @@ test-compile: $(STAMP)  ## Compile each network with torch.compile and compare (
 	  echo "A C++ compiler is needed: g++, or the one that CXX names." >&2; exit 1; }
 	$(BIN)/pytest -m compile tests/golden
 
+test-openvino: $(STAMP)  ## Run the networks with OpenVINO, and install it.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[openvino]'
+	$(BIN)/pytest -m openvino tests/cxrlib/models/inference
+
 test-systems: $(STAMP)  ## Train each paper's system for a short time, measure it and score phantoms (half an hour; real films).
 	$(BIN)/pytest -m systems tests/systems
 

@@ -126,7 +126,10 @@ class PrivacySettings(_Group):
 
 
 class RunSettings(_Group):
-    """How the work is done. No score depends on these; limits of time and memory can cause rejects with that reason."""
+    """How the work is done. Limits of time and memory can cause rejects with that reason.
+
+    No setting here is part of the digest, except an engine that is not ``auto``: its rows have other bits.
+    """
 
     chunk_size: int = Field(
         default=256, ge=1, le=10_000, description="Films per chunk, the unit of work that is stored and resumed."
@@ -163,6 +166,10 @@ class RunSettings(_Group):
         default=120.0,
         gt=0,
         description="Seconds to fetch a film, and again to decode it; enforced if decode_workers is not 0.",
+    )
+    engine: Literal["auto", "openvino", "torch"] = Field(
+        default="auto",
+        description="Library that runs the networks; auto is OpenVINO on a CPU if it is installed, torch otherwise.",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
@@ -211,8 +218,10 @@ class Settings(BaseSettings):
         """Return the settings that can change a row, as plain JSON values; of the key, only a fingerprint."""
         key = self.privacy.key_bytes()
         fingerprint = None if key is None else hmac.new(key, b"cxr key fingerprint", hashlib.sha256).hexdigest()[:16]
+        engine = self.run.engine
         return {
             "results_version": RESULTS_VERSION,
+            **({} if engine == "auto" else {"engine": engine}),
             "read": self.read.model_dump(mode="json"),
             "privacy": {
                 **self.privacy.model_dump(mode="json", exclude={"key", "key_file"}),

@@ -19,6 +19,7 @@ _DISTRIBUTIONS: Final = (
     "imagecodecs",  # decodes JPEG 2000, JPEG-LS, PNG and RLE
     "numpy",
     "opencv-python-headless",  # resizes films, cleans masks
+    "openvino",  # runs networks, if it is installed
     "pillow",  # decodes JPEG 2000 at a lower resolution
     "pyarrow",  # writes rows
     "pycocotools",  # encodes masks

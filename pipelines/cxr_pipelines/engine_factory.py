@@ -8,13 +8,14 @@ from typing import Protocol
 
 from cxrlib.errors import BundleError, FilmError, RunError, hide_store_errors
 from cxrlib.models.bundle import load_bundle
+from cxrlib.models.inference.choose_engine import load_engine
 from cxrlib.runs import software_versions
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, Prediction
 
 
 class Engine(Protocol):
-    """Runs the networks on films. `cxrlib.models.inference.engine.TorchEngine` is the real one; tests use others."""
+    """Runs the networks on films. `load_engine` makes the real ones; tests use others."""
 
     def predict(self, images: Sequence[CxrImage]) -> list[Prediction | FilmError]:
         """Return a prediction for each image, or the error of that film alone, in order."""
@@ -31,7 +32,7 @@ class BundleEngineFactory:
     Attributes
     ----------
     settings : Settings
-        Bundle, device and precision.
+        Bundle, engine, device and precision.
     digest : str
         Expected digest of the bundle: the one that the rows state.
     versions : dict of str to str
@@ -62,7 +63,7 @@ class BundleEngineFactory:
                 f"bundle {self.settings.bundle}: expected digest {self.digest} as planned; got {bundle.digest}"
             )
 
-        from cxrlib.models.inference.engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
-
         run = self.settings.run
-        return TorchEngine(bundle, device=run.device, precision=run.precision, cache_graphs=run.keep_networks)
+        return load_engine(
+            bundle, engine=run.engine, device=run.device, precision=run.precision, cache_graphs=run.keep_networks
+        )

@@ -12,7 +12,7 @@ of threads (measured with torch: the bf16 logits of three threads differ from th
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import ClassVar, Final
 
@@ -45,6 +45,8 @@ class BatchedEngine:
         Where the networks run, for messages.
     threads : int
         Batches that run in parallel, each in its own thread; 0 runs them one after another in the calling thread.
+    prepare_thread : callable
+        Called once in each of these threads.
 
     Notes
     -----
@@ -56,18 +58,21 @@ class BatchedEngine:
     out_of_memory: ClassVar[tuple[type[Exception], ...]] = (MemoryError,)
 
     def __init__(
-        self, card: Card, inference: BundleInference, *, precision: Precision, device: str, threads: int
+        self,
+        card: Card,
+        inference: BundleInference,
+        *,
+        precision: Precision,
+        device: str,
+        threads: int,
+        prepare_thread: Callable[[], object],
     ) -> None:
         self.card = card
         self.precision = precision
         self.batch = card.input.batch
         self._inference = inference
         self._where = device
-        self._threads = ThreadPoolExecutor(threads, "networks", self.prepare_thread) if threads else None
-
-    @staticmethod
-    def prepare_thread() -> None:
-        """Prepare a thread that will run batches."""
+        self._threads = ThreadPoolExecutor(threads, "networks", prepare_thread) if threads else None
 
     def free_memory(self) -> None:
         """Free cached memory before a smaller batch is tried."""

@@ -46,13 +46,14 @@ class TorchEngine(BatchedEngine):
             precision=chosen,
             device=str(self.device),
             threads=cores() if self.device.type == "cpu" else 0,
+            prepare_thread=use_one_torch_thread,
         )
-
-    @staticmethod
-    def prepare_thread() -> None:
-        """Let torch use only the calling thread."""
-        torch.set_num_threads(1)
 
     def free_memory(self) -> None:
         """Return the GPU memory that torch caches for reuse to the device."""
         free_cached_memory(self.device)
+
+
+def use_one_torch_thread() -> None:
+    """Let torch use only the calling thread."""
+    torch.set_num_threads(1)

@@ -54,41 +54,64 @@ def key(bundle_digest: str, network: str, precision: str, batch: int) -> str:
 
 def load(name: str) -> NetworkGraph | None:
     """Return the graph stored under the key `name`, or None if there is none or its file is damaged."""
-    path = folder() / f"{name}{_SUFFIX}"
+    data = load_bytes(name)
+    if data is None:
+        return None
+    try:
+        return NetworkGraph.from_bytes(data)
+    except (RuntimeError, GraphError) as error:
+        _ignore(name, error)
+        return None
+
+
+def load_bytes(name: str) -> bytes | None:
+    """Return what is stored under the key `name`, or None if there is nothing or the file is damaged."""
+    path = _path(name)
     try:
         data = path.read_bytes()
         if hashlib.sha256(data[_DIGEST_BYTES:]).digest() != data[:_DIGEST_BYTES]:
             raise GraphError("its digest differs")
-        graph = NetworkGraph.from_bytes(data[_DIGEST_BYTES:])
     except FileNotFoundError:
         return None
-    except (OSError, RuntimeError, GraphError) as error:
-        _LOG.warning(
-            "cached network %s is ignored (%s: %s); the network is built instead", path, type(error).__name__, error
-        )
+    except (OSError, GraphError) as error:
+        _ignore(name, error)
         return None
     with suppress(OSError):
         os.utime(path)
-    return graph
+    return data[_DIGEST_BYTES:]
 
 
 def store(name: str, graph: NetworkGraph) -> None:
-    """Store a graph under the key `name`, atomically. If it cannot be written (permission, disk full), go on."""
+    """Store a graph under the key `name`, as `store_bytes` does."""
+    store_bytes(name, graph.to_bytes())
+
+
+def store_bytes(name: str, data: bytes) -> None:
+    """Store `data` under the key `name`, atomically. If it cannot be written (permission, disk full), go on."""
     target = folder()
-    data = graph.to_bytes()
     try:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target, delete=False) as file:
             try:
                 file.write(hashlib.sha256(data).digest() + data)
                 file.close()
-                os.replace(file.name, target / f"{name}{_SUFFIX}")
+                os.replace(file.name, _path(name))
             except BaseException:
                 os.unlink(file.name)
                 raise
         _remove_unused(target)
     except OSError as error:
         _LOG.info("network not cached for later runs in %s: %s", target, error.strerror)
+
+
+def _path(name: str) -> Path:
+    return folder() / f"{name}{_SUFFIX}"
+
+
+def _ignore(name: str, error: Exception) -> None:
+    _LOG.warning(
+        "cached network %s is ignored (%s: %s); the network is built instead", _path(name), type(error).__name__, error
+    )
 
 
 def _remove_unused(cache: Path) -> None:

@@ -162,9 +162,7 @@ def build_networks(
     bundle: Bundle, device: torch.device, precision: Precision, *, cache_graphs: bool = False
 ) -> list[BundleNetwork]:
     """Return all networks of a bundle on one device. Parameters are those of `BundleNetwork`."""
-    return [
-        BundleNetwork(bundle, spec, device, precision, cache_graph=cache_graphs) for spec in bundle.card.networks
-    ]
+    return [BundleNetwork(bundle, spec, device, precision, cache_graph=cache_graphs) for spec in bundle.card.networks]
 
 
 def load_network(spec: NetworkSpec, weights: bytes) -> nn.Module:

@@ -52,7 +52,8 @@ class Network(Protocol):
 
 def check_shapes(spec: NetworkSpec, grid: BundleInput, classes: int, found: Mapping[str, tuple[int, ...]]) -> None:
     """Raise `BundleError` if the outputs for one film do not have the shapes that the card states."""
-    expected = {"lung": (1, grid.rows, grid.columns), "infection": (1, grid.rows, grid.columns), "classes": (1, classes)}
+    mask = (1, grid.rows, grid.columns)
+    expected = {"lung": mask, "infection": mask, "classes": (1, classes)}
     for output, shape in found.items():
         if shape != expected[output]:
             raise BundleError(f"{describe(spec, grid)}: expected {output} of shape {expected[output]}; got {shape}")

@@ -21,6 +21,7 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 #: without the option, the environment variable or the setting's default applies.
 SETTING_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "bundle": ("bundle",),
+    "engine": ("run", "engine"),
     "device": ("run", "device"),
     "precision": ("run", "precision"),
     "batch_size": ("run", "batch_size"),
@@ -51,6 +52,11 @@ BUNDLE_HELP: Final = "Model bundle: a name (see `cxr models list`) or a URI."
 
 _OPTIONS = (
     click.option("--bundle", type=LOCATION, metavar="BUNDLE", help=f"{BUNDLE_HELP}  [default: default]"),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "openvino", "torch"]),
+        help="Library that runs the networks; auto is OpenVINO on a CPU if it is installed, torch otherwise.",
+    ),
     click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
     click.option(
         "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the networks."

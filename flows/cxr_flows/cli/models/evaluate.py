@@ -98,13 +98,14 @@ def evaluate(
     from cxrlib import __version__, evaluation
     from cxrlib.datasets import load_dataset
     from cxrlib.models.bundle import load_bundle
-    from cxrlib.models.inference.engine import TorchEngine
+    from cxrlib.models.inference.choose_engine import load_engine
 
     loaded = load_bundle(bundle)
     notes = {} if sources_file is None else evaluation.read_source_notes(sources_file)
     read = {folder: load_dataset(folder) for folder in datasets}
     samples = _films_of(read, split)
-    engine = TorchEngine(loaded, device=settings.run.device, precision=settings.run.precision)
+    run = settings.run
+    engine = load_engine(loaded, engine=run.engine, device=run.device, precision=run.precision)
     with film_progress() as show:
         done = 0
 
@@ -128,7 +129,7 @@ def evaluate(
             bundle=loaded,
             split=split,
             precision=engine.precision.value,
-            device=engine.device.type,
+            device=engine.device,
             software_version=__version__,
             datasets=tuple(_described(folder, found, split) for folder, found in read.items()),
             results=tuple(results),

@@ -31,7 +31,8 @@ def films(count: int = 3) -> list[NDArray[np.float32]]:
 
 
 def run(bundle: Bundle, read: list[NDArray[np.float32]] | None = None) -> BundleOutput:
-    return BundleInference(bundle.card, build_networks(bundle, _CPU, Precision.FP32)).run(films() if read is None else read, BATCH)
+    inference = BundleInference(bundle.card, build_networks(bundle, _CPU, Precision.FP32))
+    return inference.run(films() if read is None else read, BATCH)
 
 
 def alone(*outputs: str, seed: int = 7, read: list[NDArray[np.float32]] | None = None, **rest: Any) -> BundleOutput:
