@@ -1,0 +1,214 @@
+"""The OpenVINO engine agrees with torch and keeps the promises of every engine (`make test-openvino`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cxr_schemas import Reason
+from cxrlib.errors import BundleError, FilmError, UsageError
+from cxrlib.models.bundle import Bundle, load_bundle
+from cxrlib.models.inference.batched_engine import BatchedEngine
+from cxrlib.models.inference.bundle_inference import BundleInference, BundleOutput
+from cxrlib.models.inference.choose_engine import load_engine
+from cxrlib.models.inference.engine import TorchEngine
+from cxrlib.types import Prediction
+from tests.cxrlib.models.inference.test_engine import bundle_with_all_features, film, film_of, same
+from tests.support.tiny_bundles import ARGUMENTS, GRADCAM_LAYER, card_network, tiny_bundle, tiny_system
+
+pytestmark = [pytest.mark.openvino, pytest.mark.usefixtures("one_thread")]
+
+#: Largest difference of a probability of the tiny bundles between the engines.
+TOLERANCE = {"fp32": 1e-5, "bf16": 0.005}
+
+
+def openvino(bundle: Bundle, precision: str = "fp32", *, cache: bool = False) -> BatchedEngine:
+    return load_engine(bundle, engine="openvino", precision=precision, cache_graphs=cache)
+
+
+@pytest.fixture(scope="module", params=["one-fp32", "one-bf16", "all-fp32", "all-bf16"])
+def case(request: pytest.FixtureRequest) -> tuple[Bundle, str]:
+    kind, precision = request.param.split("-")
+    return tiny_bundle() if kind == "one" else bundle_with_all_features(), precision
+
+
+@pytest.fixture(scope="module")
+def engine(case: tuple[Bundle, str]) -> BatchedEngine:
+    return openvino(*case)
+
+
+def test_openvino_agrees_with_torch(case: tuple[Bundle, str], engine: BatchedEngine) -> None:
+    bundle, precision = case
+    films = [film(seed) for seed in range(6)]
+    expected = TorchEngine(bundle, device="cpu", precision=precision).predict(films)
+    for a, b in zip(engine.predict(films), expected, strict=True):
+        assert isinstance(a, Prediction)
+        assert isinstance(b, Prediction)
+        assert a.infection is not None
+        assert b.infection is not None
+        assert a.classes is not None
+        assert b.classes is not None
+        assert np.abs(a.lung - b.lung).max() < TOLERANCE[precision]
+        assert np.abs(a.infection - b.infection).max() < TOLERANCE[precision]
+        assert a.classes == pytest.approx(b.classes, abs=TOLERANCE[precision])
+        assert a.precision == b.precision == precision
+
+
+def test_a_film_has_the_same_bits_in_any_batch_and_order(engine: BatchedEngine) -> None:
+    films = [film(seed) for seed in range(11)]
+    together = engine.predict(films)
+    backwards = engine.predict(films[::-1])[::-1]
+    alone = [engine.predict([one])[0] for one in films]
+    assert all(same(a, b) for a, b in zip(together, backwards, strict=True))
+    assert all(same(a, b) for a, b in zip(together, alone, strict=True))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_bits_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    films = [film(seed) for seed in range(16)]
+    found = []
+    for threads in (1, 2, 4):
+        for module in ("openvino_engine", "openvino_network"):
+            monkeypatch.setattr(f"cxrlib.models.inference.{module}.cores", lambda threads=threads: threads)
+        found.append(openvino(tiny_bundle(), precision).predict(films))
+    assert all(same(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_a_film_with_nan_fails_alone(engine: BatchedEngine) -> None:
+    films = [film(seed) for seed in range(6)]
+    healthy = engine.predict(films)
+    films[2] = film_of(np.full((64, 64), np.nan, dtype=np.float32))
+    outcomes = engine.predict(films)
+    bad = outcomes[2]
+    assert isinstance(bad, FilmError)
+    assert bad.reason is Reason.MODEL_FAILED
+    assert all(same(outcomes[i], healthy[i]) for i in range(6) if i != 2)
+
+
+def test_a_poisoned_batch_is_bisected_so_that_only_the_bad_film_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cxrlib.models.inference.openvino_network import OpenVinoNetwork
+    from cxrlib.models.inference.outputs import NetworkOutput
+
+    films = [film(seed) for seed in range(8)]
+    engine = openvino(tiny_bundle())
+    healthy = engine.predict(films)
+    run = OpenVinoNetwork.run
+
+    def poisoned(self: OpenVinoNetwork, read: NDArray[np.float32]) -> NetworkOutput:
+        if (read[:, 0, 0, 0] == 3.0).any():
+            raise RuntimeError("Exception from an operation")
+        return run(self, read)
+
+    monkeypatch.setattr(OpenVinoNetwork, "run", poisoned)
+    marked = films[5].pixels.copy()
+    marked[0, 0] = 2.0  # normalised to 3.0
+    films[5] = film_of(marked)
+    outcomes = engine.predict(films)
+    broken = outcomes[5]
+    assert isinstance(broken, FilmError)
+    assert broken.reason is Reason.MODEL_FAILED
+    assert all(same(outcomes[i], healthy[i]) for i in range(8) if i != 5)
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("std::bad_alloc")], ids=repr)
+def test_out_of_memory_halves_the_batch_for_good(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    engine = openvino(tiny_bundle(8))
+    forward = BundleInference.run
+
+    def limited(self: BundleInference, films: Sequence[NDArray[np.float32]], batch: int) -> BundleOutput:
+        if batch > 2:
+            raise error
+        return forward(self, films, batch)
+
+    monkeypatch.setattr(BundleInference, "run", limited)
+    films = [film(seed) for seed in range(5)]
+    outcomes = engine.predict(films)
+    assert engine.batch == 2
+    assert all(same(a, b) for a, b in zip(outcomes, openvino(tiny_bundle(2)).predict(films), strict=True))
+
+
+def test_a_network_that_cannot_be_converted_runs_on_torch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from cxrlib.models.inference import openvino_graph
+
+    def fail(*_: object) -> None:
+        raise openvino_graph.ConversionError("no such operation")
+
+    monkeypatch.setattr(openvino_graph, "convert", fail)
+    films = [film(seed) for seed in range(3)]
+    found = openvino(tiny_bundle()).predict(films)
+    expected = TorchEngine(tiny_bundle(), device="cpu", precision="fp32").predict(films)
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+    assert caplog.text.count("runs on torch, because OpenVINO cannot run it: no such operation") == 1
+
+
+def test_an_explained_network_runs_on_torch(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    bundle = tiny_system(
+        card_network("lung", "lung"),
+        card_network("classifier", "classes", seed=9),
+        localisation={"network": "classifier", "layer": GRADCAM_LAYER},
+    )
+    (found,) = openvino(bundle).predict([film(0)])
+    assert isinstance(found, Prediction)
+    assert found.localisation_cells is not None
+    assert "network classifier runs on torch, because its localisation maps need gradients" in caplog.text
+
+
+def test_a_cached_graph_gives_the_same_bits_without_building_the_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    from cxrlib.models.inference import network
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    films = [film(seed) for seed in range(5)]
+    expected = openvino(tiny_bundle(), "bf16", cache=True).predict(films)
+    monkeypatch.delattr(network, "load_network")
+    found = openvino(tiny_bundle(), "bf16", cache=True).predict(films)
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_cards_that_do_not_fit_their_network_are_rejected() -> None:
+    missing = tiny_system(
+        {**card_network("one", "lung", "infection"), "arguments": {**ARGUMENTS, "masks": ("lung", "vessels")}}
+    )
+    with pytest.raises(BundleError, match="expected outputs lung, infection; the network has no 'infection'"):
+        openvino(missing)
+    bundle = tiny_bundle()
+    card = bundle.card.model_copy(update={"classes": bundle.card.classes[:2]})
+    with pytest.raises(BundleError, match=r"expected classes of shape \(1, 2\); got \(1, 3\)"):
+        openvino(Bundle(card, bundle.digest, bundle.files))
+
+
+def test_auto_is_openvino_on_a_cpu_except_in_fp16() -> None:
+    from cxrlib.models.inference.openvino_engine import OpenVinoEngine
+
+    assert isinstance(load_engine(tiny_bundle(), device="cpu", precision="fp32"), OpenVinoEngine)
+    assert isinstance(load_engine(tiny_bundle(), device="cpu", precision="fp16"), TorchEngine)
+    with pytest.raises(UsageError, match="OpenVINO has no fp16"):
+        load_engine(tiny_bundle(), engine="openvino", precision="fp16")
+
+
+def test_the_default_bundle_agrees_with_torch_in_float32() -> None:
+    from tests.golden.test_default_bundle import PIXELS
+
+    bundle = load_bundle("default")
+    images = [film_of(np.random.default_rng(seed).random((256, 256), dtype=np.float32)) for seed in range(2)]
+    found, expected = (
+        load_engine(bundle, engine=name, precision="fp32", device="cpu") for name in ("openvino", "torch")
+    )
+    for a, b in zip(found.predict(images), expected.predict(images), strict=True):
+        assert isinstance(a, Prediction)
+        assert isinstance(b, Prediction)
+        assert np.abs(a.lung - b.lung).max() < 1e-4
+        assert np.count_nonzero((a.lung > 0.5) != (b.lung > 0.5)) < PIXELS
+
+
+def test_torch_is_not_needed_by_the_batch_logic() -> None:
+    assert torch.OutOfMemoryError not in BatchedEngine.out_of_memory
