@@ -13,7 +13,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-backfill test-cluster test-compile test-systems bench bench-scale bench-flink lint train-default report-default readme lock clean
+.PHONY: help install demo test test-backfill test-cluster test-compile test-openvino test-systems bench bench-scale bench-flink lint train-default report-default readme lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16

@@ -41,8 +41,8 @@ class BatchedEngine:
     inference : BundleInference
         The loaded networks.
     precision : Precision
-    device : str
-        Where the networks run, for messages.
+    device_name : str
+        ``cpu``, ``cuda`` or ``cuda:N``: where the networks run.
     threads : int
         Batches that run in parallel, each in its own thread; 0 runs them one after another in the calling thread.
     prepare_thread : callable
@@ -63,7 +63,7 @@ class BatchedEngine:
         inference: BundleInference,
         *,
         precision: Precision,
-        device: str,
+        device_name: str,
         threads: int,
         prepare_thread: Callable[[], object],
     ) -> None:
@@ -71,7 +71,7 @@ class BatchedEngine:
         self.precision = precision
         self.batch = card.input.batch
         self._inference = inference
-        self._where = device
+        self.device_name = device_name
         self._threads = ThreadPoolExecutor(threads, "networks", prepare_thread) if threads else None
 
     def free_memory(self) -> None:
@@ -101,7 +101,9 @@ class BatchedEngine:
                     raise
                 size, self.batch = self.batch, max(1, self.batch // 2)
                 self.free_memory()
-                _LOG.warning("out of memory with %d films on %s; continuing with %d", size, self._where, self.batch)
+                _LOG.warning(
+                    "out of memory with %d films on %s; continuing with %d", size, self.device_name, self.batch
+                )
 
     def _predict_batches(self, batches: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[Prediction | FilmError]]:
         """Predict all batches; on a CPU in parallel."""

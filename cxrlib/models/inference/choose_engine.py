@@ -33,17 +33,20 @@ def load_engine(
         The engine is not installed, or cannot use the device or the precision.
     """
     from cxrlib.models.inference.engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
-    from cxrlib.models.inference.hardware import choose_device  # noqa: PLC0415
 
     if engine == "openvino":
         if device not in {"auto", "cpu"}:
             raise UsageError(f"engine: openvino runs on the CPU only; got device {device!r}")
         if find_spec("openvino") is None:
             raise UsageError("engine: OpenVINO is not installed; install it with pip install 'cxr-batch[openvino]'")
-    elif (
-        engine == "torch" or precision == "fp16" or find_spec("openvino") is None or choose_device(device).type != "cpu"
-    ):
+    elif engine == "torch" or precision == "fp16" or not _fits_openvino(device):
         return TorchEngine(bundle, device=device, precision=precision, cache_graphs=cache_graphs)
     from cxrlib.models.inference.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - an optional dependency
 
     return OpenVinoEngine(bundle, precision=precision, cache_graphs=cache_graphs)
+
+
+def _fits_openvino(device: str) -> bool:
+    from cxrlib.models.inference.hardware import choose_device  # noqa: PLC0415 - torch costs seconds and memory
+
+    return find_spec("openvino") is not None and choose_device(device).type == "cpu"

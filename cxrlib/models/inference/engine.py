@@ -44,7 +44,7 @@ class TorchEngine(BatchedEngine):
             bundle.card,
             BundleInference(bundle.card, networks),
             precision=chosen,
-            device=str(self.device),
+            device_name=str(self.device),
             threads=cores() if self.device.type == "cpu" else 0,
             prepare_thread=use_one_torch_thread,
         )

@@ -51,16 +51,13 @@ class OpenVinoEngine(BatchedEngine):
         chosen = choose_precision(precision, _CPU)
         capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if chosen is Precision.FP16 or (chosen is Precision.BF16 and "BF16" not in capabilities):
-            raise UsageError(
-                f"precision: OpenVINO does not compute in {chosen} on this CPU; use fp32 or --engine torch"
-            )
-        self.device = _CPU
+            raise UsageError(f"precision: OpenVINO has no {chosen} on this CPU; use fp32 or the engine torch")
         networks = [_load(bundle, spec, chosen, cache_graphs=cache_graphs) for spec in bundle.card.networks]
         super().__init__(
             bundle.card,
             BundleInference(bundle.card, networks),
             precision=chosen,
-            device="cpu",
+            device_name="cpu",
             threads=cores(),
             prepare_thread=use_one_torch_thread,
         )

@@ -75,7 +75,7 @@ class OpenVinoNetwork:
 
     def _request(self, batch: int) -> ov.InferRequest:
         """Return the calling thread's request for batches of this size."""
-        requests: dict[int, ov.InferRequest] = self._requests.__dict__
+        requests: dict[int, ov.InferRequest] = self._requests.__dict__.setdefault("by_batch", {})
         if batch not in requests:
             requests[batch] = self._model(batch).create_infer_request()
         return requests[batch]

@@ -129,7 +129,7 @@ def evaluate(
             bundle=loaded,
             split=split,
             precision=engine.precision.value,
-            device=engine.device,
+            device=engine.device_name.partition(":")[0],
             software_version=__version__,
             datasets=tuple(_described(folder, found, split) for folder, found in read.items()),
             results=tuple(results),

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from cxr_schemas import Reason
@@ -208,7 +207,3 @@ def test_the_default_bundle_agrees_with_torch_in_float32() -> None:
         assert isinstance(b, Prediction)
         assert np.abs(a.lung - b.lung).max() < 1e-4
         assert np.count_nonzero((a.lung > 0.5) != (b.lung > 0.5)) < PIXELS
-
-
-def test_torch_is_not_needed_by_the_batch_logic() -> None:
-    assert torch.OutOfMemoryError not in BatchedEngine.out_of_memory
