@@ -67,3 +67,8 @@ def test_chunk_size_does_not_change_the_rows(archive: Path, tmp_path: Path) -> N
 
 def test_run_settings_do_not_change_the_configuration_digest() -> None:
     assert Settings(run=RunSettings(batch_size=1)).digest() == Settings(run=RunSettings(batch_size=2)).digest()
+
+
+def test_an_engine_that_is_named_changes_the_configuration_digest() -> None:
+    digests = {Settings(run=RunSettings(engine=engine)).digest() for engine in ("openvino", "torch")}
+    assert len(digests | {Settings().digest()}) == 3

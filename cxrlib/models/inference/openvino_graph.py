@@ -154,6 +154,7 @@ def _without_weights(xml: bytes, values: bytes, weights: bytes) -> Graph:
     """Let the constants of a graph that are weights refer to the safetensors file, and keep the others."""
     head_bytes = 8 + int.from_bytes(weights[:8], "little")
     stored = json.loads(weights[8:head_bytes])
+    data_of_weights = memoryview(weights)[head_bytes:]
     first = len(weights) + -len(weights) % _ALIGNMENT
     tree = ET.fromstring(xml)  # noqa: S314 - OpenVINO wrote it just now
     layers, edges = _child(tree, "layers"), _child(tree, "edges")
@@ -164,7 +165,7 @@ def _without_weights(xml: bytes, values: bytes, weights: bytes) -> Graph:
         begin = int(data["offset"])
         value = values[begin : begin + int(data["size"])]
         entry = stored.get(layer.attrib["name"].removeprefix("self."))
-        if entry is None or not _is_weight(value, data, entry, weights[head_bytes:]):
+        if entry is None or not _is_weight(value, data, entry, data_of_weights):
             constants += bytes(-len(constants) % _ALIGNMENT)
             data["offset"] = str(first + len(constants))
             constants += value
@@ -177,7 +178,7 @@ def _without_weights(xml: bytes, values: bytes, weights: bytes) -> Graph:
     return Graph(ET.tostring(tree), bytes(constants))
 
 
-def _is_weight(value: bytes, data: dict[str, str], entry: dict[str, Any], stored: bytes) -> bool:
+def _is_weight(value: bytes, data: dict[str, str], entry: dict[str, Any], stored: memoryview) -> bool:
     """Return whether a float32 constant has the values of a stored tensor."""
     begin, end = entry["data_offsets"]
     if data["element_type"] != "f32" or entry["dtype"] not in _TYPES:

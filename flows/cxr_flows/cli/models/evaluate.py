@@ -45,6 +45,7 @@ Example:
     "--split", type=click.Choice(["test", "train", "all"]), default="test", show_default=True, help="Films to measure."
 )
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]")
+@click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), help="Library that runs the networks.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the networks.")
 @click.option("--write-card", is_flag=True, help="Write the figures to the bundle's card, which changes its digest.")
 @click.option(
@@ -80,6 +81,7 @@ def evaluate(
     datasets: tuple[str, ...],
     split: str,
     device: str | None,
+    engine: str | None,
     precision: str | None,
     write_card: bool,
     json_file: Path | None,
@@ -93,7 +95,7 @@ def evaluate(
     group bootstraps. A rejected film counts as Dice 0, as a wrong class, and as lungs not found. Only the test split
     contains films that the bundle was not trained on.
     """
-    settings = settings_from({"device": device, "precision": precision})
+    settings = settings_from({"engine": engine, "device": device, "precision": precision})
 
     from cxrlib import __version__, evaluation
     from cxrlib.datasets import load_dataset
@@ -105,7 +107,7 @@ def evaluate(
     read = {folder: load_dataset(folder) for folder in datasets}
     samples = _films_of(read, split)
     run = settings.run
-    engine = load_engine(loaded, engine=run.engine, device=run.device, precision=run.precision)
+    networks = load_engine(loaded, engine=run.engine, device=run.device, precision=run.precision)
     with film_progress() as show:
         done = 0
 
@@ -114,7 +116,7 @@ def evaluate(
             done += more
             show(done, len(samples))
 
-        results = evaluation.evaluate(samples, engine.predict, loaded.card, settings=settings, progress=count)
+        results = evaluation.evaluate(samples, networks.predict, loaded.card, settings=settings, progress=count)
     in_full = json_file is not None or report is not None
     measured = evaluation.measure_figures(results, loaded.card, resamples=evaluation.RESAMPLES if in_full else 0)
     figures = evaluation.card_metrics(measured)
@@ -128,8 +130,8 @@ def evaluate(
         whole = evaluation.Evaluation(
             bundle=loaded,
             split=split,
-            precision=engine.precision.value,
-            device=engine.device_name.partition(":")[0],
+            precision=networks.precision.value,
+            device=networks.device_name.partition(":")[0],
             software_version=__version__,
             datasets=tuple(_described(folder, found, split) for folder, found in read.items()),
             results=tuple(results),
@@ -144,7 +146,7 @@ def evaluate(
             from cxrlib.evaluation.report.worst_films import draw_worst_films
 
             shown = evaluation.ShownFilms(worst)
-            pictures = draw_worst_films(_showable(results, read, shown), engine.predict, loaded.card, settings)
+            pictures = draw_worst_films(_showable(results, read, shown), networks.predict, loaded.card, settings)
             click.echo(f"report: {write_report(whole, pictures, report, shown=shown)}", err=True)
 
 
