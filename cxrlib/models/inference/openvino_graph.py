@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: safetensors data types of weights, as the graph's XML and its ports call them.
 _TYPES: Final = {"F16": ("f16", "FP16"), "BF16": ("bf16", "BF16"), "F32": ("f32", "FP32")}
 #: Where the buffer's constants begin: at the next multiple of this after the safetensors file.
-_ALIGNMENT: Final = 64
+_ALIGNMENT: Final = 8
 _CONVOLUTIONS: Final = {"Convolution": 1, "GroupConvolution": 2}
 #: Largest accepted difference of logits between torch and a new graph, as a share of the largest logit.
 _TOLERANCE: Final = 1e-4
