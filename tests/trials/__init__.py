@@ -1,0 +1,1 @@
+"""Trials: scripts that measured what a design rests on. No test runs them."""
