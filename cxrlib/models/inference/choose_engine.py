@@ -21,7 +21,8 @@ def load_engine(
     ----------
     bundle : Bundle
     engine : str
-        ``torch``, ``openvino`` (CPUs only), or ``auto``: OpenVINO on a CPU if it is installed, torch otherwise.
+        ``torch``, ``openvino`` (CPUs only), or ``auto``, which is torch on every machine, so that rows do not depend on
+        what is installed.
     device, precision, cache_graphs
         As for `TorchEngine`.
 
@@ -32,21 +33,14 @@ def load_engine(
     UsageError
         The engine is not installed, or cannot use the device or the precision.
     """
-    from cxrlib.models.inference.engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
+    if engine != "openvino":
+        from cxrlib.models.inference.engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
 
-    if engine == "openvino":
-        if device not in {"auto", "cpu"}:
-            raise UsageError(f"engine: openvino runs on the CPU only; got device {device!r}")
-        if find_spec("openvino") is None:
-            raise UsageError("engine: OpenVINO is not installed; install it with pip install 'cxr-batch[openvino]'")
-    elif engine == "torch" or precision == "fp16" or not _fits_openvino(device):
         return TorchEngine(bundle, device=device, precision=precision, cache_graphs=cache_graphs)
+    if device not in {"auto", "cpu"}:
+        raise UsageError(f"engine: openvino runs on the CPU only; got device {device!r}")
+    if find_spec("openvino") is None:
+        raise UsageError("engine: OpenVINO is not installed; install it with pip install 'cxr-batch[openvino]'")
     from cxrlib.models.inference.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - an optional dependency
 
     return OpenVinoEngine(bundle, precision=precision, cache_graphs=cache_graphs)
-
-
-def _fits_openvino(device: str) -> bool:
-    from cxrlib.models.inference.hardware import choose_device  # noqa: PLC0415 - torch costs seconds and memory
-
-    return find_spec("openvino") is not None and choose_device(device).type == "cpu"

@@ -55,7 +55,7 @@ _OPTIONS = (
     click.option(
         "--engine",
         type=click.Choice(["auto", "openvino", "torch"]),
-        help="Library that runs the networks; auto is OpenVINO on a CPU if it is installed, torch otherwise.",
+        help="Library that runs the networks; auto is torch; openvino runs on a CPU and needs the extra openvino.",
     ),
     click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
     click.option(

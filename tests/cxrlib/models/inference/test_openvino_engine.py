@@ -185,11 +185,8 @@ def test_cards_that_do_not_fit_their_network_are_rejected() -> None:
         openvino(Bundle(card, bundle.digest, bundle.files))
 
 
-def test_auto_is_openvino_on_a_cpu_except_in_fp16() -> None:
-    from cxrlib.models.inference.openvino_engine import OpenVinoEngine
-
-    assert isinstance(load_engine(tiny_bundle(), device="cpu", precision="fp32"), OpenVinoEngine)
-    assert isinstance(load_engine(tiny_bundle(), device="cpu", precision="fp16"), TorchEngine)
+def test_auto_is_torch_and_openvino_has_no_fp16() -> None:
+    assert isinstance(load_engine(tiny_bundle(), device="cpu", precision="fp32"), TorchEngine)
     with pytest.raises(UsageError, match="OpenVINO has no fp16"):
         load_engine(tiny_bundle(), engine="openvino", precision="fp16")
 
