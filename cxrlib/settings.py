@@ -169,7 +169,7 @@ class RunSettings(_Group):
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
         default="auto",
-        description="Library that runs the networks; auto is torch; openvino runs on a CPU and needs the extra openvino.",
+        description="Library that runs the networks; auto is torch; openvino runs on a CPU (extra openvino).",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

@@ -55,7 +55,7 @@ _OPTIONS = (
     click.option(
         "--engine",
         type=click.Choice(["auto", "openvino", "torch"]),
-        help="Library that runs the networks; auto is torch; openvino runs on a CPU and needs the extra openvino.",
+        help="Library that runs the networks; auto is torch; openvino runs on a CPU (extra openvino).",
     ),
     click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
     click.option(
