@@ -25,7 +25,7 @@ from cxrlib.errors import RunError, UsageError
 from cxrlib.results import rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.which_rows_count import fill_current_rows
+from cxrlib.results.which_rows_count import fill_current_rows, register_run_ages
 from cxrlib.runs.scratch_database import isolated_database
 
 _COLUMNS: Final = ("content_digest", "class_label", "percent_infected", "grade")
@@ -214,8 +214,8 @@ def open_comparison(
         yield _summary(database, old, new, settings[0] == settings[1], most), Films(database)
 
 
-#: The outcome of every film that either bundle scored. A replaced object is known by its new content, or by the reject
-#: that its old version got because it could not be fetched.
+#: The outcome of every film that either bundle scored. The replacement of an object shows as a different digest of its
+#: content, or as a reject with the reason `changed`.
 _PAIRS: Final = f"""
     create table pairs as with joined as (
         select coalesce(o.uri, n.uri) as uri, o.content_digest as content_old, n.content_digest as content_new,
@@ -243,20 +243,29 @@ _PAIRS: Final = f"""
 
 
 def _fill(database: duckdb.DuckDBPyConnection, name: str, side: Side) -> str | None:
-    """Make the tables ``<name>_scores`` (rows that count) and ``<name>_rejects`` (newest reject of each URI)."""
+    """Make the tables ``<name>_scores`` (rows that count) and ``<name>_rejects`` (newest reject of each URI).
+
+    The newest reject is that of the newest run, by the age defined in `cxrlib.results.which_rows_count`.
+    """
     side.results.require_complete()
     config = fill_current_rows(database, f"{name}_scores", side.results, side.bundle, _COLUMNS)
     names = rows.settled_chunks(side.results, RowKind.REJECTS, side.bundle)
     columns = ("uri", "reason", "attempt", "config_digest", "run_id")
     database.register("given", rows.batch_reader(side.results, RowKind.REJECTS, side.bundle, names, columns))
-    newest = "arg_max(reason, run_id || lpad(attempt::varchar, 6, '0'))"
     database.execute(
-        f"create table rejects as select uri, {newest} as reason from given "  # noqa: S608 - our own constants
-        "where $config is null or config_digest = $config group by uri",
+        "create temp table stored_rejects as select uri, reason, attempt, run_id from given "
+        "where $config is null or config_digest = $config",
         {"config": config},
     )
-    database.execute(f'alter table rejects rename to "{name}_rejects"')
     database.unregister("given")
+    run_ids = database.execute("select distinct run_id from stored_rejects").fetchall()
+    register_run_ages(database, side.results, [run_id for (run_id,) in run_ids])
+    database.execute(
+        f'create table "{name}_rejects" as select uri, arg_max(reason, row(age, attempt)) as reason '  # noqa: S608
+        "from stored_rejects join run_ages using (run_id) group by uri"
+    )
+    database.unregister("run_ages")
+    database.execute("drop table stored_rejects")
     return config
 
 

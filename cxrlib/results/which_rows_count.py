@@ -106,9 +106,7 @@ def fill_left_out(
         return int(database.execute("select count(*) from left_out").fetchall()[0][0])
 
     runs = database.execute(f"select distinct run_id from {rows_of}").fetchall()  # noqa: S608 - our own table
-    ages = run_ages(results, [run_id for (run_id,) in runs])
-    columns = {"run_id": pa.array(list(ages), pa.string()), "age": pa.array(list(ages.values()), pa.int64())}
-    database.register("run_ages", pa.table(columns))
+    register_run_ages(database, results, [run_id for (run_id,) in runs])
     database.execute("create temp table left_out (place bigint)")
     database.execute(_NEWEST_SETTINGS.format(rows=rows_of))
     database.execute(_OTHER_SETTINGS.format(rows=rows_of))
@@ -169,6 +167,13 @@ def run_ages(results: ResultsRoot, run_ids: Iterable[str]) -> dict[str, int]:
     """
     planned = {run_id: _planned_at(results, run_id) for run_id in run_ids}
     return {run_id: rank for rank, run_id in enumerate(sorted(planned, key=lambda run_id: (planned[run_id], run_id)))}
+
+
+def register_run_ages(database: duckdb.DuckDBPyConnection, results: ResultsRoot, run_ids: Iterable[str]) -> None:
+    """Register the view ``run_ages`` (run_id, age) in a database: `run_ages` of these runs."""
+    ages = run_ages(results, run_ids)
+    columns = {"run_id": pa.array(list(ages), pa.string()), "age": pa.array(list(ages.values()), pa.int64())}
+    database.register("run_ages", pa.table(columns))
 
 
 def _planned_at(results: ResultsRoot, run_id: str) -> datetime:

@@ -100,6 +100,16 @@ def test_comparison_can_be_limited_to_a_selection(root: ResultsRoot) -> None:
     assert set(films["uri"]) == set(chosen["uri"].to_pylist())
 
 
+def test_reject_of_the_newest_run_counts_whatever_the_run_ids(tmp_path: Path) -> None:
+    write_run(tmp_path, {"a": 1, "b": 2}, run_id="old")
+    # The runs of the new bundle are in the reverse order of their ids.
+    write_run(tmp_path, {"a": Reason.FETCH_FAILED, "b": Reason.CHANGED}, run_id="z-first", bundle=NEW_BUNDLE)
+    write_run(tmp_path, {"a": Reason.NO_LUNG, "b": Reason.TOO_SMALL}, run_id="archive-p0001", bundle=NEW_BUNDLE)
+    _, films = compare(ResultsRoot.at(str(tmp_path)))
+    assert films["outcome"].tolist() == ["rejected_new", "rejected_new"]
+    assert films["reason"].tolist() == ["no_lung", "too_small"]
+
+
 def test_comparing_a_bundle_with_itself_is_refused(root: ResultsRoot) -> None:
     side = Side(root, OLD_BUNDLE.partition)
     with pytest.raises(UsageError, match="twice"), open_comparison(side, side):
