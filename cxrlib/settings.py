@@ -126,7 +126,12 @@ class PrivacySettings(_Group):
 
 
 class RunSettings(_Group):
-    """How the work is done. No score depends on these; limits of time and memory can cause rejects with that reason."""
+    """How the work is done. None of these settings is part of ``config_digest``.
+
+    `precision` can change a score slightly, and so can `device`, on which automatic precision depends. Each row has the
+    precision as a column. Limits of time and memory can cause rejects with that reason. The other settings change no
+    score.
+    """
 
     chunk_size: int = Field(
         default=256, ge=1, le=10_000, description="Films per chunk, the unit of work that is stored and resumed."

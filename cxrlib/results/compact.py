@@ -145,7 +145,7 @@ def compact(source: str, out: str, *, part_bytes: int = PART_BYTES, clock: Clock
 def _check_roots(old: ResultsRoot, new: ResultsRoot, clock: Clock | None) -> None:
     old.require_complete()
     if not old.runs():
-        raise UsageError(f"expected a results root with a folder _runs; got none at {old.root}")
+        raise UsageError(f"expected a results root with a folder {layout.RUNS}; got none at {old.root}")
     if f"{new.root}/".startswith(f"{old.root}/"):
         raise UsageError(f"expected a copy outside of {old.root}; got {new.root}")
     if got := new.names(""):

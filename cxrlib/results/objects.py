@@ -90,8 +90,8 @@ class ResultsRoot:
     def create(self, key: str, data: bytes) -> bool:
         """Put an object in one atomic step if there is none yet; return False where another object exists.
 
-        Use it only where `can_create` is true. `data` must differ from what any other process would put there: when
-        the answer of a put is lost and the put is repeated, the content shows that the object is our own.
+        Use it only where `can_create` is true. Put a unique token in `data`: if the answer of a put is lost and the put
+        is retried, the token shows that the stored object is our own.
         """
         filesystem, path = self._open(key)
         try:

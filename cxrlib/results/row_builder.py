@@ -93,7 +93,7 @@ def _probability(of: FilmClass) -> _Film:
 
 
 def _class_label(film: ScoredFilm) -> str | None:
-    """Return the most probable class; of equal ones, the first on the bundle's card, which is the localised one."""
+    """Return the most probable class. Ties go to the first class on the bundle's card, as in the localisation map."""
     classes = film.prediction.classes
     return None if classes is None else max(classes, key=lambda of: classes[of]).value
 

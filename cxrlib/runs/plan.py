@@ -203,7 +203,7 @@ def _counts(values: pa.ChunkedArray) -> dict[str, int]:
 
 
 def _present(ids: pa.ChunkedArray) -> pa.Array:
-    """Return the ids of one row group, with a dictionary of these alone; the stored one has all chunks of the plan."""
+    """Return the ids of one row group, re-encoded, because the stored dictionary lists every chunk of the plan."""
     return ids.drop_null().cast(pa.string()).combine_chunks().dictionary_encode()
 
 

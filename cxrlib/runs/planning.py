@@ -131,9 +131,9 @@ def draft_plan(
 def count_settled_since(
     films: Iterable[pa.Table], fill_ledger: Callable[[duckdb.DuckDBPyConnection], None]
 ) -> tuple[int, str | None]:
-    """Return how many of `films` (`cxrlib.runs.plan.films_of`) another run settled or tried as often as planned.
+    """Count the films that another run has since settled, or already tried up to the attempt number of this plan.
 
-    The second value is the first uri of them, or None.
+    `films` are those of the plan (`cxrlib.runs.plan.films_of`). The second value is the first of the URIs, or None.
     """
     schema = pa.schema([PLAN.field(name) for name in ("uri", "version", "attempt")])
     batches = (batch for table in films for batch in table.to_batches())
@@ -214,9 +214,9 @@ def _drop_repeated(database: duckdb.DuckDBPyConnection) -> None:
 def _find_originals(database: duckdb.DuckDBPyConnection) -> None:
     """Make the table ``originals``: of objects that are copies (equal content token and size), the one to score.
 
-    If an earlier run has an outcome that holds for all copies, its object is the original. Else the object that was
-    tried least often is, so that a copy which cannot be read does not hide one that can. Empty objects are not copies
-    of each other: each gets its own reject. An object without copies is not in the table.
+    The original is the copy that is already settled with an outcome for all copies, otherwise the least-tried one. So a
+    copy that cannot be read does not hide one that can. Empty objects are not copies of each other: each gets its own
+    reject. An object without copies is not in the table.
     """
     database.execute(
         """
