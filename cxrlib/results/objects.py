@@ -19,6 +19,8 @@ from cxrlib.errors import RunError, UsageError
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 
+#: Objects of a results root that are read from a bucket at the same time.
+CONCURRENT_READS: Final = 8
 #: Stores on which one PUT is one atomic step. On any other, the object is put under a temporary name and renamed.
 _SINGLE_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
 #: Stores whose PUT can be made to fail where the object exists (If-None-Match, ifGenerationMatch).

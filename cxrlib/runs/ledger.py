@@ -67,7 +67,7 @@ def read_ledger(results: ResultsRoot, *, partition: str, bundle_digest: str, con
 def fill_ledger(
     database: duckdb.DuckDBPyConnection, results: ResultsRoot, *, partition: str, bundle_digest: str, config_digest: str
 ) -> None:
-    """Make the table ``ledger`` of a database: `read_ledger` with `cxrlib.runs.planning.KEY` in place of its texts.
+    """Make the table ``ledger``: `read_ledger` with the hash `cxrlib.runs.planning.KEY` instead of the texts.
 
     Raises
     ------

@@ -140,7 +140,7 @@ def read_plan_summary(results: ResultsRoot, run_id: str) -> tuple[PlanSummary, P
         return None
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{uri}: expected a plan of this product; got {type(error).__name__}") from error
-    counts = (dispositions[of] for of in (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED))
+    counts = (dispositions[name] for name in (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED))
     return PlanSummary(tuple(_chunks(ids)), *counts), header
 
 

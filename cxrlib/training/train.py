@@ -97,10 +97,10 @@ def train(
         raise UsageError(f"expected encoder weights for networks among {known}; got {', '.join(unknown)}")
     end = None if minutes is None else time.monotonic() + 60 * minutes
     trained = []
-    for place, training in enumerate(trainings):
+    for index, training in enumerate(trainings):
         ended = training.finished
         if ended is None:
-            left = sum(later.plan.share for later in trainings[place:] if later.finished is None)
+            left = sum(later.plan.share for later in trainings[index:] if later.finished is None)
             now = time.monotonic()
             deadline = None if end is None else now + (end - now) * training.plan.share / left
             ended = _train_network(recipe, training, deadline, report)
