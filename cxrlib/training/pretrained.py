@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 
 from cxrlib.errors import UsageError
 from cxrlib.models.architectures.amalgam import StackedEncoder
+from cxrlib.models.architectures.catalog import find_architecture
 from cxrlib.training.encoders import ONLY_ENCODER, WEIGHT_PACKAGES
+from cxrlib.training.recipe import NetworkPlan
 
 #: Longest text of torch's error that a message repeats; the whole one lists hundreds of tensors.
 _MOST_TEXT: Final = 300
@@ -67,6 +70,15 @@ def load_encoders(network: nn.Module, weights: Mapping[str, str]) -> None:
             load_encoder(encoders[name], state)
         except UsageError as error:
             raise UsageError(f"encoder weights {source!r}: {error}") from error
+
+
+def check_encoders(plan: NetworkPlan, weights: Mapping[str, str]) -> None:
+    """Check that `load_encoders` will succeed, without memory for the network. Raises the same errors."""
+    with torch.device("meta"):
+        network = find_architecture(plan.architecture).build(plan.arguments)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter", category=UserWarning)
+        load_encoders(network, weights)
 
 
 def find_encoders(network: nn.Module) -> dict[str, nn.Module]:

@@ -25,7 +25,7 @@ from cxrlib.training.film_selection import ChosenFilm, choose_films
 from cxrlib.training.fit import exported_state, fit, saved_history
 from cxrlib.training.history import StopReason, stop_reason
 from cxrlib.training.hyperparameters import OneCycle
-from cxrlib.training.pretrained import load_encoders
+from cxrlib.training.pretrained import check_encoders, load_encoders
 from cxrlib.training.recipe import NetworkPlan, Recipe
 from cxrlib.training.training_films import TrainingFilms, read_films
 
@@ -98,6 +98,9 @@ def train(
         _prepare(recipe, plan, data=data, work=work, epochs=epochs, films=films, pretrained=pretrained or {})
         for plan in recipe.networks
     ]
+    for training in trainings:
+        if training.finished is None:
+            check_encoders(training.plan, training.started_from)  # a wrong file of a later network ends here already
     end = None if minutes is None else time.monotonic() + 60 * minutes
     trained = []
     for place, training in enumerate(trainings):

@@ -82,7 +82,9 @@ def list_models(as_json: bool) -> None:
     console = text_console()
     console.print(shipped)
     console.print(catalog)
-    console.print(f"An architecture with a recipe is {TrainingStatus.RECIPE.value}: {TrainingStatus.RECIPE.meaning}.")
+    console.print(
+        f"{TrainingStatus.RECIPE.value}: {TrainingStatus.RECIPE.meaning}. Weights ship only for {', '.join(SHIPPED)}."
+    )
     console.print(departures)
     console.print("`cxr models show NAME` prints the card of a bundle; NAME may also be the URI of your own bundle.")
 
@@ -117,7 +119,7 @@ def show_model(bundle: str, as_json: bool) -> None:
         "Description": card.bundle.description,
         "Intended use": card.bundle.intended_use,
         "Limits": card.bundle.limits,
-        "Departures from the paper": "\n".join(card.departures) or "none stated",
+        **({"Departures": "\n".join(card.departures)} if card.departures else {}),
         "Licence": card.bundle.licence,
         "Input": f"{card.input.rows} x {card.input.columns}, {card.input.batch} films per batch",
         "Scheme": scheme(card),
