@@ -174,7 +174,10 @@ class Metric(_Strict):
 
 
 class Card(_Strict):
-    """The whole card. `networks` run in order; a later one may use the lung mask of earlier ones (cascade)."""
+    """The whole card. `networks` run in order; a later one may use the lung mask of earlier ones (cascade).
+
+    `departures` states where the bundle departs from the paper that it follows, one text each.
+    """
 
     format: Literal[1] = 1
     bundle: BundleIdentity
@@ -186,6 +189,7 @@ class Card(_Strict):
     grades: GradeCuts = GradeCuts()
     training: tuple[TrainingData, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    departures: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Card:
