@@ -126,9 +126,11 @@ class PrivacySettings(_Group):
 
 
 class RunSettings(_Group):
-    """How the work is done. Limits of time and memory can cause rejects with that reason.
+    """How the work is done. Of these settings only an `engine` other than ``auto`` is part of ``config_digest``.
 
-    No setting here is part of the digest, except an engine that is not ``auto``: its rows have other bits.
+    `precision` can change a score slightly, and so can `device`, on which automatic precision depends. Each row has the
+    precision as a column. Limits of time and memory can cause rejects with that reason. The other settings change no
+    score.
     """
 
     chunk_size: int = Field(

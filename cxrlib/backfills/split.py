@@ -91,10 +91,11 @@ class SplitArchive:
             """
             with ordered as (
                 select *, row_number() over (
-                    order by regexp_extract(uri, '\\.[A-Za-z0-9]{1,5}$'), size, md5(uri)) - 1 as place,
+                    order by regexp_extract(uri, '\\.[A-Za-z0-9]{1,5}$'), size, md5(uri)) - 1 as row_index,
                 count(*) over () as total from parted)
             select uri, version_token, size from ordered
-            where total <= $count or place * $count // total <> (place - 1) * $count // total or place = 0 order by uri
+            where total <= $count or row_index = 0 or row_index * $count // total <> (row_index - 1) * $count // total
+            order by uri
             """,
             {"count": count},
         )
@@ -141,13 +142,13 @@ def split_archive(sources: Sequence[str], results: ResultsRoot, cut: Cut) -> Ite
 def _spool(batches: Iterable[pa.RecordBatch], inside: str, path: Path) -> int:
     """Write the listed objects that are not `inside` to a file; return their number."""
     listed = 0
-    schema = INVENTORY.append(pa.field("place", pa.int64()))
+    schema = INVENTORY.append(pa.field("row_index", pa.int64()))
     with pq.ParquetWriter(path, schema) as writer:
         for batch in batches:
             outside = batch.filter(pc.invert(pc.starts_with(batch["uri"], inside)))
-            places = pa.array(range(listed, listed + outside.num_rows), pa.int64())
+            indices = pa.array(range(listed, listed + outside.num_rows), pa.int64())
             writer.write_batch(
-                pa.record_batch([outside["uri"], outside["version"], outside["size"], places], schema=schema)
+                pa.record_batch([outside["uri"], outside["version"], outside["size"], indices], schema=schema)
             )
             listed += outside.num_rows
     return listed
@@ -160,7 +161,7 @@ def _split(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
     database.execute(
         f"""
         create table listed as
-        select uri, arg_min(version_token, place) as version_token, arg_min(size, place) as size,
+        select uri, arg_min(version_token, row_index) as version_token, arg_min(size, row_index) as size,
             regexp_extract(regexp_extract(uri, '^(.*/)', 1), $date, [{groups}]) as found
         from read_parquet($spool) group by uri
         """,  # noqa: S608 - our own constants
@@ -180,7 +181,7 @@ def _split(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
         f"""
         create table placed as
         select *, row_number() over (
-            order by label {direction} nulls last, date {direction} nulls last, uri {direction}) - 1 as place
+            order by label {direction} nulls last, date {direction} nulls last, uri {direction}) - 1 as row_index
         from labelled
         """  # noqa: S608
     )
@@ -191,17 +192,18 @@ def _split(database: duckdb.DuckDBPyConnection, spool: Path, cut: Cut) -> None:
         """
         create table parted as
         with copies as (
-            select version_token, size, min(place) as place, arg_min(label, place) as label from placed
+            select version_token, size, min(row_index) as row_index, arg_min(label, row_index) as label from placed
             where regexp_matches(version_token, $content) and size > 0
             group by version_token, size having count(*) > 1),
-        starts as (select label, min(place) as start from placed group by label),
+        starts as (select label, min(row_index) as start from placed group by label),
         grouped as (
-            select uri, placed.version_token, placed.size, date, coalesce(copies.place, placed.place) as place,
-                case when copies.place is null then placed.label else copies.label end as label
+            select uri, placed.version_token, placed.size, date,
+                coalesce(copies.row_index, placed.row_index) as row_index,
+                case when copies.row_index is null then placed.label else copies.label end as label
             from placed left join copies on
                 placed.version_token = copies.version_token and placed.size = copies.size)
         select uri, version_token, size, date, grouped.label,
-            dense_rank() over (order by start, (place - start) // $part_size) as part
+            dense_rank() over (order by start, (row_index - start) // $part_size) as part
         from grouped join starts on grouped.label is not distinct from starts.label
         order by part
         """,

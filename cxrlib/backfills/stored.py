@@ -34,13 +34,12 @@ from cxr_schemas import BackfillControl, BackfillManifest, PartEntry, PartFailur
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
-from cxrlib.results.objects import ResultsRoot
+from cxrlib.results.objects import CONCURRENT_READS, ResultsRoot
 from cxrlib.runs.plan import read_chunks
 from cxrlib.runs.run import read_manifest
 
 _ID: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}"
 _RUN: Final = re.compile(rf"({_ID})-(p[0-9]{{4,}})(?:-([0-9]+))?")
-_READERS: Final = 8
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -192,7 +191,7 @@ def part_states(results: ResultsRoot, manifest: BackfillManifest) -> list[PartSt
             failure = _read(results, layout.failure_key(manifest.backfill_id, entry.part), PartFailure)
         return _state(results, manifest, entry, attempts.get(entry.part, 0), settled=settled, failure=failure)
 
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(CONCURRENT_READS) as pool:
         return list(pool.map(state, manifest.parts))
 
 

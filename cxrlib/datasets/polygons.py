@@ -2,7 +2,7 @@
 
 LabelMe writes one JSON file per film with ``imagePath``, ``imageHeight``, ``imageWidth``, ``flags`` and a list
 ``shapes``. Each shape has a ``label``, a ``shape_type`` and ``points``: x, y in pixels, with the origin at the outer
-corner of the first pixel.
+corner of the first pixel. A ``linestrip`` that ends where it began outlines an area, so it is read as a polygon.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from cxrlib.errors import UsageError
 
 #: Fractional bits of the coordinates passed to OpenCV: corners are placed to 1/16 pixel.
 _FRACTION_BITS: Final = 4
+
+#: Largest distance in pixels between the first and the last point of a linestrip that is closed.
+_CLOSED_WITHIN: Final = 1.0
 
 
 class Region(StrEnum):
@@ -109,6 +112,8 @@ def _shape(shape: dict[str, Any], path: Path) -> Shape:
     label = str(shape["label"])
     points = np.asarray(shape["points"], dtype=np.float64)
     kind = shape.get("shape_type") or "polygon"
+    if kind == "linestrip" and _is_closed(points):
+        kind, points = "polygon", points[:-1]
     if kind == "rectangle" and points.shape == (2, 2):
         (left, top), (right, bottom) = points
         points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
@@ -118,10 +123,17 @@ def _shape(shape: dict[str, Any], path: Path) -> Shape:
         points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     elif kind != "polygon" or points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
         raise UsageError(
-            f"{path}: expected shapes that enclose an area (polygon, rectangle, circle); "
+            f"{path}: expected shapes that enclose an area (polygon, rectangle, circle, closed linestrip); "
             f"got a {kind} of {len(points)} points labelled {label!r}"
         )
     return Shape(label, REGION_BY_LABEL.get(normalise_label(label)), points)
+
+
+def _is_closed(points: NDArray[np.float64]) -> bool:
+    """Return whether a linestrip of at least three corners ends within a pixel of its first point."""
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 4:
+        return False
+    return bool(np.hypot(*(points[-1] - points[0])) <= _CLOSED_WITHIN)
 
 
 def fill_regions(annotation: Annotation, regions: frozenset[Region]) -> NDArray[np.bool_]:

@@ -11,8 +11,8 @@ are connected with diagonals (8-connectivity). Steps, in order:
    midline). This cuts a neck between the lungs and leaves the mediastinum unchanged.
 
 The proportions below were chosen on the project's 2,113 lung masks with known sides or two clear regions (adult PA and
-AP, children, four annotation conventions), each stretched to a square grid as a network reads it. There, both lungs
-together are at least 0.71 times as wide as high, and a single lung at most 0.92 times the height of both.
+AP, children, four annotation conventions), each stretched to a square grid as a network reads it. There, the width of
+both lungs together is at least 0.71 times their height, and the width of one lung at most 0.92 times that height.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ MIN_CROSSING: Final = 0.2
 MIN_PART: Final = 0.05
 #: A cut may cross lung over this share of the mask's height; over more only if the region is as wide as high.
 MAX_NECK: Final = 0.5
-#: Cost of crossing one lung pixel. Distance from the midline costs at most half as much, at the edge of the band of
-#: columns that the seam may use. So a detour around lung is always cheaper, and a blob without a neck is cut in the
-#: middle.
+#: Cost of crossing one lung pixel. Straying from the midline costs less than that per row: at most half a lung pixel
+#: where the midline is in the middle of the band of columns that the seam may use. So a region without a neck is cut in
+#: the middle.
 LUNG_COST: Final = 1000
 
 

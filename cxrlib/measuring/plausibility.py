@@ -62,7 +62,7 @@ def check_lung_shape(regions: Regions, sides: LungSides) -> None:
     ----------
     regions : Regions
         Regions of the cleaned mask, at least one.
-    sides : Sides
+    sides : LungSides
         The same mask as left and right lung.
 
     Raises
@@ -101,7 +101,7 @@ def _check_side_by_side(sides: LungSides) -> None:
     shared = (min(left.stop, right.stop) - max(left.start, right.start)) / shorter
     if shared < MIN_SIDE_BY_SIDE:
         raise _implausible(
-            f"two lungs side by side over at least {100 * MIN_SIDE_BY_SIDE:g} % of the lower one's height",
+            f"two lungs side by side over at least {100 * MIN_SIDE_BY_SIDE:g} % of the shorter one's height",
             f"{100 * max(shared, 0.0):.0f} %",
         )
 

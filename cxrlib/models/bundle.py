@@ -115,8 +115,12 @@ def parse_card(data: bytes, where: str) -> Card:
 
 
 def write_card(card: Card) -> bytes:
-    """Return the bytes of the ``bundle.toml`` that `parse_card` reads as `card`; fields that are None are omitted."""
-    return tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)).encode()
+    """Return the bytes of the ``bundle.toml`` that `parse_card` reads as `card`.
+
+    Fields that are None are omitted, and so are `departures` if there are none: earlier versions do not know them.
+    """
+    omitted = set() if card.departures else {"departures"}
+    return tomli_w.dumps(card.model_dump(mode="json", exclude_none=True, exclude=omitted)).encode()
 
 
 def write_bundle(uri: str, card: Card, weights: Mapping[str, bytes]) -> Bundle:

@@ -1,9 +1,9 @@
 """Run work in processes that may die: an item that ends its process is lost, and no other item.
 
 Two things end a process early. It dies (a codec writes to a wrong address, memory runs out), or it is killed because an
-item exceeds its time limit. A time limit identifies its item. A death does not, since a codec may corrupt memory on
-which a later film fails. So the item that was being decoded is tried once more, alone, in a new process. If that
-process dies too, the item is given up. All other items of the process are repeated in other processes.
+item exceeds its time limit. After a time limit, the pool knows which item caused it. After a death it does not: a codec
+may corrupt memory on which a later film fails. So the item that was being decoded is tried once more, alone, in a new
+process. If that process dies too, the item is given up. All other items of the process are repeated in other processes.
 
 `pebble` was tried: its pool fails one future alone, but it cannot fetch one film while it decodes another, and a
 hanging process survived a killed parent. With an executor of the standard library or of `loky`, one dead process breaks
@@ -273,7 +273,7 @@ class WorkerPool:
                 task.give_up(lost)
             else:
                 task.deaths += process.ready and late is None
-                # Two deaths without another suspect: the process may have died while it fetched this item.
+                # An item is suspect too if two processes died that held it: they may have died while they fetched it.
                 task.alone = task.alone or (late is None and (ticket == process.decoding or task.deaths > 1))
                 again.append(task)
         self._suspects.extend(task for task in again if task.alone)

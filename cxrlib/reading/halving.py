@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxrlib.reading.lattice import Kernel, Lattice, halved
 
-#: What rounding halves up adds to the mean of four integers, on average: 0, -1/4, 1/2 and 1/4 are equally likely.
+#: Rounding .5 up adds 1/8 to a mean of four integers on average: it adds 0, -1/4, 1/2 or 1/4, equally often.
 _EXCESS: Final = 0.125
 
 _DTYPES: Final = (np.uint8, np.uint16, np.int16)

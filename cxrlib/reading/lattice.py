@@ -1,14 +1,13 @@
 """Average a film over the areas of a grid, from the samples of the reduced film that a codec gives.
 
-These samples are not plain means of areas. Those of a wavelet are positioned at the pixels whose row and column are
-multiples of the step, not in the middle of the blocks between: taken for blocks, they would shift the film by nearly
-half a step. And where an area ends within a block of a halved film, the two sides of that block count differently.
+These samples are not plain means of areas. Samples of a wavelet are at every n-th pixel, not in the middle of blocks of
+n pixels. Treating them as means of blocks would shift the film by nearly half a step. And an area may end within a
+block of a halved film.
 
-So each pixel is estimated from the samples around it, along rows and along columns. The estimate is the linear one of
-least expected error for a film: grey whose correlation fades slowly, and noise (optimal interpolation, or simple
-kriging with weights that sum to 1). The filter that made the samples from pixels is known, and the estimates reproduce
-the samples. A mean over an area is then a weighted sum of samples. The weights depend on filter, step and area alone,
-and are computed once for each size.
+So each pixel is estimated from the samples around it, along rows and along columns. Its estimate is the best linear one
+(least expected error), assuming grey that varies slowly plus noise. This is ordinary kriging. The filter that made the
+samples from pixels is known, and the estimates reproduce the samples. A mean over an area is then a weighted sum of
+samples. The weights depend only on filter, step and area, and are computed once for each size.
 
 For structures 20 to 30 px wide, the finest that the networks see of a film of 2500 px, the means at two halvings by the
 5/3 wavelet are wrong by 0.05 to 0.3 % of their contrast. Rebuilding the film with the details at zero leaves 0.4 to

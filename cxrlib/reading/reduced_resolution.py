@@ -15,8 +15,8 @@ JPEG 2000 lossy, Pillow            210  95   33
 
 JPEG 2000 is also decoded without the bit planes that are too fine to show (`cxrlib.reading.jpeg2000.bit_planes`), which
 halves the time of a lossless film. `cxrlib.reading.jpeg2000.resolution` chooses the codec. OpenJPH decodes HTJ2K at a
-lower resolution by itself. A lossless stream overshoots its own depth at edges there: OpenJPEG clips, OpenJPH wraps
-around, so it decodes to one bit more and the values are clipped here.
+lower resolution by itself. There, values of a lossless stream can exceed its bit depth at edges. OpenJPEG clips them;
+OpenJPH would wrap around, so it decodes with one extra bit and this module clips.
 
 JPEG of 8 bits: its own transform halves the film, by decoding 4 x 4 of the 8 x 8 frequencies of a block. This takes
 10.0 ms instead of 14.5 (a film of 3000 x 2500, quality 92), and no averaging remains. Halving it again takes 8.6 ms but
@@ -87,8 +87,8 @@ def _wavelet(data: bytes, header: FrameHeader, level: int, grey_scale_width: flo
     if style is None:
         return None
     level = min(level, style.levels)
-    # Each step of the reversible wavelet rounds down: a detail is too large by 1/4, a sample by half of that and by the
-    # 1/8 of its own rounding (F.4.8.1), along rows and along columns alike.
+    # Integer rounding in the reversible wavelet (ISO/IEC 15444-1 F.4.8.1) makes samples too large by 0.5 at each level,
+    # on average: 0.25 along rows and 0.25 along columns.
     kernel, excess = (Kernel.WAVELET_5_3, 0.5 * level) if style.reversible else (Kernel.WAVELET_9_7, 0.0)
     lattice = Lattice(header.rows, header.columns, level, kernel, excess)
     tiles = (side for side in (style.tile_rows, style.tile_columns) if side is not None)

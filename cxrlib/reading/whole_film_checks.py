@@ -17,8 +17,8 @@ from cxrlib.reading.truncation import STEPPED
 #: A pixel within this share of the film's range of the last value counts as equal to it, because lossy codecs ripple.
 _RIPPLE: Final = 1 / 128
 
-#: A row is film from edge to edge where less than this share of it at either side has the value of the last row. The
-#: check of whole films requires less than 0.02 (`cxrlib.reading.truncation`).
+#: A row reaches both edges of the film if, at each side, less than this share of the row has the value of the last row.
+#: The check of whole films is stricter: 0.02 (`cxrlib.reading.truncation`).
 _EDGE: Final = 0.05
 
 #: Most rows over which the reduction smears a cut, and rows above the flat ones that are examined.

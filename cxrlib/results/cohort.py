@@ -97,7 +97,7 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
     results = ResultsRoot.at(uri)
     results.require_complete()
     read = [name for name in SCORES.names if name in wanted or name in DECIDING]
-    stored = _read(results, stored_bundles(results, bundle), read)
+    stored = _read(results, stored_partitions(results, bundle), read)
     counting, left_out = _counting(stored, results)
     films = _typed(counting, read)
     films = films.sort_values(["bundle_digest", "uri"], kind="stable", ignore_index=True)[wanted]
@@ -109,7 +109,7 @@ def load(uri: str, *, bundle: str | None = None, columns: Sequence[str] | None =
     return films
 
 
-def stored_bundles(results: ResultsRoot, bundle: str | None) -> list[str]:
+def stored_partitions(results: ResultsRoot, bundle: str | None) -> list[str]:
     """Return the partitions (``<name>-<digest8>``) of one bundle, or of all; `bundle` is a name or a partition.
 
     Raises
@@ -139,11 +139,11 @@ def _read(results: ResultsRoot, partitions: Iterable[str], columns: Sequence[str
 
 def _counting(stored: pa.Table, results: ResultsRoot) -> tuple[pa.Table, LeftOut]:
     """Return the rows that count (`cxrlib.results.which_rows_count`), and how many do not by which rule."""
-    numbered = stored.select(list(DECIDING)).append_column("place", pa.array(np.arange(stored.num_rows)))
+    numbered = stored.select(list(DECIDING)).append_column("row_index", pa.array(np.arange(stored.num_rows)))
     with isolated_database() as database:
         database.register("stored", numbered)
         left_out = fill_left_out(database, "stored", results, copies_count=False)
-        places = database.execute("select place from left_out").fetchnumpy()["place"]
+        excluded = database.execute("select row_index from left_out").fetchnumpy()["row_index"]
     for count, what in (
         (left_out.other_settings, "rows made under other settings than those of their bundle's newest run"),
         (left_out.replaced, "rows of objects that were replaced since"),
@@ -151,10 +151,10 @@ def _counting(stored: pa.Table, results: ResultsRoot) -> tuple[pa.Table, LeftOut
     ):
         if count:
             _log.info("left out %d %s", count, what)
-    if not len(places):
+    if not len(excluded):
         return stored, left_out
     counting = np.ones(stored.num_rows, bool)
-    counting[places] = False
+    counting[excluded] = False
     return stored.filter(pa.array(counting)), left_out
 
 

@@ -46,7 +46,7 @@ from cxrlib.results import layout
 from cxrlib.results import rows as stored_rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.parquet import parquet_bytes, writer_options
+from cxrlib.results.parquet import in_groups_of, parquet_bytes, writer_options
 from cxrlib.runs import lease
 from cxrlib.runs.lease import Clock
 from cxrlib.runs.plan import read_chunks
@@ -145,7 +145,7 @@ def compact(source: str, out: str, *, part_bytes: int = PART_BYTES, clock: Clock
 def _check_roots(old: ResultsRoot, new: ResultsRoot, clock: Clock | None) -> None:
     old.require_complete()
     if not old.runs():
-        raise UsageError(f"expected a results root with a folder _runs; got none at {old.root}")
+        raise UsageError(f"expected a results root with a folder {layout.RUNS}; got none at {old.root}")
     if f"{new.root}/".startswith(f"{old.root}/"):
         raise UsageError(f"expected a copy outside of {old.root}; got {new.root}")
     if got := new.names(""):
@@ -248,29 +248,14 @@ def _sorted(results: ResultsRoot, kind: RowKind, partition: str, names: Sequence
     with isolated_database() as database:
         database.register("given", pa.RecordBatchReader.from_batches(schema, counted()))
         ordered = database.sql(f"FROM given ORDER BY {order}").to_arrow_reader(ROW_GROUP)
-        for table in _regrouped(ordered):
+        for table in in_groups_of(ROW_GROUP, ordered):
             written += table.num_rows
-            yield table.cast(schema)
+            yield table.combine_chunks().cast(schema)
     if written != read:
         raise RunError(
             f"{results.root}: expected {read} rows of {kind} of {partition} in the copy; got {written}: remove the "
             "incomplete copy and run `cxr compact` again"
         )
-
-
-def _regrouped(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
-    """Yield tables of `ROW_GROUP` rows, so that the bytes of a file do not depend on the sizes of the batches."""
-    pending: list[pa.Table] = []
-    count = 0
-    for batch in batches:
-        pending.append(pa.Table.from_batches([batch]))
-        count += batch.num_rows
-        while count >= ROW_GROUP:
-            joined = pa.concat_tables(pending)
-            yield joined.slice(0, ROW_GROUP).combine_chunks()
-            pending, count = [joined.slice(ROW_GROUP)], count - ROW_GROUP
-    if count:
-        yield pa.concat_tables(pending).combine_chunks()
 
 
 def _files(tables: Iterator[pa.Table], kind: RowKind, part_bytes: int) -> Iterator[bytes]:
@@ -293,7 +278,9 @@ def _files(tables: Iterator[pa.Table], kind: RowKind, part_bytes: int) -> Iterat
 
 def _encoded(table: pa.Table, schema: pa.Schema) -> pa.Table:
     columns = [
-        table[of.name].dictionary_encode().cast(of.type) if pa.types.is_dictionary(of.type) else table[of.name]
-        for of in schema
+        table[column.name].dictionary_encode().cast(column.type)
+        if pa.types.is_dictionary(column.type)
+        else table[column.name]
+        for column in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)

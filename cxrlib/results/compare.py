@@ -25,7 +25,7 @@ from cxrlib.errors import RunError, UsageError
 from cxrlib.results import rows
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.which_rows_count import fill_current_rows
+from cxrlib.results.which_rows_count import fill_current_rows, register_run_ages
 from cxrlib.runs.scratch_database import isolated_database
 
 _COLUMNS: Final = ("content_digest", "class_label", "percent_infected", "grade")
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
     ONLY_NEW = "only_new"
 
 
-#: One row per film, as `Films.parquet` writes it.
+#: One row per film, as `FilmComparisons.parquet` writes it.
 COMPARISON: Final[pa.Schema] = versioned(
     "comparison",
     1,
@@ -65,16 +65,16 @@ COMPARISON: Final[pa.Schema] = versioned(
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """Rows of one bundle (``<name>-<digest8>``) in one results root."""
+class BundleRows:
+    """Rows of one bundle in one results root; `partition` is ``<name>-<digest8>``."""
 
     results: ResultsRoot
-    bundle: str
+    partition: str
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """How many compared films have one value under the old bundle and one under the new; None where it gives none."""
+class TransitionCount:
+    """Number of compared films with one value under the old bundle and one under the new; None if it gives no value."""
 
     old: str | None
     new: str | None
@@ -91,7 +91,7 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PercentChange:
     """One film whose percent infected changed, with the difference in percentage points."""
 
     uri: str
@@ -133,10 +133,10 @@ class Comparison:
         Whether the rows of both were made under the same settings. If not, differences may come from the settings.
     outcomes : tuple of (Outcome, int)
         Number of films of each outcome; together all films that either bundle scored.
-    classes, grades : tuple of Cell
+    classes, grades : tuple of TransitionCount
         Of the compared films, sorted by value.
     percent : Agreement
-    most_changed : tuple of Change
+    most_changed : tuple of PercentChange
         Films with the largest differences.
     rejections : tuple of Rejection
         Films that one bundle scored and the other rejected.
@@ -148,10 +148,10 @@ class Comparison:
     new: str
     same_settings: bool
     outcomes: tuple[tuple[Outcome, int], ...]
-    classes: tuple[Cell, ...]
-    grades: tuple[Cell, ...]
+    classes: tuple[TransitionCount, ...]
+    grades: tuple[TransitionCount, ...]
     percent: Agreement
-    most_changed: tuple[Change, ...]
+    most_changed: tuple[PercentChange, ...]
     rejections: tuple[Rejection, ...]
     changed: tuple[str, ...]
 
@@ -166,7 +166,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Films:
+class FilmComparisons:
     """The comparison film by film, readable while the block of `open_comparison` runs."""
 
     _database: duckdb.DuckDBPyConnection
@@ -185,13 +185,13 @@ class Films:
 
 @contextmanager
 def open_comparison(
-    old: Side, new: Side, *, only: str | None = None, most: int = 10
-) -> Iterator[tuple[Comparison, Films]]:
+    old: BundleRows, new: BundleRows, *, only: str | None = None, most: int = 10
+) -> Iterator[tuple[Comparison, FilmComparisons]]:
     """Compare two bundles by their rows that count (`cxrlib.results.which_rows_count`).
 
     Parameters
     ----------
-    old, new : Side
+    old, new : BundleRows
     only : str, optional
         URI of an inventory that this product wrote; only its films are compared.
     most : int
@@ -205,17 +205,17 @@ def open_comparison(
         A stored object cannot be read, or a root is an incomplete copy.
     """
     if old == new:
-        raise UsageError(f"expected two bundles to compare; got {old.bundle} twice")
+        raise UsageError(f"expected two bundles to compare; got {old.partition} twice")
     with isolated_database() as database:
         settings = [_fill(database, name, side) for name, side in (("old", old), ("new", new))]
         if only is not None:
             _keep_only(database, only)
         database.execute(_PAIRS)
-        yield _summary(database, old, new, settings[0] == settings[1], most), Films(database)
+        yield _summary(database, old, new, settings[0] == settings[1], most), FilmComparisons(database)
 
 
-#: The outcome of every film that either bundle scored. A replaced object is known by its new content, or by the reject
-#: that its old version got because it could not be fetched.
+#: The outcome of every film that either bundle scored. The replacement of an object shows as a different digest of its
+#: content, or as a reject with the reason `changed`.
 _PAIRS: Final = f"""
     create table pairs as with joined as (
         select coalesce(o.uri, n.uri) as uri, o.content_digest as content_old, n.content_digest as content_new,
@@ -242,21 +242,30 @@ _PAIRS: Final = f"""
 """  # noqa: S608 - our own constants
 
 
-def _fill(database: duckdb.DuckDBPyConnection, name: str, side: Side) -> str | None:
-    """Make the tables ``<name>_scores`` (rows that count) and ``<name>_rejects`` (newest reject of each URI)."""
+def _fill(database: duckdb.DuckDBPyConnection, name: str, side: BundleRows) -> str | None:
+    """Make the tables ``<name>_scores`` (rows that count) and ``<name>_rejects`` (newest reject of each URI).
+
+    The newest reject is that of the newest run, by the age defined in `cxrlib.results.which_rows_count`.
+    """
     side.results.require_complete()
-    config = fill_current_rows(database, f"{name}_scores", side.results, side.bundle, _COLUMNS)
-    names = rows.settled_chunks(side.results, RowKind.REJECTS, side.bundle)
+    config = fill_current_rows(database, f"{name}_scores", side.results, side.partition, _COLUMNS)
+    names = rows.settled_chunks(side.results, RowKind.REJECTS, side.partition)
     columns = ("uri", "reason", "attempt", "config_digest", "run_id")
-    database.register("given", rows.batch_reader(side.results, RowKind.REJECTS, side.bundle, names, columns))
-    newest = "arg_max(reason, run_id || lpad(attempt::varchar, 6, '0'))"
+    database.register("given", rows.batch_reader(side.results, RowKind.REJECTS, side.partition, names, columns))
     database.execute(
-        f"create table rejects as select uri, {newest} as reason from given "  # noqa: S608 - our own constants
-        "where $config is null or config_digest = $config group by uri",
+        "create temp table stored_rejects as select uri, reason, attempt, run_id from given "
+        "where $config is null or config_digest = $config",
         {"config": config},
     )
-    database.execute(f'alter table rejects rename to "{name}_rejects"')
     database.unregister("given")
+    run_ids = database.execute("select distinct run_id from stored_rejects").fetchall()
+    register_run_ages(database, side.results, [run_id for (run_id,) in run_ids])
+    database.execute(
+        f'create table "{name}_rejects" as select uri, arg_max(reason, row(age, attempt)) as reason '  # noqa: S608
+        "from stored_rejects join run_ages using (run_id) group by uri"
+    )
+    database.unregister("run_ages")
+    database.execute("drop table stored_rejects")
     return config
 
 
@@ -272,9 +281,15 @@ def _keep_only(database: duckdb.DuckDBPyConnection, inventory: str) -> None:
     database.unregister("chosen")
 
 
-def _summary(database: duckdb.DuckDBPyConnection, old: Side, new: Side, same_settings: bool, most: int) -> Comparison:
+def _summary(
+    database: duckdb.DuckDBPyConnection, old: BundleRows, new: BundleRows, same_settings: bool, most: int
+) -> Comparison:
     def ask(query: str) -> list[tuple[Any, ...]]:
         return database.execute(query).fetchall()
+
+    def transitions(old_column: str, new_column: str) -> tuple[TransitionCount, ...]:
+        counts = ask(f"select {old_column}, {new_column}, count(*) {both} group by all order by all")
+        return tuple(TransitionCount(*row) for row in counts)
 
     outcomes = dict(ask("select outcome, count(*) from pairs group by all"))
     both = f"from pairs where outcome = '{Outcome.COMPARED}'"
@@ -285,18 +300,14 @@ def _summary(database: duckdb.DuckDBPyConnection, old: Side, new: Side, same_set
     )
     changed = ask(f"select uri from pairs where outcome = '{Outcome.CHANGED}' order by uri limit {most:d}")  # noqa: S608
     return Comparison(
-        old=old.bundle,
-        new=new.bundle,
+        old=old.partition,
+        new=new.partition,
         same_settings=same_settings,
-        outcomes=tuple((of, outcomes.get(of.value, 0)) for of in Outcome),
-        classes=tuple(
-            Cell(*row) for row in ask(f"select class_old, class_new, count(*) {both} group by all order by all")
-        ),
-        grades=tuple(
-            Cell(*row) for row in ask(f"select grade_old, grade_new, count(*) {both} group by all order by all")
-        ),
+        outcomes=tuple((outcome, outcomes.get(outcome.value, 0)) for outcome in Outcome),
+        classes=transitions("class_old", "class_new"),
+        grades=transitions("grade_old", "grade_new"),
         percent=_agreement(*ask(f"select count(difference), avg(difference), stddev_samp(difference) {both}")[0]),
-        most_changed=tuple(Change(uri, *(round(value, 4) for value in values)) for uri, *values in changes),
+        most_changed=tuple(PercentChange(uri, *(round(value, 4) for value in values)) for uri, *values in changes),
         rejections=tuple(Rejection(Outcome(by), reason, films) for by, reason, films in rejections),
         changed=tuple(uri for (uri,) in changed),
     )

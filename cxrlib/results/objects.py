@@ -19,6 +19,8 @@ from cxrlib.errors import RunError, UsageError
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 
+#: Objects of a results root that are read from a bucket at the same time.
+CONCURRENT_READS: Final = 8
 #: Stores on which one PUT is one atomic step. On any other, the object is put under a temporary name and renamed.
 _SINGLE_PUT: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
 #: Stores whose PUT can be made to fail where the object exists (If-None-Match, ifGenerationMatch).
@@ -90,8 +92,8 @@ class ResultsRoot:
     def create(self, key: str, data: bytes) -> bool:
         """Put an object in one atomic step if there is none yet; return False where another object exists.
 
-        Use it only where `can_create` is true. `data` must differ from what any other process would put there: when
-        the answer of a put is lost and the put is repeated, the content shows that the object is our own.
+        Use it only where `can_create` is true. Put a unique token in `data`: if the answer of a put is lost and the put
+        is retried, the token shows that the stored object is our own.
         """
         filesystem, path = self._open(key)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import pyarrow as pa
@@ -48,6 +49,24 @@ def parquet_bytes(table: pa.Table) -> bytes:
         row_group_size=65_536,
     )
     return sink.getvalue()
+
+
+def in_groups_of(rows: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield `batches` as tables of `rows` rows; the last may have fewer.
+
+    So the row groups of a file, and its bytes, do not depend on the sizes of the batches.
+    """
+    pending: list[pa.Table] = []
+    count = 0
+    for batch in batches:
+        pending.append(pa.Table.from_batches([batch]))
+        count += batch.num_rows
+        while count >= rows:
+            joined = pa.concat_tables(pending)
+            yield joined.slice(0, rows)
+            pending, count = [joined.slice(rows)], count - rows
+    if count:
+        yield pa.concat_tables(pending)
 
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:

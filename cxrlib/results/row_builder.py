@@ -84,18 +84,18 @@ def _value_type(type_: pa.DataType) -> pa.DataType:
     return type_.value_type if pa.types.is_dictionary(type_) else type_
 
 
-def _probability(of: FilmClass) -> _Film:
+def _probability(film_class: FilmClass) -> _Film:
     def get(film: ScoredFilm) -> float | None:
         classes = film.prediction.classes
-        return None if classes is None or of not in classes else round(float(classes[of]), 4)
+        return None if classes is None or film_class not in classes else round(float(classes[film_class]), 4)
 
     return get
 
 
 def _class_label(film: ScoredFilm) -> str | None:
-    """Return the most probable class; of equal ones, the first on the bundle's card, which is the localised one."""
+    """Return the most probable class. Ties go to the first class on the bundle's card, as in the localisation map."""
     classes = film.prediction.classes
-    return None if classes is None else max(classes, key=lambda of: classes[of]).value
+    return None if classes is None else max(classes, key=lambda film_class: classes[film_class]).value
 
 
 def _lung_mm2(extent: Callable[[ScoredFilm], Extent]) -> _Film:

@@ -24,11 +24,9 @@ from cxr_schemas.scores import SCORES_SINCE
 from cxrlib.errors import RunError
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
-from cxrlib.results.objects import ResultsRoot
+from cxrlib.results.objects import CONCURRENT_READS, ResultsRoot
 
-#: Objects that are read from a bucket at the same time.
-_READERS: Final = 8
-#: From a local disk there are at most this many per core: more readers only compete for the cores.
+#: Most objects that are read from a local disk at the same time, per core: more readers only compete for the cores.
 _LOCAL_READERS_PER_CORE: Final = 2
 _SCHEMAS: Final = {RowKind.SCORES: SCORES, RowKind.REJECTS: REJECTS}
 #: Characters that DuckDB reads as a pattern in the name of a file.
@@ -100,7 +98,7 @@ def read_objects(
         An object is missing or is not Parquet with these columns, and `on_unreadable` is not given.
     """
     schema = row_schema(kind, columns, categories=categories)
-    readers = _READERS
+    readers = CONCURRENT_READS
     if results.local_path("") is not None:
         readers = min(readers, _LOCAL_READERS_PER_CORE * (os.cpu_count() or 1))
     pending: deque[Future[Iterator[ObjectRows]]] = deque()

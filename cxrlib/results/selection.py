@@ -59,10 +59,10 @@ class Criteria:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A stored selection: results root and bundle (``<name>-<digest8>``) of the rows, its own URI, number of films."""
+    """A stored selection: results root and partition (``<name>-<digest8>``) of the rows, URI, films."""
 
     root: str
-    bundle: str
+    partition: str
     uri: str
     films: int
 
@@ -72,7 +72,7 @@ class Selection:
         return f"{INVENTORY_PREFIX}{self.uri}"
 
 
-def require_one_bundle(results: ResultsRoot, bundle: str | None) -> str:
+def require_one_partition(results: ResultsRoot, bundle: str | None) -> str:
     """Return the only stored bundle, or the only one that matches `bundle`, as ``<name>-<digest8>``.
 
     Raises
@@ -80,14 +80,14 @@ def require_one_bundle(results: ResultsRoot, bundle: str | None) -> str:
     UsageError
         There is none, or there are several.
     """
-    chosen = cohort.stored_bundles(results, bundle)
-    if len(chosen) > 1:
-        raise UsageError(f"{results.root} has rows of several bundles: give one of {', '.join(chosen)}")
-    return chosen[0]
+    partitions = cohort.stored_partitions(results, bundle)
+    if len(partitions) > 1:
+        raise UsageError(f"{results.root} has rows of several bundles: give one of {', '.join(partitions)}")
+    return partitions[0]
 
 
-def select(results: ResultsRoot, bundle: str, criteria: Criteria) -> pa.Table:
-    """Return the films of `bundle` whose rows count and meet `criteria`, as an inventory, sorted by URI.
+def select(results: ResultsRoot, partition: str, criteria: Criteria) -> pa.Table:
+    """Return the films of `partition` whose rows count and meet `criteria`, as an inventory, sorted by URI.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def select(results: ResultsRoot, bundle: str, criteria: Criteria) -> pa.Table:
     conditions, values = _conditions(criteria)
     limit = "" if criteria.limit is None else f"limit {criteria.limit:d}"
     with isolated_database() as database:
-        fill_current_rows(database, "films", results, bundle, SEARCHABLE)
+        fill_current_rows(database, "films", results, partition, SEARCHABLE)
         # The condition is the user's SQL. It is safe to run: this database can reach nothing but the rows.
         query = f"""
             select * from (
@@ -111,18 +111,20 @@ def select(results: ResultsRoot, bundle: str, criteria: Criteria) -> pa.Table:
             got = str(error).strip().partition("\n")[0]
             raise UsageError(f"expected a condition on columns of the score rows; got {got}") from error
     if not chosen.num_rows:
-        raise UsageError(f"no scored film of {bundle} at {results.root} meets the criteria")
+        raise UsageError(f"no scored film of {partition} at {results.root} meets the criteria")
     return chosen.cast(INVENTORY)
 
 
-def write_selection(films: pa.Table, *, of: ResultsRoot, bundle: str, out: ResultsRoot, run_id: str) -> Selection:
+def write_selection(
+    films: pa.Table, *, source: ResultsRoot, partition: str, out: ResultsRoot, run_id: str
+) -> Selection:
     """Store a selection for the run `run_id` in `out`, which may be another root than that of the rows."""
     key = layout.selection_key(run_id)
-    metadata = {**films.schema.metadata, _ROOT_KEY: of.root.encode(), _BUNDLE_KEY: bundle.encode()}
+    metadata = {**films.schema.metadata, _ROOT_KEY: source.root.encode(), _BUNDLE_KEY: partition.encode()}
     sink = io.BytesIO()
     pq.write_table(films.replace_schema_metadata(metadata), sink, compression="zstd")
     out.put(key, sink.getvalue())
-    return Selection(of.root, bundle, out.uri(key), films.num_rows)
+    return Selection(source.root, partition, out.uri(key), films.num_rows)
 
 
 def read_selection(out: ResultsRoot, run_id: str) -> Selection:
@@ -141,12 +143,12 @@ def read_selection(out: ResultsRoot, run_id: str) -> Selection:
     try:
         stored = pq.ParquetFile(io.BytesIO(data))
         metadata = stored.schema_arrow.metadata
-        root, bundle = (metadata[key].decode() for key in (_ROOT_KEY, _BUNDLE_KEY))
+        root, partition = (metadata[key].decode() for key in (_ROOT_KEY, _BUNDLE_KEY))
     except (pa.ArrowException, KeyError, TypeError) as error:
         raise RunError(
             f"{out.uri(layout.selection_key(run_id))}: expected a selection; got {type(error).__name__}"
         ) from error
-    return Selection(root, bundle, out.uri(layout.selection_key(run_id)), stored.metadata.num_rows)
+    return Selection(root, partition, out.uri(layout.selection_key(run_id)), stored.metadata.num_rows)
 
 
 def _conditions(criteria: Criteria) -> tuple[str, dict[str, Any]]:

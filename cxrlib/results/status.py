@@ -159,7 +159,7 @@ class RootStatus:
     @property
     def waiting(self) -> int:
         """Objects that the next run tries again."""
-        return sum(of.waiting for of in self.rejects)
+        return sum(reject.waiting for reject in self.rejects)
 
 
 def status(uri: str) -> RootStatus:

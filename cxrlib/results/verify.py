@@ -185,18 +185,18 @@ def _rows_of_kind(
         columns,
         on_unreadable=lambda error: problems.add(ProblemKind.UNREADABLE, [str(error)]),
     )
-    for of in stored:
-        if of.stored.names != _COLUMNS_OF[kind].get(_version(of.stored)) and of.chunk_id not in wrong:
-            wrong.add(of.chunk_id)
-            uri = results.uri(layout.chunk_key(kind, partition, of.chunk_id))
+    for entry in stored:
+        if entry.stored.names != _COLUMNS_OF[kind].get(_version(entry.stored)) and entry.chunk_id not in wrong:
+            wrong.add(entry.chunk_id)
+            uri = results.uri(layout.chunk_key(kind, partition, entry.chunk_id))
             problems.add(ProblemKind.WRONG_SCHEMA, [uri])
-        chunk_id = None if layout.is_compacted(of.chunk_id) else of.chunk_id
-        table = of.table.select(_CHECKED)
+        chunk_id = None if layout.is_compacted(entry.chunk_id) else entry.chunk_id
+        table = entry.table.select(_CHECKED)
         for name, values in (
             ("chunk_id", pa.repeat(pa.scalar(chunk_id, pa.string()), table.num_rows)),
             ("kind", pa.repeat(kind.value, table.num_rows)),
-            ("retryable", of.table["retryable"] if is_reject else pa.repeat(False, table.num_rows)),
-            ("attempt", of.table["attempt"] if is_reject else pa.repeat(pa.scalar(0, pa.int16()), table.num_rows)),
+            ("retryable", entry.table["retryable"] if is_reject else pa.repeat(False, table.num_rows)),
+            ("attempt", entry.table["attempt"] if is_reject else pa.repeat(pa.scalar(0, pa.int16()), table.num_rows)),
         ):
             table = table.append_column(name, values)
         yield pa.table({name: table[name] for name in table.column_names})  # without the stored nullability

@@ -46,20 +46,20 @@ _NEWEST_SETTINGS: Final = """
 """
 _OTHER_SETTINGS: Final = """
     insert into left_out
-    select place from {rows} anti join newest_settings using (bundle_digest, config_digest)
+    select row_index from {rows} anti join newest_settings using (bundle_digest, config_digest)
 """
 #: Rows that share `key` with a better one. Only keys whose hash occurs more than once are sorted: they are few.
 _ALL_BUT_THE_FIRST: Final = """
     insert into left_out
-    with remaining as (from {rows} anti join left_out using (place)),
+    with remaining as (from {rows} anti join left_out using (row_index)),
         repeated as (select hash({key}) as hashed from remaining group by hashed having count(*) > 1),
         ranked as (
-            select place, row_number() over (partition by {key} order by {order}) as rank
+            select row_index, row_number() over (partition by {key} order by {order}) as rank
             from remaining join run_ages using (run_id) where hash({key}) in (select hashed from repeated))
-    select place from ranked where rank > 1
+    select row_index from ranked where rank > 1
 """
-_NEWEST_VERSION: Final = {"key": "bundle_digest, uri", "order": "age desc, version desc, place desc"}
-_ONE_OF_COPIES: Final = {"key": "bundle_digest, content_digest", "order": "uri, place"}
+_NEWEST_VERSION: Final = {"key": "bundle_digest, uri", "order": "age desc, version desc, row_index desc"}
+_ONE_OF_COPIES: Final = {"key": "bundle_digest, content_digest", "order": "uri, row_index"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +84,13 @@ class LeftOut:
 def fill_left_out(
     database: duckdb.DuckDBPyConnection, rows_of: str, results: ResultsRoot, *, copies_count: bool
 ) -> LeftOut:
-    """Make the table ``left_out``: the ``place`` of each row of `rows_of` that does not count.
+    """Make the table ``left_out``: the ``row_index`` of each row of `rows_of` that does not count.
 
     Parameters
     ----------
     database : DuckDBPyConnection
     rows_of : str
-        Table or view of rows of settled chunks, with the columns `DECIDING` and ``place``, the number of the row.
+        Table or view of rows of settled chunks, with the columns `DECIDING` and ``row_index``, the number of the row.
     results : ResultsRoot
         Its plans and manifests hold the ages of the runs.
     copies_count : bool
@@ -106,10 +106,8 @@ def fill_left_out(
         return int(database.execute("select count(*) from left_out").fetchall()[0][0])
 
     runs = database.execute(f"select distinct run_id from {rows_of}").fetchall()  # noqa: S608 - our own table
-    ages = run_ages(results, [run_id for (run_id,) in runs])
-    columns = {"run_id": pa.array(list(ages), pa.string()), "age": pa.array(list(ages.values()), pa.int64())}
-    database.register("run_ages", pa.table(columns))
-    database.execute("create temp table left_out (place bigint)")
+    register_run_ages(database, results, [run_id for (run_id,) in runs])
+    database.execute("create temp table left_out (row_index bigint)")
     database.execute(_NEWEST_SETTINGS.format(rows=rows_of))
     database.execute(_OTHER_SETTINGS.format(rows=rows_of))
     other_settings = left_out()
@@ -146,11 +144,11 @@ def fill_current_rows(
     database.register("given", rows.batch_reader(results, RowKind.SCORES, partition, chunks, read))
     database.execute("create temp table stored as select * from given")
     database.unregister("given")
-    database.execute("create temp view numbered as select *, rowid as place from stored")
+    database.execute("create temp view numbered as select *, rowid as row_index from stored")
     fill_left_out(database, "numbered", results, copies_count=True)
     for statement in (
         "drop view numbered",
-        "delete from stored where rowid in (select place from left_out)",
+        "delete from stored where rowid in (select row_index from left_out)",
         "drop table left_out",
         f'alter table stored rename to "{table}"',
     ):
@@ -169,6 +167,13 @@ def run_ages(results: ResultsRoot, run_ids: Iterable[str]) -> dict[str, int]:
     """
     planned = {run_id: _planned_at(results, run_id) for run_id in run_ids}
     return {run_id: rank for rank, run_id in enumerate(sorted(planned, key=lambda run_id: (planned[run_id], run_id)))}
+
+
+def register_run_ages(database: duckdb.DuckDBPyConnection, results: ResultsRoot, run_ids: Iterable[str]) -> None:
+    """Register the view ``run_ages`` (run_id, age) in a database: `run_ages` of these runs."""
+    ages = run_ages(results, run_ids)
+    columns = {"run_id": pa.array(list(ages), pa.string()), "age": pa.array(list(ages.values()), pa.int64())}
+    database.register("run_ages", pa.table(columns))
 
 
 def _planned_at(results: ResultsRoot, run_id: str) -> datetime:

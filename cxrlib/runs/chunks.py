@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
 
 from cxrlib.errors import RunError
 from cxrlib.results.layout import RowKind
-from cxrlib.results.objects import ResultsRoot
+from cxrlib.results.objects import CONCURRENT_READS, ResultsRoot
 from cxrlib.results.parquet import parquet_bytes
 from cxrlib.results.row_builder import Provenance, RejectedFilm, rejects_table, scores_table
 from cxrlib.results.rows import count_rows, read_object
@@ -18,7 +17,6 @@ from cxrlib.runs.plan import Chunk
 from cxrlib.types import ScoredFilm
 
 Outcome = ScoredFilm | RejectedFilm
-_READERS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def tally(results: ResultsRoot, partition: str, chunks: Sequence[Chunk]) -> Tall
         A chunk is not settled, or has another number of films than planned.
     """
     total = Tally()
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(CONCURRENT_READS) as pool:
         for chunk, got in zip(chunks, pool.map(lambda chunk: _tally(results, partition, chunk), chunks), strict=True):
             if got.scored + got.rejected != chunk.films:
                 raise RunError(

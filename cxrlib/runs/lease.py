@@ -10,7 +10,8 @@ lease until it releases it. It rewrites the object four times within its time to
 **Taking over.** No two clocks are compared. A run that wants the lease watches the object. It takes the holder for dead
 when the object has not changed for the time to live, by the watcher's own clock. If the holder was a process of this
 machine and is gone, it does so at once. So clocks may differ by any amount; they must only run at the same speed. A
-holder that was wrongly taken for dead finds the newer object at its next renewal, and before it closes its run.
+holder that was wrongly taken for dead notices at its next renewal that it lost the lease, at the latest before it
+closes its run.
 
 **Who gets the next epoch.** On stores with conditional puts (local disks, S3, Google Cloud Storage, Azure) the store
 decides: only one put succeeds. On other stores:
@@ -19,8 +20,8 @@ decides: only one put succeeds. On other stores:
 2. A claim that is held has won. Else the newest epoch wins, and of equal epochs the lowest name. Losers delete theirs.
 3. The winner marks its claim as held. If that took longer than half the wait, it gives up the claim.
 
-By step 3 a claimant that came too late for the winner to see it sees the winner, however slow the store is. Both ways
-need a store that lists objects right after they were put, as those named do.
+A claimant that came too late for the winner to see will itself see the winner's held claim, and give up. This is safe
+however slow the store is. Both ways need a store that lists objects right after they were put, as those named do.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Claim:
 
     @property
     def epoch(self) -> int:
-        """Its place in the chain."""
+        """Its number in the chain."""
         return epoch_of(self.name)
 
     @property

@@ -23,7 +23,7 @@ LEDGER: Final[pa.Schema] = pa.schema(
         pa.field("version", pa.string(), nullable=False),
         # Scored or finally rejected, so that it is not planned again.
         pa.field("settled", pa.bool_(), nullable=False),
-        # The outcome holds for copies of the object too: a score or a truncated file does, a missing object does not.
+        # Whether the outcome applies to identical copies: yes if it depends on the bytes, no for `not_found`.
         pa.field("holds_for_copies", pa.bool_(), nullable=False),
         # Number of tries so far.
         pa.field("attempts", pa.int16(), nullable=False),
@@ -67,7 +67,7 @@ def read_ledger(results: ResultsRoot, *, partition: str, bundle_digest: str, con
 def fill_ledger(
     database: duckdb.DuckDBPyConnection, results: ResultsRoot, *, partition: str, bundle_digest: str, config_digest: str
 ) -> None:
-    """Make the table ``ledger`` of a database: `read_ledger` with `cxrlib.runs.planning.KEY` in place of its texts.
+    """Make the table ``ledger``: `read_ledger` with the hash `cxrlib.runs.planning.KEY` instead of the texts.
 
     Raises
     ------

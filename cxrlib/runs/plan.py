@@ -140,7 +140,7 @@ def read_plan_summary(results: ResultsRoot, run_id: str) -> tuple[PlanSummary, P
         return None
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{uri}: expected a plan of this product; got {type(error).__name__}") from error
-    counts = (dispositions[of] for of in (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED))
+    counts = (dispositions[name] for name in (Disposition.SCORE, Disposition.DUPLICATE, Disposition.SETTLED))
     return PlanSummary(tuple(_chunks(ids)), *counts), header
 
 
@@ -203,7 +203,7 @@ def _counts(values: pa.ChunkedArray) -> dict[str, int]:
 
 
 def _present(ids: pa.ChunkedArray) -> pa.Array:
-    """Return the ids of one row group, with a dictionary of these alone; the stored one has all chunks of the plan."""
+    """Return the ids of one row group, re-encoded, because the stored dictionary lists every chunk of the plan."""
     return ids.drop_null().cast(pa.string()).combine_chunks().dictionary_encode()
 
 

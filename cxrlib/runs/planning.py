@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from cxr_schemas import PLAN, Disposition
 from cxrlib.archive.filesystems import CONTENT_VERSION
 from cxrlib.archive.reference_tables import REFERENCE_SCHEMA
+from cxrlib.results.parquet import in_groups_of
 from cxrlib.runs.plan import ROW_GROUP, Chunk, PlanSummary
 from cxrlib.runs.scratch_database import spilling_database
 
@@ -67,10 +68,10 @@ class Draft:
         names = pa.array([_DISPOSITIONS[rank].value for rank in present], pa.string())
         ids = pa.array([chunk.chunk_id for chunk in summary.chunks], pa.string())
         # Each row group has the dictionary of all chunks, as if one table had been written.
-        places = np.array([present.index(rank) if rank in present else 0 for rank in range(len(counts))], np.int32)
+        codes = np.array([present.index(rank) if rank in present else 0 for rank in range(len(counts))], np.int32)
         ends = np.cumsum([chunk.films for chunk in summary.chunks])
         first = 0
-        for rows in _regrouped(self._spool):
+        for rows in _spooled_tables(self._spool):
             ranks = rows["rank"].to_numpy()
             numbers = np.searchsorted(ends, np.arange(first, first + len(ranks)), side="right").astype(np.int32)
             original = rows["original"].combine_chunks()
@@ -78,7 +79,7 @@ class Draft:
                 "uri": rows["uri"],
                 "version": rows["version"],
                 "size": rows["size"],
-                "disposition": pa.DictionaryArray.from_arrays(pa.array(places[ranks]), names),
+                "disposition": pa.DictionaryArray.from_arrays(pa.array(codes[ranks]), names),
                 "chunk_id": pa.DictionaryArray.from_arrays(pa.array(numbers, mask=ranks != 0), ids),
                 "attempt": rows["attempt"],
                 "duplicate_of_uri": original,
@@ -131,9 +132,9 @@ def draft_plan(
 def count_settled_since(
     films: Iterable[pa.Table], fill_ledger: Callable[[duckdb.DuckDBPyConnection], None]
 ) -> tuple[int, str | None]:
-    """Return how many of `films` (`cxrlib.runs.plan.films_of`) another run settled or tried as often as planned.
+    """Count the films that another run has since settled, or already tried up to the attempt number of this plan.
 
-    The second value is the first uri of them, or None.
+    `films` are those of the plan (`cxrlib.runs.plan.films_of`). The second value is the first of the URIs, or None.
     """
     schema = pa.schema([PLAN.field(name) for name in ("uri", "version", "attempt")])
     batches = (batch for table in films for batch in table.to_batches())
@@ -171,21 +172,21 @@ def _streamed(
 
 
 def _join(database: duckdb.DuckDBPyConnection, listed: Iterable[pa.RecordBatch]) -> None:
-    """Make the table ``known``: the listed objects, with their ``place`` in the listing and their outcomes."""
-    schema = REFERENCE_SCHEMA.append(pa.field("place", pa.int64()))
+    """Make the table ``known``: the listed objects, with their ``row_index`` in the listing and their outcomes."""
+    schema = REFERENCE_SCHEMA.append(pa.field("row_index", pa.int64()))
 
     def placed() -> Iterator[pa.RecordBatch]:
         first = 0
         for batch in listed:
-            place = pa.array(np.arange(first, first + batch.num_rows))
+            row_index = pa.array(np.arange(first, first + batch.num_rows))
             first += batch.num_rows
-            yield pa.RecordBatch.from_arrays([*batch.columns, place], schema=schema)
+            yield pa.RecordBatch.from_arrays([*batch.columns, row_index], schema=schema)
 
     with _streamed(database, "listed", schema, placed()):
         database.execute(
             f"""
             create table known as
-            select uri, version, size, place, coalesce(settled, false) as settled,
+            select uri, version, size, row_index, coalesce(settled, false) as settled,
                 coalesce(holds_for_copies, false) as holds_for_copies,
                 coalesce(attempts, 0)::smallint as attempts,
                 regexp_matches(version, '{CONTENT_VERSION}') and coalesce(size, 0) > 0
@@ -204,8 +205,8 @@ def _drop_repeated(database: duckdb.DuckDBPyConnection) -> None:
     database.execute(
         """
         create table repeated as select hash(uri) as hashed from known group by hashed having count(*) > 1;
-        delete from known using repeated where hash(known.uri) = hashed and place not in (
-            select min(place) from known semi join repeated on hash(known.uri) = hashed group by uri);
+        delete from known using repeated where hash(known.uri) = hashed and row_index not in (
+            select min(row_index) from known semi join repeated on hash(known.uri) = hashed group by uri);
         drop table repeated
         """
     )
@@ -214,9 +215,9 @@ def _drop_repeated(database: duckdb.DuckDBPyConnection) -> None:
 def _find_originals(database: duckdb.DuckDBPyConnection) -> None:
     """Make the table ``originals``: of objects that are copies (equal content token and size), the one to score.
 
-    If an earlier run has an outcome that holds for all copies, its object is the original. Else the object that was
-    tried least often is, so that a copy which cannot be read does not hide one that can. Empty objects are not copies
-    of each other: each gets its own reject. An object without copies is not in the table.
+    The original is the copy that is already settled with an outcome for all copies, otherwise the least-tried one. So a
+    copy that cannot be read does not hide one that can. Empty objects are not copies of each other: each gets its own
+    reject. An object without copies is not in the table.
     """
     database.execute(
         """
@@ -248,18 +249,15 @@ def _ordered(database: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
         yield batch.cast(_SPOOLED)
 
 
-def _regrouped(spool: Path) -> Iterator[pa.Table]:
+def _spooled_tables(spool: Path) -> Iterator[pa.Table]:
     """Yield the spooled rows in tables of `ROW_GROUP` rows; the last may have fewer, and the only one may be empty."""
     with pa.OSFile(str(spool), "rb") as file, pa.ipc.open_stream(file) as batches:
-        pending, empty = _SPOOLED.empty_table(), True
-        for batch in batches:
-            pending = pa.concat_tables([pending, pa.Table.from_batches([batch])])
-            while pending.num_rows >= ROW_GROUP:
-                yield pending.slice(0, ROW_GROUP)
-                pending = pending.slice(ROW_GROUP)
-                empty = False
-        if pending.num_rows or empty:
-            yield pending
+        empty = True
+        for table in in_groups_of(ROW_GROUP, batches):
+            yield table
+            empty = False
+        if empty:
+            yield _SPOOLED.empty_table()
 
 
 class _ChunkNames:

@@ -36,7 +36,7 @@ class Run:
     Attributes
     ----------
     results : ResultsRoot
-    summary : Summary
+    summary : PlanSummary
         Chunks and counts of its plan.
     header : PlanHeader
     """

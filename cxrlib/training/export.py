@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,13 @@ class TrainedNetwork:
         The plan of the recipe, before it was shortened.
     weights : bytes
         Safetensors.
-    chosen : list of Chosen
+    chosen : sequence of ChosenFilm
         Training films and held-out films.
     epochs : int
         Epochs trained.
-    ended : Ending
-    started_from : str or None
-        Weights that its encoder started from; None for random weights.
+    ended : StopReason
+    started_from : mapping of str to str
+        Weights that its encoders started from, by encoder; empty for random weights.
     """
 
     plan: NetworkPlan
@@ -42,7 +42,7 @@ class TrainedNetwork:
     chosen: Sequence[ChosenFilm]
     epochs: int
     ended: StopReason
-    started_from: str | None
+    started_from: Mapping[str, str]
 
 
 def network_weights(network: nn.Module) -> bytes:
@@ -61,7 +61,7 @@ def export_bundle(recipe: Recipe, trained: Sequence[TrainedNetwork], most_films:
     """Write trained networks as one bundle to `uri`.
 
     The limits on the card state where the training departed from its recipe: fewer epochs or films, other data, random
-    instead of pretrained weights.
+    instead of pretrained weights. Its `departures` state where the recipe departs from its paper.
     """
     files = {_weights_file(recipe, network.plan): network.weights for network in trained}
     outputs = {output for network in trained for output in network.plan.outputs}
@@ -75,6 +75,7 @@ def export_bundle(recipe: Recipe, trained: Sequence[TrainedNetwork], most_films:
         localisation=recipe.localisation,
         postprocess=recipe.postprocess,
         training=training_data(recipe, trained),
+        departures=recipe.departures,
     )
     return write_bundle(uri, card, files)
 
@@ -119,7 +120,7 @@ def departures_from(recipe: Recipe, trained: Sequence[TrainedNetwork], most_film
             folders = " and ".join(recipe.data[name].folder for name in used)
             wanted = " and ".join(recipe.data[name].folder for name in network.plan.data)
             sentences.append(f"Network {network.plan.name} was trained on {folders} in place of {wanted}.")
-        if network.plan.pretrained == IMAGENET and network.started_from is None:
+        if network.plan.pretrained == IMAGENET and not network.started_from:
             sentences.append(f"The encoder of {network.plan.name} started from random weights in place of ImageNet's.")
     return sentences
 

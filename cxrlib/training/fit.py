@@ -63,7 +63,7 @@ def fit(
     Parameters
     ----------
     plan : NetworkPlan
-    reads : Input
+    reads : BundleInput
         The network's grid and normalisation.
     network : nn.Module
     training, held_out : TrainingFilms

@@ -25,7 +25,7 @@ class NetworkModule(LightningModule):
     Parameters
     ----------
     plan : NetworkPlan
-    reads : Input
+    reads : BundleInput
         The network's grid and normalisation.
     network : nn.Module
         As built by the catalog: (films, 1, rows, columns) to logits by output.

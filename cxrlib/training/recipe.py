@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from cxr_schemas import FilmClass
 from cxr_schemas.card import BundleIdentity, BundleInput, Localisation, NetworkInput, Postprocess
 from cxrlib.errors import UsageError
+from cxrlib.models.architectures.catalog import load_catalog, load_departures
 from cxrlib.training.hyperparameters import (
     Augmentation,
     Constant,
@@ -83,10 +84,11 @@ class NetworkPlan(RecipePart):
     outputs: tuple[Output, ...] = Field(min_length=1)
     reads: Literal["film", "lung_masked_film"] = "film"
     input: NetworkInput | None = None
-    pretrained: str | None = Field(
+    pretrained: str | dict[str, str] | None = Field(
         default=None,
         description="Starting weights of the encoder: an installed weight package, a safetensors file, or 'imagenet' "
-        "if the paper starts from ImageNet weights and the user supplies them. Default: random weights.",
+        "if the paper starts from ImageNet weights and the user supplies them. A network of several encoders takes a "
+        "table with one of these by encoder. Default: random weights.",
     )
     data: tuple[str, ...] = Field(min_length=1, description="Names of the recipe's data sets.")
     instead: tuple[str, ...] = Field(default=(), description="Data sets to use if those of `data` are missing.")
@@ -158,9 +160,13 @@ class NetworkPlan(RecipePart):
 
 
 class Recipe(RecipePart):
-    """A recipe. Its networks are trained in order and exported as one bundle."""
+    """A recipe. Its networks are trained in order and exported as one bundle.
+
+    `paper` is the short name of the paper that it follows. The card states where it departs from that paper.
+    """
 
     seed: int = 0
+    paper: str | None = None
     bundle: BundleIdentity
     input: BundleInput
     data: dict[str, DataPlan] = Field(min_length=1)
@@ -180,6 +186,9 @@ class Recipe(RecipePart):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
+        papers = {entry.paper for entry in load_catalog().values()}
+        if self.paper is not None and self.paper not in papers:
+            raise ValueError(f"expected a paper of the catalog ({', '.join(sorted(papers))}); got {self.paper}")
         names = [network.name for network in self.networks]
         if len(set(names)) < len(names):
             raise ValueError(f"expected unique names of networks; got {', '.join(names)}")
@@ -191,6 +200,11 @@ class Recipe(RecipePart):
                     f"got {', '.join(sorted(unknown))}"
                 )
         return self
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """Where the recipe departs from its paper, one text each, as the catalog states them."""
+        return () if self.paper is None else load_departures().get(self.paper, ())
 
     def input_of(self, network: NetworkPlan) -> BundleInput:
         """Return the input of a network: the bundle's input, overridden by the network's own."""

@@ -19,13 +19,14 @@ from cxrlib.errors import UsageError
 from cxrlib.models.architectures.catalog import find_architecture
 from cxrlib.models.bundle import Bundle
 from cxrlib.training.callback import LAST_FILE
+from cxrlib.training.encoders import ONLY_ENCODER, encoder_options, starting_weights
 from cxrlib.training.export import TrainedNetwork, export_bundle, network_weights
 from cxrlib.training.film_selection import ChosenFilm, choose_films
 from cxrlib.training.fit import exported_state, fit, saved_history
 from cxrlib.training.history import StopReason, stop_reason
 from cxrlib.training.hyperparameters import OneCycle
-from cxrlib.training.pretrained import encoder_weights, load_encoder
-from cxrlib.training.recipe import IMAGENET, NetworkPlan, Recipe
+from cxrlib.training.pretrained import check_encoders, load_encoders
+from cxrlib.training.recipe import NetworkPlan, Recipe
 from cxrlib.training.training_films import TrainingFilms, read_films
 
 _LOG = logging.getLogger(__name__)
@@ -37,13 +38,14 @@ _PLAN_FILE: Final = "plan.json"
 class _NetworkTraining:
     """The training of one network.
 
-    `plan` is the recipe's plan, possibly with fewer epochs. `finished` is set if an earlier call completed it.
+    `plan` is the recipe's plan, possibly with fewer epochs. `started_from` holds the weights by encoder. `finished` is
+    set if an earlier call completed it.
     """
 
     plan: NetworkPlan
     chosen: Sequence[ChosenFilm]
     folder: Path
-    started_from: str | None
+    started_from: Mapping[str, str]
     finished: StopReason | None
 
 
@@ -77,30 +79,34 @@ def train(
         Time limit. Each network stops after the epoch in which its share of the time is used up, and is exported as it
         is. A later call resumes the training.
     pretrained : mapping of str to str, optional
-        Encoder weights by network name, instead of the recipe's: a safetensors file, or the name of an installed weight
-        package.
+        Encoder weights, instead of the recipe's: a safetensors file, or the name of an installed weight package. The
+        keys are network names, or ``NETWORK.ENCODER`` for a network of several encoders.
     report : callable
         Called with one line of text per step of the work.
 
     Raises
     ------
     UsageError
-        Data are missing, `work` holds a different training, or a loss is no longer finite.
+        Data or encoder weights are missing or do not fit, `work` holds a different training, or a loss is no longer
+        finite.
     """
+    options = [option for plan in recipe.networks for option in encoder_options(plan)]
+    unknown = sorted(set(pretrained or {}) - set(options))
+    if unknown:
+        raise UsageError(f"expected encoder weights for networks among {', '.join(options)}; got {', '.join(unknown)}")
     trainings = [
         _prepare(recipe, plan, data=data, work=work, epochs=epochs, films=films, pretrained=pretrained or {})
         for plan in recipe.networks
     ]
-    unknown = sorted(set(pretrained or {}) - {training.plan.name for training in trainings})
-    if unknown:
-        known = ", ".join(training.plan.name for training in trainings)
-        raise UsageError(f"expected encoder weights for networks among {known}; got {', '.join(unknown)}")
+    for training in trainings:
+        if training.finished is None:
+            check_encoders(training.plan, training.started_from)  # a wrong file of a later network ends here already
     end = None if minutes is None else time.monotonic() + 60 * minutes
     trained = []
-    for place, training in enumerate(trainings):
+    for index, training in enumerate(trainings):
         ended = training.finished
         if ended is None:
-            left = sum(later.plan.share for later in trainings[place:] if later.finished is None)
+            left = sum(later.plan.share for later in trainings[index:] if later.finished is None)
             now = time.monotonic()
             deadline = None if end is None else now + (end - now) * training.plan.share / left
             ended = _train_network(recipe, training, deadline, report)
@@ -122,14 +128,14 @@ def _prepare(
 ) -> _NetworkTraining:
     plan = network if epochs is None else network.shortened(epochs)
     chosen = choose_films(recipe, plan, data, films)
-    started_from = pretrained.get(plan.name, None if plan.pretrained == IMAGENET else plan.pretrained)
+    started_from = starting_weights(plan, pretrained)
     folder = work / plan.name
     _claim_work_folder(folder, _identity(recipe, plan, chosen, started_from))
     return _NetworkTraining(plan, chosen, folder, started_from, stop_reason(saved_history(folder), plan))
 
 
 def _identity(
-    recipe: Recipe, plan: NetworkPlan, chosen: Sequence[ChosenFilm], started_from: str | None
+    recipe: Recipe, plan: NetworkPlan, chosen: Sequence[ChosenFilm], started_from: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return everything that a network's training depends on, so that a different one is not resumed by mistake."""
     # A training with more epochs can be resumed, unless its schedule or image size depends on the number of epochs.
@@ -139,7 +145,7 @@ def _identity(
         "seed": recipe.seed,
         "input": recipe.input_of(plan).model_dump(mode="json"),
         "network": plan.model_dump(mode="json", exclude={"share", *(("epochs",) if extendable else ())}),
-        "started_from": started_from,
+        "started_from": started_from.get(ONLY_ENCODER) if len(started_from) < 2 else dict(started_from),
         "films": hashlib.sha256(films.encode()).hexdigest(),
     }
 
@@ -167,11 +173,10 @@ def _train_network(
     training_films, held_out = read_films(plan, training.chosen, reads.rows, reads.columns)
     report(
         f"{plan.name}: {len(training_films)} films per epoch, {len(held_out)} held out, {plan.all_epochs} epochs, "
-        f"encoder from {training.started_from or 'random weights'}"
+        f"encoder from {' and '.join(training.started_from.values()) or 'random weights'}"
     )
     network = find_architecture(plan.architecture).build(plan.arguments)
-    if training.started_from is not None:
-        load_encoder(network, encoder_weights(training.started_from))
+    load_encoders(network, training.started_from)
     return fit(
         plan,
         reads,

@@ -69,8 +69,8 @@ class NetworkSpec(_Strict):
     Classification): pixels outside the lung are set to 0 before the film is resampled to the network's grid and
     normalised. The lung mask is the one that the row measures: the mean over all lung networks on the bundle's grid,
     thresholded and cleaned as `Postprocess` sets (qu-ex section 3.2). The papers do not state whether their cascades
-    clean the mask first. Without cleaning, a consolidation that the lung network missed stays a hole, and the next
-    network cannot see it.
+    clean the mask first. Cleaning fills holes. An unfilled hole, where the lung network missed a consolidation, would
+    hide the infection from the next network.
     """
 
     name: str
@@ -174,7 +174,10 @@ class Metric(_Strict):
 
 
 class Card(_Strict):
-    """The whole card. `networks` run in order; a later one may use the lung mask of earlier ones (cascade)."""
+    """The whole card. `networks` run in order; a later one may use the lung mask of earlier ones (cascade).
+
+    `departures` states where the bundle departs from the paper that it follows, one text each.
+    """
 
     format: Literal[1] = 1
     bundle: BundleIdentity
@@ -186,6 +189,7 @@ class Card(_Strict):
     grades: GradeCuts = GradeCuts()
     training: tuple[TrainingData, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    departures: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Card:

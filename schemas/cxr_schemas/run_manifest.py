@@ -48,7 +48,9 @@ class RunManifest(BaseModel):
     bundle_name: str = Field(description="Name of the bundle.")
     bundle_version: str = Field(description="Version on the bundle's card.")
     bundle_digest: str = Field(description="SHA-256 of the bundle's card and weights.")
-    config: dict[str, Any] = Field(description="Every setting that can change a row, and the results version.")
+    config: dict[str, Any] = Field(
+        description="Every setting that can change a row, except the precision; and the results version."
+    )
     config_digest: str = Field(description="SHA-256 of `config`.")
     software_version: str = Field(description="Version of this package.")
     versions: dict[str, str] = Field(description="Versions of the libraries that can change a row.")

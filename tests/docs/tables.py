@@ -22,7 +22,7 @@ from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.main import COMMANDS
 from cxr_flows.cli.options import SETTING_OF, variable_of
 from cxr_schemas import PLAN, REJECTS, SCORES, Reason, RunCounts, RunManifest
-from cxrlib.models.architectures.catalog import load_catalog
+from cxrlib.models.architectures.catalog import TrainingStatus, load_catalog, load_departures
 from cxrlib.models.bundle import load_bundle
 from cxrlib.reading.codecs.transfer_syntaxes import SYNTAXES
 from cxrlib.settings import Settings
@@ -155,6 +155,17 @@ def models() -> str:
     return _table(head, rows)
 
 
+def statuses() -> str:
+    """Return the table of what the statuses of an architecture mean."""
+    return _table(("status", "meaning"), ((status.value, status.meaning) for status in TrainingStatus))
+
+
+def departures() -> str:
+    """Return the table of departures of our recipes from their papers."""
+    rows = ((paper, text) for paper, texts in load_departures().items() for text in texts)
+    return _table(("paper", "departure"), rows)
+
+
 def syntaxes() -> str:
     """Return the table of transfer syntaxes that are read."""
     rows = ((UID(uid).name, f"`{uid}`", packing.value) for uid, packing in SYNTAXES.items())
@@ -170,7 +181,12 @@ TABLES: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
         "plan columns": lambda: columns(PLAN),
         "manifest": manifest,
     },
-    ROOT / "cxrlib" / "models" / "README.md": {"models": models, "accuracy": accuracy},
+    ROOT / "cxrlib" / "models" / "README.md": {
+        "models": models,
+        "statuses": statuses,
+        "departures": departures,
+        "accuracy": accuracy,
+    },
     ROOT / "cxrlib" / "reading" / "README.md": {"transfer syntaxes": syntaxes},
     ROOT / "flows" / "README.md": {"commands": commands, "settings": settings, "exit codes": exits},
 }

@@ -24,6 +24,7 @@ RUN_BY: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("README.md", "Backfill"): (_SERVERS, "test_backfill"),
     ("README.md", "Cluster"): (_SERVERS, "test_cluster"),
     ("cxrlib/models/README.md", "Models"): (_LOCAL, "test_list_and_show_models"),
+    ("cxrlib/models/README.md", "Pretrained encoders"): (_LOCAL, "test_list_the_encoders"),
     ("cxrlib/models/README.md", "Accuracy of the default bundle"): (_LOCAL, "test_evaluate_a_bundle"),
     ("cxrlib/reading/README.md", "Reading: the bytes of a film to one upright grey image"): (
         _LOCAL,

@@ -137,6 +137,11 @@ def test_list_and_show_models(reader: Reader) -> None:
     assert "lung" in shown
 
 
+def test_list_the_encoders(reader: Reader) -> None:
+    (listed,) = reader.follow("Pretrained encoders", "cxrlib/models/README.md")
+    assert "lung.inceptionresnetv2" in listed
+
+
 def test_evaluate_a_bundle(reader: Reader) -> None:
     reader.follow("Accuracy of the default bundle", "cxrlib/models/README.md")
     assert (reader.folder / "report" / "report.html").exists()

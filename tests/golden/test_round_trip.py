@@ -51,7 +51,7 @@ def exported(case: Case, network: nn.Module, outputs: list[str], folder: Path) -
     recipe = tiny_recipe(*plans, input={"rows": case.side, "columns": case.side, "mean": MEAN, "std": STD})
     lung = Case("multitask-unet", recipe.networks[1].arguments).build()
     trained = [
-        TrainedNetwork(plan, network_weights(module), chosen=(), epochs=1, ended=StopReason.EPOCHS, started_from=None)
+        TrainedNetwork(plan, network_weights(module), chosen=(), epochs=1, ended=StopReason.EPOCHS, started_from={})
         for plan, module in zip(recipe.networks, (network, lung), strict=True)
     ]
     export_bundle(recipe, trained, None, str(folder))

@@ -31,6 +31,12 @@ HYBRID = (
 )
 
 
+def test_departures_are_on_a_card_only_if_there_are_any() -> None:
+    assert b"departures" not in write_card(card(*HYBRID))
+    departing = card(*HYBRID, departures=["The lung is the mean."])
+    assert parse_card(write_card(departing), "here") == departing
+
+
 def test_card_of_several_networks_round_trips() -> None:
     hybrid = card(*HYBRID, localisation={"network": "classifier", "layer": "stages.3"})
     assert parse_card(write_card(hybrid), "here") == hybrid

@@ -78,6 +78,7 @@ def test_system_goes_from_recipe_to_cohort_table(
     recipe = load_recipe(short.recipe)
     card = load_bundle(bundle).card
     assert [network.name for network in card.networks] == [network.name for network in recipe.networks]
+    assert card.departures == recipe.departures
     assert "Training was shortened" in card.bundle.limits
     assert f"at most {short.films} films" in card.bundle.limits
     course = {network.name: _losses(Path(work) / network.name, short.epochs) for network in recipe.networks}

@@ -1,7 +1,8 @@
 """The list of figures of merit for a bundle.
 
-A rejected film counts as empty masks, as a wrong class, as lungs not found, and as neither called infected nor called
-clear. Only figures that need a measurement (ROC area, calibration error, difference in percent) leave it out.
+A rejected film counts as empty masks, as a wrong class and as lungs not found. It counts as a miss for both the
+sensitivity and the specificity of infection. Only figures that need a measurement (ROC area, calibration error,
+difference in percent) leave it out.
 """
 
 from __future__ import annotations

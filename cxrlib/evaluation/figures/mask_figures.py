@@ -92,14 +92,14 @@ def _mean_of_parts(values: PerFilm, in_first: PerFilm, weights: Weights) -> Valu
     return (mean(where(in_first == 1, values), weights) + mean(where(in_first == 0, values), weights)) / 2
 
 
-def _mask_figures(section: Section, name: str, of: Callable[[FilmColumns], MaskColumns]) -> Iterator[Figure]:
+def _mask_figures(section: Section, name: str, columns_of: Callable[[FilmColumns], MaskColumns]) -> Iterator[Figure]:
     """Yield every metric of a mask, as the mean over films and pooled over pixels, except the mean Dice."""
 
     def per_film(metric: PixelMetric, c: FilmColumns) -> tuple[PerFilm, ...]:
-        return (of(c).per_film[metric],)
+        return (columns_of(c).per_film[metric],)
 
     def pooled(metric: PixelMetric, c: FilmColumns) -> tuple[PerFilm, ...]:
-        return _POOLED[metric](of(c))
+        return _POOLED[metric](columns_of(c))
 
     for metric in PixelMetric:
         label = f"{name} {_METRIC_NAMES[metric]}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _FILE: Final = "catalog.toml"
+_DEPARTURES: Final = "departures"
 
 
 class TrainingStatus(StrEnum):
@@ -33,6 +34,15 @@ class TrainingStatus(StrEnum):
     SHIPPED = "ships trained"
     RECIPE = "trained by its recipe"
     COMPARED = "built for the paper's comparison"
+
+    @property
+    def meaning(self) -> str:
+        """What the status says about recipe and weights."""
+        return {
+            TrainingStatus.SHIPPED: "its trained weights ship in a bundle",
+            TrainingStatus.RECIPE: "a recipe that trains it exists, but no weights ship",
+            TrainingStatus.COMPARED: "it can be built, but neither a recipe nor weights ship",
+        }[self]
 
 
 class _Entry(BaseModel):
@@ -91,6 +101,8 @@ class Architecture(_Entry):
         Rows and columns of the paper's input, in pixels.
     variants : tuple of Variant
         The ways in which the paper builds it. The first is the one that the paper's system uses.
+    encoders : tuple of str
+        Names of its encoders, if no argument selects them.
     localisation_layer : str or None
         Dotted path, inside the built network, of the module whose output is the deepest feature map (films, channels,
         rows, columns). Grad-CAM explains a class by it.
@@ -107,8 +119,24 @@ class Architecture(_Entry):
     builder: str = Field(pattern=r"^[\w.]+:\w+$")
     side: int = Field(gt=0)
     variants: tuple[Variant, ...] = Field(min_length=1)
+    encoders: tuple[str, ...] = ()
     localisation_layer: str | None = None
     counts_statistics: bool = False
+
+    def encoder_names(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the encoders that a network has with these arguments; empty for one of its own.
+
+        Examples
+        --------
+        >>> find_architecture("amalgam").encoder_names({})
+        ('mobilenetv2', 'inceptionresnetv2')
+        >>> find_architecture("qu-ex-fpn").encoder_names({"encoder": "resnet18"})
+        ('resnet18',)
+        """
+        stated = {**self.variants[0].arguments, **arguments}
+        if "encoders" in stated:
+            return tuple(stated["encoders"])
+        return (stated["encoder"],) if "encoder" in stated else self.encoders
 
     def build(self, arguments: Mapping[str, Any]) -> nn.Module:
         """Build the network with random weights.
@@ -135,8 +163,18 @@ class Architecture(_Entry):
 @cache
 def load_catalog() -> Mapping[str, Architecture]:
     """Return all entries of the catalog by name; ``catalog.toml`` is read and validated once per process."""
-    entries = tomllib.loads(files(__package__).joinpath(_FILE).read_text(encoding="utf-8"))
+    entries = {name: entry for name, entry in _read().items() if name != _DEPARTURES}
     return MappingProxyType({name: Architecture(name=name, **entry) for name, entry in entries.items()})
+
+
+@cache
+def load_departures() -> Mapping[str, tuple[str, ...]]:
+    """Return, by the paper's short name, where the bundles of our recipes depart from the paper. One text each."""
+    return MappingProxyType({paper: tuple(texts) for paper, texts in _read()[_DEPARTURES].items()})
+
+
+def _read() -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath(_FILE).read_text(encoding="utf-8"))
 
 
 def find_architecture(name: str) -> Architecture:

@@ -13,8 +13,8 @@ counts; see `cxrlib.models.architectures.inflocnet_parts`):
 The class head on a plain encoder halves the channels three times, from 1024 to 512, 256 and 128. With four outputs (the
 four classes of the Radiography database), its size is the difference of U-Net++'s two columns, to the last digit. On
 VGG16 it is the class head of the proposed network. Two figures of the lung column do not fit and seem to be misprints.
-U-Net++ with transfer has 34,107,525; 2,000,000 less would be exactly U-Net++ plus the head of the other two networks on
-VGG16. U-Net without transfer has 29,837,267, which no head on 1024 channels explains.
+34,107,525 for U-Net++ with transfer looks 2,000,000 too high: the rest is exactly U-Net++ plus the head of the other
+two networks on VGG16. No head on 1024 channels explains 29,837,267 for U-Net without transfer.
 """
 
 from __future__ import annotations

@@ -64,10 +64,9 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
 def _bf16_is_faster() -> bool:
     """Return whether this CPU runs networks faster in bf16 than in fp32.
 
-    Measured with the default bundle on one core, as bf16 time over fp32 time: 0.25 with AMX (before
-    `UpsamplingConvolution`, which saves a quarter of fp32's time), 0.51 with AVX-512 bf16 on AMD Zen 4 (24.6 ms against
-    47.9 ms), which multiplies twice as many bf16 numbers at a time, and 1.5 with AVX-512 bf16 on an Intel CPU without
-    AMX.
+    Measured with the default bundle on one core, as bf16 time over fp32 time: at most a third with AMX, 0.51 with
+    AVX-512 bf16 on AMD Zen 4 (24.6 ms against 47.9 ms), and 1.5 with AVX-512 bf16 on an Intel CPU without AMX. Zen 4
+    multiplies twice as many bf16 numbers at a time.
     """
     capabilities = torch.cpu.get_capabilities()
     is_amd = str(capabilities.get("cpu_name")).startswith("AMD")

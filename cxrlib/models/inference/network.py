@@ -46,7 +46,7 @@ class BundleNetwork:
     Attributes
     ----------
     spec : NetworkSpec
-    input : Input
+    input : BundleInput
         The bundle's input, changed as this network's card entry says.
 
     Raises

@@ -26,8 +26,8 @@ ACTIVATIONS: Final[Mapping[type[nn.Module], str]] = {
     nn.Sigmoid: "sigmoid",
     nn.Tanh: "tanh",
 }
-#: Row k: the taps of a 3-tap kernel that tap k of the equivalent 4-tap transposed kernel adds up. On upsampled input,
-#: result 2i reads the upsampled pixels 2i - 1, 2i, 2i + 1, which are the pixels i - 1, i, i; result 2i + 1 reads
+#: Row k lists which of the 3 taps of a convolution sum to tap k of the equivalent 4-tap transposed kernel. On upsampled
+#: input, result 2i reads the upsampled pixels 2i - 1, 2i, 2i + 1, which are the pixels i - 1, i, i; result 2i + 1 reads
 #: i, i, i + 1. In a transposed convolution of stride 2 and padding 1, result y gets pixel i times tap y + 1 - 2i.
 _TAPS: Final = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 

@@ -1,9 +1,9 @@
 """Find out from a DICOM header how the stored film must be turned to be upright.
 
 Patient Orientation (0020,0020) names the directions in which rows and columns of the stored image run (DICOM PS3.3
-C.7.6.1.1.1), and that is enough. Field of View Horizontal Flip (0018,7034) and Rotation (0018,7032) only say how the
-stored image was made from the detector's (PS3.3 C.8.11.9), which every PA film needs. To act on them would mirror
-films that are upright.
+C.7.6.1.1.1), and that is enough. Field of View Horizontal Flip (0018,7034) and Rotation (0018,7032) describe a flip
+and a rotation that were already applied to the detector's image (PS3.3 C.8.11.9). Every PA film needs such a flip.
+Applying it again would mirror films that are upright.
 """
 
 from __future__ import annotations

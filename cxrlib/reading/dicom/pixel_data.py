@@ -76,8 +76,8 @@ def body_of(file: DicomFile, max_bytes: int) -> memoryview:
     ------
     FilmError
         TOO_LARGE where the data inflate to more than `max_bytes`, TRUNCATED where the deflated stream ends early.
-        DECODER_FAILED where the pixel data are followed by anything but an element: a deflated stream has no checksum,
-        and all of 60 films that still inflated with a wrong byte in them became too long.
+        DECODER_FAILED where the pixel data are followed by anything but an element. A deflated stream has no checksum,
+        but corruption shows in the length: in a test, the data of all 60 films that still inflated became longer.
     """
     if file.syntax != DeflatedExplicitVRLittleEndian:
         return memoryview(file.data)[file.start :]

@@ -28,7 +28,7 @@ class Projection(Enum):
     UNKNOWN = "unknown"
 
 
-#: View Position of DICOM PS3.3 C.8.7.1.1 and C.8.11.5; decubitus films show a patient on the side, so no plain frontal.
+#: View Position of DICOM PS3.3 C.8.7.1.1 and C.8.11.5. Decubitus films are excluded like lateral ones.
 _LATERAL_POSITIONS: Final = frozenset(
     ["LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAO", "LPO", "RAO", "RPO", "LM", "ML", "LLAT", "RLAT"]
 )

@@ -47,8 +47,8 @@ LEAST_SPAN: Final = 0.1
 #: A film is constant where one value has more than this share of the pixels that are not padding.
 CONSTANT_SHARE: Final = 0.995
 
-#: Largest share of the range of a constant film that the central 90 % of its cells span: the other 0.5 % of its pixels
-#: cannot move the mean of 5 % of the cells further.
+#: If the central 90 % of the cells span more than this share of the film's range, the film cannot be constant. In a
+#: constant film, 0.5 % of the pixels differ. They move the mean of 5 % of the cells by at most a tenth of the range.
 _CONSTANT_SPAN: Final = 0.1
 
 #: The span of a reduced film after a window is wrong by at most this factor, and nearly always by less than 1 %.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cxrlib.results.compare import Agreement, Cell, Comparison, Outcome
+from cxrlib.results.compare import Agreement, Comparison, Outcome, TransitionCount
 
 _MEANING = {
     Outcome.COMPARED: "scored by both, from the same bytes",
@@ -32,7 +32,7 @@ def comparison_tables(got: Comparison) -> list[TextTable]:
         TextTable(
             "Films",
             ("Films", "Number", "Meaning"),
-            tuple((of.value, str(n), _MEANING[of]) for of, n in got.outcomes if n),
+            tuple((outcome.value, str(n), _MEANING[outcome]) for outcome, n in got.outcomes if n),
         ),
         _cross("Class, old (down) to new (across)", got.classes),
         TextTable("Percent infected, new minus old (Bland and Altman)", ("Figure", "Value"), _agreement(got.percent)),
@@ -40,12 +40,14 @@ def comparison_tables(got: Comparison) -> list[TextTable]:
         TextTable(
             "Most changed",
             ("Film", "Old %", "New %", "Difference"),
-            tuple((of.uri, f"{of.old:.2f}", f"{of.new:.2f}", f"{of.difference:+.2f}") for of in got.most_changed),
+            tuple(
+                (film.uri, f"{film.old:.2f}", f"{film.new:.2f}", f"{film.difference:+.2f}") for film in got.most_changed
+            ),
         ),
         TextTable(
             "Rejected by one of the two",
             ("Films", "Reason", "Number"),
-            tuple((of.by.value, of.reason, str(of.films)) for of in got.rejections),
+            tuple((reject.by.value, reject.reason, str(reject.films)) for reject in got.rejections),
         ),
         TextTable("Replaced objects", ("Film",), tuple((uri,) for uri in got.changed)),
     ]
@@ -72,12 +74,12 @@ def comparison_markdown(got: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _cross(title: str, cells: Sequence[Cell]) -> TextTable:
+def _cross(title: str, cells: Sequence[TransitionCount]) -> TextTable:
     """Return counts of pairs of labels as a cross table; labels that occur on neither side are left out."""
     pairs = [(cell.old, cell.new) for cell in cells if cell.old is not None or cell.new is not None]
     old, new = (sorted({pair[side] or "none given" for pair in pairs}) for side in (0, 1))
     counts = {(cell.old or "none given", cell.new or "none given"): cell.films for cell in cells}
-    rows = tuple((of, *(str(counts.get((of, to), 0)) for to in new)) for of in old)
+    rows = tuple((label, *(str(counts.get((label, to), 0)) for to in new)) for label in old)
     return TextTable(title, ("", *new), rows)
 
 

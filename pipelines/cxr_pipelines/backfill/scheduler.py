@@ -10,10 +10,9 @@ so they can run at once. The lease is held only while parts run:
 - If the process dies, the process groups of its parts die with it. The lease is free at once on that machine, and on
   any other machine after the time to live.
 
-On the local runner, running parts are stopped at once, so that nobody waits for a part that takes hours. That costs the
-chunks in progress and one start. Each worker has one chunk in progress (a few hundred films at most), or two if a batch
-holds films of both. On a cluster, running parts are awaited and no further part starts, because a job does not end with
-the process that submitted it.
+On the local runner, running parts are stopped at once, so that nobody waits for a part that takes hours. Stopping loses
+at most two chunks per worker (a few hundred films each), plus one start-up. On a cluster, running parts are awaited and
+no further part starts, because a job does not end with the process that submitted it.
 
 **No settled film is scored twice.** A part is planned when its run starts, under the lease, against the ledger. Films
 that a nightly run settled before are not planned. If a nightly run settles films of a part that was planned and
@@ -249,6 +248,6 @@ class _Scheduler:
             time.sleep(_TICK_S)
             if not waiters(work.results, work.scope):
                 return
-        # The waiting process is gone, on another machine: its note would stop every other backfill once.
+        # Delete the notes of waiters that are gone. Otherwise each backfill would pause for them once.
         for waiter in waiting:
             withdraw(work.results, work.scope, waiter.token)

@@ -45,8 +45,8 @@ class BackfillWork:
     retries : int
         Number of tries after the first one that a part gets, after all other parts had their first try.
     retry_delay_s : float
-        Minimum wait in seconds before the second try. It doubles for each further try, and a random part of up to the
-        same length is added.
+        Minimum wait in seconds before the second try. It doubles for each further try, plus random jitter of up to the
+        same length.
     only_failed : bool
         Score only parts that failed before or that closed with retryable rejects.
     runner : str

@@ -61,7 +61,7 @@ class DecodeChunk(beam.PTransform):
 
 
 class _DecodeChunk(beam.DoFn):
-    """Emits the films of a chunk after the next chunk has started: the networks then never wait for first films."""
+    """Emits the films of a chunk while the next chunk is already being read, so that the networks never wait."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context

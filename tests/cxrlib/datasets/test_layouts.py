@@ -174,6 +174,27 @@ def test_labelme_shape_without_an_area_is_refused(tmp_path: Path) -> None:
         read_dataset(tmp_path)
 
 
+@pytest.mark.parametrize("end", [(4, 10), (4.6, 10.7)], ids=["on the first point", "within a pixel"])
+def test_labelme_closed_linestrip_is_a_polygon(tmp_path: Path, end: tuple[float, float]) -> None:
+    corners = ((4, 10), (24, 10), (24, 50), (4, 50))
+    write_labelme(tmp_path, "strip", [shape("infection", *corners, end, kind="linestrip")], {})
+    write_labelme(tmp_path, "polygon", [shape("infection", *corners)], {})
+    films = by_name(tmp_path)
+    strip, polygon = films["strip"].infection, films["polygon"].infection
+    assert strip is not None
+    assert polygon is not None
+    assert np.array_equal(read_mask(strip), read_mask(polygon))
+
+
+@pytest.mark.parametrize(
+    "corners", [((4, 10), (24, 10), (24, 50), (5.1, 10)), ((4, 10), (24, 10), (4, 10))], ids=["open", "without area"]
+)
+def test_labelme_open_linestrip_is_refused(tmp_path: Path, corners: tuple[tuple[float, float], ...]) -> None:
+    write_labelme(tmp_path, "strip", [shape("infection", *corners, kind="linestrip")], {})
+    with pytest.raises(UsageError, match=r"closed linestrip.*got a linestrip of [34] points labelled 'infection'"):
+        read_dataset(tmp_path)
+
+
 def test_labelme_error_names_a_film_and_its_missing_image(labelme: Path) -> None:
     (labelme / "clear.png").unlink()
     with pytest.raises(UsageError, match=r"lists film clear\.png: expected its file .*/clear\.png; got none"):

@@ -17,9 +17,9 @@ from cxr_schemas import FilmClass, Grade, Reason
 from cxrlib.archive.listing import list_sources
 from cxrlib.errors import UsageError
 from cxrlib.results import cohort
-from cxrlib.results.compare import COMPARISON, Comparison, Outcome, Side, open_comparison
+from cxrlib.results.compare import COMPARISON, BundleRows, Comparison, Outcome, open_comparison
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.selection import Criteria, read_selection, require_one_bundle, select, write_selection
+from cxrlib.results.selection import Criteria, read_selection, require_one_partition, select, write_selection
 from cxrlib.types import ImageRef
 from tests.support.results_roots import NEW_BUNDLE, OLD_BUNDLE, Content, etag, write_run
 
@@ -39,7 +39,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> ResultsRoot:
 
 
 def compare(root: ResultsRoot, **options: object) -> tuple[Comparison, pd.DataFrame]:
-    with open_comparison(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition), **options) as (got, films):  # type: ignore[arg-type]
+    old, new = (BundleRows(root, bundle.partition) for bundle in (OLD_BUNDLE, NEW_BUNDLE))
+    with open_comparison(old, new, **options) as (got, films):  # type: ignore[arg-type]
         return got, pq.read_table(io.BytesIO(films.parquet())).to_pandas()
 
 
@@ -53,7 +54,7 @@ def test_each_film_has_one_outcome_and_replaced_objects_are_listed(root: Results
         "bad_old": "rejected_old", "bad_new": "rejected_new",
     }  # fmt: skip
     assert got.changed == ("s3://b/f03", "s3://b/moved")
-    assert {(of.by, of.reason, of.films) for of in got.rejections} == {
+    assert {(reject.by, reject.reason, reject.films) for reject in got.rejections} == {
         (Outcome.REJECTED_NEW, "implausible_lung", 1),
         (Outcome.REJECTED_OLD, "no_lung", 1),
     }
@@ -83,10 +84,10 @@ def test_figures_equal_those_of_pandas_on_the_two_cohorts(root: ResultsRoot) -> 
 
 
 def test_comparison_file_has_the_schema_and_is_reproducible(root: ResultsRoot) -> None:
-    with open_comparison(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition)) as (_, films):
+    with open_comparison(BundleRows(root, OLD_BUNDLE.partition), BundleRows(root, NEW_BUNDLE.partition)) as (_, films):
         data = films.parquet()
     assert pq.read_schema(io.BytesIO(data)).equals(COMPARISON, check_metadata=True)
-    with open_comparison(Side(root, OLD_BUNDLE.partition), Side(root, NEW_BUNDLE.partition)) as (_, films):
+    with open_comparison(BundleRows(root, OLD_BUNDLE.partition), BundleRows(root, NEW_BUNDLE.partition)) as (_, films):
         assert films.parquet() == data
     uris = pq.read_table(io.BytesIO(data))["uri"].to_pylist()
     assert uris == sorted(uris)
@@ -94,14 +95,24 @@ def test_comparison_file_has_the_schema_and_is_reproducible(root: ResultsRoot) -
 
 def test_comparison_can_be_limited_to_a_selection(root: ResultsRoot) -> None:
     chosen = select(root, OLD_BUNDLE.partition, Criteria(limit=5))
-    selection = write_selection(chosen, of=root, bundle=OLD_BUNDLE.partition, out=root, run_id="some")
+    selection = write_selection(chosen, source=root, partition=OLD_BUNDLE.partition, out=root, run_id="some")
     got, films = compare(root, only=selection.uri)
     assert len(films) == sum(count for _, count in got.outcomes) == 5
     assert set(films["uri"]) == set(chosen["uri"].to_pylist())
 
 
+def test_reject_of_the_newest_run_counts_whatever_the_run_ids(tmp_path: Path) -> None:
+    write_run(tmp_path, {"a": 1, "b": 2}, run_id="old")
+    # The runs of the new bundle are in the reverse order of their ids.
+    write_run(tmp_path, {"a": Reason.FETCH_FAILED, "b": Reason.CHANGED}, run_id="z-first", bundle=NEW_BUNDLE)
+    write_run(tmp_path, {"a": Reason.NO_LUNG, "b": Reason.TOO_SMALL}, run_id="archive-p0001", bundle=NEW_BUNDLE)
+    _, films = compare(ResultsRoot.at(str(tmp_path)))
+    assert films["outcome"].tolist() == ["rejected_new", "rejected_new"]
+    assert films["reason"].tolist() == ["no_lung", "too_small"]
+
+
 def test_comparing_a_bundle_with_itself_is_refused(root: ResultsRoot) -> None:
-    side = Side(root, OLD_BUNDLE.partition)
+    side = BundleRows(root, OLD_BUNDLE.partition)
     with pytest.raises(UsageError, match="twice"), open_comparison(side, side):
         pass
 
@@ -148,7 +159,7 @@ def test_invalid_or_empty_criteria_are_usage_errors(root: ResultsRoot, criteria:
 
 def test_selection_is_a_source_with_the_version_of_each_row(root: ResultsRoot) -> None:
     chosen = select(root, OLD_BUNDLE.partition, Criteria())
-    selection = write_selection(chosen, of=root, bundle=OLD_BUNDLE.partition, out=root, run_id="again")
+    selection = write_selection(chosen, source=root, partition=OLD_BUNDLE.partition, out=root, run_id="again")
     listed = list(list_sources([selection.source]))
     assert ImageRef("s3://b/f03", f"etag:{etag(3)}", None) in listed
     assert len(listed) == selection.films == chosen.num_rows
@@ -169,8 +180,8 @@ def test_only_the_newest_version_of_a_replaced_object_is_selected(tmp_path: Path
 
 def test_bundle_is_required_where_there_are_several(root: ResultsRoot) -> None:
     with pytest.raises(UsageError, match="several bundles"):
-        require_one_bundle(root, None)
-    assert require_one_bundle(root, NEW_BUNDLE.partition) == NEW_BUNDLE.partition
+        require_one_partition(root, None)
+    assert require_one_partition(root, NEW_BUNDLE.partition) == NEW_BUNDLE.partition
 
 
 def test_films_without_a_study_date_match_no_month(root: ResultsRoot) -> None:

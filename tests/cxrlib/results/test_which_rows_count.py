@@ -47,20 +47,20 @@ _OF_RUN = st.fixed_dictionaries({run: st.tuples(st.sampled_from("BC"), st.sample
 
 
 def plain(stored: list[Row], copies_count: bool) -> list[int]:
-    """Return the places of the rows that count."""
+    """Return the indices of the rows that count."""
 
     def age(row: Row) -> tuple[datetime, str]:
         return _PLANNED[row.run_id], row.run_id
 
     newest = {row.bundle_digest: row.config_digest for row in sorted(stored, key=age)}
     counting: dict[tuple[str, str], int] = {}
-    for place, row in sorted(enumerate(stored), key=lambda entry: age(entry[1])):
+    for row_index, row in sorted(enumerate(stored), key=lambda entry: age(entry[1])):
         if row.config_digest == newest[row.bundle_digest]:
-            counting[row.bundle_digest, row.uri] = place
+            counting[row.bundle_digest, row.uri] = row_index
     if not copies_count:
         by_content: dict[tuple[str, str], int] = {}
-        for place in sorted(counting.values(), key=lambda place: stored[place].uri):
-            by_content.setdefault((stored[place].bundle_digest, stored[place].content_digest), place)
+        for row_index in sorted(counting.values(), key=lambda row_index: stored[row_index].uri):
+            by_content.setdefault((stored[row_index].bundle_digest, stored[row_index].content_digest), row_index)
         return sorted(by_content.values())
     return sorted(counting.values())
 
@@ -79,10 +79,10 @@ def test_rules_agree_with_a_plain_implementation(
     columns = zip(*map(astuple, stored), strict=True) if stored else [[] for _ in DECIDING]
     table = pa.table({name: pa.array(values, pa.string()) for name, values in zip(DECIDING, columns, strict=True)})
     with isolated_database() as database:
-        database.register("stored", table.append_column("place", pa.array(range(len(stored)), pa.int64())))
+        database.register("stored", table.append_column("row_index", pa.array(range(len(stored)), pa.int64())))
         got = fill_left_out(database, "stored", ResultsRoot("file:///nowhere"), copies_count=copies_count)
-        left_out = {place for (place,) in database.execute("select place from left_out").fetchall()}
-    assert [place for place in range(len(stored)) if place not in left_out] == plain(stored, copies_count)
+        left_out = {row_index for (row_index,) in database.execute("select row_index from left_out").fetchall()}
+    assert [row_index for row_index in range(len(stored)) if row_index not in left_out] == plain(stored, copies_count)
     assert got.other_settings + got.replaced + got.copies == len(left_out)
 
 

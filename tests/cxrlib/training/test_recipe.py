@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from cxrlib.errors import UsageError
-from cxrlib.models.architectures.catalog import load_catalog
+from cxrlib.models.architectures.catalog import load_catalog, load_departures
 from cxrlib.training.hyperparameters import Adam, AffineAugmentation, EarlyStop, Fill, Monitor, Plateau
 from cxrlib.training.recipe import NetworkPlan, Recipe, load_recipe, recipe_names
 from tests.support.tiny_recipes import recipe_network, tiny_recipe
@@ -71,6 +73,21 @@ def test_inflocnet_recipe_follows_its_paper() -> None:
     assert (recipe.input.rows, recipe.input.columns) == (128, 128)
     assert recipe.postprocess.lung_threshold == recipe.postprocess.infection_threshold == 0.6
     assert {(each.batch, each.optimiser.rate, each.epochs) for each in recipe.networks} == {(32, 1e-3, 50)}
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name != "default"])
+def test_recipe_file_and_recipe_state_the_departures_from_the_paper(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.paper in {load_catalog()[network.architecture].paper for network in recipe.networks}
+    assert recipe.departures == load_departures().get(recipe.paper or "", ())
+    text = files("cxrlib.training").joinpath("recipes", f"{name}.toml").read_text("utf-8")
+    comments = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    assert all(departure in comments for departure in recipe.departures)
+
+
+def test_recipe_of_an_unknown_paper_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"expected a paper of the catalog \(amalgam, .*got other"):
+        tiny_recipe(paper="other")
 
 
 def test_error_for_an_unknown_recipe_lists_the_included_ones() -> None:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch import Trainer
+from safetensors.torch import save_file
 
 from cxrlib.errors import UsageError
+from cxrlib.models.architectures.catalog import load_departures
 from cxrlib.models.bundle import Bundle, load_bundle
 from cxrlib.training.callback import LAST_FILE
 from cxrlib.training.history import read_csv
@@ -194,6 +197,38 @@ def test_loss_that_is_not_finite_ends_the_training(data: Path, tmp_path: Path) -
     recipe = tiny_recipe(recipe_network(optimiser={"kind": "sgd", "rate": 1e30}))
     with pytest.raises(UsageError, match="network tiny: expected a finite loss"):
         train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"))
+
+
+def test_encoder_starts_from_a_file(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "encoder.safetensors"
+    save_file(smp.encoders.get_encoder(ARGUMENTS["encoder"], weights=None).state_dict(), file)
+    recipe = tiny_recipe(recipe_network(pretrained="imagenet"))
+    lines: list[str] = []
+    given = {"tiny": str(file)}
+    bundle = train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"), pretrained=given, report=lines.append)
+    assert f"encoder from {file}" in lines[0]
+    assert "random weights" not in bundle.card.bundle.limits
+    with pytest.raises(UsageError, match="got a difference in started_from"):
+        train(recipe, data, tmp_path / "work", str(tmp_path / "bundle"))
+
+
+def test_wrong_encoder_weights_of_a_later_network_are_refused_before_any_training(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "fit", None)
+    file = tmp_path / "other.safetensors"
+    save_file({"stem.weight": torch.zeros(3)}, file)
+    with pytest.raises(UsageError, match=r"other\.safetensors': expected weights of the encoder TimmUniversalEncoder"):
+        train(
+            two_network_recipe(), data, tmp_path / "work", str(tmp_path / "bundle"), pretrained={"classes": str(file)}
+        )
+
+
+def test_card_states_the_departures_of_the_recipe_from_its_paper(data: Path, tmp_path: Path) -> None:
+    bundle = train(tiny_recipe(paper="hybrid"), data, tmp_path / "work", str(tmp_path / "bundle"), epochs=1)
+    assert len(bundle.card.departures) == 2
+    assert bundle.card.departures == load_departures()["hybrid"]
+    assert load_bundle(str(tmp_path / "bundle")).card == bundle.card
 
 
 def test_pretrained_weights_for_an_unknown_network_are_refused(data: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from cxr_flows.cli.exit_codes import Exit
 from cxr_flows.cli.main import COMMANDS, cli, main
 from cxr_flows.cli.options import SETTING_OF, runner_with, settings_from, variable_of
 from cxrlib.errors import UsageError
+from cxrlib.models.architectures.catalog import load_departures
 from tests.support.paths import ROOT
 
 HEAVY = ("apache_beam", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "torch")
@@ -118,6 +119,23 @@ def test_models_list_prints_bundles_and_architectures(capsys: pytest.CaptureFixt
     document = json.loads(capsys.readouterr().out)
     assert "default" in [bundle["name"] for bundle in document["bundles"]]
     assert document["architectures"]
+    assert document["departures"] == {paper: list(texts) for paper, texts in load_departures().items()}
+    assert "no weights ship" in document["statuses"]["trained by its recipe"]
+
+
+def test_models_list_shows_the_departures_and_what_the_status_means(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == Exit.SETTLED
+    text = capsys.readouterr().out
+    assert "60/20/20" in text
+    assert "no weights ship" in text
+
+
+def test_encoders_are_listed_without_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not _modules_after("train", "--encoders") & {"torch", "timm"}
+    assert main(["train", "qu-ex-cascaded", "--encoders"]) == Exit.SETTLED
+    text = capsys.readouterr().out
+    assert "smp-hub/densenet161.imagenet" in text
+    assert "amalgam" not in text
 
 
 def test_option_overrides_environment_and_environment_overrides_default(monkeypatch: pytest.MonkeyPatch) -> None:

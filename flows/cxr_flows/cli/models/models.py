@@ -37,7 +37,7 @@ Example:
 @debug_option
 def list_models(as_json: bool) -> None:
     """List the included bundles, and the architectures that a bundle may name."""
-    from cxrlib.models.architectures.catalog import load_catalog
+    from cxrlib.models.architectures.catalog import TrainingStatus, load_catalog, load_departures
     from cxrlib.models.bundle import SHIPPED, load_bundle
 
     bundles = {name: load_bundle(name) for name in SHIPPED}
@@ -56,6 +56,8 @@ def list_models(as_json: bool) -> None:
                     }
                     for entry in load_catalog().values()
                 ],
+                "statuses": {status.value: status.meaning for status in TrainingStatus},
+                "departures": {paper: list(texts) for paper, texts in load_departures().items()},
             }
         )
         return
@@ -73,9 +75,17 @@ def list_models(as_json: bool) -> None:
         recipes = [variant.recipe for variant in entry.variants if variant.recipe]
         size = f"{counts[0]:.1f} M" if len(counts) == 1 else f"{counts[0]:.1f} to {counts[-1]:.1f} M"
         catalog.add_row(entry.name, entry.paper, ", ".join(entry.outputs), size, ", ".join(recipes), entry.description)
+    departures = Table("Paper", "Departure", title="Departures of our recipes from the papers", title_justify="left")
+    for paper, texts in load_departures().items():
+        for place, text in enumerate(texts):
+            departures.add_row("" if place else paper, text)
     console = text_console()
     console.print(shipped)
     console.print(catalog)
+    console.print(
+        f"{TrainingStatus.RECIPE.value}: {TrainingStatus.RECIPE.meaning}. Weights ship only for {', '.join(SHIPPED)}."
+    )
+    console.print(departures)
     console.print("`cxr models show NAME` prints the card of a bundle; NAME may also be the URI of your own bundle.")
 
 
@@ -90,7 +100,7 @@ Example:
 @json_option
 @debug_option
 def show_model(bundle: str, as_json: bool) -> None:
-    """Show the card of BUNDLE: intended use and limits, networks, training data, and measured accuracy."""
+    """Show the card of BUNDLE: intended use, limits, networks, training data, accuracy, departures from its paper."""
     from cxrlib.models.bundle import load_bundle
 
     loaded = load_bundle(bundle)
@@ -109,6 +119,7 @@ def show_model(bundle: str, as_json: bool) -> None:
         "Description": card.bundle.description,
         "Intended use": card.bundle.intended_use,
         "Limits": card.bundle.limits,
+        **({"Departures": "\n".join(card.departures)} if card.departures else {}),
         "Licence": card.bundle.licence,
         "Input": f"{card.input.rows} x {card.input.columns}, {card.input.batch} films per batch",
         "Scheme": scheme(card),

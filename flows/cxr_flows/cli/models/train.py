@@ -13,10 +13,16 @@ from cxr_flows.cli.options import LOCATION
 if TYPE_CHECKING:
     from rich.table import Table
 
+_ENCODER_NOTE = """\
+smp-hub/NAME.imagenet: the ImageNet weights (model.safetensors) that segmentation-models-pytorch publishes under this \
+name. Nothing is downloaded: fetch the file yourself and give it with --pretrained NETWORK=FILE. Without it, the \
+encoder starts from random weights, and the bundle's card states that. Packages are installed by the extra train."""
+
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
+  cxr train --encoders
   cxr train default --data ./data --out ./my-bundle
   cxr evaluate ./my-bundle ./data/covid-qu-ex
   cxr score ./films --bundle ./my-bundle --out ./results
@@ -24,6 +30,12 @@ Example:
 )
 @click.argument("recipe", required=False)
 @click.option("--list", "list_recipes", is_flag=True, help="List the included recipes.")
+@click.option(
+    "--encoders",
+    "list_encoders",
+    is_flag=True,
+    help="List the weights that the encoders of RECIPE, or of every included recipe, start from, and their sources.",
+)
 @click.option(
     "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder that contains the data sets."
 )
@@ -45,12 +57,14 @@ Example:
     "--pretrained",
     multiple=True,
     metavar="NETWORK=FILE",
-    help="Start a network's encoder from the weights in a safetensors file; may be repeated.",
+    help="Start a network's encoder from the weights in a safetensors file; may be repeated. If a network has several "
+    "encoders, name the encoder too: NETWORK.ENCODER=FILE. See --encoders.",
 )
 @debug_option
 def train(
     recipe: str | None,
     list_recipes: bool,
+    list_encoders: bool,
     data: Path | None,
     out: str | None,
     work: Path | None,
@@ -71,8 +85,12 @@ def train(
     if list_recipes:
         console.print(_recipe_table())
         return
+    if list_encoders:
+        console.print(_encoder_table(recipe))
+        console.print(_ENCODER_NOTE)
+        return
     if recipe is None or data is None or out is None:
-        raise click.UsageError("expected RECIPE, --data and --out (or --list)")
+        raise click.UsageError("expected RECIPE, --data and --out (or --list, or --encoders)")
     weights = dict(_weights(given) for given in pretrained)
     plan = load_recipe(recipe)
 
@@ -114,5 +132,20 @@ def _recipe_table() -> Table:
         for place, network in enumerate(recipe.networks):
             epochs = f"{network.all_epochs} epochs"
             table.add_row("" if place else name, network.architecture, ", ".join(network.outputs), epochs)
+        table.add_section()
+    return table
+
+
+def _encoder_table(recipe: str | None) -> Table:
+    from rich.table import Table
+
+    from cxrlib.training.encoders import encoder_starts
+    from cxrlib.training.recipe import load_recipe, recipe_names
+
+    heads = ("Recipe", "Network", "Encoder", "Starts from", "Weights may come from")
+    table = Table(*heads, title="Encoders", title_justify="left")
+    for name in recipe_names() if recipe is None else [recipe]:
+        for place, start in enumerate(encoder_starts(load_recipe(name))):
+            table.add_row("" if place else name, start.option, start.encoder, start.starts_from, start.source)
         table.add_section()
     return table

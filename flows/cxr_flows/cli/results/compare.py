@@ -37,12 +37,14 @@ def compare(uri: str, bundles: tuple[str, str], new_at: str | None, most: int, a
     difference and the limits of agreement of percent infected (Bland and Altman), grade transitions, the most changed
     films, and rejects that differ. An object that was replaced between the two runs is named and not compared.
     """
-    from cxrlib.results.compare import Side, open_comparison
+    from cxrlib.results.compare import BundleRows, open_comparison
     from cxrlib.results.objects import ResultsRoot
-    from cxrlib.results.selection import require_one_bundle
+    from cxrlib.results.selection import require_one_partition
 
     stores = ResultsRoot.at(uri), ResultsRoot.at(new_at or uri)
-    old, new = (Side(results, require_one_bundle(results, name)) for results, name in zip(stores, bundles, strict=True))
+    old, new = (
+        BundleRows(results, require_one_partition(results, name)) for results, name in zip(stores, bundles, strict=True)
+    )
     with open_comparison(old, new, most=most) as (got, _):
         pass
     show(got, text_console(as_json))

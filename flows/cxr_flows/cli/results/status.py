@@ -93,19 +93,22 @@ def _runs(runs: Sequence[RunStatus], title: str) -> Table:
 
 def _backfills(backfills: Sequence[BackfillStatus]) -> Table:
     table = _table("Backfills", ("Backfill", "Parts", "Done", "Begun", "Waiting", "Failed", "Objects", "Settled"), 7)
-    for of in backfills:
-        parts = (sum(of.parts.values()), *(of.parts.get(stage, 0) for stage in ("done", "begun", "waiting")))
-        table.add_row(of.backfill_id, *map(str, (*parts, of.failed, of.objects, of.settled)))
+    for backfill in backfills:
+        parts = (
+            sum(backfill.parts.values()),
+            *(backfill.parts.get(stage, 0) for stage in ("done", "begun", "waiting")),
+        )
+        table.add_row(backfill.backfill_id, *map(str, (*parts, backfill.failed, backfill.objects, backfill.settled)))
     return table
 
 
 def _coverage(coverage: Sequence[Coverage]) -> Table:
-    columns = sorted({(of.bundle, of.config_digest) for of in coverage})
+    columns = sorted({(count.bundle, count.config_digest) for count in coverage})
     several = len(columns) > len({bundle for bundle, _ in columns})
     names = [f"{bundle} {config[:8]}" if several else bundle for bundle, config in columns]
     table = _table("Scored films by study month", ("Month", *names), len(names))
-    films = {(of.month, of.bundle, of.config_digest): of.films for of in coverage}
-    for month in dict.fromkeys(of.month for of in coverage):
+    films = {(count.month, count.bundle, count.config_digest): count.films for count in coverage}
+    for month in dict.fromkeys(count.month for count in coverage):
         counts = (films.get((month, *column)) for column in columns)
         label = "unknown" if month is None else f"{month:%Y-%m}"
         table.add_row(label, *("" if count is None else str(count) for count in counts))
@@ -114,6 +117,6 @@ def _coverage(coverage: Sequence[Coverage]) -> Table:
 
 def _rejects(rejects: Sequence[Rejected]) -> Table:
     table = _table("Rejects", ("Bundle", "Reason", "Rows", "Waiting"), 2)
-    for of in rejects:
-        table.add_row(of.bundle, of.reason, str(of.rows), str(of.waiting) if of.waiting else "")
+    for reject in rejects:
+        table.add_row(reject.bundle, reject.reason, str(reject.rows), str(reject.waiting) if reject.waiting else "")
     return table

@@ -12,7 +12,7 @@ from cxr_flows.cli.film_progress import film_progress
 from cxr_flows.cli.options import LOCATION, setting_options, settings_from
 
 if TYPE_CHECKING:
-    from cxrlib.results.compare import Comparison, Side
+    from cxrlib.results.compare import BundleRows, Comparison
     from cxrlib.results.selection import Criteria, Selection
 
 EPILOG = """\b
@@ -93,9 +93,9 @@ def rescore(
     from cxr_pipelines.jobs.run_job import run_job
     from cxr_schemas import FilmClass, Grade
     from cxrlib.models.bundle import load_bundle
-    from cxrlib.results.compare import Side
+    from cxrlib.results.compare import BundleRows
     from cxrlib.results.objects import ResultsRoot
-    from cxrlib.results.selection import Criteria, read_selection, require_one_bundle
+    from cxrlib.results.selection import Criteria, read_selection, require_one_partition
     from cxrlib.runs.run_id import new_run_id
 
     target = ResultsRoot.at(out or uri)
@@ -105,11 +105,11 @@ def rescore(
         selection = read_selection(target, resume)
     else:
         criteria = Criteria(tuple(map(FilmClass, classes)), tuple(map(Grade, grades)), months, where, limit)
-        selection = _choose(
-            Side(ResultsRoot.at(uri), require_one_bundle(ResultsRoot.at(uri), old)), criteria, Side(target, new), name
-        )
+        scored = ResultsRoot.at(uri)
+        old_rows = BundleRows(scored, require_one_partition(scored, old))
+        selection = _choose(old_rows, criteria, BundleRows(target, new), name)
     console = text_console(as_json)
-    console.print(f"{selection.films} films of {selection.bundle} are selected; run {name}")
+    console.print(f"{selection.films} films of {selection.partition} are selected; run {name}")
     job = ScoreJob.of(
         settings,
         sources=() if resume else (selection.source,),
@@ -123,36 +123,37 @@ def rescore(
         manifest = run_job(job, lambda got: progress(got.done, got.total))
     for line in summary_lines(manifest):
         console.print(line)
-    comparison = _compared(selection, Side(target, new), name)
+    comparison = _compared(selection, BundleRows(target, new), name)
     show(comparison, console)
     if as_json:
         print_json({"manifest": manifest.model_dump(mode="json"), "comparison": plain(comparison)})
     return Exit.RETRYABLE if manifest.retryable else Exit.SETTLED
 
 
-def _choose(old: Side, criteria: Criteria, new: Side, run_id: str) -> Selection:
+def _choose(old: BundleRows, criteria: Criteria, new: BundleRows, run_id: str) -> Selection:
     """Select films of the old rows and store the selection, unless they cannot be scored."""
     from cxrlib.errors import UsageError
     from cxrlib.results.selection import select, write_selection
 
     if old == new:
-        raise UsageError(f"expected another bundle than {old.bundle}, which scored the films already")
+        raise UsageError(f"expected another bundle than {old.partition}, which scored the films already")
     if run_id in new.results.runs():
         raise UsageError(f"the results root {new.results.root} has a run {run_id}: choose another id, or --resume it")
     for side in (old, new):
         side.results.require_complete()
-    films = select(old.results, old.bundle, criteria)
-    return write_selection(films, of=old.results, bundle=old.bundle, out=new.results, run_id=run_id)
+    films = select(old.results, old.partition, criteria)
+    return write_selection(films, source=old.results, partition=old.partition, out=new.results, run_id=run_id)
 
 
-def _compared(selection: Selection, new: Side, run_id: str) -> Comparison:
+def _compared(selection: Selection, new: BundleRows, run_id: str) -> Comparison:
     """Compare, and store the comparison beside the run's manifest."""
     from cxr_flows.reports.comparison import comparison_markdown
     from cxrlib.results import layout
-    from cxrlib.results.compare import Side, open_comparison
+    from cxrlib.results.compare import BundleRows, open_comparison
     from cxrlib.results.objects import ResultsRoot
 
-    with open_comparison(Side(ResultsRoot(selection.root), selection.bundle), new, only=selection.uri) as (got, films):
+    old = BundleRows(ResultsRoot(selection.root), selection.partition)
+    with open_comparison(old, new, only=selection.uri) as (got, films):
         new.results.put(layout.comparison_key(run_id), films.parquet())
         new.results.put(layout.comparison_page_key(run_id), comparison_markdown(got).encode())
     return got

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from cxrlib.errors import BundleError
-from cxrlib.models.architectures.catalog import Architecture, find_architecture, load_catalog
+from cxrlib.models.architectures.catalog import Architecture, find_architecture, load_catalog, load_departures
 from tests.support.tiny_bundles import ARGUMENTS
 
 
@@ -23,6 +23,25 @@ def test_the_catalog_is_read_once_and_cannot_be_changed() -> None:
     assert load_catalog() is load_catalog()
     with pytest.raises(TypeError):
         load_catalog()["other"] = find_architecture("amalgam")  # type: ignore[index]
+
+
+def test_departures_are_stated_for_papers_of_the_catalog() -> None:
+    assert set(load_departures()) == {"inflocnet", "hybrid", "pneumonia-seg", "qu-ex"}
+    assert set(load_departures()) <= {entry.paper for entry in load_catalog().values()}
+    stated = {paper: " ".join(texts) for paper, texts in load_departures().items()}
+    assert "uncut infection mask" in stated["inflocnet"]
+    assert "mean of its three networks" in stated["hybrid"]
+    assert "trained on films masked to the drawn lungs" in stated["hybrid"]
+    assert "60/20/20" in stated["pneumonia-seg"]
+    assert "Normal films only" in stated["qu-ex"]
+
+
+def test_trained_by_its_recipe_means_a_recipe_without_weights() -> None:
+    status = find_architecture("amalgam").variants[0].status
+    assert (status.value, status.meaning) == (
+        "trained by its recipe",
+        "a recipe that trains it exists, but no weights ship",
+    )
 
 
 def test_an_unknown_field_of_an_entry_is_rejected() -> None:

@@ -12,7 +12,7 @@ from cxrlib.models.architectures.inflocnet import SlimDecoder
 from cxrlib.models.architectures.inflocnet_parts import ClassHead, upsample
 from cxrlib.models.architectures.segnet import find_maxima, unpool
 from cxrlib.models.architectures.single_mask import SingleMask
-from cxrlib.training.pretrained import load_encoder
+from cxrlib.training.pretrained import find_encoders, load_encoder
 from cxrlib.training.recipe import load_recipe
 from tests.support.networks import ONE_PER_ARCHITECTURE, Case, set_weights
 
@@ -51,10 +51,12 @@ def test_a_network_returns_logits_on_the_grid_of_its_films(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", ONE_PER_ARCHITECTURE, ids=str)
-def test_a_network_has_one_encoder_that_takes_pretrained_weights(case: Case) -> None:
+def test_the_encoders_of_a_network_take_pretrained_weights(case: Case) -> None:
     network, other = (_build_on_meta(case.architecture, **case.arguments) for _ in range(2))
-    (encoder,) = (module for name, module in other.named_modules() if name.rsplit(".", 1)[-1] == "encoder")
-    load_encoder(network.to_empty(device="cpu"), encoder.to_empty(device="cpu").state_dict())
+    encoders = find_encoders(network.to_empty(device="cpu"))
+    assert encoders
+    for name, encoder in find_encoders(other.to_empty(device="cpu")).items():
+        load_encoder(encoders[name], encoder.state_dict())
 
 
 @pytest.mark.parametrize(

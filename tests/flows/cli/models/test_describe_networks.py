@@ -63,3 +63,14 @@ def test_command_shows_every_network(tmp_path: Path, arguments: list[str]) -> No
     assert result.exit_code == 0, result.output
     for text in ("classifier", "two", "lung", GRADCAM_LAYER):
         assert text in result.output.replace("\n", "").replace(" ", "")
+
+
+def test_models_show_prints_the_departures_on_the_card(tmp_path: Path) -> None:
+    bundle = tiny_system(card_network("lung", "lung"))
+    departing = bundle.card.model_copy(update={"departures": ("The lung is the mean.", "The split is ours.")})
+    write_bundle(str(tmp_path), departing, bundle.files)
+    shown = CliRunner().invoke(models, ["show", str(tmp_path)]).output
+    assert "Departures" in shown
+    assert "The lung is the mean." in shown
+    assert "The split is ours." in shown
+    assert "Departures" not in CliRunner().invoke(models, ["show", "default"]).output
