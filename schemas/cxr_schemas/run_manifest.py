@@ -20,7 +20,7 @@ class RunCounts(BaseModel):
     listed: int = Field(description="References that the sources gave.")
     scored: int = Field(description="References with a score row of this run.")
     rejected: int = Field(description="References with a reject row of this run.")
-    duplicate: int = Field(description="References that are a copy of another one in the same listing.")
+    duplicate: int = Field(description="References with the etag and size of another one in the same listing.")
     settled_before: int = Field(
         description="References that an earlier run settled under the same bundle and settings."
     )

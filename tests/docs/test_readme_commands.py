@@ -117,8 +117,9 @@ def test_score_a_folder(results: str) -> None:
 def test_read_the_results(results: str) -> None:
     names = run_python(of_language("python", "Read the results"))
     assert len(names["films"]) == FILMS  # type: ignore[arg-type]
-    counted = duckdb.sql(of_language("sql", "Read the results").code).fetchall()
-    assert sum(count for _, count in counted) == FILMS
+    grades, rejects = of_language("sql", "Read the results").code.strip().removesuffix(";").split(";")
+    assert sum(count for _, count in duckdb.sql(grades).fetchall()) == FILMS
+    assert duckdb.sql(rejects).columns == ["uri", "reason", "message"]
 
 
 def test_decode_the_masks_of_a_row(results: str) -> None:

@@ -96,21 +96,25 @@ def train(
 
     import logging
 
+    from cxrlib.errors import StoppedError
     from cxrlib.training.train import train as run
 
     # Lightning logs the accelerators that it did not find, and advertisements.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    bundle = run(
-        plan,
-        data,
-        work or Path("runs") / plan.bundle.name,
-        out,
-        epochs=epochs,
-        films=films,
-        minutes=minutes,
-        pretrained=weights,
-        report=console.print,
-    )
+    try:
+        bundle = run(
+            plan,
+            data,
+            work or Path("runs") / plan.bundle.name,
+            out,
+            epochs=epochs,
+            films=films,
+            minutes=minutes,
+            pretrained=weights,
+            report=console.print,
+        )
+    except SystemExit as error:  # Lightning exits with code 0 on SIGTERM
+        raise StoppedError("the training was terminated; the same command resumes it from its last epoch") from error
     console.print(f"wrote the bundle {bundle.partition} to {out}; measure it with cxr evaluate {out} DATASET...")
 
 
