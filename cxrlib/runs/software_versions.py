@@ -13,7 +13,7 @@ from typing import Final
 from cxrlib import __version__
 
 #: Distributions that can change a row, or how it is made.
-_DISTRIBUTIONS: Final = (
+DISTRIBUTIONS: Final = (
     "apache-beam",  # sends films through the pipeline
     "captum",  # localisation maps
     "imagecodecs",  # decodes JPEG 2000, JPEG-LS, PNG and RLE
@@ -36,7 +36,7 @@ _DISTRIBUTIONS: Final = (
 def installed() -> dict[str, str]:
     """Return the versions of the listed distributions that are installed here."""
     versions = {}
-    for name in _DISTRIBUTIONS:
+    for name in DISTRIBUTIONS:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
