@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from cxrlib.models.bundle import Bundle as Bundle
     from cxrlib.models.bundle import load_bundle as load_bundle
     from cxrlib.models.bundle import write_bundle as write_bundle
-    from cxrlib.models.inference.engine import TorchEngine as TorchEngine
+    from cxrlib.models.inference.torch_engine import TorchEngine as TorchEngine
 
 #: Each public name and the module that defines it.
 _DEFINED_IN: Final = {
     "Architecture": "cxrlib.models.architectures.catalog",
     "Bundle": "cxrlib.models.bundle",
-    "TorchEngine": "cxrlib.models.inference.engine",
+    "TorchEngine": "cxrlib.models.inference.torch_engine",
     "Variant": "cxrlib.models.architectures.catalog",
     "find_architecture": "cxrlib.models.architectures.catalog",
     "load_bundle": "cxrlib.models.bundle",

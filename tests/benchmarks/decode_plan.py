@@ -23,7 +23,7 @@ from cxr_schemas import FilmClass
 from cxrlib.errors import FilmError
 from cxrlib.film_steps import ScoringParameters, clean_and_measure
 from cxrlib.models.bundle import load_bundle
-from cxrlib.models.inference.engine import TorchEngine
+from cxrlib.models.inference.torch_engine import TorchEngine
 from cxrlib.reading.read import read_film
 from cxrlib.settings import DecodeMode, ReadSettings, Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm

@@ -38,7 +38,7 @@ from pydicom.uid import UID
 
 from cxrlib.models.bundle import load_bundle
 from cxrlib.models.inference.hardware import choose_device, choose_precision
-from cxrlib.models.inference.network import BundleNetwork
+from cxrlib.models.inference.torch_network import TorchNetwork
 from cxrlib.reading.codecs import frame_header
 from cxrlib.reading.codecs.frame_header import FrameHeader
 from cxrlib.reading.halving import halve
@@ -179,7 +179,7 @@ def forward_cost() -> float:
     bundle = load_bundle("default")
     device = choose_device("cpu")
     (plan,) = bundle.card.networks
-    network = BundleNetwork(bundle, plan, device, choose_precision("auto", device))
+    network = TorchNetwork(bundle, plan, device, choose_precision("auto", device))
     films = network.to_tensor(
         np.random.default_rng(0).random((bundle.card.input.batch, _SIDE, _SIDE), dtype=np.float32)
     )

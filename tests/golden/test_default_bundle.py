@@ -13,7 +13,7 @@ import pytest
 
 from cxrlib.film_steps import ScoringParameters, clean_and_measure
 from cxrlib.models.bundle import load_bundle
-from cxrlib.models.inference.engine import TorchEngine
+from cxrlib.models.inference.torch_engine import TorchEngine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
 from cxrlib.reading import read_film

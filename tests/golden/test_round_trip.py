@@ -16,7 +16,7 @@ from torch import nn
 from cxrlib.models.bundle import Bundle, load_bundle
 from cxrlib.models.inference.fused import fuse
 from cxrlib.models.inference.hardware import Precision
-from cxrlib.models.inference.network import BundleNetwork, load_network
+from cxrlib.models.inference.torch_network import TorchNetwork, load_network
 from cxrlib.training.export import TrainedNetwork, export_bundle, network_weights
 from cxrlib.training.history import StopReason
 from tests.support.networks import ONE_PER_ARCHITECTURE, Case, set_weights
@@ -83,7 +83,7 @@ def test_a_network_loaded_from_a_bundle_gives_bit_identical_logits(case: Case, t
     assert all(torch.equal(found[name], logits) for name, logits in expected.items())
     assert network_weights(built) == bundle.weights(spec), "exporting it again gives the same file"
 
-    run = BundleNetwork(bundle, spec, torch.device("cpu"), Precision.FP32)
+    run = TorchNetwork(bundle, spec, torch.device("cpu"), Precision.FP32)
     answer = run.run(run.to_tensor(grey))
     fuse(built.requires_grad_(False), (1, 1, case.side, case.side), torch.float32)
     with torch.inference_mode():

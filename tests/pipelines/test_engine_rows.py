@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cxr_pipelines.score import score
-from cxrlib.models.inference.engine import TorchEngine
+from cxrlib.models.inference.torch_engine import TorchEngine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
 from cxrlib.settings import RunSettings, Settings

@@ -22,8 +22,8 @@ from cxrlib.film_steps import ScoringParameters, clean_and_measure
 from cxrlib.models.bundle import load_bundle
 from cxrlib.models.inference.choose_engine import load_engine
 from cxrlib.models.inference.hardware import Precision
-from cxrlib.models.inference.network import BundleNetwork
 from cxrlib.models.inference.openvino_network import OpenVinoNetwork
+from cxrlib.models.inference.torch_network import TorchNetwork
 from cxrlib.reading import read_film
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
@@ -83,9 +83,9 @@ def measure_time(repeats: int) -> None:
     bundle = load_bundle("default")
     (spec,) = bundle.card.networks
     films = np.random.default_rng(0).random((bundle.card.input.batch, 256, 256), dtype=np.float32)
-    networks: dict[str, BundleNetwork | OpenVinoNetwork] = {}
+    networks: dict[str, TorchNetwork | OpenVinoNetwork] = {}
     for precision in (Precision.FP32, Precision.BF16):
-        networks[f"torch {precision}"] = BundleNetwork(bundle, spec, torch.device("cpu"), precision, cache_graph=True)
+        networks[f"torch {precision}"] = TorchNetwork(bundle, spec, torch.device("cpu"), precision, cache_graph=True)
         networks[f"openvino {precision}"] = OpenVinoNetwork(bundle, spec, precision, cache_graph=True)
     times: dict[str, list[float]] = {name: [] for name in networks}
     for _ in range(repeats):

@@ -34,7 +34,7 @@ def load_engine(
         The engine is not installed, or cannot use the device or the precision.
     """
     if engine != "openvino":
-        from cxrlib.models.inference.engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
+        from cxrlib.models.inference.torch_engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
 
         return TorchEngine(bundle, device=device, precision=precision, cache_graphs=cache_graphs)
     if device not in {"auto", "cpu"}:

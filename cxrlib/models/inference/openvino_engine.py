@@ -11,12 +11,12 @@ from cxrlib.errors import UsageError
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.batched_engine import BatchedEngine
 from cxrlib.models.inference.bundle_inference import BundleInference
-from cxrlib.models.inference.engine import use_one_torch_thread
 from cxrlib.models.inference.hardware import Precision, choose_precision
-from cxrlib.models.inference.network import BundleNetwork
 from cxrlib.models.inference.openvino_graph import ConversionError, core
 from cxrlib.models.inference.openvino_network import OpenVinoNetwork
 from cxrlib.models.inference.outputs import Network
+from cxrlib.models.inference.torch_engine import use_one_torch_thread
+from cxrlib.models.inference.torch_network import TorchNetwork
 from cxrlib.parallel.cores import cores
 
 _LOG = logging.getLogger(__name__)
@@ -72,4 +72,4 @@ def _load(bundle: Bundle, spec: NetworkSpec, precision: Precision, *, cache_grap
             return OpenVinoNetwork(bundle, spec, precision, cache_graph=cache_graphs)
         except ConversionError as error:
             _LOG.warning("network %s runs on torch, because OpenVINO cannot run it: %s", spec.name, error)
-    return BundleNetwork(bundle, spec, _CPU, precision, cache_graph=cache_graphs)
+    return TorchNetwork(bundle, spec, _CPU, precision, cache_graph=cache_graphs)

@@ -121,7 +121,7 @@ def _load_graph(bundle: Bundle, spec: NetworkSpec, weights: bytes, grid: BundleI
     stored = None if key is None else graph_cache.load_bytes(key)
     if stored is not None:
         return Graph.from_bytes(stored)
-    from cxrlib.models.inference.network import load_network  # noqa: PLC0415 - imports the network libraries
+    from cxrlib.models.inference.torch_network import load_network  # noqa: PLC0415 - imports the network libraries
 
     module = load_network(spec, weights).requires_grad_(False)
     graph = openvino_graph.convert(module, grid.rows, grid.columns, weights)

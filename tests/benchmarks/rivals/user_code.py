@@ -23,7 +23,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from torch import nn
 
 from cxrlib.models.bundle import load_bundle
-from cxrlib.models.inference.network import load_network
+from cxrlib.models.inference.torch_network import load_network
 
 SIDE: Final = 256
 BATCH: Final = 16

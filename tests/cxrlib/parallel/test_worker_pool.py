@@ -163,7 +163,7 @@ def test_imports_of_a_run_do_not_change_the_pool() -> None:
         "run = RunSettings(decode_workers=1); first = reader_processes(run)\n"
         "assert not {'torch', 'apache_beam', 'cxrlib.film_steps'} & set(sys.modules)\n"
         "import cxr_pipelines.score, cxr_pipelines.beam.run_graph\n"
-        "import cxrlib.models.inference.engine, cxrlib.reading.read\n"
+        "import cxrlib.models.inference.torch_engine, cxrlib.reading.read\n"
         "assert reader_processes(run) is first"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -16,7 +16,7 @@ from cxrlib.measuring.masks import lung_regions
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.bundle_inference import BundleInference, BundleOutput
 from cxrlib.models.inference.hardware import Precision
-from cxrlib.models.inference.network import BundleNetwork, build_networks, load_network
+from cxrlib.models.inference.torch_network import TorchNetwork, build_networks, load_network
 from cxrlib.reading.resample import resize
 from tests.support.tiny_bundles import ARGUMENTS, GRADCAM_LAYER, card_network, tiny_bundle, tiny_system
 
@@ -78,9 +78,9 @@ def test_a_network_normalises_with_its_own_mean_and_std() -> None:
 
 def test_networks_with_the_same_input_share_one_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    to_tensor = BundleNetwork.to_tensor
+    to_tensor = TorchNetwork.to_tensor
 
-    def counted(self: BundleNetwork, read: NDArray[np.float32]) -> torch.Tensor:
+    def counted(self: TorchNetwork, read: NDArray[np.float32]) -> torch.Tensor:
         made.append(self.spec.name)
         return to_tensor(self, read)
 
@@ -92,7 +92,7 @@ def test_networks_with_the_same_input_share_one_tensor(monkeypatch: pytest.Monke
         card_network("e", "infection", input={"rows": 32}),
     )
     inference = BundleInference(bundle.card, build_networks(bundle, _CPU, Precision.FP32))
-    monkeypatch.setattr(BundleNetwork, "to_tensor", counted)
+    monkeypatch.setattr(TorchNetwork, "to_tensor", counted)
     inference.run(films(), BATCH)
     assert made == ["a", "c", "e"]
 

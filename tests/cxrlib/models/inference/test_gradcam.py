@@ -14,7 +14,7 @@ from cxrlib.models.architectures.catalog import find_architecture, load_catalog
 from cxrlib.models.inference.bundle_inference import BundleInference
 from cxrlib.models.inference.gradcam import Explainer
 from cxrlib.models.inference.hardware import Precision
-from cxrlib.models.inference.network import build_networks
+from cxrlib.models.inference.torch_network import build_networks
 from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_system
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from cxrlib.models.inference import graph_cache
-from cxrlib.models.inference import network as network_module
-from cxrlib.models.inference.engine import TorchEngine
+from cxrlib.models.inference import torch_network as network_module
 from cxrlib.models.inference.graph import GraphError, NetworkGraph
-from tests.cxrlib.models.inference.test_engine import bundle_with_all_features, film, same
+from cxrlib.models.inference.torch_engine import TorchEngine
+from tests.cxrlib.models.inference.test_torch_engine import bundle_with_all_features, film, same
 from tests.support.tiny_bundles import tiny_bundle
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_folder")

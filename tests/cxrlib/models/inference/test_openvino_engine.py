@@ -15,9 +15,9 @@ from cxrlib.models.bundle import Bundle, load_bundle
 from cxrlib.models.inference.batched_engine import BatchedEngine
 from cxrlib.models.inference.bundle_inference import BundleInference, BundleOutput
 from cxrlib.models.inference.choose_engine import load_engine
-from cxrlib.models.inference.engine import TorchEngine
+from cxrlib.models.inference.torch_engine import TorchEngine
 from cxrlib.types import Prediction
-from tests.cxrlib.models.inference.test_engine import bundle_with_all_features, film, film_of, same
+from tests.cxrlib.models.inference.test_torch_engine import bundle_with_all_features, film, film_of, same
 from tests.support.tiny_bundles import ARGUMENTS, GRADCAM_LAYER, card_network, tiny_bundle, tiny_system
 
 pytestmark = [pytest.mark.openvino, pytest.mark.usefixtures("one_thread")]
@@ -163,12 +163,12 @@ def test_an_explained_network_runs_on_torch(caplog: pytest.LogCaptureFixture) ->
 def test_a_cached_graph_gives_the_same_bits_without_building_the_network(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
-    from cxrlib.models.inference import network
+    from cxrlib.models.inference import torch_network
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     films = [film(seed) for seed in range(5)]
     expected = openvino(tiny_bundle(), "bf16", cache=True).predict(films)
-    monkeypatch.delattr(network, "load_network")
+    monkeypatch.delattr(torch_network, "load_network")
     found = openvino(tiny_bundle(), "bf16", cache=True).predict(films)
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
 

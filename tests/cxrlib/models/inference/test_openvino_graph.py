@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from cxrlib.models.bundle import load_bundle
-from cxrlib.models.inference.network import load_network
+from cxrlib.models.inference.torch_network import load_network
 from tests.support.networks import ONE_PER_ARCHITECTURE, Case, set_weights
 
 pytestmark = [pytest.mark.openvino, pytest.mark.usefixtures("one_thread")]

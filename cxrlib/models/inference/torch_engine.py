@@ -8,7 +8,7 @@ from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.batched_engine import BatchedEngine
 from cxrlib.models.inference.bundle_inference import BundleInference
 from cxrlib.models.inference.hardware import choose_device, choose_precision, free_cached_memory
-from cxrlib.models.inference.network import build_networks
+from cxrlib.models.inference.torch_network import build_networks
 from cxrlib.parallel.cores import cores
 
 

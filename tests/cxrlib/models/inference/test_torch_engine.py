@@ -13,9 +13,9 @@ from cxr_schemas import Reason, SourceFormat, Windowing
 from cxr_schemas.card import NetworkSpec
 from cxrlib.errors import FilmError
 from cxrlib.models.bundle import Bundle
-from cxrlib.models.inference import network as network_module
+from cxrlib.models.inference import torch_network as network_module
 from cxrlib.models.inference.bundle_inference import BundleInference, BundleOutput
-from cxrlib.models.inference.engine import TorchEngine
+from cxrlib.models.inference.torch_engine import TorchEngine
 from cxrlib.types import CxrImage, FilmFacts, Prediction
 from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_bundle, tiny_system
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MISMATCH_ERRORS: Final = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
 
 
-class BundleNetwork:
+class TorchNetwork:
     """A network of a bundle on one device, in one precision, ready to run.
 
     Parameters
@@ -160,9 +160,9 @@ class BundleNetwork:
 
 def build_networks(
     bundle: Bundle, device: torch.device, precision: Precision, *, cache_graphs: bool = False
-) -> list[BundleNetwork]:
-    """Return all networks of a bundle on one device. Parameters are those of `BundleNetwork`."""
-    return [BundleNetwork(bundle, spec, device, precision, cache_graph=cache_graphs) for spec in bundle.card.networks]
+) -> list[TorchNetwork]:
+    """Return all networks of a bundle on one device. Parameters are those of `TorchNetwork`."""
+    return [TorchNetwork(bundle, spec, device, precision, cache_graph=cache_graphs) for spec in bundle.card.networks]
 
 
 def load_network(spec: NetworkSpec, weights: bytes) -> nn.Module:
