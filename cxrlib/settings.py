@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cxrlib.errors import UsageError
 
 #: Increased when the code changes a row for the same bytes, bundle and settings.
-RESULTS_VERSION: Final = 12
+RESULTS_VERSION: Final = 13
 
 #: Default batch size where the number of cores is unknown, in films.
 _DEFAULT_BATCH_SIZE: Final = 32
@@ -171,16 +171,12 @@ class RunSettings(_Group):
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
         default="auto",
-        description="Library that runs the networks; auto is torch; openvino runs on a CPU (extra openvino).",
+        description="Library that runs the networks; auto is openvino on a CPU and torch on a GPU.",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
         description="Arithmetic of the networks; auto is bf16 or fp16 where the hardware is faster with it.",
-    )
-    keep_networks: bool = Field(
-        default=True,
-        description="Cache the prepared networks in TORCH_HOME for 90 days, so that later runs start sooner.",
     )
     fetch_attempts: int = Field(default=4, ge=1, description="Attempts to fetch one object before it is rejected.")
     overlays: bool = Field(default=False, description="Write a PNG of each film with both masks drawn on it.")

@@ -11,14 +11,6 @@ from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_graph_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Put the cache of fused networks into a temporary folder, also for the processes that tests start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
 def child_processes_find_the_tests() -> Iterator[None]:
     """Put the repository root on PYTHONPATH: child processes unpickle classes of `tests`, and ignore the working folder
     (``python -P``)."""

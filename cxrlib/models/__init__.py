@@ -2,7 +2,7 @@
 
 `architectures` holds the papers' networks, `inference` runs them, `bundle` reads and writes bundles, and ``default`` is
 the bundle that ships with the package. The public names below are imported when they are first used: ``import
-cxrlib.models`` loads no torch, and only `TorchEngine` and `Architecture.build` need it.
+cxrlib.models`` loads no torch. `Architecture.build` needs it, and so does `load_engine` for a GPU.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from cxrlib.models.bundle import Bundle as Bundle
     from cxrlib.models.bundle import load_bundle as load_bundle
     from cxrlib.models.bundle import write_bundle as write_bundle
-    from cxrlib.models.inference.torch_engine import TorchEngine as TorchEngine
+    from cxrlib.models.inference.choose_engine import load_engine as load_engine
 
 #: Each public name and the module that defines it.
 _DEFINED_IN: Final = {
     "Architecture": "cxrlib.models.architectures.catalog",
     "Bundle": "cxrlib.models.bundle",
-    "TorchEngine": "cxrlib.models.inference.torch_engine",
     "Variant": "cxrlib.models.architectures.catalog",
     "find_architecture": "cxrlib.models.architectures.catalog",
     "load_bundle": "cxrlib.models.bundle",
     "load_catalog": "cxrlib.models.architectures.catalog",
+    "load_engine": "cxrlib.models.inference.choose_engine",
     "write_bundle": "cxrlib.models.bundle",
 }
 

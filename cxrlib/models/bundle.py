@@ -1,7 +1,9 @@
-"""Read and write model bundles: a directory, on any fsspec URL, with a card, safetensors weights and a digest.
+"""Read and write model bundles: a directory, on any fsspec URL, with a card, weights, graphs and a digest.
 
-The digest covers the raw bytes of ``bundle.toml`` (the card) and of every ``*.safetensors`` file beside it. The file
-``DIGEST`` holds it. It is checked before anything is parsed. Pickled weights are never read.
+The digest covers the raw bytes of ``bundle.toml`` (the card) and of the files beside it that hold a network: its
+weights (``*.safetensors``) and its graph without weights, in OpenVINO's format (``*.openvino.xml``,
+``*.openvino.bin``). The file ``DIGEST`` holds it. It is checked before anything is parsed. Pickled weights are never
+read.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from cxrlib.errors import BundleError
 CARD_FILE: Final = "bundle.toml"
 DIGEST_FILE: Final = "DIGEST"
 WEIGHTS_SUFFIX: Final = ".safetensors"
+#: The two files of a network's graph: operations, and constants that are not in the weights.
+GRAPH_SUFFIXES: Final = (".openvino.xml", ".openvino.bin")
+_NETWORK_SUFFIXES: Final = (WEIGHTS_SUFFIX, *GRAPH_SUFFIXES)
 
 #: Bundles that ship inside the package: name, and directory relative to the package ``cxrlib``.
 SHIPPED: Final[Mapping[str, str]] = {"default": "models/default"}
@@ -40,7 +45,7 @@ class Bundle:
     digest : str
         SHA-256, hexadecimal; every row states it.
     files : mapping of str to bytes
-        Weight files by name, unparsed.
+        Weights and graphs by file name, unparsed.
     """
 
     card: Card
@@ -56,11 +61,22 @@ class Bundle:
         """Return the safetensors bytes of one network of the card."""
         return self.files[network.weights]
 
+    def graph(self, network: NetworkSpec) -> tuple[bytes, bytes] | None:
+        """Return the two files of a network's graph (`GRAPH_SUFFIXES`), or None if the bundle does not have both."""
+        operations, constants = (self.files.get(name) for name in graph_files(network))
+        return None if operations is None or constants is None else (operations, constants)
 
-def bundle_digest(card: bytes, weights: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 over the card and the weight files, sorted by name, with their names and lengths."""
+
+def graph_files(network: NetworkSpec) -> tuple[str, str]:
+    """Return the names of the two files of a network's graph."""
+    operations, constants = GRAPH_SUFFIXES
+    return f"{network.name}{operations}", f"{network.name}{constants}"
+
+
+def bundle_digest(card: bytes, networks: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over the card and the files of the networks, sorted by name, with their names and lengths."""
     total = hashlib.sha256()
-    for name, data in [(CARD_FILE, card), *sorted(weights.items())]:
+    for name, data in [(CARD_FILE, card), *sorted(networks.items())]:
         total.update(f"{name}:{len(data)}:".encode())
         total.update(hashlib.sha256(data).digest())
     return total.hexdigest()
@@ -123,18 +139,26 @@ def write_card(card: Card) -> bytes:
     return tomli_w.dumps(card.model_dump(mode="json", exclude_none=True, exclude=omitted)).encode()
 
 
-def write_bundle(uri: str, card: Card, weights: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle to the directory `uri`, replacing one that exists, and return it as `load_bundle` would."""
+def write_bundle(uri: str, card: Card, networks: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle to the directory `uri`, replacing one that exists, and return it as `load_bundle` would.
+
+    Parameters
+    ----------
+    uri : str
+    card : Card
+    networks : mapping of str to bytes
+        Weights and graphs by file name.
+    """
     card_bytes = write_card(card)
-    digest = bundle_digest(card_bytes, weights)
+    digest = bundle_digest(card_bytes, networks)
     filesystem, root = fsspec.core.url_to_fs(uri)
     filesystem.makedirs(root, exist_ok=True)
-    for stale in filesystem.glob(f"{root}/*{WEIGHTS_SUFFIX}"):
-        if stale.rsplit("/", 1)[-1] not in weights:
+    for stale in filesystem.ls(root, detail=False, refresh=True):
+        if stale.endswith(_NETWORK_SUFFIXES) and stale.rsplit("/", 1)[-1] not in networks:
             filesystem.rm(stale)
-    for name, data in {**weights, CARD_FILE: card_bytes, DIGEST_FILE: f"{digest}\n".encode()}.items():
+    for name, data in {**networks, CARD_FILE: card_bytes, DIGEST_FILE: f"{digest}\n".encode()}.items():
         filesystem.pipe_file(f"{root}/{name}", data)
-    return Bundle(card=card, digest=digest, files=dict(weights))
+    return Bundle(card=card, digest=digest, files=dict(networks))
 
 
 def _read_directory(uri: str) -> dict[str, bytes]:
@@ -146,7 +170,7 @@ def _read_directory(uri: str) -> dict[str, bytes]:
         raise BundleError(
             f"expected a shipped bundle ({known}) or the URI of a readable directory; got {uri!r}"
         ) from error
-    wanted = [name for name in names if name in {CARD_FILE, DIGEST_FILE} or name.endswith(WEIGHTS_SUFFIX)]
+    wanted = [name for name in names if name in {CARD_FILE, DIGEST_FILE} or name.endswith(_NETWORK_SUFFIXES)]
     missing = {CARD_FILE, DIGEST_FILE} - set(wanted)
     if missing:
         raise BundleError(f"bundle {uri}: expected {CARD_FILE}, {DIGEST_FILE} and weights; missing {sorted(missing)}")

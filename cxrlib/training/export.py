@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cxr_schemas import Card
 from cxr_schemas.card import NetworkSpec, TrainingData
 from cxrlib.models.bundle import Bundle, write_bundle
+from cxrlib.models.inference.openvino_convert import convert_networks
 from cxrlib.training.film_selection import ChosenFilm
 from cxrlib.training.history import StopReason
 from cxrlib.training.recipe import CLASSES, IMAGENET, NetworkPlan, Recipe
@@ -58,7 +59,7 @@ def network_weights(network: nn.Module) -> bytes:
 
 
 def export_bundle(recipe: Recipe, trained: Sequence[TrainedNetwork], most_films: int | None, uri: str) -> Bundle:
-    """Write trained networks as one bundle to `uri`.
+    """Write trained networks as one bundle to `uri`, with their OpenVINO graphs.
 
     The limits on the card state where the training departed from its recipe: fewer epochs or films, other data, random
     instead of pretrained weights. Its `departures` state where the recipe departs from its paper.
@@ -77,7 +78,7 @@ def export_bundle(recipe: Recipe, trained: Sequence[TrainedNetwork], most_films:
         training=training_data(recipe, trained),
         departures=recipe.departures,
     )
-    return write_bundle(uri, card, files)
+    return write_bundle(uri, card, {**files, **convert_networks(card, files)})
 
 
 def training_data(recipe: Recipe, trained: Sequence[TrainedNetwork]) -> tuple[TrainingData, ...]:

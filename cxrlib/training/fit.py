@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from cxr_schemas.card import BundleInput
 from cxrlib.errors import UsageError
-from cxrlib.models.inference.hardware import Precision, choose_device, choose_precision
+from cxrlib.models.inference.devices import choose_device
+from cxrlib.models.inference.precision import Precision, choose_precision
 from cxrlib.training.callback import BEST_FILE, LAST_FILE, STATE_KEY, TrainingCallback
 from cxrlib.training.history import EpochRow, StopReason
 from cxrlib.training.lightning_module import NetworkModule
@@ -91,7 +92,7 @@ def fit(
     device = choose_device("auto")
     # An incomplete last batch is left out, unless it is the only one.
     drop_last = len(training) >= plan.batch
-    workers = min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+    workers = 0 if device == "cpu" else min(8, os.cpu_count() or 1)
     loader = DataLoader(
         training, batch_size=plan.batch, sampler=_EpochOrder(training), drop_last=drop_last, num_workers=workers
     )
@@ -104,7 +105,7 @@ def fit(
     reduced = choose_precision("auto", device) is Precision.BF16
     trainer = Trainer(
         max_epochs=plan.all_epochs,
-        accelerator=device.type,
+        accelerator="cpu" if device == "cpu" else "cuda",
         devices=1,
         precision="bf16-mixed" if reduced else "32-true",
         callbacks=callbacks,

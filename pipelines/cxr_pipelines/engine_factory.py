@@ -27,7 +27,8 @@ EngineFactory = Callable[[], Engine]
 
 @dataclass(frozen=True, slots=True)
 class BundleEngineFactory:
-    """Makes the engine of a bundle in the worker process. torch is imported only there.
+    """Makes the engine of a bundle in the worker process. The libraries of the networks are imported
+    only there.
 
     Attributes
     ----------
@@ -64,6 +65,4 @@ class BundleEngineFactory:
             )
 
         run = self.settings.run
-        return load_engine(
-            bundle, engine=run.engine, device=run.device, precision=run.precision, cache_graphs=run.keep_networks
-        )
+        return load_engine(bundle, engine=run.engine, device=run.device, precision=run.precision)

@@ -13,7 +13,7 @@ import pytest
 
 from cxrlib.film_steps import ScoringParameters, clean_and_measure
 from cxrlib.models.bundle import load_bundle
-from cxrlib.models.inference.torch_engine import TorchEngine
+from cxrlib.models.inference.choose_engine import load_engine
 from cxrlib.phantom.encode import encode_png
 from cxrlib.phantom.film import make_phantom
 from cxrlib.reading import read_film
@@ -38,7 +38,7 @@ def measured() -> dict[str, dict[str, float]]:
         )
         for seed in SEEDS
     ]
-    predictions = TorchEngine(bundle, device="cpu", precision="fp32").predict(images)
+    predictions = load_engine(bundle, device="cpu", precision="fp32").predict(images)
     figures = {}
     for seed, image, prediction in zip(SEEDS, images, predictions, strict=True):
         film = clean_and_measure(ImageRef(f"memory://{seed}.png", "size:0"), image, prediction, parameters)

@@ -1,10 +1,9 @@
 """Every architecture computes the same logits, on seeded weights and films, as when it was committed.
 
 ``networks.json`` holds logits computed in float64; kernels, processors and threads do not change the stored digits. The
-tests run the networks as the engine does, in float32 with channels last, so logits differ by the rounding of float32.
-Over all cases, outputs and four ways of computing them (oneDNN and torch's own kernels, channels first and last), the
-largest difference measured is 4.5e-5 of the logits' standard deviation. The tolerance is eleven times that. A test
-below makes small mistakes, which exceed the tolerance ten times.
+tests run the networks as the engines do, in float32: with torch (channels last) and with OpenVINO. So logits differ by
+the rounding of float32. Over all cases and outputs, the largest difference measured is 9e-5 of the logits' standard
+deviation. The tolerance is six times that. A test below makes small mistakes, which exceed the tolerance ten times.
 
 After an intended change of an architecture, run ``python -m tests.golden.test_networks`` to write the file again.
 """
@@ -17,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from cxrlib.models.architectures.catalog import find_architecture
-from cxrlib.models.inference.fused import fuse
+from cxrlib.models.inference.openvino_convert import convert
+from cxrlib.models.inference.openvino_library import core
 from tests.support.networks import MORE_CASES, ONE_PER_ARCHITECTURE, Case, set_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -79,14 +80,17 @@ def test_a_network_gives_its_golden_logits(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", (*ONE_PER_ARCHITECTURE, *MORE_CASES), ids=str)
-def test_a_fused_network_gives_its_golden_logits(case: Case) -> None:
-    network = build_with_weights(case).requires_grad_(False)
-    plain = sum(isinstance(module, nn.Conv2d) for module in network.modules())
-    fused = fuse(network, (1, 1, case.side, case.side), torch.float32)
-    assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) == plain - fused
-    assert fused or case.arguments.get("encoder") == "efficientnetb2", "its convolutions have their own padding"
-    found = run(network, case, torch.float32)
-    for name, values in golden_logits()[str(case)].items():
+def test_openvino_gives_the_golden_logits(case: Case) -> None:
+    network = build_with_weights(case)
+    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
+    model = convert(network, case.side, case.side, weights).model(weights)
+    films = case.films()
+    model.reshape(list(films.shape))
+    logits = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([films])
+    found = {output.any_name: sample(torch.from_numpy(values)).double().numpy() for output, values in logits.items()}
+    golden = golden_logits()[str(case)]
+    assert found.keys() == golden.keys()
+    for name, values in golden.items():
         assert difference(found[name], values) < TOLERANCE, name
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from cxr_schemas import Card, Reason
 from cxrlib.errors import FilmError
 from cxrlib.measuring.localisation import to_cells
 from cxrlib.models.inference.bundle_inference import BundleInference
-from cxrlib.models.inference.hardware import Precision
+from cxrlib.models.inference.precision import Precision
 from cxrlib.types import CxrImage, Prediction
 
 _LOG = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class BatchedEngine:
         ``cpu``, ``cuda`` or ``cuda:N``: where the networks run.
     threads : int
         Batches that run in parallel, each in its own thread; 0 runs them one after another in the calling thread.
-    prepare_thread : callable
+    prepare_thread : callable or None
         Called once in each of these threads.
 
     Notes
@@ -55,7 +55,7 @@ class BatchedEngine:
     """
 
     #: Exceptions that mean that memory ran out.
-    out_of_memory: ClassVar[tuple[type[Exception], ...]] = (MemoryError,)
+    out_of_memory: tuple[type[Exception], ...] = (MemoryError,)
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class BatchedEngine:
         precision: Precision,
         device_name: str,
         threads: int,
-        prepare_thread: Callable[[], object],
+        prepare_thread: Callable[[], object] | None = None,
     ) -> None:
         self.card = card
         self.precision = precision

@@ -1,4 +1,4 @@
-"""Choose the engine that runs a bundle's networks."""
+"""Choose the engine that runs a bundle's networks: OpenVINO on CPUs, torch on CUDA."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from cxrlib.errors import UsageError
 from cxrlib.models.bundle import Bundle
+from cxrlib.models.inference.devices import choose_device
 
 if TYPE_CHECKING:
     from cxrlib.models.inference.batched_engine import BatchedEngine
 
 
 def load_engine(
-    bundle: Bundle, *, engine: str = "auto", device: str = "auto", precision: str = "auto", cache_graphs: bool = False
+    bundle: Bundle, *, engine: str = "auto", device: str = "auto", precision: str = "auto"
 ) -> BatchedEngine:
     """Load a bundle's networks into an engine.
 
@@ -21,10 +22,11 @@ def load_engine(
     ----------
     bundle : Bundle
     engine : str
-        ``torch``, ``openvino`` (CPUs only), or ``auto``, which is torch on every machine, so that rows do not depend on
-        what is installed.
-    device, precision, cache_graphs
-        As for `TorchEngine`.
+        ``openvino`` (CPUs only), ``torch``, or ``auto``: OpenVINO on CPUs, torch on CUDA.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    precision : str
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
 
     Raises
     ------
@@ -33,14 +35,14 @@ def load_engine(
     UsageError
         The engine is not installed, or cannot use the device or the precision.
     """
-    if engine != "openvino":
+    if engine == "openvino" and device not in {"auto", "cpu"}:
+        raise UsageError(f"engine: openvino runs on the CPU only; got device {device!r}")
+    if engine == "torch" or (engine == "auto" and choose_device(device) != "cpu"):
+        if find_spec("torch") is None:
+            raise UsageError("engine: torch is not installed; install it with pip install 'cxr-batch[gpu]'")
         from cxrlib.models.inference.torch_engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
 
-        return TorchEngine(bundle, device=device, precision=precision, cache_graphs=cache_graphs)
-    if device not in {"auto", "cpu"}:
-        raise UsageError(f"engine: openvino runs on the CPU only; got device {device!r}")
-    if find_spec("openvino") is None:
-        raise UsageError("engine: OpenVINO is not installed; install it with pip install 'cxr-batch[openvino]'")
-    from cxrlib.models.inference.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - an optional dependency
+        return TorchEngine(bundle, device=device, precision=precision)
+    from cxrlib.models.inference.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - as for torch
 
-    return OpenVinoEngine(bundle, precision=precision, cache_graphs=cache_graphs)
+    return OpenVinoEngine(bundle, precision=precision)

@@ -3,73 +3,108 @@
 from __future__ import annotations
 
 import logging
-
-import torch
+from functools import cache
+from importlib.util import find_spec
 
 from cxr_schemas.card import NetworkSpec
-from cxrlib.errors import UsageError
+from cxrlib.errors import BundleError, UsageError
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.batched_engine import BatchedEngine
 from cxrlib.models.inference.bundle_inference import BundleInference
-from cxrlib.models.inference.hardware import Precision, choose_precision
-from cxrlib.models.inference.openvino_graph import ConversionError, core
-from cxrlib.models.inference.openvino_network import OpenVinoNetwork
+from cxrlib.models.inference.openvino_graph import ConversionError
+from cxrlib.models.inference.openvino_library import core
+from cxrlib.models.inference.openvino_network import OpenVinoNetwork, find_graph
 from cxrlib.models.inference.outputs import Network
-from cxrlib.models.inference.torch_engine import use_one_torch_thread
-from cxrlib.models.inference.torch_network import TorchNetwork
+from cxrlib.models.inference.precision import Precision, choose_precision
 from cxrlib.parallel.cores import cores
 
 _LOG = logging.getLogger(__name__)
-_CPU = torch.device("cpu")
 
 
 class OpenVinoEngine(BatchedEngine):
     """A bundle's networks, loaded once, run by OpenVINO on the CPU.
 
-    A network that OpenVINO cannot convert, and one that the card explains (Grad-CAM needs gradients), is run by torch;
-    a log line says so.
+    torch runs a network that OpenVINO cannot convert, and one that the card explains (Grad-CAM needs gradients); a log
+    line says so, once per process.
 
     Parameters
     ----------
     bundle : Bundle
     precision : str
         ``auto``, ``fp32`` or ``bf16``.
-    cache_graphs : bool
-        Store the converted graphs on disk, and load those that are stored: later engines then start faster.
 
     Raises
     ------
     BundleError
-        A network's weights do not fit its architecture, or its outputs are not those of the card.
+        A network's weights do not fit its architecture, its outputs are not those of the card, or it needs torch, which
+        is not installed.
     UsageError
         OpenVINO does not compute in this precision on this CPU.
     """
 
-    out_of_memory = (torch.OutOfMemoryError, MemoryError)
-
-    def __init__(self, bundle: Bundle, *, precision: str = "auto", cache_graphs: bool = False) -> None:
-        chosen = choose_precision(precision, _CPU)
+    def __init__(self, bundle: Bundle, *, precision: str = "auto") -> None:
+        chosen = choose_precision(precision, "cpu")
         capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if chosen is Precision.FP16 or (chosen is Precision.BF16 and "BF16" not in capabilities):
-            raise UsageError(f"precision: OpenVINO has no {chosen} on this CPU; use fp32 or the engine torch")
-        networks = [_load(bundle, spec, chosen, cache_graphs=cache_graphs) for spec in bundle.card.networks]
+            raise UsageError(f"precision: OpenVINO has no {chosen} on this CPU; use fp32, or the engine torch")
+        networks = [_load(bundle, spec, chosen) for spec in bundle.card.networks]
+        prepare_thread = None
+        if any(not isinstance(network, OpenVinoNetwork) for network in networks):
+            from cxrlib.models.inference import torch_engine  # noqa: PLC0415 - torch is imported already
+
+            self.out_of_memory = torch_engine.OUT_OF_MEMORY
+            prepare_thread = torch_engine.use_one_torch_thread
         super().__init__(
             bundle.card,
             BundleInference(bundle.card, networks),
             precision=chosen,
             device_name="cpu",
             threads=cores(),
-            prepare_thread=use_one_torch_thread,
+            prepare_thread=prepare_thread,
         )
 
 
-def _load(bundle: Bundle, spec: NetworkSpec, precision: Precision, *, cache_graphs: bool) -> Network:
-    explained = bundle.card.localisation
-    if explained is not None and explained.network == spec.name:
-        _LOG.info("network %s runs on torch, because its localisation maps need gradients", spec.name)
-    else:
+def why_torch(bundle: Bundle, spec: NetworkSpec) -> str | None:
+    """Return why torch must run a network on a CPU; None if OpenVINO runs it.
+
+    A network without a stored graph is converted to find out.
+
+    Raises
+    ------
+    BundleError
+        As for `cxrlib.models.inference.openvino_network.find_graph`.
+    """
+    if _is_explained(bundle, spec):
+        return "its localisation maps need gradients"
+    try:
+        find_graph(bundle, spec)
+    except ConversionError as error:
+        return f"OpenVINO cannot run it: {error}"
+    return None
+
+
+def _load(bundle: Bundle, spec: NetworkSpec, precision: Precision) -> Network:
+    reason = "its localisation maps need gradients"
+    if not _is_explained(bundle, spec):
         try:
-            return OpenVinoNetwork(bundle, spec, precision, cache_graph=cache_graphs)
+            return OpenVinoNetwork(bundle, spec, precision)
         except ConversionError as error:
-            _LOG.warning("network %s runs on torch, because OpenVINO cannot run it: %s", spec.name, error)
-    return TorchNetwork(bundle, spec, _CPU, precision, cache_graph=cache_graphs)
+            reason = f"OpenVINO cannot run it: {error}"
+    if find_spec("torch") is None:
+        raise BundleError(
+            f"network {spec.name} needs torch, because {reason}; install it with pip install 'cxr-batch[gpu]'"
+        )
+    _log_once(f"network {spec.name} runs on torch, because {reason}")
+    from cxrlib.models.inference.torch_network import TorchNetwork  # noqa: PLC0415 - takes seconds
+
+    return TorchNetwork(bundle, spec, "cpu", precision)
+
+
+def _is_explained(bundle: Bundle, spec: NetworkSpec) -> bool:
+    explained = bundle.card.localisation
+    return explained is not None and explained.network == spec.name
+
+
+@cache
+def _log_once(text: str) -> None:
+    _LOG.warning(text)

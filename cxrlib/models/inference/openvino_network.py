@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from cxr_schemas.card import BundleInput, NetworkSpec
 from cxrlib.errors import BundleError
 from cxrlib.models.bundle import Bundle
-from cxrlib.models.inference import graph_cache, openvino_graph
-from cxrlib.models.inference.hardware import Precision
 from cxrlib.models.inference.openvino_graph import Graph
+from cxrlib.models.inference.openvino_library import core, ov
 from cxrlib.models.inference.outputs import NetworkOutput, check_shapes, describe
+from cxrlib.models.inference.precision import Precision
 from cxrlib.parallel.cores import cores
 
 _TYPES: Final = {Precision.FP32: "f32", Precision.BF16: "bf16"}
@@ -31,8 +31,6 @@ class OpenVinoNetwork:
         One of the networks of the bundle's card.
     precision : Precision
         fp32 or bf16. In bf16 the first convolutions compute in float32.
-    cache_graph : bool
-        Load the converted graph from the disk cache, or convert the network and store the graph there.
 
     Attributes
     ----------
@@ -43,17 +41,18 @@ class OpenVinoNetwork:
     Raises
     ------
     BundleError
-        The weights do not fit the architecture, or the outputs are not those of the card.
+        The weights do not fit the architecture, the outputs are not those of the card, or the bundle has no graph of
+        this network and torch, which could convert it, is not installed.
     ConversionError
         OpenVINO cannot run this network.
     """
 
-    def __init__(self, bundle: Bundle, spec: NetworkSpec, precision: Precision, *, cache_graph: bool = False) -> None:
+    def __init__(self, bundle: Bundle, spec: NetworkSpec, precision: Precision) -> None:
         self.spec = spec
         self.input: BundleInput = bundle.card.input_of(spec)
         self._precision = precision
         self._weights = bundle.weights(spec)
-        self._graph = _load_graph(bundle, spec, self._weights, self.input, cache_graph=cache_graph)
+        self._graph = find_graph(bundle, spec)
         self._models: dict[int, ov.CompiledModel] = {}
         self._lock = threading.Lock()
         self._requests = threading.local()
@@ -88,21 +87,16 @@ class OpenVinoNetwork:
             return self._models[batch]
 
     def _compile(self, batch: int) -> ov.CompiledModel:
+        shape = (batch, 1, self.input.rows, self.input.columns)
         try:
-            model = openvino_graph.read(
-                self._graph,
-                self._weights,
-                self.spec.outputs,
-                (batch, 1, self.input.rows, self.input.columns),
-                float32_stem=self._precision is Precision.BF16,
-            )
+            model = self._graph.probabilities(self._weights, self.spec.outputs, shape)
         except KeyError as error:
             raise BundleError(
                 f"{describe(self.spec, self.input)}: expected outputs {', '.join(self.spec.outputs)}; "
                 f"the network has no {error}"
             ) from error
         threads = cores()
-        return openvino_graph.core().compile_model(
+        return core().compile_model(
             model,
             "CPU",
             {
@@ -115,16 +109,26 @@ class OpenVinoNetwork:
         )
 
 
-def _load_graph(bundle: Bundle, spec: NetworkSpec, weights: bytes, grid: BundleInput, *, cache_graph: bool) -> Graph:
-    """Return a network's graph from the disk cache, or convert the network."""
-    key = graph_cache.key(bundle.digest, spec.name, f"openvino {ov.__version__}", 0) if cache_graph else None
-    stored = None if key is None else graph_cache.load_bytes(key)
-    if stored is not None:
-        return Graph.from_bytes(stored)
-    from cxrlib.models.inference.torch_network import load_network  # noqa: PLC0415 - imports the network libraries
+def find_graph(bundle: Bundle, spec: NetworkSpec) -> Graph:
+    """Return the graph of a network that its bundle contains, or convert the network with torch.
 
-    module = load_network(spec, weights).requires_grad_(False)
-    graph = openvino_graph.convert(module, grid.rows, grid.columns, weights)
-    if key is not None:
-        graph_cache.store_bytes(key, graph.to_bytes())
-    return graph
+    Raises
+    ------
+    BundleError
+        There is no graph, and torch is not installed; or the weights do not fit the architecture.
+    ConversionError
+        OpenVINO cannot run this network.
+    """
+    stored = bundle.graph(spec)
+    if stored is not None:
+        return Graph(*stored)
+    if find_spec("torch") is None:
+        raise BundleError(
+            f"network {spec.name}: the bundle has no OpenVINO graph of it, and torch, which could convert it, is not "
+            "installed; install it with pip install 'cxr-batch[gpu]'"
+        )
+    from cxrlib.models.inference.openvino_convert import convert  # noqa: PLC0415 - imports torch
+    from cxrlib.models.inference.torch_network import load_network  # noqa: PLC0415
+
+    weights, grid = bundle.weights(spec), bundle.card.input_of(spec)
+    return convert(load_network(spec, weights), grid.rows, grid.columns, weights)

@@ -1,17 +1,16 @@
 """Everything that imports Beam: the graph, its transforms, its runners and their workers.
 
-Beam is imported without its optional modules (`cxr_pipelines.beam.optional`). A program that needs those modules in the
-same process as this package must import Beam first.
+Beam is imported here first, without the handler of the root logger that it would leave behind: where only a part of
+Google's clients is installed, it logs a warning about the others, and nothing here uses them.
 """
 
-import resource as _resource
+import logging as _logging
 
-from cxr_pipelines.beam.optional import OPTIONAL as _OPTIONAL
-from cxr_pipelines.beam.optional import without_modules as _without_modules
-
-with _without_modules(_OPTIONAL):
-    from apache_beam.ml.inference import base as _base
-
-# Beam measures the memory of a model with `resource`. It drops that import together with the optional module that
-# shares a GPU among models.
-_base.resource = _resource
+_root, _silent, _level = _logging.getLogger(), _logging.NullHandler(), _logging.getLogger().level
+_root.addHandler(_silent)  # `logging.warning` installs a handler if there is none
+_root.setLevel(_logging.ERROR)
+try:
+    import apache_beam as _apache_beam  # noqa: F401
+finally:
+    _root.setLevel(_level)
+    _root.removeHandler(_silent)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import apache_beam as beam
-from apache_beam.ml.inference.base import RunInference
 
-from cxr_pipelines.beam.handler import CxrModelHandler
-from cxr_pipelines.beam.transforms import CleanAndMeasure, CommitChunk, DecodeChunk, ReadPlan
+from cxr_pipelines.beam.transforms import CleanAndMeasure, CommitChunk, DecodeChunk, Predict, ReadPlan
 from cxr_pipelines.elements import RunContext, SettledChunk
 from cxr_pipelines.engine_factory import EngineFactory
 
@@ -20,12 +18,11 @@ def scoring_graph(
     pixels are shuffled. The stage emits only one summary per chunk. A runner that buffers the output of a stage, as
     the local one does, therefore needs no more memory for a larger archive.
     """
-    handler = CxrModelHandler(engine, context.settings.run.films_at_a_time)
     return (
         pipeline
         | "ReadPlan" >> ReadPlan(context)
         | "DecodeChunk" >> DecodeChunk(context)
-        | "RunInference" >> RunInference(handler)
+        | "Predict" >> Predict(engine, context.settings.run.films_at_a_time)
         | "CleanAndMeasure" >> CleanAndMeasure(context)
         | "CommitChunk" >> CommitChunk(context)
     )

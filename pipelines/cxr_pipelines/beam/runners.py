@@ -16,7 +16,6 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from cxr_pipelines.beam.optional import import_optional
 from cxr_pipelines.flink import FlinkCluster
 from cxr_pipelines.runner_choice import FLINK, RunnerChoice
 from cxrlib.errors import UsageError
@@ -45,7 +44,6 @@ def make_runner(choice: RunnerChoice) -> tuple[PipelineRunner, PipelineOptions]:
     if choice.name == "portable":
         _check_portable(PipelineOptions(options).view_as(PortableOptions))
     if not choice.local:
-        import_optional()
         pipeline_options = PipelineOptions(options)
         if choice.name == FLINK:
             _complete_flink(pipeline_options)

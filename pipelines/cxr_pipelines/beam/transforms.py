@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from cxr_pipelines import run_progress
-from cxr_pipelines.elements import DoneFilm, InferredFilm, ReadFilm, RunContext, SettledChunk
+from cxr_pipelines.elements import DoneFilm, Inferred, InferredFilm, ReadFilm, RunContext, SettledChunk
+from cxr_pipelines.engine_factory import Engine, EngineFactory
 from cxr_pipelines.read_ahead import ChunkReader, ReadFilms
 from cxrlib.errors import FilmError, RunError, hide_store_errors
 from cxrlib.film_steps import clean_and_measure, rejected, without_pixels
@@ -22,7 +24,7 @@ from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 from cxrlib.runs.chunks import OpenChunks, settle
 from cxrlib.runs.plan import Chunk, read_chunks
-from cxrlib.types import ScoredFilm
+from cxrlib.types import CxrImage, Prediction, ScoredFilm
 
 
 @dataclass
@@ -107,6 +109,60 @@ def _films(begun: tuple[Chunk, ReadFilms] | None) -> Iterator[ReadFilm]:
     with closing(films):
         for ref, outcome in films:
             yield ReadFilm(chunk, ref, outcome)
+
+
+@dataclass
+class Predict(beam.PTransform):
+    """Run the networks on the films, some at a time; rejects pass unchanged, in the same stream.
+
+    Beam's own RunInference would do the same, but importing it imports torch wherever torch is installed.
+
+    Attributes
+    ----------
+    engine : callable
+        Makes the engine. Called once per process: the engine is shared by Beam's threads.
+    films_at_a_time : int
+        Films given to the engine at a time. It cannot change a row: the engine splits them into batches of a fixed
+        size.
+    """
+
+    engine: EngineFactory
+    films_at_a_time: int
+
+    def expand(self, films: beam.PCollection[ReadFilm]) -> beam.PCollection[InferredFilm]:
+        """Return each film with its prediction or its error."""
+        size = self.films_at_a_time
+        batches = films | "Batch" >> beam.BatchElements(min_batch_size=size, max_batch_size=size)
+        return batches | "Predict" >> beam.ParDo(_Predict(self.engine))
+
+
+class _Predict(beam.DoFn):
+    def __init__(self, make: EngineFactory) -> None:
+        self._make = make
+        self._shared = Shared()
+        self._engine: Engine | None = None
+
+    def setup(self) -> None:
+        self._engine = self._shared.acquire(self._make)
+
+    def process(self, batch: Sequence[ReadFilm]) -> Iterator[InferredFilm]:
+        if self._engine is None:
+            raise RunError("expected a step after its setup; got one before it")
+        yield from predict(self._engine, batch)
+
+
+def predict(engine: Engine, batch: Sequence[ReadFilm]) -> list[InferredFilm]:
+    """Return each film with its prediction or its error, in the order of `batch`; a film that was not read has none."""
+    images = [film.outcome for film in batch if isinstance(film.outcome, CxrImage)]
+    predictions = iter(engine.predict(images) if images else ())
+    return [InferredFilm(film.chunk, film.ref, _joined(film.outcome, predictions)) for film in batch]
+
+
+def _joined(outcome: CxrImage | FilmError, predictions: Iterator[Prediction | FilmError]) -> Inferred | FilmError:
+    if isinstance(outcome, FilmError):
+        return outcome
+    prediction = next(predictions)
+    return prediction if isinstance(prediction, FilmError) else Inferred(outcome, prediction)
 
 
 @dataclass

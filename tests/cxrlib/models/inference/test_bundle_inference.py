@@ -15,7 +15,7 @@ from cxrlib.errors import BundleError
 from cxrlib.measuring.masks import lung_regions
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.bundle_inference import BundleInference, BundleOutput
-from cxrlib.models.inference.hardware import Precision
+from cxrlib.models.inference.precision import Precision
 from cxrlib.models.inference.torch_network import TorchNetwork, build_networks, load_network
 from cxrlib.reading.resample import resize
 from tests.support.tiny_bundles import ARGUMENTS, GRADCAM_LAYER, card_network, tiny_bundle, tiny_system
@@ -23,7 +23,6 @@ from tests.support.tiny_bundles import ARGUMENTS, GRADCAM_LAYER, card_network, t
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 BATCH = 4
-_CPU = torch.device("cpu")
 
 
 def films(count: int = 3) -> list[NDArray[np.float32]]:
@@ -31,7 +30,7 @@ def films(count: int = 3) -> list[NDArray[np.float32]]:
 
 
 def run(bundle: Bundle, read: list[NDArray[np.float32]] | None = None) -> BundleOutput:
-    inference = BundleInference(bundle.card, build_networks(bundle, _CPU, Precision.FP32))
+    inference = BundleInference(bundle.card, build_networks(bundle, "cpu", Precision.FP32))
     return inference.run(films() if read is None else read, BATCH)
 
 
@@ -91,7 +90,7 @@ def test_networks_with_the_same_input_share_one_tensor(monkeypatch: pytest.Monke
         card_network("d", "infection", seed=8, reads="lung_masked_film"),
         card_network("e", "infection", input={"rows": 32}),
     )
-    inference = BundleInference(bundle.card, build_networks(bundle, _CPU, Precision.FP32))
+    inference = BundleInference(bundle.card, build_networks(bundle, "cpu", Precision.FP32))
     monkeypatch.setattr(TorchNetwork, "to_tensor", counted)
     inference.run(films(), BATCH)
     assert made == ["a", "c", "e"]
@@ -155,11 +154,11 @@ def test_weights_that_are_not_finite_are_rejected() -> None:
 def test_a_card_that_names_a_missing_output_is_rejected_before_any_film() -> None:
     bundle = with_network(arguments={**ARGUMENTS, "masks": ("lung", "vessels")})
     with pytest.raises(BundleError, match="expected outputs lung, infection, classes; got KeyError: 'infection'"):
-        build_networks(bundle, _CPU, Precision.FP32)
+        build_networks(bundle, "cpu", Precision.FP32)
 
 
 def test_a_card_with_another_number_of_classes_is_rejected_before_any_film() -> None:
     bundle = tiny_bundle()
     card = bundle.card.model_copy(update={"classes": bundle.card.classes[:2]})
     with pytest.raises(BundleError, match=r"expected classes of shape \(1, 2\); got \(1, 3\)"):
-        build_networks(Bundle(card, bundle.digest, bundle.files), _CPU, Precision.FP32)
+        build_networks(Bundle(card, bundle.digest, bundle.files), "cpu", Precision.FP32)

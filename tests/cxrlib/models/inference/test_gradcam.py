@@ -13,7 +13,7 @@ from cxrlib.errors import BundleError
 from cxrlib.models.architectures.catalog import find_architecture, load_catalog
 from cxrlib.models.inference.bundle_inference import BundleInference
 from cxrlib.models.inference.gradcam import Explainer
-from cxrlib.models.inference.hardware import Precision
+from cxrlib.models.inference.precision import Precision
 from cxrlib.models.inference.torch_network import build_networks
 from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_system
 
@@ -82,13 +82,13 @@ def test_the_error_for_an_unknown_layer_names_it() -> None:
 def test_a_layer_that_cannot_explain_a_class_is_rejected_before_any_film(layer: str, got: str) -> None:
     bundle = tiny_system(card_network("all", "lung", "classes"), localisation={"network": "all", "layer": layer})
     with pytest.raises(BundleError, match=got):
-        BundleInference(bundle.card, build_networks(bundle, torch.device("cpu"), Precision.FP32))
+        BundleInference(bundle.card, build_networks(bundle, "cpu", Precision.FP32))
 
 
 def test_threads_that_share_a_network_get_the_maps_of_their_own_films() -> None:
     classifier = card_network("all", "lung", "classes")
     bundle = tiny_system(classifier, localisation={"network": "all", "layer": GRADCAM_LAYER})
-    inference = BundleInference(bundle.card, build_networks(bundle, torch.device("cpu"), Precision.FP32))
+    inference = BundleInference(bundle.card, build_networks(bundle, "cpu", Precision.FP32))
     films = [np.random.default_rng(seed).random((64, 64), dtype=np.float32) for seed in range(24)]
 
     def attribution(film: np.ndarray) -> np.ndarray:

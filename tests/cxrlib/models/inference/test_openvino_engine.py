@@ -1,8 +1,9 @@
-"""The OpenVINO engine agrees with torch and keeps the promises of every engine (`make test-openvino`)."""
+"""The OpenVINO engine agrees with torch and keeps the promises of every engine."""
 
 from __future__ import annotations
 
-import logging
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,22 +13,30 @@ from numpy.typing import NDArray
 from cxr_schemas import Reason
 from cxrlib.errors import BundleError, FilmError, UsageError
 from cxrlib.models.bundle import Bundle, load_bundle
+from cxrlib.models.inference import openvino_convert, openvino_engine
 from cxrlib.models.inference.batched_engine import BatchedEngine
 from cxrlib.models.inference.bundle_inference import BundleInference, BundleOutput
 from cxrlib.models.inference.choose_engine import load_engine
+from cxrlib.models.inference.openvino_graph import ConversionError
 from cxrlib.models.inference.torch_engine import TorchEngine
 from cxrlib.types import Prediction
-from tests.cxrlib.models.inference.test_torch_engine import bundle_with_all_features, film, film_of, same
+from tests.cxrlib.models.inference.plain_film import film, film_of, same
+from tests.cxrlib.models.inference.test_torch_engine import bundle_with_all_features, parallel
 from tests.support.tiny_bundles import ARGUMENTS, GRADCAM_LAYER, card_network, tiny_bundle, tiny_system
 
-pytestmark = [pytest.mark.openvino, pytest.mark.usefixtures("one_thread")]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 #: Largest difference of a probability of the tiny bundles between the engines.
 TOLERANCE = {"fp32": 1e-5, "bf16": 0.005}
 
 
-def openvino(bundle: Bundle, precision: str = "fp32", *, cache: bool = False) -> BatchedEngine:
-    return load_engine(bundle, engine="openvino", precision=precision, cache_graphs=cache)
+def openvino(bundle: Bundle, precision: str = "fp32") -> BatchedEngine:
+    return load_engine(bundle, engine="openvino", precision=precision)
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_new() -> None:
+    openvino_engine._log_once.cache_clear()
 
 
 @pytest.fixture(scope="module", params=["one-fp32", "one-bf16", "all-fp32", "all-bf16"])
@@ -134,21 +143,19 @@ def test_out_of_memory_halves_the_batch_for_good(monkeypatch: pytest.MonkeyPatch
 def test_a_network_that_cannot_be_converted_runs_on_torch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from cxrlib.models.inference import openvino_graph
-
     def fail(*_: object) -> None:
-        raise openvino_graph.ConversionError("no such operation")
+        raise ConversionError("no such operation")
 
-    monkeypatch.setattr(openvino_graph, "convert", fail)
+    monkeypatch.setattr(openvino_convert, "convert", fail)
     films = [film(seed) for seed in range(3)]
     found = openvino(tiny_bundle()).predict(films)
+    openvino(tiny_bundle())
     expected = TorchEngine(tiny_bundle(), device="cpu", precision="fp32").predict(films)
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
     assert caplog.text.count("runs on torch, because OpenVINO cannot run it: no such operation") == 1
 
 
 def test_an_explained_network_runs_on_torch(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
     bundle = tiny_system(
         card_network("lung", "lung"),
         card_network("classifier", "classes", seed=9),
@@ -160,17 +167,43 @@ def test_an_explained_network_runs_on_torch(caplog: pytest.LogCaptureFixture) ->
     assert "network classifier runs on torch, because its localisation maps need gradients" in caplog.text
 
 
-def test_a_cached_graph_gives_the_same_bits_without_building_the_network(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_stored_graph_gives_the_same_bits_without_building_the_network(
+    monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
-    from cxrlib.models.inference import torch_network
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    bundle = tiny_bundle()
     films = [film(seed) for seed in range(5)]
-    expected = openvino(tiny_bundle(), "bf16", cache=True).predict(films)
-    monkeypatch.delattr(torch_network, "load_network")
-    found = openvino(tiny_bundle(), "bf16", cache=True).predict(films)
+    expected = openvino(bundle, precision).predict(films)
+    files = {**bundle.files, **openvino_convert.convert_networks(bundle.card, bundle.files)}
+    monkeypatch.delattr(openvino_convert, "load_network")
+    found = openvino(Bundle(bundle.card, bundle.digest, files), precision).predict(films)
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_without_torch_only_networks_with_a_graph_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("openvino_engine", "openvino_network"):
+        monkeypatch.setattr(f"cxrlib.models.inference.{module}.find_spec", lambda _: None)
+    with pytest.raises(BundleError, match=r"has no OpenVINO graph of it, and torch.*cxr-batch\[gpu\]"):
+        openvino(tiny_bundle())
+    explained = parallel(GRADCAM_LAYER)
+    files = {**explained.files, **openvino_convert.convert_networks(explained.card, explained.files)}
+    assert explained.card.networks[1].name == "classifier"
+    with pytest.raises(BundleError, match=r"network classifier needs torch, because its localisation maps"):
+        openvino(Bundle(explained.card, explained.digest, files))
+
+
+def test_the_default_bundle_is_loaded_and_run_without_torch_and_without_telemetry() -> None:
+    program = """
+import sys
+import numpy as np
+from cxrlib.models import load_bundle, load_engine
+from tests.cxrlib.models.inference.plain_film import film_of
+engine = load_engine(load_bundle("default"), device="cpu")
+engine.predict([film_of(np.zeros((256, 256), np.float32))])
+print([name for name in ("torch", "openvino_telemetry") if sys.modules.get(name)])
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
 
 
 def test_cards_that_do_not_fit_their_network_are_rejected() -> None:
@@ -185,10 +218,13 @@ def test_cards_that_do_not_fit_their_network_are_rejected() -> None:
         openvino(Bundle(card, bundle.digest, bundle.files))
 
 
-def test_auto_is_torch_and_openvino_has_no_fp16() -> None:
-    assert isinstance(load_engine(tiny_bundle(), device="cpu", precision="fp32"), TorchEngine)
+def test_auto_is_openvino_on_a_cpu_which_has_no_fp16() -> None:
+    assert isinstance(load_engine(tiny_bundle(), device="cpu", precision="fp32"), openvino_engine.OpenVinoEngine)
+    assert isinstance(load_engine(tiny_bundle(), device="cpu", precision="fp32", engine="torch"), TorchEngine)
     with pytest.raises(UsageError, match="OpenVINO has no fp16"):
         load_engine(tiny_bundle(), engine="openvino", precision="fp16")
+    with pytest.raises(UsageError, match="openvino runs on the CPU only; got device 'cuda'"):
+        load_engine(tiny_bundle(), engine="openvino", device="cuda")
 
 
 def test_the_default_bundle_agrees_with_torch_in_float32() -> None:

@@ -1,20 +1,24 @@
-"""The model handler: films go to the engine, rejects pass unchanged."""
+"""Prediction: films go to the engine, some at a time; rejects pass unchanged."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import ClassVar
 
+import apache_beam as beam
 import numpy as np
 import pytest
+from apache_beam.testing.util import assert_that, equal_to
 
-from cxr_pipelines.beam.handler import CxrModelHandler
+from cxr_pipelines.beam.transforms import Predict, predict
 from cxr_pipelines.elements import Inferred, ReadFilm
 from cxr_pipelines.engine_factory import BundleEngineFactory
 from cxr_schemas import Reason, SourceFormat, Windowing
 from cxrlib.errors import BundleError, FilmError, RunError
 from cxrlib.runs import software_versions
 from cxrlib.runs.plan import Chunk
-from cxrlib.types import CxrImage, FilmFacts, ImageRef
+from cxrlib.types import CxrImage, FilmFacts, ImageRef, Prediction
 from tests.support.fakes import SIDE, FakeEngineFactory, fake_bundle, fake_settings
 
 CHUNK = Chunk("c", 0, 4)
@@ -27,13 +31,9 @@ def film(name: str, corner: float = 0.0) -> ReadFilm:
     return ReadFilm(CHUNK, ImageRef(name, "v"), CxrImage(pixels, facts, name, Windowing.PERCENTILE, 0.0))
 
 
-def handler(batch_size: int = 8) -> CxrModelHandler:
-    return CxrModelHandler(FakeEngineFactory(), batch_size)
-
-
 def test_rejects_keep_their_place_and_films_get_their_own_prediction() -> None:
     batch = [film("a"), ReadFilm(CHUNK, ImageRef("b", "v"), REJECT), film("c", 1.0), film("d", 0.7)]
-    done = handler().run_inference(batch, FakeEngineFactory()())
+    done = predict(FakeEngineFactory()(), batch)
     assert [out.ref.uri for out in done] == ["a", "b", "c", "d"]
     assert isinstance(done[0].outcome, Inferred)
     assert done[1].outcome is REJECT
@@ -50,12 +50,31 @@ def test_batch_of_rejects_does_not_call_the_engine() -> None:
             raise AssertionError("the engine was called")
 
     batch = [ReadFilm(CHUNK, ImageRef("b", "v"), REJECT)] * 3
-    assert [out.outcome for out in handler().run_inference(batch, NoEngine())] == [REJECT] * 3  # type: ignore[arg-type]
+    assert [out.outcome for out in predict(NoEngine(), batch)] == [REJECT] * 3  # type: ignore[arg-type]
 
 
-def test_batch_size_is_fixed_and_bytes_are_counted_from_pixels() -> None:
-    assert handler(8).batch_elements_kwargs() == {"min_batch_size": 8, "max_batch_size": 8}
-    assert handler().get_num_bytes([film("a"), ReadFilm(CHUNK, ImageRef("b", "v"), REJECT)]) == SIDE * SIDE * 4
+class _Counting:
+    """An engine that records how many films it gets at a time, in all of its instances."""
+
+    made: ClassVar[int] = 0
+    calls: ClassVar[list[int]] = []
+
+    def __init__(self) -> None:
+        type(self).made += 1
+        self._engine = FakeEngineFactory()()
+
+    def predict(self, images: Sequence[CxrImage]) -> list[Prediction | FilmError]:
+        self.calls.append(len(images))
+        return self._engine.predict(images)
+
+
+def test_films_reach_one_engine_in_batches_of_the_given_size() -> None:
+    films = [film(str(number)) for number in range(20)]
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        done = pipeline | beam.Create([films], reshuffle=False) | beam.FlatMap(list) | Predict(_Counting, 8)
+        assert_that(done | beam.Map(lambda out: out.ref.uri), equal_to([str(number) for number in range(20)]))
+    assert _Counting.calls == [8, 8, 4]
+    assert _Counting.made == 1
 
 
 def test_bundle_that_changed_since_the_plan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

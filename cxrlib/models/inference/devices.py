@@ -1,0 +1,51 @@
+"""Choose the device of the networks. torch is imported only where there may be a GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from importlib.util import find_spec
+
+from cxrlib.errors import UsageError
+
+
+def has_cuda_driver() -> bool:
+    """Return whether this machine has the driver library of CUDA. It loads in a millisecond, torch in two seconds."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def choose_device(wanted: str) -> str:
+    """Return the device called `wanted`: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    ``auto`` is the first CUDA device if there is one and torch is installed, else the CPU.
+
+    Raises
+    ------
+    UsageError
+        The name is not a device, this machine has no such device, or torch is not installed.
+    """
+    if wanted == "auto":
+        return "cuda" if has_cuda_driver() and find_spec("torch") and _cuda_devices() else "cpu"
+    if wanted == "cpu":
+        return wanted
+    match = re.fullmatch(r"cuda(?::(\d+))?", wanted)
+    if match is None:
+        raise UsageError(f"device: expected auto, cpu, cuda or cuda:N; got {wanted!r}")
+    if find_spec("torch") is None:
+        raise UsageError(f"device: {wanted} needs torch; install it with pip install 'cxr-batch[gpu]'")
+    count = _cuda_devices()
+    if int(match[1] or 0) >= count:
+        raise UsageError(f"device: expected one of this machine's {count} CUDA devices or cpu; got {wanted!r}")
+    return wanted
+
+
+def _cuda_devices() -> int:
+    """Return the number of CUDA devices that torch can use."""
+    import torch  # noqa: PLC0415 - takes seconds
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
