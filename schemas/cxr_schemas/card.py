@@ -239,3 +239,7 @@ class Card(_Strict):
         """Return the input of a network: the bundle's, overridden by the network's own."""
         overrides = {} if network.input is None else network.input.model_dump(exclude_none=True)
         return self.input.model_copy(update=overrides)
+
+    def explains(self, network: NetworkSpec) -> bool:
+        """Return whether Grad-CAM maps are computed for a network. Only torch computes them."""
+        return self.localisation is not None and self.localisation.network == network.name

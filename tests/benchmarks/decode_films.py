@@ -103,10 +103,10 @@ def real_dicom_films() -> Iterator[Case]:
 
 def real_pictures() -> list[Path]:
     """Return every PNG or JPEG film of the real data sets, sorted."""
-    images = [
-        path for folder in ("lung_seg", "infection_seg", "classes", "severity") for path in _images(DATA / folder)
-    ]
-    return sorted([*images, *(DATA / "covid-qu-ex").glob("*/*/*/images/*.png")])
+    folders = ("classes", "classes_ext", "infection_seg", "lung_ext", "lung_seg", "severity")
+    images = [path for folder in folders for path in _images(DATA / folder)]
+    others = [*(DATA / "covid-qu-ex").glob("*/*/*/images/*.png"), *(DATA / "ood" / "frontal").glob("*g")]
+    return sorted([*images, *others])
 
 
 def real_films_in_jpeg_2000() -> Iterator[Case]:

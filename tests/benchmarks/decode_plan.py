@@ -23,7 +23,8 @@ from cxr_schemas import FilmClass
 from cxrlib.errors import FilmError
 from cxrlib.film_steps import ScoringParameters, clean_and_measure
 from cxrlib.models.bundle import load_bundle
-from cxrlib.models.inference.torch_engine import TorchEngine
+from cxrlib.models.inference.batched_engine import BatchedEngine
+from cxrlib.models.inference.choose_engine import load_engine
 from cxrlib.reading.read import read_film
 from cxrlib.settings import DecodeMode, ReadSettings, Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
@@ -97,8 +98,8 @@ class Comparison:
     def __init__(self, precision: str = "auto", against: str | None = None) -> None:
         bundle = load_bundle("default")
         self._parameters = ScoringParameters.of(bundle.card)
-        self._engine = TorchEngine(bundle, precision=precision)
-        self._against = self._engine if against is None else TorchEngine(bundle, precision=against)
+        self._engine = load_engine(bundle, precision=precision)
+        self._against = self._engine if against is None else load_engine(bundle, precision=against)
 
     def compare(self, cases: Iterable[Case]) -> Iterator[Compared]:
         """Yield the comparison of each film."""
@@ -121,7 +122,7 @@ class Comparison:
         except FilmError as error:
             return error
 
-    def _score(self, engine: TorchEngine, images: Sequence[CxrImage | FilmError]) -> list[ScoredFilm | FilmError]:
+    def _score(self, engine: BatchedEngine, images: Sequence[CxrImage | FilmError]) -> list[ScoredFilm | FilmError]:
         films = [image for image in images if isinstance(image, CxrImage)]
         scored = iter(zip(films, engine.predict(films), strict=True))
         return [image if isinstance(image, FilmError) else self._measure(*next(scored)) for image in images]

@@ -37,8 +37,8 @@ from pydicom.encaps import get_frame
 from pydicom.uid import UID
 
 from cxrlib.models.bundle import load_bundle
-from cxrlib.models.inference.hardware import choose_device, choose_precision
-from cxrlib.models.inference.torch_network import TorchNetwork
+from cxrlib.models.inference.openvino_network import OpenVinoNetwork
+from cxrlib.models.inference.precision import choose_precision
 from cxrlib.reading.codecs import frame_header
 from cxrlib.reading.codecs.frame_header import FrameHeader
 from cxrlib.reading.halving import halve
@@ -175,11 +175,9 @@ def _resize_by_ours(pixels: NDArray[np.uint16], bits: int) -> float:
 
 def forward_cost() -> float:
     """Return the processor seconds per film of the engine's network on a full batch in memory, in its own precision."""
-    torch.set_num_threads(1)
     bundle = load_bundle("default")
-    device = choose_device("cpu")
     (plan,) = bundle.card.networks
-    network = TorchNetwork(bundle, plan, device, choose_precision("auto", device))
+    network = OpenVinoNetwork(bundle, plan, choose_precision("auto", "cpu"))
     films = network.to_tensor(
         np.random.default_rng(0).random((bundle.card.input.batch, _SIDE, _SIDE), dtype=np.float32)
     )

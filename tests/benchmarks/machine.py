@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import torch
-
-from cxrlib.models.inference.hardware import choose_precision
+from cxrlib.models.inference.precision import choose_precision
 
 _PACKAGES: Final = (
     "torch",
@@ -179,7 +177,7 @@ def describe() -> dict[str, str]:
             versions[name] = "absent"
     return {
         "processor": _processor_field("model name"),
-        "kind": f"{_vendor()} {choose_precision('auto', torch.device('cpu'))}",
+        "kind": f"{_vendor()} {choose_precision('auto', 'cpu')}",
         "cores": str(cores()),
         "memory_gib": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f}",
         "system": f"{platform.system()} {platform.release()}",

@@ -56,9 +56,9 @@ from cxr_pipelines.jobs.child_main import GC_THRESHOLDS
 gc.set_threshold(*GC_THRESHOLDS)
 import cxr_pipelines.score
 import cxr_pipelines.beam.run_graph
-from cxrlib.models.inference.engine import TorchEngine
+from cxrlib.models.inference.choose_engine import load_engine
 from cxrlib.models.bundle import load_bundle
-TorchEngine(load_bundle("default"), cache_graphs=True)
+load_engine(load_bundle("default"), device="cpu")
 """
 #: What the processes of `cxr score` import and load: the command, the scoring process, and the reading processes.
 _STARTED: Final = (

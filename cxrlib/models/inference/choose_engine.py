@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from cxr_schemas.card import NetworkSpec
 from cxrlib.errors import UsageError
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.devices import choose_device
@@ -46,3 +47,24 @@ def load_engine(
     from cxrlib.models.inference.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - as for torch
 
     return OpenVinoEngine(bundle, precision=precision)
+
+
+def engine_on_cpu(bundle: Bundle, network: NetworkSpec) -> str:
+    """Return which engine runs a network on a CPU, and why it is torch, as a phrase.
+
+    A network whose graph the bundle does not hold is converted to find out.
+    """
+    if bundle.card.explains(network):
+        return "torch, because its localisation maps need gradients"
+    if bundle.graph(network) is not None:
+        return "OpenVINO"
+    if not (find_spec("torch") and find_spec("openvino")):
+        return "unknown: the bundle has no graph of it, and torch and OpenVINO are not both installed"
+    from cxrlib.models.inference.openvino_graph import ConversionError  # noqa: PLC0415 - as for torch
+    from cxrlib.models.inference.openvino_network import find_graph  # noqa: PLC0415
+
+    try:
+        find_graph(bundle, network)
+    except ConversionError as error:
+        return f"torch, because OpenVINO cannot run it: {error}"
+    return "OpenVINO, after torch has converted it at each start"

@@ -48,7 +48,7 @@ def convert_networks(card: Card, weights: Mapping[str, bytes]) -> dict[str, byte
     """
     files: dict[str, bytes] = {}
     for network in card.networks:
-        if card.localisation is not None and card.localisation.network == network.name:
+        if card.explains(network):
             continue
         grid = card.input_of(network)
         data = weights[network.weights]

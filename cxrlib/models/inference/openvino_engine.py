@@ -13,7 +13,7 @@ from cxrlib.models.inference.batched_engine import BatchedEngine
 from cxrlib.models.inference.bundle_inference import BundleInference
 from cxrlib.models.inference.openvino_graph import ConversionError
 from cxrlib.models.inference.openvino_library import core
-from cxrlib.models.inference.openvino_network import OpenVinoNetwork, find_graph
+from cxrlib.models.inference.openvino_network import OpenVinoNetwork
 from cxrlib.models.inference.outputs import Network
 from cxrlib.models.inference.precision import Precision, choose_precision
 from cxrlib.parallel.cores import cores
@@ -64,28 +64,9 @@ class OpenVinoEngine(BatchedEngine):
         )
 
 
-def why_torch(bundle: Bundle, spec: NetworkSpec) -> str | None:
-    """Return why torch must run a network on a CPU; None if OpenVINO runs it.
-
-    A network without a stored graph is converted to find out.
-
-    Raises
-    ------
-    BundleError
-        As for `cxrlib.models.inference.openvino_network.find_graph`.
-    """
-    if _is_explained(bundle, spec):
-        return "its localisation maps need gradients"
-    try:
-        find_graph(bundle, spec)
-    except ConversionError as error:
-        return f"OpenVINO cannot run it: {error}"
-    return None
-
-
 def _load(bundle: Bundle, spec: NetworkSpec, precision: Precision) -> Network:
     reason = "its localisation maps need gradients"
-    if not _is_explained(bundle, spec):
+    if not bundle.card.explains(spec):
         try:
             return OpenVinoNetwork(bundle, spec, precision)
         except ConversionError as error:
@@ -98,11 +79,6 @@ def _load(bundle: Bundle, spec: NetworkSpec, precision: Precision) -> Network:
     from cxrlib.models.inference.torch_network import TorchNetwork  # noqa: PLC0415 - takes seconds
 
     return TorchNetwork(bundle, spec, "cpu", precision)
-
-
-def _is_explained(bundle: Bundle, spec: NetworkSpec) -> bool:
-    explained = bundle.card.localisation
-    return explained is not None and explained.network == spec.name
 
 
 @cache

@@ -60,7 +60,7 @@ class TorchNetwork:
         loaded = load_network(spec, bundle.weights(spec)).requires_grad_(False)
         self._module: nn.Module = loaded.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._explainer: Explainer | None = None
-        if card.localisation is not None and card.localisation.network == spec.name:
+        if card.localisation is not None and card.explains(spec):
             from cxrlib.models.inference.gradcam import Explainer  # noqa: PLC0415 - Captum takes seconds, few bundles use it
 
             self._explainer = Explainer(self._module, card.localisation.layer)

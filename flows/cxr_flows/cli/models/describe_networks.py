@@ -10,6 +10,8 @@ from cxr_schemas.card import NetworkSpec
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cxrlib.models.bundle import Bundle
+
 _OUTPUTS = ("lung", "infection", "classes")
 
 
@@ -39,15 +41,19 @@ def localisation(card: Card) -> str:
     )
 
 
-def network_table(card: Card) -> Table:
+def network_table(bundle: Bundle) -> Table:
     """Return a table of the networks, in the order in which they run."""
     from rich.table import Table
 
-    table = Table("Network", "Architecture", "Reads", "Gives")
+    from cxrlib.models.inference.choose_engine import engine_on_cpu
+
+    card = bundle.card
+    table = Table("Network", "Architecture", "Reads", "Gives", "On a CPU")
     for network in card.networks:
         arguments = ", ".join(f"{name}={value}" for name, value in network.arguments.items())
         built = f"{network.architecture} ({arguments})" if arguments else network.architecture
-        table.add_row(network.name, built, _reads(card, network), ", ".join(network.outputs))
+        gives, engine = ", ".join(network.outputs), engine_on_cpu(bundle, network)
+        table.add_row(network.name, built, _reads(card, network), gives, engine)
     return table
 
 

@@ -102,10 +102,12 @@ Example:
 def show_model(bundle: str, as_json: bool) -> None:
     """Show the card of BUNDLE: intended use, limits, networks, training data, accuracy, departures from its paper."""
     from cxrlib.models.bundle import load_bundle
+    from cxrlib.models.inference.choose_engine import engine_on_cpu
 
     loaded = load_bundle(bundle)
     if as_json:
-        print_json({"digest": loaded.digest, "card": loaded.card.model_dump(mode="json")})
+        engines = {network.name: engine_on_cpu(loaded, network) for network in loaded.card.networks}
+        print_json({"digest": loaded.digest, "card": loaded.card.model_dump(mode="json"), "engines_on_cpu": engines})
         return
     from rich.table import Table
 
@@ -129,7 +131,7 @@ def show_model(bundle: str, as_json: bool) -> None:
     }.items():
         facts.add_row(label, value)
     console.print(facts)
-    console.print(network_table(card))
+    console.print(network_table(loaded))
     if card.training:
         trained = Table("Trained on", "Films", "Licence", "Note")
         for source in card.training:

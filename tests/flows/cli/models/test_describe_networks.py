@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from rich.console import Console
 
 from cxr_flows.cli.models.describe_networks import localisation, network_table, scheme
 from cxr_flows.cli.models.models import models
-from cxr_schemas import Card
-from cxrlib.models.bundle import load_bundle, write_bundle
+from cxrlib.models.bundle import Bundle, load_bundle, write_bundle
+from cxrlib.models.inference import choose_engine, openvino_convert
+from cxrlib.models.inference.openvino_graph import ConversionError
 from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_system
 
 HYBRID = (
@@ -22,18 +24,18 @@ HYBRID = (
 EXPLAINED = {"network": "classifier", "layer": GRADCAM_LAYER}
 
 
-def printed(card: Card) -> str:
+def printed(bundle: Bundle) -> str:
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(network_table(card))
+        console.print(network_table(bundle))
     return capture.get()
 
 
 def test_default_bundle_is_one_network_without_localisation() -> None:
-    card = load_bundle("default").card
-    assert scheme(card) == "one network"
-    assert localisation(card) == "none"
-    assert "film, 256 x 256, mean 0.5, std 0.5" in printed(card)
+    bundle = load_bundle("default")
+    assert scheme(bundle.card) == "one network"
+    assert localisation(bundle.card) == "none"
+    assert "film, 256 x 256, mean 0.5, std 0.5" in printed(bundle)
 
 
 def test_networks_that_read_the_film_are_parallel() -> None:
@@ -42,7 +44,8 @@ def test_networks_that_read_the_film_are_parallel() -> None:
 
 
 def test_cascade_after_an_ensemble_is_described() -> None:
-    card = tiny_system(*HYBRID, localisation=EXPLAINED).card
+    bundle = tiny_system(*HYBRID, localisation=EXPLAINED)
+    card = bundle.card
     assert (
         scheme(card)
         == "cascade: classifier reads the lungs that one, two segmented; ensemble: lung is the mean of one, two"
@@ -50,7 +53,7 @@ def test_cascade_after_an_ensemble_is_described() -> None:
     assert (
         localisation(card) == f"Grad-CAM of the predicted class, at layer {GRADCAM_LAYER} of classifier; threshold 0.5"
     )
-    table = printed(card)
+    table = printed(bundle)
     assert "film, 128 x 128, mean 0.5, std 0.25" in table
     assert "lung-masked film, 64 x 64, mean 0.5, std 0.5" in table
 
@@ -63,6 +66,32 @@ def test_command_shows_every_network(tmp_path: Path, arguments: list[str]) -> No
     assert result.exit_code == 0, result.output
     for text in ("classifier", "two", "lung", GRADCAM_LAYER):
         assert text in result.output.replace("\n", "").replace(" ", "")
+
+
+def test_command_shows_which_engine_runs_each_network_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tiny_system(*HYBRID, localisation=EXPLAINED)
+    files = {**bundle.files, **openvino_convert.convert_networks(bundle.card, bundle.files)}
+    del files["two.openvino.xml"]
+    write_bundle(str(tmp_path), bundle.card, files)
+
+    def engines() -> dict[str, str]:
+        shown = CliRunner().invoke(models, ["show", str(tmp_path), "--json"]).output
+        return dict(json.loads(shown)["engines_on_cpu"])
+
+    explained = "torch, because its localisation maps need gradients"
+    assert engines() == {
+        "one": "OpenVINO",
+        "two": "OpenVINO, after torch has converted it at each start",
+        "classifier": explained,
+    }
+
+    def fail(*_: object) -> None:
+        raise ConversionError("no such operation")
+
+    monkeypatch.setattr(openvino_convert, "convert", fail)
+    assert engines()["two"] == "torch, because OpenVINO cannot run it: no such operation"
+    monkeypatch.setattr(choose_engine, "find_spec", lambda _: None)
+    assert engines()["two"].startswith("unknown: the bundle has no graph of it")
 
 
 def test_models_show_prints_the_departures_on_the_card(tmp_path: Path) -> None:

@@ -1,1 +1,0 @@
-"""Trials: scripts that measured what a design rests on. No test runs them."""
