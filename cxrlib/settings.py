@@ -128,9 +128,9 @@ class PrivacySettings(_Group):
 class RunSettings(_Group):
     """How the work is done. Of these settings only an `engine` other than ``auto`` is part of ``config_digest``.
 
-    `precision` can change a score slightly, and so can `device`, on which automatic precision depends. Each row has the
-    precision as a column. Limits of time and memory can cause rejects with that reason. The other settings change no
-    score.
+    `precision` and `forward_batch` can change a score slightly, and so can `device`, on which their defaults depend.
+    Each row has both as columns. Limits of time and memory can cause rejects with that reason. The other settings
+    change no score.
     """
 
     chunk_size: int = Field(
@@ -140,7 +140,15 @@ class RunSettings(_Group):
         default=None,
         ge=1,
         le=4096,
-        description="Films per call of the networks. Default: 16 per core; 32 on remote workers.",
+        description="Films per call of the networks. Default: 16 per core; 32 on remote workers; more where "
+        "forward_batch is large.",
+    )
+    forward_batch: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Films per forward pass of the networks, fixed when a run is planned; a column of each row. "
+        "Default: the card's on a CPU; by memory and network on a GPU.",
     )
     prefetch: int | None = Field(
         default=None, ge=1, description="Films read ahead of the networks, per worker. Default: 8 times batch_size."
@@ -173,7 +181,9 @@ class RunSettings(_Group):
         default="auto",
         description="Library that runs the networks; auto is openvino on a CPU and torch on a GPU.",
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+    device: str = Field(
+        default="auto", description="auto, cpu, cuda, cuda:N, or cuda:all, which spreads the workers over all GPUs."
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
         description="Arithmetic of the networks; auto is bf16 or fp16 where the hardware is faster with it.",

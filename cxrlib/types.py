@@ -125,6 +125,8 @@ class Prediction:
         `cxrlib.measuring.localisation.localisation_map` draws it.
     precision : str
         Arithmetic of the networks, such as ``fp32``.
+    forward_batch : int or None
+        Films of the forward pass, with padding; None where it is not known.
     """
 
     lung: NDArray[np.float32]
@@ -132,6 +134,7 @@ class Prediction:
     classes: dict[FilmClass, float] | None
     precision: str
     localisation_cells: NDArray[np.uint8] | None = None
+    forward_batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

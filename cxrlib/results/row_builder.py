@@ -203,4 +203,5 @@ _SCORE_COLUMNS: Final[dict[str, _Film]] = {
     "qc_clipped_fraction": lambda film: round(film.image.clipped_fraction, 4),
     "qc_lung_fraction": lambda film: round(film.severity.whole.lung_px / film.masks.left.size, 4),
     "precision": lambda film: film.prediction.precision,
+    "forward_batch": lambda film: film.prediction.forward_batch,
 }

@@ -75,7 +75,10 @@ class PlanSummary:
 
 @dataclass(frozen=True, slots=True)
 class PlanHeader:
-    """Facts about a run, stored in the metadata of its plan. `config` is `Settings.row_config`."""
+    """Facts about a run, stored in the metadata of its plan. `config` is `Settings.row_config`.
+
+    `forward_batch` is the number of films per forward pass; None in older plans, whose runs use the card's.
+    """
 
     run_id: str
     planned_at: str
@@ -88,6 +91,7 @@ class PlanHeader:
     config_digest: str
     chunk_size: int
     software_version: str
+    forward_batch: int | None = None
 
     @property
     def planned_moment(self) -> datetime:

@@ -16,6 +16,7 @@ from cxrlib import __version__
 from cxrlib.archive.listing import list_batches
 from cxrlib.errors import RunError, StalePlanError, UsageError
 from cxrlib.models.bundle import Bundle
+from cxrlib.models.inference.forward_batch import choose_forward_batch
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
@@ -95,6 +96,7 @@ def start_run(sources: Sequence[str], results: ResultsRoot, settings: Settings, 
         config_digest=config_digest,
         chunk_size=settings.run.chunk_size,
         software_version=__version__,
+        forward_batch=choose_forward_batch(settings.run, bundle.card),
     )
     with draft_plan(
         _outside(list_batches(sources), results),
@@ -110,13 +112,15 @@ def start_run(sources: Sequence[str], results: ResultsRoot, settings: Settings, 
 def resume_run(
     sources: Sequence[str], results: ResultsRoot, settings: Settings, bundle: Bundle, run_id: str
 ) -> Run | None:
-    """Resume a run with its stored plan, whatever the sources hold now. Return None where it has no plan.
+    """Resume a run with its stored plan and its forward batch, whatever sources and devices there are now.
+
+    Return None where it has no plan.
 
     Raises
     ------
     StalePlanError
-        The plan was made for another bundle, other settings, another software version or other sources, or another
-        run has settled some of its films since.
+        The plan was made for another bundle, other settings, another software version or other sources, another
+        forward batch was asked for, or another run has settled some of its films since.
     """
     stored = read_plan_summary(results, run_id)
     if stored is None:
@@ -127,6 +131,9 @@ def resume_run(
         "settings": (run.header.config_digest, settings.digest()),
         "software version": (run.header.software_version, __version__),
     }
+    if settings.run.forward_batch is not None:
+        fixed = run.header.forward_batch or bundle.card.input.batch
+        current["forward batch"] = (str(fixed), str(settings.run.forward_batch))
     if sources:
         current["sources"] = (" ".join(run.header.sources), " ".join(sources))
     for what, (planned, got) in current.items():
@@ -182,6 +189,7 @@ def close_run(run: Run, *, runner: str, settled_here: int, films_here: int, seco
         bundle_digest=header.bundle_digest,
         config=header.config,
         config_digest=header.config_digest,
+        forward_batch=header.forward_batch,
         software_version=header.software_version,
         versions=software_versions.installed(),
         runner=runner,

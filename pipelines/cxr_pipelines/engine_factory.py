@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cxr_pipelines.gpu_workers import device_of_worker
 from cxrlib.errors import BundleError, FilmError, RunError, hide_store_errors
 from cxrlib.models.bundle import load_bundle
 from cxrlib.models.inference.choose_engine import load_engine
@@ -39,11 +40,14 @@ class BundleEngineFactory:
     versions : dict of str to str
         Library versions that the worker must have: those with which the run was planned. Other versions could give
         other rows.
+    forward_batch : int or None
+        Films per forward pass, fixed by the run's plan; None for the card's number.
     """
 
     settings: Settings
     digest: str
     versions: dict[str, str] = field(default_factory=software_versions.environment, hash=False)
+    forward_batch: int | None = None
 
     def __call__(self) -> Engine:
         """Load the bundle and build its engine.
@@ -54,6 +58,8 @@ class BundleEngineFactory:
             This process has other library versions, or the bundle's store failed.
         BundleError
             The bundle cannot be loaded, or has another digest.
+        UsageError
+            This machine has no such device.
         """
         if differ := software_versions.differences(self.versions):
             raise RunError(f"expected a worker with the library versions of the run's plan; got {differ}")
@@ -65,4 +71,10 @@ class BundleEngineFactory:
             )
 
         run = self.settings.run
-        return load_engine(bundle, engine=run.engine, device=run.device, precision=run.precision)
+        return load_engine(
+            bundle,
+            engine=run.engine,
+            device=device_of_worker(run.device),
+            precision=run.precision,
+            forward_batch=self.forward_batch,
+        )

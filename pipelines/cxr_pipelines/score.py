@@ -9,6 +9,7 @@ from typing import Final
 
 from cxr_pipelines.elements import RunContext
 from cxr_pipelines.engine_factory import BundleEngineFactory, EngineFactory
+from cxr_pipelines.gpu_workers import one_worker_per_gpu
 from cxr_pipelines.read_ahead import read_early
 from cxr_pipelines.run_progress import ProgressCallback, reporting
 from cxr_pipelines.runner_choice import RunnerChoice
@@ -24,10 +25,14 @@ from cxrlib.runs.lease_chain import Claim
 from cxrlib.runs.lease_context import hold_lease
 from cxrlib.runs.run import Run, close_run, read_manifest, resume_run, start_run
 from cxrlib.runs.run_id import new_run_id
-from cxrlib.settings import Settings
+from cxrlib.settings import RunSettings, Settings
 
 #: Films per core in a batch: the batch size of the usual card.
 _FILMS_PER_CORE: Final = 16
+#: Forward passes in a call of the networks, and calls that are read ahead, if a forward pass has more films than that.
+#: A film that was read takes 256 KiB, so four passes of 256 films and as many again take 512 MiB.
+_FORWARD_PASSES: Final = 4
+_AHEAD: Final = 2
 
 
 def score(
@@ -100,20 +105,21 @@ def score(
     if resume and run_id is None:
         raise UsageError("expected the id of the run to resume; got none")
     choice = RunnerChoice.parse(runner) if isinstance(runner, str) else runner
+    choice = one_worker_per_gpu(choice, settings.run.device)
     results = ResultsRoot.at(out)
     bundle = load_bundle(settings.bundle) if bundle is None else bundle
     run_id = new_run_id() if run_id is None else run_id
-    engine = engine or BundleEngineFactory(settings, bundle.digest)
     with _leased(results, settings, bundle, run_id, held_lease=held_lease, on_lost=on_lost) as check_lease:
         run = resume_run(sources, results, settings, bundle, run_id) if resume else None
         if run is None:
             run = start_run(sources, results, settings, bundle, run_id)
         elif closed := read_manifest(results, run_id):
             return closed
+        forward_batch = run.header.forward_batch or bundle.card.input.batch
         return _score(
             run,
-            run_context(run, _sharing_cores(settings, choice), bundle),
-            engine,
+            run_context(run, _fitted(settings, choice, forward_batch), bundle),
+            engine or BundleEngineFactory(settings, bundle.digest, forward_batch=forward_batch),
             choice,
             progress=progress,
             check_lease=check_lease,
@@ -175,17 +181,20 @@ def _leased(
         yield held.check
 
 
-def _sharing_cores(settings: Settings, choice: RunnerChoice) -> Settings:
-    """Return settings with which the local worker processes share the cores; unchanged for a cluster."""
-    if not choice.local:
-        return settings
-    each = max(1, cores() // choice.workers)
+def _fitted(settings: Settings, choice: RunnerChoice, forward_batch: int) -> Settings:
+    """Return settings with which the local worker processes share the cores, and calls hold whole forward passes."""
     run = settings.run
+    each = max(1, cores() // choice.workers)
     update: dict[str, int] = {}
-    if run.decode_workers is None:
+    if choice.local and run.decode_workers is None:
         update["decode_workers"] = each
     if run.batch_size is None:
-        update["batch_size"] = _FILMS_PER_CORE * each
+        usual = _FILMS_PER_CORE * each if choice.local else run.films_at_a_time
+        # Where a forward pass has more films than usual, several of them keep its device busy.
+        films = usual if forward_batch <= _FILMS_PER_CORE else max(usual, _FORWARD_PASSES * forward_batch)
+        update["batch_size"] = films
+        if films > usual and run.prefetch is None:
+            update["prefetch"] = max(_AHEAD * films, RunSettings(batch_size=usual).films_ahead)
     return settings.model_copy(update={"run": run.model_copy(update=update)})
 
 

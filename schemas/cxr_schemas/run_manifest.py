@@ -49,9 +49,13 @@ class RunManifest(BaseModel):
     bundle_version: str = Field(description="Version on the bundle's card.")
     bundle_digest: str = Field(description="SHA-256 of the bundle's card and weights.")
     config: dict[str, Any] = Field(
-        description="Every setting that can change a row, except the precision; and the results version."
+        description="Every setting that can change a row, except precision and forward_batch; and the results version."
     )
     config_digest: str = Field(description="SHA-256 of `config`.")
+    forward_batch: int | None = Field(
+        default=None,
+        description="Films per forward pass, fixed when the run was planned; none in older manifests.",
+    )
     software_version: str = Field(description="Version of this package.")
     versions: dict[str, str] = Field(description="Versions of the libraries that can change a row.")
     runner: str = Field(description="Beam runner that scored.")

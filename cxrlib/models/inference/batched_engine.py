@@ -1,8 +1,8 @@
 """Run a bundle's networks on films, in batches of one fixed size, whatever engine computes.
 
 A film's outputs are bit-identical at any place in a batch and beside any other films, but not across batch sizes: bf16
-logits then differ by up to 0.02. So every forward pass has as many films as the card states, and the last batch is
-padded with black films. How many films arrive at a time changes nothing.
+logits then differ by up to 0.02. So every forward pass has the same number of films, that of the run's plan, and the
+last batch is padded with black films. How many films arrive at a time changes nothing.
 
 On a CPU, batches run in parallel, each in one thread. Splitting one batch over all cores would make each core wait for
 the slowest one at every layer, longest while other cores decode films. It would also make the bits depend on the number
@@ -41,6 +41,8 @@ class BatchedEngine:
     inference : BundleInference
         The loaded networks.
     precision : Precision
+    forward_batch : int or None
+        Films per forward pass; None for the card's number.
     device_name : str
         ``cpu``, ``cuda`` or ``cuda:N``: where the networks run.
     threads : int
@@ -51,7 +53,7 @@ class BatchedEngine:
     Notes
     -----
     When memory runs out, the engine halves its batch for the rest of its life and logs a warning. A film's
-    probabilities may then differ by up to 0.01 from those of a full batch.
+    probabilities may then differ by up to 0.01 from those of a full batch. Its prediction states the halved number.
     """
 
     #: Exceptions that mean that memory ran out.
@@ -63,13 +65,14 @@ class BatchedEngine:
         inference: BundleInference,
         *,
         precision: Precision,
+        forward_batch: int | None = None,
         device_name: str,
         threads: int,
         prepare_thread: Callable[[], object] | None = None,
     ) -> None:
         self.card = card
         self.precision = precision
-        self.batch = card.input.batch
+        self.batch = forward_batch or card.input.batch
         self._inference = inference
         self.device_name = device_name
         self._threads = ThreadPoolExecutor(threads, "networks", prepare_thread) if threads else None
@@ -93,30 +96,33 @@ class BatchedEngine:
                 )
         films = [image.pixels for image in images]
         while True:
-            batches = [films[start : start + self.batch] for start in range(0, len(films), self.batch)]
+            size = self.batch
+            batches = [films[start : start + size] for start in range(0, len(films), size)]
             try:
-                return [result for results in self._predict_batches(batches) for result in results]
+                return [result for results in self._predict_batches(batches, size) for result in results]
             except self.out_of_memory:
-                if self.batch == 1:
+                if size == 1:
                     raise
-                size, self.batch = self.batch, max(1, self.batch // 2)
+                self.batch = min(self.batch, size // 2)  # another thread may have halved it already
                 self.free_memory()
                 _LOG.warning(
                     "out of memory with %d films on %s; continuing with %d", size, self.device_name, self.batch
                 )
 
-    def _predict_batches(self, batches: Sequence[Sequence[NDArray[np.float32]]]) -> list[list[Prediction | FilmError]]:
-        """Predict all batches; on a CPU in parallel."""
+    def _predict_batches(
+        self, batches: Sequence[Sequence[NDArray[np.float32]]], size: int
+    ) -> list[list[Prediction | FilmError]]:
+        """Predict all batches of at most `size` films, in parallel if there are threads."""
         if self._threads is None:
-            return [self._bisect(batch) for batch in batches]
-        futures = [self._threads.submit(self._bisect, batch) for batch in batches]
+            return [self._bisect(batch, size) for batch in batches]
+        futures = [self._threads.submit(self._bisect, batch, size) for batch in batches]
         wait(futures)  # if one ran out of memory, the others must free theirs before a smaller batch is tried
         return [future.result() for future in futures]
 
-    def _bisect(self, films: Sequence[NDArray[np.float32]]) -> list[Prediction | FilmError]:
+    def _bisect(self, films: Sequence[NDArray[np.float32]], size: int) -> list[Prediction | FilmError]:
         """Predict a batch; if that fails, halve it until the film that causes the failure is alone."""
         try:
-            return list(self._forward(films))
+            return list(self._forward(films, size))
         except self.out_of_memory:
             raise
         except RuntimeError as error:
@@ -126,10 +132,10 @@ class BatchedEngine:
                 got = f"{type(error).__name__} in the forward pass"
                 return [FilmError(Reason.MODEL_FAILED, expected="a forward pass that ends", got=got)]
             middle = len(films) // 2
-            return [*self._bisect(films[:middle]), *self._bisect(films[middle:])]
+            return [*self._bisect(films[:middle], size), *self._bisect(films[middle:], size)]
 
-    def _forward(self, films: Sequence[NDArray[np.float32]]) -> Iterator[Prediction | FilmError]:
-        output = self._inference.run(films, self.batch)
+    def _forward(self, films: Sequence[NDArray[np.float32]], size: int) -> Iterator[Prediction | FilmError]:
+        output = self._inference.run(films, size)
         for index in range(len(films)):
             # The input is checked too, because oneDNN's ReLU turns NaN into 0.
             if not (np.isfinite(films[index]).all() and output.is_finite(index)):
@@ -143,4 +149,5 @@ class BatchedEngine:
                 else dict(zip(self.card.classes, output.classes[index].tolist(), strict=True)),
                 precision=self.precision.value,
                 localisation_cells=None if output.attribution is None else to_cells(output.attribution[index]),
+                forward_batch=size,
             )

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def load_engine(
-    bundle: Bundle, *, engine: str = "auto", device: str = "auto", precision: str = "auto"
+    bundle: Bundle,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    forward_batch: int | None = None,
 ) -> BatchedEngine:
     """Load a bundle's networks into an engine.
 
@@ -28,6 +33,8 @@ def load_engine(
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : str
         ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    forward_batch : int or None
+        Films per forward pass; None for the card's number.
 
     Raises
     ------
@@ -43,10 +50,10 @@ def load_engine(
             raise UsageError("engine: torch is not installed; install it with pip install 'cxr-batch[gpu]'")
         from cxrlib.models.inference.torch_engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
 
-        return TorchEngine(bundle, device=device, precision=precision)
+        return TorchEngine(bundle, device=device, precision=precision, forward_batch=forward_batch)
     from cxrlib.models.inference.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - as for torch
 
-    return OpenVinoEngine(bundle, precision=precision)
+    return OpenVinoEngine(bundle, precision=precision, forward_batch=forward_batch)
 
 
 def engine_on_cpu(bundle: Bundle, network: NetworkSpec) -> str:

@@ -6,6 +6,7 @@ import ctypes
 import re
 import sys
 from importlib.util import find_spec
+from typing import Any
 
 from cxrlib.errors import UsageError
 
@@ -42,6 +43,24 @@ def choose_device(wanted: str) -> str:
     if int(match[1] or 0) >= count:
         raise UsageError(f"device: expected one of this machine's {count} CUDA devices or cpu; got {wanted!r}")
     return wanted
+
+
+def cuda_memories() -> list[int]:
+    """Return the memory of each CUDA device that torch can use here, in bytes; empty if there is none."""
+    return [int(each.total_memory) for each in _cuda_properties()]
+
+
+def cuda_names() -> list[str]:
+    """Return a name for each CUDA device that torch can use here; it is the same in all processes of the machine."""
+    return [str(each.uuid) for each in _cuda_properties()]
+
+
+def _cuda_properties() -> list[Any]:
+    if not has_cuda_driver() or find_spec("torch") is None:
+        return []
+    import torch  # noqa: PLC0415 - takes seconds
+
+    return [torch.cuda.get_device_properties(index) for index in range(_cuda_devices())]
 
 
 def _cuda_devices() -> int:

@@ -32,6 +32,8 @@ class OpenVinoEngine(BatchedEngine):
     bundle : Bundle
     precision : str
         ``auto``, ``fp32`` or ``bf16``.
+    forward_batch : int or None
+        Films per forward pass; None for the card's number.
 
     Raises
     ------
@@ -42,7 +44,7 @@ class OpenVinoEngine(BatchedEngine):
         OpenVINO does not compute in this precision on this CPU.
     """
 
-    def __init__(self, bundle: Bundle, *, precision: str = "auto") -> None:
+    def __init__(self, bundle: Bundle, *, precision: str = "auto", forward_batch: int | None = None) -> None:
         chosen = choose_precision(precision, "cpu")
         capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if chosen is Precision.FP16 or (chosen is Precision.BF16 and "BF16" not in capabilities):
@@ -58,6 +60,7 @@ class OpenVinoEngine(BatchedEngine):
             bundle.card,
             BundleInference(bundle.card, networks),
             precision=chosen,
+            forward_batch=forward_batch,
             device_name="cpu",
             threads=cores(),
             prepare_thread=prepare_thread,

@@ -28,6 +28,8 @@ class TorchEngine(BatchedEngine):
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     precision : str
         ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    forward_batch : int or None
+        Films per forward pass; None for the card's number.
 
     Raises
     ------
@@ -37,7 +39,9 @@ class TorchEngine(BatchedEngine):
 
     out_of_memory = OUT_OF_MEMORY
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self, bundle: Bundle, *, device: str = "auto", precision: str = "auto", forward_batch: int | None = None
+    ) -> None:
         self.device = choose_device(device)
         chosen = choose_precision(precision, self.device)
         networks = build_networks(bundle, self.device, chosen)
@@ -45,6 +49,7 @@ class TorchEngine(BatchedEngine):
             bundle.card,
             BundleInference(bundle.card, networks),
             precision=chosen,
+            forward_batch=forward_batch,
             device_name=self.device,
             threads=cores() if self.device == "cpu" else 0,
             prepare_thread=use_one_torch_thread,

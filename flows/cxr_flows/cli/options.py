@@ -25,6 +25,7 @@ SETTING_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "device": ("run", "device"),
     "precision": ("run", "precision"),
     "batch_size": ("run", "batch_size"),
+    "forward_batch": ("run", "forward_batch"),
     "chunk_size": ("run", "chunk_size"),
     "overlays": ("run", "overlays"),
     "decode_workers": ("run", "decode_workers"),
@@ -57,11 +58,17 @@ _OPTIONS = (
         type=click.Choice(["auto", "openvino", "torch"]),
         help="Library that runs the networks; auto is torch; openvino runs on a CPU (extra openvino).",
     ),
-    click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: auto]"),
+    click.option("--device", help="auto, cpu, cuda, cuda:N, or cuda:all for all GPUs.  [default: auto]"),
     click.option(
         "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the networks."
     ),
     click.option("--batch-size", type=int, help="Films per call of the networks.  [default: 16 per core]"),
+    click.option(
+        "--forward-batch",
+        type=int,
+        metavar="N",
+        help="Films per forward pass of the networks.  [default: the card's on a CPU; by memory and network on a GPU]",
+    ),
     click.option(
         "--chunk-size", type=int, help="Films per chunk, the unit that is stored and resumed.  [default: 256]"
     ),

@@ -20,6 +20,7 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import BinaryIO, Final, TextIO
 
+from cxr_pipelines.gpu_workers import one_worker_per_gpu
 from cxr_pipelines.jobs.messages import Failure, Message, Progress, ScoreJob
 from cxr_pipelines.reader_processes import reader_processes
 from cxr_pipelines.runner_choice import RunnerChoice
@@ -91,6 +92,7 @@ def serve(stdin: BinaryIO, stdout: TextIO) -> None:
         grace_s = 0.0 if choice.local else _GRACE_S
         threading.Thread(target=_end_with_parent, args=(stdin, grace_s), daemon=True).start()
         settings = Settings(**job.settings)
+        choice = one_worker_per_gpu(choice, settings.run.device)
         if choice.here:
             reader_processes(settings.run)  # they start while this process imports Beam and torch
         from cxr_pipelines.score import score  # noqa: PLC0415 - takes seconds; the thread above must run before

@@ -132,12 +132,13 @@ def test_column_types_do_not_depend_on_values(memory: ResultsRoot) -> None:
     assert alone.dtypes.to_dict() == films[list(alone.columns)].dtypes.to_dict()
 
 
-def test_rows_of_an_older_schema_version_are_loaded_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_rows_of_an_older_schema_version_are_loaded_too(tmp_path: Path, version: int) -> None:
     results = ResultsRoot.at(str(tmp_path))
     cells = np.array([[0, 255], [0, 0]], np.uint8)
     settle(results, [scored_film("s3://b/new", cells=cells)], chunk_id="0002")
-    old = scores_table([scored_film("s3://b/old")], provenance()).select(score_columns(1))
-    old = old.replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": b"1"})
+    old = scores_table([scored_film("s3://b/old")], provenance()).select(score_columns(version))
+    old = old.replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": str(version).encode()})
     rejects = parquet_bytes(rejects_table([], provenance()))
     for chunk_id in ("0001", "0003"):
         of_chunk = old.set_column(0, old.schema.field("uri"), pa.array([f"s3://b/old-{chunk_id}"]))
@@ -146,9 +147,11 @@ def test_rows_of_an_older_schema_version_are_loaded_too(tmp_path: Path) -> None:
     films = cohort.load(str(tmp_path))
     assert films["uri"].tolist() == ["s3://b/new", "s3://b/old-0001", "s3://b/old-0003"]
     assert list(films.columns) == SCORES.names
-    assert films["localisation_map"].isna().tolist() == [False, True, True]
-    assert films["localisation_percent"].isna().tolist() == [False, True, True]
+    for name in ("localisation_map", "localisation_percent"):
+        assert films[name].isna().tolist() == [False, True, True]
     assert films["localisation_percent"].dtype == "float32"
+    assert films["forward_batch"].fillna(0).tolist() == [16, 0, 0]
+    assert films["forward_batch"].dtype == "Int16"
     assert films["percent_infected"].notna().all()
     assert len(pd.read_parquet(tmp_path / "scores")) == 3
 

@@ -211,9 +211,11 @@ def test_row_groups_have_disjoint_date_statistics(tmp_path: Path, monkeypatch: p
     assert pq.read_schema(path).equals(SCORES, check_metadata=True)
 
 
-def test_rows_of_an_older_schema_version_get_nulls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_rows_of_an_older_schema_version_get_nulls(tmp_path: Path, version: int) -> None:
     results = root_of(tmp_path / "out", [dated(1)])
-    old = dated(2).select(score_columns(1)).replace_schema_metadata({**SCORES.metadata, b"cxr.schema_version": b"1"})
+    metadata = {**SCORES.metadata, b"cxr.schema_version": str(version).encode()}
+    old = dated(2).select(score_columns(version)).replace_schema_metadata(metadata)
     results.settle(
         "default-abababab", "f" * 32, scores=parquet_bytes(old), rejects=parquet_bytes(rejects_table([], provenance()))
     )

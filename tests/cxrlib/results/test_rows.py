@@ -68,13 +68,15 @@ def test_row_groups_are_read_one_by_one(results: ResultsRoot) -> None:
     assert rows.count_rows(results, RowKind.SCORES, PARTITION, "1") == 5
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("categories", [True, False])
-def test_columns_that_an_older_schema_lacks_are_null(results: ResultsRoot, categories: bool) -> None:
-    put(results, "1", films("old").select(score_columns(1)))
+def test_columns_that_an_older_schema_lacks_are_null(results: ResultsRoot, version: int, categories: bool) -> None:
+    put(results, "1", films("old").select(score_columns(version)))
     put(results, "2", films("new"))
     got = read(results, categories=categories)
     assert got["uri"].to_pylist() == ["old", "new"]
     assert got["localisation_map"].is_null().to_pylist()[0]
+    assert got["forward_batch"].to_pylist() == [None, 16]
 
 
 def test_missing_column_is_named(results: ResultsRoot) -> None:

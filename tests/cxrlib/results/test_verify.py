@@ -100,8 +100,10 @@ def test_older_schema_version_needs_the_columns_of_that_version(out: Path) -> No
     first = {**SCORES.metadata, b"cxr.schema_version": b"1"}
     pq.write_table(table.replace_schema_metadata(first), path)
     assert kinds(out) == {ProblemKind.WRONG_SCHEMA: 1}
-    pq.write_table(table.select(score_columns(1)).replace_schema_metadata(first), path)
-    assert verify(str(out)).ok
+    for version in (1, 2):
+        older = {**SCORES.metadata, b"cxr.schema_version": str(version).encode()}
+        pq.write_table(table.select(score_columns(version)).replace_schema_metadata(older), path)
+        assert verify(str(out)).ok
 
 
 def test_manifest_with_wrong_counts_is_reported(out: Path) -> None:

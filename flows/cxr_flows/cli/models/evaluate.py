@@ -101,13 +101,20 @@ def evaluate(
     from cxrlib.datasets import load_dataset
     from cxrlib.models.bundle import load_bundle
     from cxrlib.models.inference.choose_engine import load_engine
+    from cxrlib.models.inference.forward_batch import choose_forward_batch
 
     loaded = load_bundle(bundle)
     notes = {} if sources_file is None else evaluation.read_source_notes(sources_file)
     read = {folder: load_dataset(folder) for folder in datasets}
     samples = _films_of(read, split)
     run = settings.run
-    networks = load_engine(loaded, engine=run.engine, device=run.device, precision=run.precision)
+    networks = load_engine(
+        loaded,
+        engine=run.engine,
+        device=run.device,
+        precision=run.precision,
+        forward_batch=choose_forward_batch(run, loaded.card),
+    )
     with film_progress() as show:
         done = 0
 
