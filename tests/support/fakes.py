@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -100,7 +101,7 @@ class FakeEngineFactory:
         return FakeEngine(self.log, self.seconds_per_film)
 
 
-def fake_settings(*, chunk_size: int = 4, batch_size: int = 3, decode_workers: int = 0, **run: float) -> Settings:
+def fake_settings(*, chunk_size: int = 4, batch_size: int = 3, decode_workers: int = 0, **run: Any) -> Settings:
     """Return settings that accept the tiny films and read them in the test's own process, where they can be patched."""
     return Settings(
         read=ReadSettings(min_side=32, fix_polarity=False),
