@@ -126,7 +126,8 @@ class PrivacySettings(_Group):
 
 
 class RunSettings(_Group):
-    """How the work is done. Of these settings only an `engine` other than ``auto`` is part of ``config_digest``.
+    """How the work is done. Of these settings only an `engine` other than ``auto`` and `compile_networks` are part
+    of ``config_digest``.
 
     `precision` and `forward_batch` can change a score slightly, and so can `device`, on which their defaults depend.
     Each row has both as columns. Limits of time and memory can cause rejects with that reason. The other settings
@@ -188,6 +189,11 @@ class RunSettings(_Group):
         default="auto",
         description="Arithmetic of the networks; auto is bf16 or fp16 where the hardware is faster with it.",
     )
+    compile_networks: bool = Field(
+        default=False,
+        description="On a GPU, compile the networks with torch.compile, which takes minutes at the start and needs a C "
+        "compiler; without effect on a CPU.",
+    )
     fetch_attempts: int = Field(default=4, ge=1, description="Attempts to fetch one object before it is rejected.")
     overlays: bool = Field(default=False, description="Write a PNG of each film with both masks drawn on it.")
     lease_wait_s: float = Field(
@@ -230,6 +236,7 @@ class Settings(BaseSettings):
         return {
             "results_version": RESULTS_VERSION,
             **({} if engine == "auto" else {"engine": engine}),
+            **({"compile_networks": True} if self.run.compile_networks else {}),
             "read": self.read.model_dump(mode="json"),
             "privacy": {
                 **self.privacy.model_dump(mode="json", exclude={"key", "key_file"}),

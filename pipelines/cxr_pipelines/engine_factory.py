@@ -77,4 +77,5 @@ class BundleEngineFactory:
             device=device_of_worker(run.device),
             precision=run.precision,
             forward_batch=self.forward_batch,
+            compile_networks=run.compile_networks,
         )

@@ -179,7 +179,14 @@ def write_qu_ex(folder: Path) -> str:
     card = load_bundle("default").card.model_dump()
     entry = {**card["networks"][0], "input": None}
     card["networks"] = [
-        {**entry, "name": name, "architecture": kind, "arguments": of, "weights": f"{name}.safetensors", "outputs": [name]}
+        {
+            **entry,
+            "name": name,
+            "architecture": kind,
+            "arguments": of,
+            "weights": f"{name}.safetensors",
+            "outputs": [name],
+        }
         for name, kind, of in _QU_EX
     ]
     card |= {"classes": (), "metrics": (), "localisation": None}

@@ -21,6 +21,7 @@ def load_engine(
     device: str = "auto",
     precision: str = "auto",
     forward_batch: int | None = None,
+    compile_networks: bool = False,
 ) -> BatchedEngine:
     """Load a bundle's networks into an engine.
 
@@ -35,6 +36,8 @@ def load_engine(
         ``auto``, ``fp32``, ``bf16`` or ``fp16``.
     forward_batch : int or None
         Films per forward pass; None for the card's number.
+    compile_networks : bool
+        Compile the networks (`torch.compile`); on CUDA only.
 
     Raises
     ------
@@ -50,7 +53,13 @@ def load_engine(
             raise UsageError("engine: torch is not installed; install it with pip install 'cxr-batch[gpu]'")
         from cxrlib.models.inference.torch_engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
 
-        return TorchEngine(bundle, device=device, precision=precision, forward_batch=forward_batch)
+        return TorchEngine(
+            bundle,
+            device=device,
+            precision=precision,
+            forward_batch=forward_batch,
+            compile_networks=compile_networks,
+        )
     from cxrlib.models.inference.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - as for torch
 
     return OpenVinoEngine(bundle, precision=precision, forward_batch=forward_batch)

@@ -56,8 +56,9 @@ class Explainer:
             logits.update(self._module(batch))
             return logits["classes"].max(dim=1).values  # the first of equal values, as in the row
 
-        # By default, cuDNN may add the gradients of convolutions in any order.
-        deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        # By default, cuDNN may add the gradients of convolutions in any order. On a GPU, the flags are those that the
+        # engine has set: they count for all threads.
+        deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with self._lock, deterministic:
             maps = LayerGradCam(largest_class_logit, self._layer).attribute(films, relu_attributions=True)
         if maps.ndim != 4:

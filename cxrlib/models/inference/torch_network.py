@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 
 #: Errors that a forward pass raises if a network's card and its architecture do not agree.
 MISMATCH_ERRORS: Final = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
+_ATTRIBUTION: Final = "attribution"
 _DTYPES: Final = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
 class TorchNetwork:
     """A network of a bundle on one device, in one precision, ready to run.
+
+    On a GPU, films and results are copied through pinned memory on the stream of the calling thread, so that threads
+    with streams of their own overlap. A result is complete when `run` returns it.
 
     Parameters
     ----------
@@ -59,6 +64,7 @@ class TorchNetwork:
         self._precision = precision
         loaded = load_network(spec, bundle.weights(spec)).requires_grad_(False)
         self._module: nn.Module = loaded.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._forward: Callable[[Tensor], dict[str, Tensor]] = self._module
         self._explainer: Explainer | None = None
         if card.localisation is not None and card.explains(spec):
             from cxrlib.models.inference.gradcam import Explainer  # noqa: PLC0415 - Captum takes seconds, few bundles use it
@@ -69,24 +75,59 @@ class TorchNetwork:
             for name in first_convolutions(self._module, self.input.rows, self.input.columns):
                 _compute_in_float32(self._module.get_submodule(name), self._device)
 
+    def compile(self, batch: int) -> None:
+        """Compile the network for batches of this size, which takes up to minutes. Its last bits may change.
+
+        A network that the card explains stays as it is, because Grad-CAM needs its layers.
+
+        Raises
+        ------
+        RuntimeError
+            torch cannot compile it here.
+        """
+        if self._explainer is None:
+            self._forward = torch.compile(self._module, dynamic=False)
+            self.run(self.to_tensor(np.zeros((batch, self.input.rows, self.input.columns), np.float32)))
+
     def to_tensor(self, films: NDArray[np.float32]) -> Tensor:
         """Return films as this network reads them: (films, 1, rows, columns), normalised, on its device."""
-        film = torch.from_numpy(films[:, None]).to(self._device).contiguous(memory_format=torch.channels_last)
+        film = torch.from_numpy(films[:, None])
+        if self._device.type == "cuda":
+            # torch reuses pinned memory only after the copies from it have ended.
+            film = film.pin_memory().to(self._device, non_blocking=True)
+        film = film.contiguous(memory_format=torch.channels_last)
         return (film - self.input.mean) / self.input.std
+
+    def logits(self, films: Tensor) -> dict[str, Tensor]:
+        """Return the logits of a batch that `to_tensor` made, on the network's device."""
+        with self._autocast(), torch.inference_mode():
+            return self._forward(films)
 
     def run(self, films: Tensor) -> NetworkOutput:
         """Run the network on a batch that `to_tensor` made."""
-        attribution: Tensor | None = None
-        with self._autocast():
-            if self._explainer is not None:
+        found: dict[str, Tensor] = {}
+        if self._explainer is None:
+            logits = self.logits(films)
+        else:
+            with self._autocast():
                 logits, attribution = self._explainer(films)
-            else:
-                with torch.inference_mode():
-                    logits = self._module(films)
-        return NetworkOutput(
-            probabilities={output: _to_probability(output, logits[output]) for output in self.spec.outputs},
-            attribution=None if attribution is None else attribution.float().cpu().numpy(),
-        )
+            found[_ATTRIBUTION] = attribution.float()
+        found |= {output: _to_probability(output, logits[output]) for output in self.spec.outputs}
+        arrays = self._to_host(found)
+        return NetworkOutput(attribution=arrays.pop(_ATTRIBUTION, None), probabilities=arrays)
+
+    def _to_host(self, tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+        """Return tensors as arrays; wait until they are computed and copied."""
+        if self._device.type == "cpu":
+            return {name: tensor.numpy() for name, tensor in tensors.items()}
+        pinned = {name: torch.empty_like(tensor, device="cpu", pin_memory=True) for name, tensor in tensors.items()}
+        for name, tensor in tensors.items():
+            pinned[name].copy_(tensor, non_blocking=True)
+        # The thread sleeps meanwhile: waiting for a stream would keep a core busy.
+        copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        copied.record(torch.cuda.current_stream(self._device))
+        copied.synchronize()
+        return {name: tensor.numpy() for name, tensor in pinned.items()}
 
     def _autocast(self) -> torch.autocast:
         enabled = self._precision is not Precision.FP32
@@ -171,7 +212,6 @@ def _compute_in_float32(convolution: nn.Module, device: torch.device) -> None:
     convolution.forward = in_float32
 
 
-def _to_probability(output: str, logits: Tensor) -> NDArray[np.float32]:
+def _to_probability(output: str, logits: Tensor) -> Tensor:
     raw = logits.float()
-    probability = torch.softmax(raw, dim=1) if output == "classes" else torch.sigmoid(raw)
-    return probability.cpu().numpy()
+    return torch.softmax(raw, dim=1) if output == "classes" else torch.sigmoid(raw)
