@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -37,6 +38,8 @@ from tests.benchmarks.tables import add_line
 BUDGET_S: Final = 480.0
 #: Seconds kept for writing the table.
 _RESERVE_S: Final = 10.0
+#: Most seconds for the networks of one bundle.
+_NETWORKS_S: Final = 120.0
 #: Films per forward pass that are measured beside the table's own.
 _BATCHES: Final = (16, 64, 256)
 KEYS: Final = ("gpu", "bundle", "what", "forward_batch")
@@ -127,36 +130,35 @@ def run_steps(steps: Sequence[Step], ends: float) -> tuple[list[dict[str, Any]],
     return lines, left_out
 
 
-def networks(bundle: str, name: str, batches: Sequence[int], seconds: float, *, compiled: bool) -> list[dict[str, Any]]:
-    """Measure the forward pass alone in its own process; `seconds` is its limit."""
+def networks(bundle: str, name: str, batches: Sequence[int], kind: str, seconds: float) -> list[dict[str, Any]]:
+    """Measure the forward pass alone in its own process, ``eager`` or ``compiled``; `seconds` is its limit."""
+    seconds = min(seconds, _NETWORKS_S)
     command = [sys.executable, "-m", "tests.benchmarks.gpu_networks", bundle, "--batches", *map(str, batches)]
-    command += ["--seconds", str(min(30.0, seconds / 2)), *(["--compiled"] if compiled else [])]
+    command += ["--seconds", str(min(30.0, seconds / 2)), *(["--compiled"] if kind == "compiled" else [])]
     cost = machine.cost_of(command, timeout_s=seconds)
-    what = f"networks, {'compiled' if compiled else 'eager'}"
     found: list[dict[str, Any]] = json.loads(cost.output.splitlines()[-1])
-    return [{"bundle": name, "what": what, **line} for line in found]
+    return [{"bundle": name, "what": f"networks, {kind}", **line} for line in found]
 
 
-def score(bundle: str, name: str, archive: Path, seconds: float, *, compiled: bool) -> list[dict[str, Any]]:
+def score(bundle: str, name: str, archive: Path, kind: str, seconds: float) -> list[dict[str, Any]]:
     """Measure `cxr score` of an archive; `seconds` is its limit."""
     with tempfile.TemporaryDirectory(prefix="cxr-bench-") as out, GpuSamples() as samples:
         command = [sys.executable, "-m", "cxr_flows.cli.main", "score", str(archive), "--out", out, "--quiet", "--json"]
         command += ["--bundle", bundle, "--device", "cuda"]
-        environment = {"CXR_RUN__COMPILE_NETWORKS": "true"} if compiled else {}
+        environment = {"CXR_RUN__COMPILE_NETWORKS": str(kind == "compiled").lower()}
         cost = machine.cost_of(command, environment=environment, timeout_s=seconds)
-    manifest = json.loads(cost.output)
-    return [score_line(name, manifest, cost, samples, compiled=compiled)]
+    return [score_line(name, kind, json.loads(cost.output), cost, samples)]
 
 
 def score_line(
-    name: str, manifest: Mapping[str, Any], cost: machine.Cost, samples: GpuSamples, *, compiled: bool
+    name: str, kind: str, manifest: Mapping[str, Any], cost: machine.Cost, samples: GpuSamples
 ) -> dict[str, Any]:
     """Return the line of a run of `cxr score`."""
     rate = float(manifest["films_per_second"])
     percent = samples.busy_percent
     return {
         "bundle": name,
-        "what": "cxr score, compiled" if compiled else "cxr score",
+        "what": f"cxr score, {kind}",
         "forward_batch": manifest["forward_batch"],
         "films": manifest["counts"]["listed"],
         "ms_per_film": round(1000 / rate, 4) if rate else "",
@@ -198,23 +200,18 @@ def write_qu_ex(folder: Path) -> str:
 
 
 def steps_for(bundles: Mapping[str, str], archive: Path, memory: int) -> list[Step]:
-    """Return the measurements in the order of their worth; compiling takes minutes and comes last."""
-    by_worth: list[Step] = []
-    for compiled in (False, True):
+    """Return the measurements in the order of their worth; compiling may take minutes and comes last."""
+    steps: list[Step] = []
+    for kind in ("eager", "compiled"):
         for name, bundle in bundles.items():
             chosen = batch_for(memory, load_bundle(bundle).card)
-            batches = [chosen] if compiled else [chosen, *(batch for batch in _BATCHES if batch != chosen)]
-            kind = "compiled" if compiled else "eager"
-
-            def bare(left: float, name: str = name, bundle: str = bundle, batches: Sequence[int] = batches) -> Any:
-                return networks(bundle, name, batches, min(left, 150), compiled=batches == [batches[0]])
-
-            def whole(left: float, name: str = name, bundle: str = bundle, compiled: bool = compiled) -> Any:
-                return score(bundle, name, archive, left, compiled=compiled)
-
-            by_worth.append(Step(f"networks of {name}, {kind}", 40 if compiled else 25, bare))
-            by_worth.append(Step(f"cxr score with {name}, {kind}", 90 if compiled else 30, whole))
-    return by_worth
+            others = () if kind == "compiled" else _BATCHES
+            batches = [chosen, *(batch for batch in others if batch != chosen)]
+            bare = partial(networks, bundle, name, batches, kind)
+            whole = partial(score, bundle, name, archive, kind)
+            steps.append(Step(f"networks of {name}, {kind}", 25 if kind == "eager" else 40, bare))
+            steps.append(Step(f"cxr score with {name}, {kind}", 30 if kind == "eager" else 90, whole))
+    return steps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ import torch
 
 from cxrlib.models.bundle import Bundle, load_bundle
 from cxrlib.models.inference.precision import Precision, choose_precision
-from cxrlib.models.inference.torch_network import TorchNetwork
+from cxrlib.models.inference.torch_network import TorchNetwork, build_networks
 
 #: Passes before the clock starts: they choose algorithms, compile, and fill the allocator.
 _WARM_UP: Final = 3
@@ -32,23 +32,31 @@ def measure(
     out."""
     ends = time.monotonic() + seconds
     precision = choose_precision("auto", device)
-    networks = [TorchNetwork(bundle, spec, device, precision, compiled=compiled) for spec in bundle.card.networks]
+    networks = build_networks(bundle, device, precision)
     lines = []
     for place, batch in enumerate(batches):
         if place and time.monotonic() > ends:
             break
         share = max(0.5, (ends - time.monotonic()) / (len(batches) - place))
-        lines.append(_line(networks, device, precision, batch, share))
+        lines.append(_line(networks, device, precision, batch, share, compiled=compiled))
     return lines
 
 
 def _line(
-    networks: Sequence[TorchNetwork], device: str, precision: Precision, batch: int, seconds: float
+    networks: Sequence[TorchNetwork],
+    device: str,
+    precision: Precision,
+    batch: int,
+    seconds: float,
+    *,
+    compiled: bool,
 ) -> dict[str, Any]:
     on_gpu = device != "cpu"
     line: dict[str, Any] = {"forward_batch": batch, "precision": precision.value}
     started = time.monotonic()
     try:
+        for network in networks if compiled else ():
+            network.compile(batch)
         films = [network.to_tensor(_noise(network, batch)) for network in networks]
         for _ in range(_WARM_UP):
             _forward(networks, films)
@@ -77,9 +85,8 @@ def _noise(network: TorchNetwork, batch: int) -> np.ndarray[Any, np.dtype[np.flo
 
 
 def _forward(networks: Sequence[TorchNetwork], films: Sequence[torch.Tensor]) -> None:
-    with torch.inference_mode():
-        for network, film in zip(networks, films, strict=True):
-            network.logits(film)
+    for network, film in zip(networks, films, strict=True):
+        network.logits(film)
 
 
 def _wait(on_gpu: bool) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -44,12 +44,15 @@ class Cost:
         count in each process.
     output : str
         Standard output of the command.
+    by_module : dict of str to float
+        Processor seconds of the processes that run each module (``python -m MODULE``).
     """
 
     seconds: float
     cpu_seconds: float
     peak_mib: float
     output: str
+    by_module: Mapping[str, float] = field(default_factory=dict)
 
 
 def cost_of(command: Sequence[str], *, environment: Mapping[str, str] | None = None, timeout_s: float = 7200) -> Cost:
@@ -88,7 +91,7 @@ def cost_of(command: Sequence[str], *, environment: Mapping[str, str] | None = N
         raise subprocess.TimeoutExpired(list(command), timeout_s)
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, list(command), output)
-    return Cost(seconds, tree.cpu_seconds, tree.peak / 2**20, output)
+    return Cost(seconds, tree.cpu_seconds, tree.peak / 2**20, output, tree.by_module())
 
 
 def figures_of(module: str, *arguments: str, environment: Mapping[str, str]) -> Mapping[str, float]:
@@ -113,12 +116,20 @@ class _Tree(threading.Thread):
         self._tree = {root}
         self._others: set[int] = set()
         self._seconds: dict[int, float] = {}
+        self._modules: dict[int, str] = {}
         self.peak = 0
 
     @property
     def cpu_seconds(self) -> float:
         """Processor seconds of all sampled processes."""
         return sum(self._seconds.values())
+
+    def by_module(self) -> dict[str, float]:
+        """Return the processor seconds by the module that each process runs."""
+        seconds: dict[str, float] = {}
+        for pid, module in self._modules.items():
+            seconds[module] = seconds.get(module, 0.0) + self._seconds.get(pid, 0.0)
+        return seconds
 
     def run(self) -> None:
         while not self._ended.wait(_POLL_S):
@@ -127,6 +138,8 @@ class _Tree(threading.Thread):
             while more := {pid for pid, parent in parents.items() if parent in self._tree} - self._tree:
                 self._tree |= more
             self._others |= parents.keys() - self._tree
+            # A process has its parent's command line until it runs its own program, so the last sample counts.
+            self._modules.update({pid: module for pid in self._tree if (module := _module(pid)) is not None})
             seen = {pid: stat for pid in self._tree if (stat := _stat(pid)) is not None}
             self.peak = max(self.peak, sum(stat.resident for stat in seen.values()))
             self._seconds.update({pid: stat.cpu_seconds for pid, stat in seen.items()})
@@ -143,6 +156,15 @@ class _Stat:
     parent: int
     cpu_seconds: float
     resident: int
+
+
+def _module(pid: int) -> str | None:
+    """Return the module that a process runs, or None if it has ended or runs none."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return None
+    return arguments[arguments.index("-m") + 1] if "-m" in arguments[:-1] else None
 
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -184,6 +206,14 @@ def describe() -> dict[str, str]:
         "python": platform.python_version(),
         **versions,
     }
+
+
+def describe_gpu() -> dict[str, str]:
+    """Return the first CUDA device, its memory and torch's CUDA version."""
+    import torch
+
+    device = torch.cuda.get_device_properties(0)
+    return {"gpu": device.name, "gpu_total_gib": f"{device.total_memory / 2**30:.1f}", "cuda": str(torch.version.cuda)}
 
 
 def _vendor() -> str:

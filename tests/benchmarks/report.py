@@ -29,6 +29,10 @@ _SHOWN: Final = {
     "scale": ("kind", "films", "turns", "ms_per_film", "slope", "slope_beyond_first", "peak_mib", "peak_over_first"),
     "flink_scale": ("setting", "films", "seconds", "settling_films_per_s", "seconds_over_local", "settling_over_local"),
     "plan_scale": ("objects", "ledger_objects", "to_score", "listing_s", "plan_with_listing_s", "cpu_s", "peak_mib"),
+    "gpu": (
+        *("gpu", "bundle", "what", "precision", "forward_batch", "ms_per_film", "films_per_s", "gpu_gib"),
+        *("gpu_percent", "decode_share", "seconds"),
+    ),
     "masks_speed": ("films", "turns", "ours_ms", "reference_ms", "reference_over_ours"),
     "decode_speed": ("syntax", "planned_ms", "full_ms", "pydicom_ms", "full_over_planned", "pydicom_over_planned"),
     "decode_plan": (
@@ -61,7 +65,7 @@ def write_report() -> None:
 
 def read_results() -> dict[str, pd.DataFrame]:
     """Return the lines of each benchmark."""
-    return {path.stem: pd.read_csv(path) for path in RESULTS.glob("*.csv") if path.stem in _PLOTS}
+    return {path.stem: pd.read_csv(path) for path in RESULTS.glob("*.csv") if path.stem in {*_PLOTS, *_SHOWN}}
 
 
 def with_tables(text: str, results: Mapping[str, pd.DataFrame]) -> str:
