@@ -13,7 +13,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-backfill test-cluster test-compile test-openvino test-systems bench bench-scale bench-flink lint train-default report-default readme lock clean
+.PHONY: help install demo test test-backfill test-cluster test-compile test-openvino test-systems bench bench-scale bench-flink bench-gpu lint train-default report-default readme lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,10 @@ bench-flink: $(STAMP)  ## Measure one and two task managers of Flink, and the lo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench,cluster]'
 	$(BIN)/python -m tests.cluster.servers.programs
 	tests/cluster/servers/isolated.sh $(BIN)/python -m tests.benchmarks.flink_scale --repeats $(TURNS)
+
+bench-gpu: $(STAMP)  ## Measure the networks and cxr score on a CUDA device (at most eight minutes).
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench]'
+	$(BIN)/python -m tests.benchmarks.gpu
 
 train-default: $(STAMP)  ## Rebuild the default model bundle, its measured figures and its report (hours on a CPU); DATA=folder.
 	$(BIN)/cxr train default --data $(DATA) --out cxrlib/models/default

@@ -43,6 +43,10 @@ _NETWORKS_S: Final = 120.0
 #: Films per forward pass that are measured beside the table's own.
 _BATCHES: Final = (16, 64, 256)
 KEYS: Final = ("gpu", "bundle", "what", "forward_batch")
+COLUMNS: Final = (
+    *("gpu", "bundle", "what", "forward_batch", "precision", "films", "ms_per_film", "films_per_s", "gpu_gib"),
+    *("gpu_percent", "decode_share", "warm_up_s", "seconds"),
+)
 _DECODING: Final = "cxrlib.parallel.worker_main"
 #: The networks of qu-ex that are best in its Table 2, as its recipe names them.
 _QU_EX: Final = (
@@ -192,7 +196,7 @@ def write_qu_ex(folder: Path) -> str:
         for name, kind, of in _QU_EX
     ]
     card |= {"classes": (), "metrics": (), "localisation": None}
-    card["postprocess"]["normal_gate"] = None
+    del card["postprocess"]["normal_gate"]
     card["bundle"] |= {"name": "qu-ex", "description": "The networks of qu-ex with random weights, to measure speed."}
     weights = {f"{name}.safetensors": network_weights(find_architecture(kind).build(of)) for name, kind, of in _QU_EX}
     write_bundle(str(folder), Card.model_validate(card), weights)
@@ -242,12 +246,6 @@ def store(lines: Sequence[Mapping[str, Any]]) -> None:
         add_line("gpu", {**dict.fromkeys(COLUMNS, ""), **line, **gpu, **machine.describe()}, keys=KEYS)
     if lines:
         write_report()
-
-
-COLUMNS: Final = (
-    *("gpu", "bundle", "what", "forward_batch", "precision", "films", "ms_per_film", "films_per_s", "gpu_gib"),
-    *("gpu_percent", "decode_share", "warm_up_s", "seconds"),
-)
 
 
 if __name__ == "__main__":

@@ -30,9 +30,9 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Return the speed of the networks for each number of films per pass; those that the time has no room for are left
     out."""
-    ends = time.monotonic() + seconds
     precision = choose_precision("auto", device)
     networks = build_networks(bundle, device, precision)
+    ends = time.monotonic() + seconds
     lines = []
     for place, batch in enumerate(batches):
         if place and time.monotonic() > ends:

@@ -77,7 +77,7 @@ def with_tables(text: str, results: Mapping[str, pd.DataFrame]) -> str:
                 table = _newest_kind(table[~table["films"].str.contains(_DETAILS)])
             if name == "scale":
                 table = table[table["kind"] == _KINDS[0]]
-            text = _with_table(text, name, _markdown(table[list(columns)].fillna("").astype(str)))
+            text = _with_table(text, name, _markdown(table[list(columns)].astype(object).fillna("").astype(str)))
     if "compare" in results:
         text = _with_table(text, "summary", _markdown(_summary(results["compare"])))
     if "parts" in results:
