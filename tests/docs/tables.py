@@ -24,6 +24,7 @@ from cxr_flows.cli.options import SETTING_OF, variable_of
 from cxr_schemas import PLAN, REJECTS, SCORES, Reason, RunCounts, RunManifest
 from cxrlib.models.architectures.catalog import TrainingStatus, load_catalog, load_departures
 from cxrlib.models.bundle import load_bundle
+from cxrlib.models.inference.forward_batch import COLUMNS_MB, FORWARD_BATCHES
 from cxrlib.reading.codecs.transfer_syntaxes import SYNTAXES
 from cxrlib.settings import Settings
 from tests.support.paths import ROOT
@@ -166,6 +167,13 @@ def departures() -> str:
     return _table(("paper", "departure"), rows)
 
 
+def forward_batches() -> str:
+    """Return the table of films per forward pass on a GPU."""
+    *within, _ = COLUMNS_MB
+    head = ("GiB", *(f"up to {bound} MB a film" for bound in within), "more")
+    return _table(head, ((str(gib), *map(str, row)) for gib, row in FORWARD_BATCHES.items()))
+
+
 def syntaxes() -> str:
     """Return the table of transfer syntaxes that are read."""
     rows = ((UID(uid).name, f"`{uid}`", packing.value) for uid, packing in SYNTAXES.items())
@@ -186,6 +194,7 @@ TABLES: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
         "statuses": statuses,
         "departures": departures,
         "accuracy": accuracy,
+        "forward batches": forward_batches,
     },
     ROOT / "cxrlib" / "reading" / "README.md": {"transfer syntaxes": syntaxes},
     ROOT / "flows" / "README.md": {"commands": commands, "settings": settings, "exit codes": exits},
