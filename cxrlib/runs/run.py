@@ -69,8 +69,18 @@ class Run:
         return [chunk for chunk in self.chunks if chunk.chunk_id not in settled]
 
 
-def start_run(sources: Sequence[str], results: ResultsRoot, settings: Settings, bundle: Bundle, run_id: str) -> Run:
+def start_run(
+    sources: Sequence[str],
+    results: ResultsRoot,
+    settings: Settings,
+    bundle: Bundle,
+    run_id: str,
+    *,
+    workers_per_gpu: int = 1,
+) -> Run:
     """List `sources`, plan the films that are not settled yet, and store the plan.
+
+    `workers_per_gpu` are the worker processes that will share a GPU, if the run uses GPUs.
 
     Raises
     ------
@@ -96,7 +106,7 @@ def start_run(sources: Sequence[str], results: ResultsRoot, settings: Settings, 
         config_digest=config_digest,
         chunk_size=settings.run.chunk_size,
         software_version=__version__,
-        forward_batch=choose_forward_batch(settings.run, bundle.card),
+        forward_batch=choose_forward_batch(settings.run, bundle.card, workers_per_gpu=workers_per_gpu),
     )
     with draft_plan(
         _outside(list_batches(sources), results),

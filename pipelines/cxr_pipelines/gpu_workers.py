@@ -7,6 +7,7 @@ machine have claimed. So it works the same for the local runner and on a cluster
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -40,6 +41,14 @@ def one_worker_per_gpu(choice: RunnerChoice, device: str) -> RunnerChoice:
     if not gpus:
         raise _no_gpu()
     return replace(choice, workers=gpus) if choice.workers == 1 else choice
+
+
+def workers_per_gpu(choice: RunnerChoice, device: str) -> int:
+    """Return how many worker processes of the local runner share a GPU; 1 on a cluster, where nobody knows it."""
+    if not choice.local or choice.workers == 1:
+        return 1
+    gpus = len(cuda_memories()) if device == ALL_GPUS else 1
+    return math.ceil(choice.workers / max(1, gpus))
 
 
 def device_of_worker(device: str) -> str:

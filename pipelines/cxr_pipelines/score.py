@@ -9,7 +9,7 @@ from typing import Final
 
 from cxr_pipelines.elements import RunContext
 from cxr_pipelines.engine_factory import BundleEngineFactory, EngineFactory
-from cxr_pipelines.gpu_workers import one_worker_per_gpu
+from cxr_pipelines.gpu_workers import one_worker_per_gpu, workers_per_gpu
 from cxr_pipelines.read_ahead import read_early
 from cxr_pipelines.run_progress import ProgressCallback, reporting
 from cxr_pipelines.runner_choice import RunnerChoice
@@ -112,7 +112,8 @@ def score(
     with _leased(results, settings, bundle, run_id, held_lease=held_lease, on_lost=on_lost) as check_lease:
         run = resume_run(sources, results, settings, bundle, run_id) if resume else None
         if run is None:
-            run = start_run(sources, results, settings, bundle, run_id)
+            sharing = workers_per_gpu(choice, settings.run.device)
+            run = start_run(sources, results, settings, bundle, run_id, workers_per_gpu=sharing)
         elif closed := read_manifest(results, run_id):
             return closed
         forward_batch = run.header.forward_batch or bundle.card.input.batch

@@ -13,7 +13,7 @@ import pytest
 
 from cxr_pipelines import engine_factory, gpu_workers
 from cxr_pipelines.engine_factory import BundleEngineFactory
-from cxr_pipelines.gpu_workers import claim, device_of_worker, one_worker_per_gpu
+from cxr_pipelines.gpu_workers import claim, device_of_worker, one_worker_per_gpu, workers_per_gpu
 from cxr_pipelines.runner_choice import RunnerChoice
 from cxr_pipelines.score import score
 from cxrlib.errors import UsageError
@@ -50,6 +50,24 @@ def test_the_local_runner_gets_a_worker_for_each_gpu(
 ) -> None:
     with_gpus(monkeypatch, gpus)
     assert str(one_worker_per_gpu(RunnerChoice.parse(runner), "cuda:all")) == expected
+
+
+@pytest.mark.parametrize(
+    ("runner", "device", "gpus", "expected"),
+    [
+        ("local", "cuda", 1, 1),
+        ("local:4", "cuda", 2, 4),
+        ("local:4", "cuda:1", 2, 4),
+        ("local:4", "cuda:all", 2, 2),
+        ("local:5", "cuda:all", 2, 3),
+        ("flink", "cuda:all", 2, 1),
+    ],
+)
+def test_local_workers_that_share_a_gpu_are_counted(
+    monkeypatch: pytest.MonkeyPatch, runner: str, device: str, gpus: int, expected: int
+) -> None:
+    with_gpus(monkeypatch, gpus)
+    assert workers_per_gpu(RunnerChoice.parse(runner), device) == expected
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])

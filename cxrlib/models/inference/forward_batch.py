@@ -61,12 +61,12 @@ FORWARD_BATCHES: Final[Mapping[int, tuple[int, ...]]] = {
 _OF_ROW: Final = 0.9
 
 
-def choose_forward_batch(run: RunSettings, card: Card) -> int:
+def choose_forward_batch(run: RunSettings, card: Card, *, workers_per_gpu: int = 1) -> int:
     """Return the films per forward pass of a run that is planned on this machine.
 
-    An explicit setting counts; else, if the run's device is CUDA, the table; else the card. With ``cuda:all``, the
-    smallest device decides. If ``cuda`` is asked for and this machine has no such device, as on the machine that plans
-    for a cluster, the smallest row of the table counts.
+    An explicit setting counts; else, if the run's device is CUDA, the table; else the card. Workers that use the same
+    GPU share its memory. With ``cuda:all``, the smallest device decides. If ``cuda`` is asked for and this machine has
+    no such device, as on the machine that plans for a cluster, the smallest row of the table counts.
     """
     if run.forward_batch is not None:
         return run.forward_batch
@@ -78,7 +78,8 @@ def choose_forward_batch(run: RunSettings, card: Card) -> int:
     index = run.device.removeprefix("cuda:")
     if index.isdigit():
         memories = memories[int(index) :]
-    return batch_for(min(memories if index == "all" else memories[:1], default=0), card)
+    memory = min(memories if index == "all" else memories[:1], default=0)
+    return batch_for(memory // workers_per_gpu, card)
 
 
 def batch_for(memory: int, card: Card) -> int:

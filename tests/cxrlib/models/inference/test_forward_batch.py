@@ -71,6 +71,13 @@ def test_on_cuda_the_memory_of_the_devices_that_run_decides(
     assert choose_forward_batch(RunSettings(device=device), card) == expected
 
 
+def test_workers_that_share_a_gpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch, 80)
+    batches = [choose_forward_batch(RunSettings(), DEFAULT, workers_per_gpu=workers) for workers in (1, 2, 4, 8, 16)]
+    assert batches == [256, 128, 64, 32, 16]
+    assert choose_forward_batch(RunSettings(device="cpu"), DEFAULT, workers_per_gpu=8) == 16
+
+
 @pytest.mark.parametrize("row", FORWARD_BATCHES)
 def test_a_device_belongs_to_the_row_it_is_sold_with(row: int) -> None:
     assert batch_for(int(REPORTED_GIB[row] * GIB), DEFAULT) == FORWARD_BATCHES[row][0]
