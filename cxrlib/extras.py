@@ -58,6 +58,8 @@ LIBRARIES: Final = {
     "google.cloud.dataflow": Library("google-cloud-dataflow-client", "cluster"),
     "google_auth_httplib2": Library("google-auth-httplib2", "cluster"),
     "moto": Library("moto", "demo"),
+    "flask": Library("flask", "demo"),
+    "flask_cors": Library("flask-cors", "demo"),
 }
 #: The extras that an extra installs too.
 BUILDS_ON: Final[dict[str, tuple[str, ...]]] = {

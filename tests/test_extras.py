@@ -22,9 +22,9 @@ EXTRAS: Final[dict[str, list[str]]] = PROJECT["optional-dependencies"]
 OF_DEVELOPERS: Final = {"dev", "infra", "bench"}
 #: Requirements that bound the version of a library of a library.
 BOUNDS: Final = {"flows": {"fastapi", "sqlalchemy"}}
-#: Modules that only other libraries import: fsspec, timm, Beam.
+#: Modules that only other libraries import: fsspec, timm, moto, Beam.
 IMPORTED_BY_OTHERS: Final = {
-    *("aiohttp", "adlfs", "gcsfs", "torchvision"),
+    *("aiohttp", "adlfs", "gcsfs", "torchvision", "flask", "flask_cors"),
     *("google.cloud.dataflow", "google_auth_httplib2"),
 }
 
