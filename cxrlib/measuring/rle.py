@@ -25,8 +25,8 @@ def encode(mask: NDArray[np.bool_]) -> str:
     import cv2  # noqa: PLC0415 - reading results needs `decode` and has no OpenCV
 
     # OpenCV transposes the mask five times as fast as numpy copies it column by column.
-    transposed: NDArray[np.uint8] = cv2.transpose(np.ascontiguousarray(mask).view(np.uint8))
-    return _encode_columns(transposed.T)
+    transposed = cv2.transpose(np.ascontiguousarray(mask).view(np.uint8))
+    return _encode_columns(transposed.astype(np.uint8, copy=False).T)
 
 
 def _encode_columns(mask: NDArray[np.uint8]) -> str:

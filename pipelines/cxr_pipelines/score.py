@@ -16,6 +16,7 @@ from cxr_schemas import RunManifest
 from cxrlib.errors import LeaseLostError, RunError, UsageError
 from cxrlib.film_steps import ScoringParameters
 from cxrlib.models.bundle import Bundle, load_bundle
+from cxrlib.models.inference.choose_engine import check_installed
 from cxrlib.parallel.cores import cores
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs import lease, lease_chain
@@ -103,7 +104,10 @@ def score(
     results = ResultsRoot.at(out)
     bundle = load_bundle(settings.bundle) if bundle is None else bundle
     run_id = new_run_id() if run_id is None else run_id
-    engine = engine or BundleEngineFactory(settings, bundle.digest)
+    if engine is None:
+        if choice.local:
+            check_installed(bundle, engine=settings.run.engine, device=settings.run.device)
+        engine = BundleEngineFactory(settings, bundle.digest)
     with _leased(results, settings, bundle, run_id, held_lease=held_lease, on_lost=on_lost) as check_lease:
         run = resume_run(sources, results, settings, bundle, run_id) if resume else None
         if run is None:

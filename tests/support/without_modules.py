@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,24 +21,31 @@ TORCH: Final = frozenset({*modules_of("gpu"), "lightning", "pytorch_lightning", 
 
 
 def python_without(
-    modules: Iterable[str], *arguments: str, folder: Path | None = None, timeout_s: float = 300
+    modules: Iterable[str],
+    *arguments: str,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -P ARGUMENTS`` in `folder` without `modules`, and return how it ended."""
     paths = [str(_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CXR_")}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("CXR_")}
+    own |= {"PYTHONPATH": os.pathsep.join(paths), "BLOCKED_MODULES": ",".join(modules), **(environment or {})}
     return subprocess.run(
         [sys.executable, "-P", *arguments],
         cwd=folder,
-        env={**environment, "PYTHONPATH": os.pathsep.join(paths), "BLOCKED_MODULES": ",".join(modules)},
+        env=own,
         capture_output=True,
         text=True,
         check=False,
-        timeout=timeout_s,
+        timeout=300,
     )
 
 
 def cxr_without(
-    modules: Iterable[str], *arguments: str, folder: Path | None = None
+    modules: Iterable[str],
+    *arguments: str,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command ``cxr`` in `folder` without `modules`, and return how it ended."""
-    return python_without(modules, "-m", "cxr_flows.cli.main", *arguments, folder=folder)
+    return python_without(modules, "-m", "cxr_flows.cli.main", *arguments, folder=folder, environment=environment)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from importlib.util import find_spec
 
 from cxrlib.errors import UsageError
+from cxrlib.extras import is_installed, require
 
 
 def has_cuda_driver() -> bool:
@@ -30,14 +30,13 @@ def choose_device(wanted: str) -> str:
         The name is not a device, this machine has no such device, or torch is not installed.
     """
     if wanted == "auto":
-        return "cuda" if has_cuda_driver() and find_spec("torch") and _cuda_devices() else "cpu"
+        return "cuda" if has_cuda_driver() and is_installed("torch") and _cuda_devices() else "cpu"
     if wanted == "cpu":
         return wanted
     match = re.fullmatch(r"cuda(?::(\d+))?", wanted)
     if match is None:
         raise UsageError(f"device: expected auto, cpu, cuda or cuda:N; got {wanted!r}")
-    if find_spec("torch") is None:
-        raise UsageError(f"device: {wanted} needs torch; install it with pip install 'cxr-batch[gpu]'")
+    require(f"the device {wanted}", "gpu")
     count = _cuda_devices()
     if int(match[1] or 0) >= count:
         raise UsageError(f"device: expected one of this machine's {count} CUDA devices or cpu; got {wanted!r}")
