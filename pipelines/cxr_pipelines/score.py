@@ -103,11 +103,10 @@ def score(
     choice = RunnerChoice.parse(runner) if isinstance(runner, str) else runner
     results = ResultsRoot.at(out)
     bundle = load_bundle(settings.bundle) if bundle is None else bundle
+    if engine is None and choice.local:
+        check_installed(bundle, engine=settings.run.engine, device=settings.run.device)
     run_id = new_run_id() if run_id is None else run_id
-    if engine is None:
-        if choice.local:
-            check_installed(bundle, engine=settings.run.engine, device=settings.run.device)
-        engine = BundleEngineFactory(settings, bundle.digest)
+    engine = engine or BundleEngineFactory(settings, bundle.digest)
     with _leased(results, settings, bundle, run_id, held_lease=held_lease, on_lost=on_lost) as check_lease:
         run = resume_run(sources, results, settings, bundle, run_id) if resume else None
         if run is None:
