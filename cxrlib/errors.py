@@ -25,6 +25,10 @@ class UsageError(CxrError):
     exit_code = 2
 
 
+class MissingExtraError(UsageError):
+    """A library is not installed; the message names the extra that installs it (`cxrlib.extras`)."""
+
+
 class BundleError(CxrError):
     """A model bundle is missing, does not match its digest, or has an invalid card."""
 

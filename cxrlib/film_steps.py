@@ -25,9 +25,8 @@ from cxrlib.measuring.masks import clean_masks
 from cxrlib.measuring.severity import measure_severity
 from cxrlib.parallel.worker_protocol import Loss, LostItem
 from cxrlib.reading import read_film
-from cxrlib.results.row_builder import RejectedFilm
 from cxrlib.settings import Settings
-from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
+from cxrlib.types import CxrImage, ImageRef, Prediction, RejectedFilm, ScoredFilm
 
 _log: Final = logging.getLogger(__name__)
 

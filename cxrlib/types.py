@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_schemas import FilmClass, Grade, LungsFound, SourceFormat, View, Windowing
+from cxr_schemas import FilmClass, Grade, LungsFound, Reason, SourceFormat, View, Windowing
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -213,3 +213,24 @@ class ScoredFilm:
     prediction: Prediction
     masks: Masks
     severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedFilm:
+    """A listed object that was not scored. `message` states what was expected and what was got, never header text."""
+
+    ref: ImageRef
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The software, bundle, settings and run that made a row. Digests are SHA-256, hexadecimal."""
+
+    bundle_name: str
+    bundle_version: str
+    bundle_digest: str
+    config_digest: str
+    software_version: str
+    run_id: str

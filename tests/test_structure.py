@@ -20,7 +20,7 @@ LAYERS: Final[tuple[tuple[str, ...], ...]] = (
     ("cxr_schemas",),
     ("cxrlib",),
     ("cxrlib.errors",),
-    ("cxrlib.settings",),
+    ("cxrlib.extras", "cxrlib.settings"),
     ("cxrlib.types", "cxrlib.privacy", "cxrlib.parallel"),
     ("cxrlib.reading", "cxrlib.phantom"),
     ("cxrlib.archive", "cxrlib.measuring"),

@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from cxr_schemas import Reason
 from cxrlib.archive import filesystems
-from cxrlib.errors import FilmError
+from cxrlib.errors import FilmError, MissingExtraError
 from cxrlib.reading.early_rejection import rejection_from_head
 from cxrlib.settings import ReadSettings, Settings
 from cxrlib.types import ImageRef
@@ -59,6 +59,8 @@ def fetch(ref: ImageRef, settings: Settings, *, sleep: Callable[[float], None] =
             return _read(ref, settings.read)
         except (FilmError, MemoryError):
             raise
+        except MissingExtraError as error:
+            raise FilmError(Reason.FETCH_FAILED, expected="an object that can be read", got=str(error)) from error
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FilmError(Reason.NOT_FOUND, expected="the object that was listed", got="no object") from error
         except PermissionError as error:

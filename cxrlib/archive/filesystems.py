@@ -18,6 +18,8 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations, registry
 
+from cxrlib.extras import missing_extra
+
 #: Version tokens that identify content: two objects with the same token and size have the same bytes. These are MD5s
 #: from S3 and Google Cloud Storage, and the MD5 of the parts' MD5s of a multi-part upload. The entity tags of Azure,
 #: web servers and Google's own ``etag`` field depend on a time or a generation, not on the bytes.
@@ -66,7 +68,7 @@ class _ArchiveCache:
         with self._lock:
             mounted = self._mounts.get(key)
             if mounted is None:
-                mounted = Mount(url_to_fs(key[1])[0], threading.RLock())
+                mounted = Mount(open_filesystem(key[1])[0], threading.RLock())
                 self._mounts[key] = mounted
                 while len(self._mounts) > _MAX_OPEN_ARCHIVES:
                     self._mounts.popitem(last=False)
@@ -103,15 +105,35 @@ def mount(uri: str) -> tuple[Mount, str]:
 
     Raises
     ------
-    ValueError, ImportError
+    ValueError, MissingExtraError
         No file system is known or installed for the scheme.
     OSError
         The archive that contains `uri` cannot be opened.
     """
     if is_archive_member(uri):
         return _archives.mount(uri)
-    filesystem, path = url_to_fs(uri)
-    return Mount(filesystem), str(path)
+    filesystem, path = open_filesystem(uri)
+    return Mount(filesystem), path
+
+
+def open_filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of `uri` and the path of `uri` in it, as fsspec's ``url_to_fs`` does.
+
+    Raises
+    ------
+    MissingExtraError
+        The library for the scheme is not installed.
+    ValueError, ImportError
+        No file system is known for the scheme, or one without an extra of this package is not installed.
+    """
+    try:
+        filesystem, path = url_to_fs(uri)
+    except ImportError as error:
+        missing = missing_extra(uri, error)
+        if missing is None:
+            raise
+        raise missing from error
+    return filesystem, str(path)
 
 
 def unmount(uri: str) -> None:

@@ -12,6 +12,7 @@ from cxrlib.archive import filesystems, inventory
 from cxrlib.archive.reference_tables import reference_batches, references
 from cxrlib.archive.walk import CONCURRENT_FOLDERS, walk
 from cxrlib.errors import UsageError, is_third_party
+from cxrlib.extras import missing_extra
 from cxrlib.types import ImageRef
 
 #: Marks a source as an inventory, whatever its file name.
@@ -66,7 +67,7 @@ def _list_or_explain(source: str) -> Iterator[pa.RecordBatch]:
             f"the source {source} contains an object whose name is not valid Unicode; rename it"
         ) from error
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(
+        raise missing_extra(source, error) or UsageError(
             f"the source {source} cannot be listed ({type(error).__name__}); {_describe_attempt(source)}"
         ) from error
     except Exception as error:

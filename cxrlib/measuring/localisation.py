@@ -24,7 +24,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlib.reading.resample import resize
 from cxrlib.types import Prediction
 
 #: Most cells per side. A finer layer is averaged over areas first, to limit the text of a row to 1.4 kB.
@@ -46,6 +45,8 @@ def to_cells(attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
     uint8 array
         At most `MAX_CELLS` per side, 0 to 255 for 0 to 1. All 0 if no value is positive.
     """
+    from cxrlib.reading.resample import resize  # noqa: PLC0415 - OpenCV, which reading results does not need
+
     rows, columns = attribution.shape
     reduced = resize(np.maximum(attribution, np.float32(0)), min(rows, MAX_CELLS), min(columns, MAX_CELLS))
     largest = reduced.max()
@@ -57,6 +58,8 @@ def to_cells(attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def expand_cells(cells: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
     """Return the map on a grid of `rows` x `columns`: float32 in [0, 1], linear between the centres of the cells."""
+    from cxrlib.reading.resample import resize  # noqa: PLC0415 - OpenCV, which reading results does not need
+
     return resize(cells.astype(np.float32) / np.float32(_STEPS), rows, columns)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
@@ -23,9 +22,16 @@ def encode(mask: NDArray[np.bool_]) -> str:
     """Return a bool mask, rows x columns, as COCO compressed run lengths (ASCII)."""
     if mask.ndim != 2 or mask.dtype != np.bool_ or mask.size == 0:
         raise ValueError(f"expected a bool mask of two dimensions with pixels; got {mask.dtype} of shape {mask.shape}")
+    import cv2  # noqa: PLC0415 - reading results needs `decode` and has no OpenCV
+
     # OpenCV transposes the mask five times as fast as numpy copies it column by column.
     transposed = cv2.transpose(np.ascontiguousarray(mask).view(np.uint8))
-    counts: bytes = coco.encode(transposed.T)["counts"]
+    return _encode_columns(transposed.astype(np.uint8, copy=False).T)
+
+
+def _encode_columns(mask: NDArray[np.uint8]) -> str:
+    """Return a mask of 0 and 1 as text; its columns are contiguous in memory (Fortran order)."""
+    counts: bytes = coco.encode(mask)["counts"]
     return counts.decode("ascii")
 
 
@@ -43,9 +49,9 @@ def decode(text: str, rows: int, columns: int) -> NDArray[np.bool_]:
     if _WELL_FORMED.fullmatch(text) is None:
         raise ValueError(f"expected COCO compressed run lengths; got {len(text)} characters of another format")
     try:
-        mask = coco.decode({"size": [rows, columns], "counts": text.encode("ascii")}).astype(bool)
+        mask: NDArray[np.uint8] = coco.decode({"size": [rows, columns], "counts": text.encode("ascii")})
     except ValueError as error:
         raise ValueError(f"expected run lengths that add up to {rows}x{columns} pixels; got others") from error
-    if encode(mask) != text:
+    if _encode_columns(mask) != text:
         raise ValueError(f"expected run lengths that add up to {rows}x{columns} pixels; got others")
-    return np.ascontiguousarray(mask)
+    return np.ascontiguousarray(mask).view(np.bool_)

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
-import fsspec
 import tomli_w
 from pydantic import ValidationError
 
 from cxr_schemas import Card
 from cxr_schemas.card import NetworkSpec
+from cxrlib.archive.filesystems import open_filesystem
 from cxrlib.errors import BundleError
 
 CARD_FILE: Final = "bundle.toml"
@@ -151,7 +151,7 @@ def write_bundle(uri: str, card: Card, networks: Mapping[str, bytes]) -> Bundle:
     """
     card_bytes = write_card(card)
     digest = bundle_digest(card_bytes, networks)
-    filesystem, root = fsspec.core.url_to_fs(uri)
+    filesystem, root = open_filesystem(uri)
     filesystem.makedirs(root, exist_ok=True)
     for stale in filesystem.ls(root, detail=False, refresh=True):
         if stale.endswith(_NETWORK_SUFFIXES) and stale.rsplit("/", 1)[-1] not in networks:
@@ -163,7 +163,7 @@ def write_bundle(uri: str, card: Card, networks: Mapping[str, bytes]) -> Bundle:
 
 def _read_directory(uri: str) -> dict[str, bytes]:
     try:
-        filesystem, root = fsspec.core.url_to_fs(uri)
+        filesystem, root = open_filesystem(uri)
         names = [path.rsplit("/", 1)[-1] for path in filesystem.ls(root, detail=False)]
     except (OSError, ValueError, ImportError) as error:
         known = ", ".join(sorted(SHIPPED))

@@ -18,6 +18,7 @@ import pandas as pd
 from fsspec.core import url_to_fs
 
 from cxrlib.errors import UsageError
+from cxrlib.extras import missing_extra
 from cxrlib.phantom.bad_films import BadKind, make_bad_film
 from cxrlib.phantom.dicom_style import MIXED_STYLES, DicomStyle
 from cxrlib.phantom.encode import encode_dicom, encode_jpeg, encode_mask, encode_png, study_date
@@ -169,7 +170,7 @@ def write_archive(
     try:
         filesystem, path = url_to_fs(uri)
     except (ValueError, ImportError) as error:
-        raise UsageError(f"no file system can open {uri}: {error}") from error
+        raise missing_extra(uri, error) or UsageError(f"no file system can open {uri}: {error}") from error
     root = str(filesystem.unstrip_protocol(path)).rstrip("/")
     plan = _Plan(root, seed, rows or columns, columns or rows, tuple(styles), masks)
     items = [*(_Item(n, None) for n in range(count)), *(_Item(n, tuple(BadKind)[n % len(BadKind)]) for n in range(bad))]

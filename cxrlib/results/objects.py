@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from cxrlib.archive.filesystems import open_filesystem
 from cxrlib.errors import RunError, UsageError
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
@@ -54,7 +54,7 @@ class ResultsRoot:
         if "::" in uri:
             raise UsageError(f"results cannot be written into a chain such as {uri}; expected a folder or a bucket")
         try:
-            filesystem, path = url_to_fs(uri)
+            filesystem, path = open_filesystem(uri)
         except (ValueError, ImportError) as error:
             raise UsageError(f"no file system is known for the results root {uri}: {error}") from error
         return cls(str(filesystem.unstrip_protocol(path)).rstrip("/"))
@@ -209,7 +209,7 @@ class ResultsRoot:
 
     def _open(self, key: str) -> tuple[Any, str]:
         try:
-            filesystem, path = url_to_fs(self.uri(key))
+            filesystem, path = open_filesystem(self.uri(key))
         except (ValueError, ImportError) as error:
             raise RunError(f"the results root {self.root} cannot be opened: {error}") from error
         return filesystem, str(path)

@@ -7,37 +7,14 @@ depend on the clock or the machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
 
-from cxr_schemas import REJECTS, SCORES, FilmClass, Reason
+from cxr_schemas import REJECTS, SCORES, FilmClass
 from cxrlib.measuring import localisation, rle
 from cxrlib.measuring.severity import areas_mm2
-from cxrlib.types import Extent, ImageRef, ScoredFilm
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """The software, bundle, settings and run that made a row. Digests are SHA-256, hexadecimal."""
-
-    bundle_name: str
-    bundle_version: str
-    bundle_digest: str
-    config_digest: str
-    software_version: str
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedFilm:
-    """A listed object that was not scored. `message` states what was expected and what was got, never header text."""
-
-    ref: ImageRef
-    reason: Reason
-    message: str
-
+from cxrlib.types import Extent, Provenance, RejectedFilm, ScoredFilm
 
 _Film = Callable[[ScoredFilm], Any]
 

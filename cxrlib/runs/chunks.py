@@ -11,10 +11,9 @@ from cxrlib.errors import RunError
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import CONCURRENT_READS, ResultsRoot
 from cxrlib.results.parquet import parquet_bytes
-from cxrlib.results.row_builder import Provenance, RejectedFilm, rejects_table, scores_table
 from cxrlib.results.rows import count_rows, read_object
 from cxrlib.runs.plan import Chunk
-from cxrlib.types import ScoredFilm
+from cxrlib.types import Provenance, RejectedFilm, ScoredFilm
 
 Outcome = ScoredFilm | RejectedFilm
 
@@ -77,6 +76,8 @@ def settle(
     RunError
         There is not exactly one outcome for each of `chunk.films` objects.
     """
+    from cxrlib.results.row_builder import rejects_table, scores_table  # noqa: PLC0415 - OpenCV, which reading lacks
+
     distinct = {(outcome.ref.uri, outcome.ref.version) for outcome in outcomes}
     if not len(outcomes) == len(distinct) == chunk.films:
         raise RunError(

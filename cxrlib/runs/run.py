@@ -20,7 +20,6 @@ from cxrlib.models.inference.forward_batch import choose_forward_batch
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_builder import Provenance
 from cxrlib.runs import software_versions
 from cxrlib.runs.chunks import tally
 from cxrlib.runs.ledger import fill_ledger
@@ -28,6 +27,7 @@ from cxrlib.runs.plan import Chunk, PlanHeader, PlanSummary, films_of, read_plan
 from cxrlib.runs.planning import count_settled_since, draft_plan
 from cxrlib.runs.run_id import check_run_id
 from cxrlib.settings import Settings
+from cxrlib.types import Provenance
 
 
 @dataclass(frozen=True, slots=True, eq=False)

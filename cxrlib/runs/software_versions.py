@@ -10,7 +10,7 @@ import importlib.metadata
 import platform
 from typing import Final
 
-from cxrlib import __version__
+from cxrlib import __version__, extras
 
 #: Distributions that can change a row, or how it is made.
 DISTRIBUTIONS: Final = (
@@ -19,7 +19,7 @@ DISTRIBUTIONS: Final = (
     "imagecodecs",  # decodes JPEG 2000, JPEG-LS, PNG and RLE
     "numpy",
     "opencv-python-headless",  # resizes films, cleans masks
-    "openvino",  # runs networks, if it is installed
+    "openvino",  # runs networks
     "pillow",  # decodes JPEG 2000 at a lower resolution
     "pyarrow",  # writes rows
     "pycocotools",  # encodes masks
@@ -28,9 +28,11 @@ DISTRIBUTIONS: Final = (
     "segmentation-models-pytorch",  # networks
     "simplejpeg",  # decodes JPEG
     "timm",  # networks
-    "torch",
+    "torch",  # runs networks
     "torchvision",  # networks
 )
+#: Those of the extra `gpu`, which a run on CPUs may lack. An engine that needs one says so itself.
+_OF_GPU: Final = frozenset(library.distribution for library in extras.LIBRARIES.values() if library.extra == "gpu")
 
 
 def installed() -> dict[str, str]:
@@ -50,13 +52,13 @@ def environment() -> dict[str, str]:
 
 
 def differences(expected: dict[str, str]) -> str:
-    """Return where this environment differs from `expected`, as ``torch 2.13.0 here 2.12.1``; empty where it agrees.
+    """Return where this environment differs from `expected`, as ``numpy 2.4.6 here 2.4.5``; empty where it agrees.
 
-    A distribution that is missing here reads ``here none``.
+    A distribution that is missing here reads ``here none``; one of the extra `gpu` may be missing.
     """
     here = environment()
     return ", ".join(
         f"{name} {version} here {here.get(name, 'none')}"
         for name, version in expected.items()
-        if here.get(name) != version
+        if here.get(name) != version and not (name in _OF_GPU and name not in here)
     )

@@ -8,11 +8,10 @@ from cxrlib.errors import FilmError
 from cxrlib.film_steps import ScoringParameters
 from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_builder import Provenance
 from cxrlib.runs.chunks import Outcome, Tally
 from cxrlib.runs.plan import Chunk, PlanHeader
 from cxrlib.settings import Settings
-from cxrlib.types import CxrImage, ImageRef, Prediction
+from cxrlib.types import CxrImage, ImageRef, Prediction, Provenance
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cxrlib.errors import UsageError
+from cxrlib.extras import require
 
 #: Runs in this process, or in worker processes that it starts.
 LOCAL: Final = "local"
@@ -16,7 +17,8 @@ REFUSED: Final = {
     "bundlebaseddirect": "it does not fuse steps, so it would shuffle the films of a chunk; use local",
 }
 FLINK: Final = "flink"
-_CLUSTER: Final = (FLINK, "spark", "portable", "dataflow", "prism")
+DATAFLOW: Final = "dataflow"
+_CLUSTER: Final = (FLINK, "spark", "portable", DATAFLOW, "prism")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class RunnerChoice:
         ------
         UsageError
             The runner is refused or unknown, or the number of processes is not valid.
+        MissingExtraError
+            The libraries of the runner are not installed.
         """
         name, _, count = text.strip().lower().partition(":")
         name = name.removesuffix("runner")
@@ -67,4 +71,6 @@ class RunnerChoice:
             raise UsageError(f"expected one of the runners {LOCAL}, {', '.join(_CLUSTER)}; got {name!r}")
         if count and (name != LOCAL or not count.isdigit() or int(count) < 1):
             raise UsageError(f"expected a number of worker processes after local:, such as local:2; got {text!r}")
+        if name == DATAFLOW:
+            require("the runner dataflow", "cluster")
         return cls(name, int(count or 1), options)

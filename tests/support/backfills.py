@@ -16,13 +16,12 @@ from cxrlib.backfills.create import BackfillRequest, start_backfill
 from cxrlib.errors import FilmError, LeaseLostError, StoppedError
 from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_builder import RejectedFilm
 from cxrlib.runs import lease
 from cxrlib.runs.chunks import settle
 from cxrlib.runs.plan import open_chunk
 from cxrlib.runs.run import close_run, read_manifest, resume_run, start_run
 from cxrlib.settings import Settings
-from cxrlib.types import CxrImage, Prediction
+from cxrlib.types import CxrImage, Prediction, RejectedFilm
 from tests.support.fakes import FakeEngine, fake_bundle, fake_settings, film_png
 
 SETTINGS = fake_settings(chunk_size=4)

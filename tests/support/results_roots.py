@@ -14,11 +14,10 @@ from cxr_schemas import FilmClass, Reason, RunManifest
 from cxrlib.models.bundle import Bundle
 from cxrlib.results import layout
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_builder import RejectedFilm
 from cxrlib.runs.chunks import Outcome, settle
 from cxrlib.runs.plan import open_chunk
 from cxrlib.runs.run import close_run, start_run
-from cxrlib.types import ImageRef
+from cxrlib.types import ImageRef, RejectedFilm
 from tests.support.fakes import fake_bundle, fake_settings
 from tests.support.scored_films import scored_film
 

@@ -14,8 +14,7 @@ from cxr_schemas.card import GradeCuts, Postprocess
 from cxrlib.film_steps import ScoringParameters, clean_and_measure
 from cxrlib.measuring.masks import clean_masks
 from cxrlib.measuring.severity import measure_severity
-from cxrlib.results.row_builder import Provenance
-from cxrlib.types import CxrImage, FilmFacts, ImageRef, Prediction, ScoredFilm
+from cxrlib.types import CxrImage, FilmFacts, ImageRef, Prediction, Provenance, ScoredFilm
 
 SIDE = 64
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cxr_schemas.card import NetworkSpec
 from cxrlib.errors import UsageError
+from cxrlib.extras import is_installed, require
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.devices import choose_device
 
@@ -44,13 +44,12 @@ def load_engine(
     BundleError
         A network's weights do not fit its architecture, or its outputs are not those of the card.
     UsageError
-        The engine is not installed, or cannot use the device or the precision.
+        The engine is not installed (`MissingExtraError`), or cannot use the device or the precision.
     """
     if engine == "openvino" and device not in {"auto", "cpu"}:
         raise UsageError(f"engine: openvino runs on the CPU only; got device {device!r}")
     if engine == "torch" or (engine == "auto" and choose_device(device) != "cpu"):
-        if find_spec("torch") is None:
-            raise UsageError("engine: torch is not installed; install it with pip install 'cxr-batch[gpu]'")
+        require("the engine torch", "gpu")
         from cxrlib.models.inference.torch_engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
 
         return TorchEngine(
@@ -74,7 +73,7 @@ def engine_on_cpu(bundle: Bundle, network: NetworkSpec) -> str:
         return "torch, because its localisation maps need gradients"
     if bundle.graph(network) is not None:
         return "OpenVINO"
-    if not (find_spec("torch") and find_spec("openvino")):
+    if not (is_installed("torch") and is_installed("openvino")):
         return "unknown: the bundle has no graph of it, and torch and OpenVINO are not both installed"
     from cxrlib.models.inference.openvino_graph import ConversionError  # noqa: PLC0415 - as for torch
     from cxrlib.models.inference.openvino_network import find_graph  # noqa: PLC0415
@@ -84,3 +83,24 @@ def engine_on_cpu(bundle: Bundle, network: NetworkSpec) -> str:
     except ConversionError as error:
         return f"torch, because OpenVINO cannot run it: {error}"
     return "OpenVINO, after torch has converted it at each start"
+
+
+def check_installed(bundle: Bundle, *, engine: str = "auto", device: str = "auto") -> None:
+    """Check that the libraries that `load_engine` would import are installed, before a run is planned.
+
+    A worker process could only report it with the traceback of its runner.
+
+    Raises
+    ------
+    MissingExtraError
+        A library is not installed.
+    """
+    if is_installed("torch"):
+        return
+    if engine == "torch" or device not in {"auto", "cpu"}:
+        require("the engine torch" if engine == "torch" else f"the device {device}", "gpu")
+    for network in bundle.card.networks:
+        if bundle.card.explains(network):
+            require(f"network {network.name} (its localisation maps need gradients)", "gpu")
+        if bundle.graph(network) is None:
+            require(f"network {network.name} (the bundle has no OpenVINO graph of it, and torch can convert it)", "gpu")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from importlib.util import find_spec
 from typing import Any
 
 from cxrlib.errors import UsageError
+from cxrlib.extras import is_installed, require
 
 
 def has_cuda_driver() -> bool:
@@ -31,14 +31,13 @@ def choose_device(wanted: str) -> str:
         The name is not a device, this machine has no such device, or torch is not installed.
     """
     if wanted == "auto":
-        return "cuda" if has_cuda_driver() and find_spec("torch") and _cuda_devices() else "cpu"
+        return "cuda" if has_cuda_driver() and is_installed("torch") and _cuda_devices() else "cpu"
     if wanted == "cpu":
         return wanted
     match = re.fullmatch(r"cuda(?::(\d+))?", wanted)
     if match is None:
         raise UsageError(f"device: expected auto, cpu, cuda or cuda:N; got {wanted!r}")
-    if find_spec("torch") is None:
-        raise UsageError(f"device: {wanted} needs torch; install it with pip install 'cxr-batch[gpu]'")
+    require(f"the device {wanted}", "gpu")
     count = _cuda_devices()
     if int(match[1] or 0) >= count:
         raise UsageError(f"device: expected one of this machine's {count} CUDA devices or cpu; got {wanted!r}")
@@ -56,7 +55,7 @@ def cuda_names() -> list[str]:
 
 
 def _cuda_properties() -> list[Any]:
-    if not has_cuda_driver() or find_spec("torch") is None:
+    if not has_cuda_driver() or not is_installed("torch"):
         return []
     import torch  # noqa: PLC0415 - takes seconds
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from openvino._offline_transformations import apply_moc_transformations
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -29,6 +30,9 @@ _LOG = logging.getLogger(__name__)
 
 #: safetensors data types of weights, as the graph's XML and its ports call them.
 _TYPES: Final = {"F16": ("f16", "FP16"), "BF16": ("bf16", "BF16"), "F32": ("f32", "FP32")}
+_NORM: Final = "BatchNormInference"
+#: Near the largest float32.
+_NO_LIMIT: Final = 3e38
 _CONVOLUTIONS: Final = {"Convolution": 1, "GroupConvolution": 2}
 #: Largest accepted difference of logits between torch and a new graph, as a share of the largest logit.
 _TOLERANCE: Final = 1e-4
@@ -64,7 +68,8 @@ def convert_networks(card: Card, weights: Mapping[str, bytes]) -> dict[str, byte
 def convert(module: nn.Module, rows: int, columns: int, weights: bytes) -> Graph:
     """Convert a network in float32 and evaluation mode, whose weights are the safetensors bytes `weights`.
 
-    In the graph, the first convolutions are marked to compute in float32 whatever the precision (see `_stem`).
+    In the graph, the first convolutions are marked to compute in float32 whatever the precision (see `_stem`), and the
+    shifts of norms stay float32 (see `_keep_shifts_in_float32`).
 
     Raises
     ------
@@ -81,6 +86,7 @@ def convert(module: nn.Module, rows: int, columns: int, weights: bytes) -> Graph
             frontend = FrontEndManager().load_by_framework("pytorch")
             model = frontend.convert(frontend.load(decoder))
         model.reshape([-1, 1, rows, columns])
+        _keep_shifts_in_float32(model)
         _fold_stem(model)
         with TemporaryDirectory() as folder:
             xml, values = Path(folder, "graph.xml"), Path(folder, "graph.bin")
@@ -98,6 +104,36 @@ def convert(module: nn.Module, rows: int, columns: int, weights: bytes) -> Graph
         if not np.abs(logits - reference).max() <= _TOLERANCE * np.abs(reference).max():
             raise ConversionError(f"the logits of {output.any_name} differ from those of torch")
     return graph
+
+
+def _keep_shifts_in_float32(model: ov.Model) -> None:
+    """Replace each batch norm by a scale and a shift that OpenVINO does not round to bf16, in place.
+
+    OpenVINO folds a norm into the convolution before it: the scale into the kernel, the shift into the bias, which it
+    then rounds to bf16. This moves percent infected by up to 0.80 points on 95 % of films, instead of 0.47. It adds a
+    shift in float32, at no cost, if another operation comes first: here, a limit that no value reaches. Where the norm
+    is added to a skip connection, OpenVINO could no longer add both at once, so there the shift becomes the bias.
+    """
+    for norm in [operation for operation in model.get_ordered_ops() if operation.get_type_name() == _NORM]:
+        gain, offset, mean, variance = (_constant(norm.input_value(index)) for index in range(1, 5))
+        scale = gain / np.sqrt(variance + norm.get_attributes()["epsilon"])
+        shape = (1, -1, *[1] * (len(norm.output(0).get_partial_shape()) - 2))
+        readers = norm.output(0).get_target_inputs()
+        result = ov.opset13.multiply(norm.input_value(0), scale.astype(np.float32).reshape(shape))
+        if all(reader.get_node().get_type_name() != "Add" for reader in readers):
+            result = ov.opset13.clamp(result, -_NO_LIMIT, _NO_LIMIT)
+        result = ov.opset13.add(result, (offset - mean * scale).astype(np.float32).reshape(shape))
+        result.set_friendly_name(norm.get_friendly_name())
+        for reader in readers:
+            reader.replace_source_output(result.output(0))
+
+
+def _constant(value: ov.Output) -> NDArray[np.float64]:
+    """Return the values of a constant, which may pass through conversions of its type."""
+    node = value.get_node()
+    while node.get_type_name() != "Constant":
+        node = node.input_value(0).get_node()
+    return np.asarray(node.get_data(), dtype=np.float64)
 
 
 def _stem(model: ov.Model) -> set[str]:
@@ -128,7 +164,7 @@ def _stem(model: ov.Model) -> set[str]:
 
 
 def _fold_stem(model: ov.Model) -> None:
-    """Fold norms and padding into the convolutions of the stem, in place.
+    """Fold scales and padding into the convolutions of the stem, in place.
 
     OpenVINO would fold them when it compiles, into new layers without the marks of `_mark_float32`.
     """
@@ -169,7 +205,8 @@ def _name_by_number(tree: ET.Element) -> None:
                 attributes.remove(attribute)
         for port in layer.iterfind("output/port"):
             names = [name for name in port.get("names", "").split(",") if not re.fullmatch(r"Result_\d+", name)]
-            port.set("names", ",".join(names))
+            if "names" in port.attrib:
+                port.set("names", ",".join(names))
 
 
 def _without_weights(tree: ET.Element, values: bytes, weights: bytes) -> bytes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from importlib.util import find_spec
 
 from cxr_schemas.card import NetworkSpec
-from cxrlib.errors import BundleError, UsageError
+from cxrlib.errors import UsageError
+from cxrlib.extras import require
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.batched_engine import BatchedEngine
 from cxrlib.models.inference.bundle_inference import BundleInference
@@ -38,8 +38,9 @@ class OpenVinoEngine(BatchedEngine):
     Raises
     ------
     BundleError
-        A network's weights do not fit its architecture, its outputs are not those of the card, or it needs torch, which
-        is not installed.
+        A network's weights do not fit its architecture, or its outputs are not those of the card.
+    MissingExtraError
+        A network needs torch, which is not installed.
     UsageError
         OpenVINO does not compute in this precision on this CPU.
     """
@@ -74,10 +75,7 @@ def _load(bundle: Bundle, spec: NetworkSpec, precision: Precision) -> Network:
             return OpenVinoNetwork(bundle, spec, precision)
         except ConversionError as error:
             reason = f"OpenVINO cannot run it: {error}"
-    if find_spec("torch") is None:
-        raise BundleError(
-            f"network {spec.name} needs torch, because {reason}; install it with pip install 'cxr-batch[gpu]'"
-        )
+    require(f"network {spec.name} ({reason})", "gpu")
     _log_once(f"network {spec.name} runs on torch, because {reason}")
     from cxrlib.models.inference.torch_network import TorchNetwork  # noqa: PLC0415 - takes seconds
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from cxr_schemas.card import BundleInput, NetworkSpec
 from cxrlib.errors import BundleError
+from cxrlib.extras import require
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.openvino_graph import Graph
 from cxrlib.models.inference.openvino_library import core, ov
@@ -115,18 +115,16 @@ def find_graph(bundle: Bundle, spec: NetworkSpec) -> Graph:
     Raises
     ------
     BundleError
-        There is no graph, and torch is not installed; or the weights do not fit the architecture.
+        The weights do not fit the architecture.
+    MissingExtraError
+        There is no graph, and torch is not installed.
     ConversionError
         OpenVINO cannot run this network.
     """
     stored = bundle.graph(spec)
     if stored is not None:
         return Graph(*stored)
-    if find_spec("torch") is None:
-        raise BundleError(
-            f"network {spec.name}: the bundle has no OpenVINO graph of it, and torch, which could convert it, is not "
-            "installed; install it with pip install 'cxr-batch[gpu]'"
-        )
+    require(f"network {spec.name} (the bundle has no OpenVINO graph of it, and torch can convert it)", "gpu")
     from cxrlib.models.inference.openvino_convert import convert  # noqa: PLC0415 - imports torch
     from cxrlib.models.inference.torch_network import load_network  # noqa: PLC0415
 

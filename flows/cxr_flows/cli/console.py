@@ -17,8 +17,9 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class Invocation:
-    """Options of one call of `cxr` that apply to every command; stored in click's context."""
+    """One call of `cxr`, stored in click's context: its command, and the options that apply to every command."""
 
+    command: str = ""
     debug: bool = False
 
 

@@ -61,6 +61,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        ctx.ensure_object(Invocation).command = cmd_name
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
@@ -118,14 +119,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if invocation.debug:
             raise
-        return _report(error)
+        return _report(error, invocation.command)
     return outcome if isinstance(outcome, int) else Exit.SETTLED
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, command: str) -> int:
     """Print on one line why the command failed, and return its exit code."""
     from cxrlib.errors import CxrError
+    from cxrlib.extras import missing_extra
 
+    if not isinstance(error, CxrError):
+        error = missing_extra(f"cxr {command}", error) or error
     text = " ".join(str(error).split()) or "the error has no message"
     if isinstance(error, CxrError):
         click.echo(f"cxr: {text}", err=True)

@@ -56,7 +56,7 @@ _OPTIONS = (
     click.option(
         "--engine",
         type=click.Choice(["auto", "openvino", "torch"]),
-        help="Library that runs the networks; auto is torch; openvino runs on a CPU (extra openvino).",
+        help="Library that runs the networks; auto is openvino on a CPU and torch on a GPU.",
     ),
     click.option("--device", help="auto, cpu, cuda, cuda:N, or cuda:all for all GPUs.  [default: auto]"),
     click.option(

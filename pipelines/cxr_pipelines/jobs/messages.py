@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from cxr_schemas import RunManifest
 from cxrlib import errors
 from cxrlib.errors import CxrError, RunError
+from cxrlib.extras import missing_extra
 from cxrlib.runs.lease_chain import Claim
 from cxrlib.settings import Settings
 
@@ -62,7 +63,13 @@ class Failure(BaseModel):
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """Return the failure for `error`. A foreign error becomes a `RunError` whose message names its class."""
+        """Return the failure for `error`.
+
+        A foreign error becomes a `MissingExtraError`, if the lack of a library caused it; else a `RunError` whose
+        message names its class.
+        """
+        if not isinstance(error, CxrError):
+            error = missing_extra("this run", error) or error
         if isinstance(error, CxrError):
             return cls(kind=type(error).__name__, message=str(error))
         return cls(kind=RunError.__name__, message=errors.safe_message(error))

@@ -20,9 +20,9 @@ from cxrlib.results import cohort, layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.parquet import parquet_bytes
-from cxrlib.results.row_builder import Provenance, rejects_table, scores_table
+from cxrlib.results.row_builder import rejects_table, scores_table
 from cxrlib.runs.plan import PlanHeader, write_plan
-from cxrlib.types import ScoredFilm
+from cxrlib.types import Provenance, ScoredFilm
 from tests.support.scored_films import provenance, scored_film
 
 _SURE = {FilmClass.COVID19: 0.9, FilmClass.PNEUMONIA: 0.1, FilmClass.NORMAL: 0.0}

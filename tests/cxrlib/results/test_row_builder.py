@@ -22,8 +22,8 @@ from cxrlib.measuring import localisation, rle
 from cxrlib.measuring.masks import clean_masks
 from cxrlib.measuring.severity import measure_severity
 from cxrlib.results.parquet import parquet_bytes
-from cxrlib.results.row_builder import RejectedFilm, rejects_table, scores_table
-from cxrlib.types import ImageRef, Prediction, ScoredFilm
+from cxrlib.results.row_builder import rejects_table, scores_table
+from cxrlib.types import ImageRef, Prediction, RejectedFilm, ScoredFilm
 from tests.support.paths import REAL_FILMS
 from tests.support.scored_films import SIDE, provenance, scored_film
 

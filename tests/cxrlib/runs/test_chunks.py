@@ -12,10 +12,9 @@ from cxrlib.film_steps import rejected, without_pixels
 from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
-from cxrlib.results.row_builder import Provenance, RejectedFilm
 from cxrlib.runs.chunks import OpenChunks, Outcome, Tally, settle, tally
 from cxrlib.runs.plan import Chunk
-from cxrlib.types import ImageRef
+from cxrlib.types import ImageRef, Provenance, RejectedFilm
 from tests.support.scored_films import minimal_scored_film
 
 BY = Provenance("b", "1.0.0", "bd", "cd", "0.1", "run-1")

@@ -12,9 +12,9 @@ from cxrlib.results import layout
 from cxrlib.results.layout import RowKind
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.results.parquet import parquet_bytes
-from cxrlib.results.row_builder import Provenance, RejectedFilm, rejects_table, scores_table
+from cxrlib.results.row_builder import rejects_table, scores_table
 from cxrlib.runs.ledger import LEDGER, read_ledger
-from cxrlib.types import ImageRef
+from cxrlib.types import ImageRef, Provenance, RejectedFilm
 from tests.support.scored_films import minimal_scored_film
 
 PARTITION = "b-12345678"

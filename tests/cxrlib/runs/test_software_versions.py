@@ -39,16 +39,28 @@ def test_all_libraries_that_can_change_a_row_are_listed() -> None:
     assert imported() - _WITHOUT_EFFECT <= set(software_versions.DISTRIBUTIONS)
 
 
-def test_distribution_that_is_not_installed_is_left_out_and_differs(monkeypatch: pytest.MonkeyPatch) -> None:
-    planned = software_versions.environment()
+def uninstall(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
+    """Let these distributions look as if they were not installed."""
     version = importlib.metadata.version
 
-    def without_timm(name: str) -> str:
-        if name == "timm":
+    def without(name: str) -> str:
+        if name in missing:
             raise importlib.metadata.PackageNotFoundError(name)
         return version(name)
 
-    monkeypatch.setattr(importlib.metadata, "version", without_timm)
-    assert "timm" not in software_versions.installed()
-    assert software_versions.differences(planned) == f"timm {planned['timm']} here none"
+    monkeypatch.setattr(importlib.metadata, "version", without)
+
+
+def test_distribution_that_is_not_installed_is_left_out_and_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = software_versions.environment()
+    uninstall(monkeypatch, "scipy")
+    assert "scipy" not in software_versions.installed()
+    assert software_versions.differences(planned) == f"scipy {planned['scipy']} here none"
     assert software_versions.differences(software_versions.environment()) == ""
+
+
+def test_worker_without_the_extra_gpu_serves_a_planner_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = software_versions.environment()
+    assert software_versions.differences({**planned, "torch": "0"}) == f"torch 0 here {planned['torch']}"
+    uninstall(monkeypatch, "torch", "timm")
+    assert software_versions.differences(planned) == ""

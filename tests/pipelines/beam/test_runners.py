@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -9,6 +11,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from cxr_pipelines.beam.runners import make_runner
 from cxr_pipelines.runner_choice import RunnerChoice
 from cxrlib.errors import UsageError
+from cxrlib.extras import require
 
 
 def test_local_runner_is_the_in_process_runner() -> None:
@@ -69,3 +72,10 @@ def test_portable_runner_with_its_options_is_the_one_of_beam() -> None:
     options = ("--job_endpoint=127.0.0.1:1", "--environment_type=EXTERNAL", "--environment_config=127.0.0.1:2")
     runner, _ = make_runner(RunnerChoice.parse("portable", options))
     assert type(runner).__name__ == "PortableRunner"
+
+
+def test_the_extra_cluster_makes_the_runner_and_the_client_of_dataflow() -> None:
+    require("this test", "cluster")
+    runner, _ = make_runner(RunnerChoice.parse("dataflow"))
+    assert type(runner).__name__ == "DataflowRunner"
+    assert import_module("apache_beam.runners.dataflow.internal.apiclient").DataflowApplicationClient

@@ -95,6 +95,11 @@ def evaluate(
     group bootstraps. A rejected film counts as Dice 0, as a wrong class, and as lungs not found. Only the test split
     contains films that the bundle was not trained on.
     """
+    from cxrlib.extras import require
+
+    require("cxr evaluate", "score")
+    if report is not None:
+        require("cxr evaluate --report", "train")
     settings = settings_from({"engine": engine, "device": device, "precision": precision})
 
     from cxrlib import __version__, evaluation

@@ -91,6 +91,9 @@ def train(
         return
     if recipe is None or data is None or out is None:
         raise click.UsageError("expected RECIPE, --data and --out (or --list, or --encoders)")
+    from cxrlib.extras import require
+
+    require("cxr train", "train")
     weights = dict(_weights(given) for given in pretrained)
     plan = load_recipe(recipe)
 

@@ -128,6 +128,9 @@ def start(invocation: Invocation, /, sources: tuple[str, ...], out: str, **optio
 
     if options["parts"] and (options["part_size"] or options["by"] != "count"):
         raise click.UsageError("--parts cuts by count into parts of equal size: give it without --by and --part-size")
+    from cxrlib.extras import require
+
+    require("cxr backfill", "score")
     options["runner"] = runner_with(options["runner"] or "local", options["workers"])
     settings = settings_from(options)
     cut = Cut(
@@ -177,9 +180,11 @@ def resume(invocation: Invocation, /, backfill_id: str, out: str, retry_failed: 
     """
     from cxrlib.backfills.create import check_settings
     from cxrlib.backfills.stored import cancel_pause, require_backfill
+    from cxrlib.extras import require
     from cxrlib.models.bundle import load_bundle
     from cxrlib.results.objects import ResultsRoot
 
+    require("cxr backfill", "score")
     results = ResultsRoot.at(out)
     manifest = require_backfill(results, backfill_id)
     settings = settings_from(options, manifest.settings)

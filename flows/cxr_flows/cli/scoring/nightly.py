@@ -45,6 +45,9 @@ def nightly(
     No Prefect server is needed: without PREFECT_API_URL, Prefect runs its own server while the flow runs. All other
     settings come from CXR_ environment variables. To run the flow every night, see infra/prefect.yaml.
     """
+    from cxrlib.extras import require
+
+    require("cxr nightly", "flows")
     settings_from({"bundle": bundle, "wait": wait})  # reports a wrong setting before a server starts
 
     from cxr_flows.nightly_flow import nightly as flow

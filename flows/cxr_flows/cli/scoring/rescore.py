@@ -85,6 +85,9 @@ def rescore(
         raise click.UsageError("expected --bundle with the new bundle")
     if resume and (run_id or old or classes or grades or months or where or limit):
         raise click.UsageError("--resume continues a stored selection: give no selection and no --run-id")
+    from cxrlib.extras import require
+
+    require("cxr rescore", "score")
     settings = settings_from(options)
 
     from cxr_flows.cli.results.compare import plain, show

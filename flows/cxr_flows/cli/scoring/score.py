@@ -82,6 +82,9 @@ def score(
         raise click.UsageError("expected either SOURCES or --resume RUN_ID (the stored plan holds the sources)")
     if run_id and resume:
         raise click.UsageError("--run-id names a new run and --resume an existing one: give only one of them")
+    from cxrlib.extras import require
+
+    require("cxr score", "score")
     runner = runner_with(runner, workers)
     if flink_master is not None:
         from cxr_pipelines.runner_choice import FLINK, RunnerChoice

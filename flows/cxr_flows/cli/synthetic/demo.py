@@ -35,12 +35,10 @@ def demo(invocation: Invocation, out: Path, films: int, bad: int, seed: int, sid
     objects into a bucket, and scores them with Beam in the Prefect flow. It prints the measured percent infected beside
     the true one. The Parquet files stay in --out. A second demo finds every film settled and decodes none.
     """
-    try:
-        import moto  # noqa: F401
-    except ImportError as error:
-        from cxrlib.errors import UsageError
+    from cxrlib.extras import require
 
-        raise UsageError('the demo needs its local S3 server: pip install "cxr-batch[demo]"') from error
+    require("cxr demo", "demo")
+
     from cxr_flows.demo.run_demo import DemoPlan, run_demo
     from cxr_flows.prefect_env import hide_tracebacks
 

@@ -45,6 +45,9 @@ def phantom(
     Films go to URI/films, and the ground truth of each to URI/truth.parquet. They are for trials and load tests. They
     do not replace real films for claims of accuracy.
     """
+    from cxrlib.extras import require
+
+    require("cxr phantom", "score")
     from cxrlib.phantom.archive import write_archive
 
     summary = write_archive(out, count, seed=seed, rows=rows, columns=columns, bad=bad, workers=workers, masks=masks)

@@ -33,7 +33,7 @@ def test_auto_is_the_gpu_where_driver_and_torch_have_one(
 
 def test_without_torch_a_gpu_is_a_usage_error_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "has_cuda_driver", lambda: True)
-    monkeypatch.setattr(devices, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert choose_device("auto") == "cpu"
     with pytest.raises(UsageError, match=r"cxr-batch\[gpu\]"):
         choose_device("cuda")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 from cxr_flows.cli.models.describe_networks import localisation, network_table, scheme
 from cxr_flows.cli.models.models import models
 from cxrlib.models.bundle import Bundle, load_bundle, write_bundle
-from cxrlib.models.inference import choose_engine, openvino_convert
+from cxrlib.models.inference import openvino_convert
 from cxrlib.models.inference.openvino_graph import ConversionError
 from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_system
 
@@ -90,7 +91,7 @@ def test_command_shows_which_engine_runs_each_network_on_a_cpu(tmp_path: Path, m
 
     monkeypatch.setattr(openvino_convert, "convert", fail)
     assert engines()["two"] == "torch, because OpenVINO cannot run it: no such operation"
-    monkeypatch.setattr(choose_engine, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert engines()["two"].startswith("unknown: the bundle has no graph of it")
 
 
