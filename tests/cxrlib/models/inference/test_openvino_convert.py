@@ -16,8 +16,8 @@ from tests.support.networks import ONE_PER_ARCHITECTURE, set_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-#: Largest size of a graph's constants, in bytes: axes, shapes, and the first kernels.
-CONSTANTS = 24_000
+#: Largest size of a graph's constants, in bytes: axes, shapes, the first kernels, and the scales and shifts of norms.
+CONSTANTS = 64_000
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
