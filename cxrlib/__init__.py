@@ -47,7 +47,11 @@ def __getattr__(name: str) -> Any:
         return import_module("cxrlib.cohort")
     if name not in _DEFINED_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_DEFINED_IN[name]), name)
+    try:
+        return getattr(import_module(_DEFINED_IN[name]), name)
+    except ModuleNotFoundError as error:
+        named = import_module("cxrlib.extras").missing_extra(f"cxrlib.{name}", error)
+        raise named or error from error
 
 
 def __dir__() -> list[str]:

@@ -132,5 +132,5 @@ def _missing(what: str, module: str, extra: str) -> MissingExtraError:
 
     return MissingExtraError(
         f"{what} needs {LIBRARIES[module].distribution}, which is not installed; "
-        f"install it with: pip install '{PACKAGE}[{extra}]'"
+        f"in a clone of cxr: pip install '.[{extra}]'"
     )

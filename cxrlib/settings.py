@@ -126,12 +126,11 @@ class PrivacySettings(_Group):
 
 
 class RunSettings(_Group):
-    """How the work is done. Of these settings only an `engine` other than ``auto`` and `compile_networks` are part
-    of ``config_digest``.
+    """How the work is done. None of these settings is part of ``config_digest``.
 
-    `precision` and `forward_batch` can change a score slightly, and so can `device`, on which their defaults depend.
-    Each row has both as columns. Limits of time and memory can cause rejects with that reason. The other settings
-    change no score.
+    `engine`, `compile_networks`, `precision` and `forward_batch` can change a score slightly, and so can `device`, on
+    which their defaults depend. Each row states engine, precision and forward batch. Limits of time and memory can
+    cause rejects with that reason. The other settings change no score.
     """
 
     chunk_size: int = Field(
@@ -180,7 +179,8 @@ class RunSettings(_Group):
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
         default="auto",
-        description="Library that runs the networks; auto is openvino on a CPU and torch on a GPU.",
+        description="Library that runs the networks; auto is openvino on a CPU and torch on a GPU. torch also runs "
+        "what openvino cannot.",
     )
     device: str = Field(
         default="auto", description="auto, cpu, cuda, cuda:N, or cuda:all, which spreads the workers over all GPUs."
@@ -232,11 +232,8 @@ class Settings(BaseSettings):
         """Return the settings that can change a row, as plain JSON values; of the key, only a fingerprint."""
         key = self.privacy.key_bytes()
         fingerprint = None if key is None else hmac.new(key, b"cxr key fingerprint", hashlib.sha256).hexdigest()[:16]
-        engine = self.run.engine
         return {
             "results_version": RESULTS_VERSION,
-            **({} if engine == "auto" else {"engine": engine}),
-            **({"compile_networks": True} if self.run.compile_networks else {}),
             "read": self.read.model_dump(mode="json"),
             "privacy": {
                 **self.privacy.model_dump(mode="json", exclude={"key", "key_file"}),

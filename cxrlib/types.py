@@ -127,6 +127,8 @@ class Prediction:
         Arithmetic of the networks, such as ``fp32``.
     forward_batch : int or None
         Films of the forward pass, with padding; None where it is not known.
+    engine : str or None
+        Library that ran the networks, such as ``openvino``; None where it is not known.
     """
 
     lung: NDArray[np.float32]
@@ -135,6 +137,7 @@ class Prediction:
     precision: str
     localisation_cells: NDArray[np.uint8] | None = None
     forward_batch: int | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

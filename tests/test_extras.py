@@ -108,7 +108,7 @@ def test_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch
     require("a test", "score")
     monkeypatch.setitem(sys.modules, "cv2", None)
     assert not is_installed("cv2")
-    text = "a test needs opencv-python-headless, which is not installed; install it with: pip install 'cxr-batch[{}]'"
+    text = "a test needs opencv-python-headless, which is not installed; in a clone of cxr: pip install '.[{}]'"
     for extra in ("score", "train"):
         with pytest.raises(MissingExtraError) as got:
             require("a test", extra)

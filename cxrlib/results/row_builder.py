@@ -179,6 +179,7 @@ _SCORE_COLUMNS: Final[dict[str, _Film]] = {
     "qc_lungs_split": lambda film: film.masks.split,
     "qc_clipped_fraction": lambda film: round(film.image.clipped_fraction, 4),
     "qc_lung_fraction": lambda film: round(film.severity.whole.lung_px / film.masks.left.size, 4),
+    "engine": lambda film: film.prediction.engine,
     "precision": lambda film: film.prediction.precision,
     "forward_batch": lambda film: film.prediction.forward_batch,
 }

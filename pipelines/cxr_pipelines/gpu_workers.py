@@ -1,12 +1,11 @@
 """Spread the workers of a run over the GPUs of each machine (device ``cuda:all``).
 
-Nobody assigns GPUs: each worker process claims one when it makes its engine, the GPU that the fewest others on its
-machine have claimed. So it works the same for the local runner and on a cluster, and after a worker was lost.
+No scheduler assigns GPUs: each worker process claims one when it makes its engine, the GPU that the fewest others on
+its machine have claimed. So it works the same for the local runner and on a cluster, and after a worker was lost.
 """
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import tempfile
@@ -28,7 +27,7 @@ ALL_GPUS: Final = "cuda:all"
 def one_worker_per_gpu(choice: RunnerChoice, device: str) -> RunnerChoice:
     """Return the runner with a worker process for each GPU, if the device is ``cuda:all``.
 
-    A number of workers that was chosen (``local:N``) stays, and so does a cluster's runner.
+    A number of workers that was chosen (``local:N``, N above 1) stays, and so does a cluster's runner.
 
     Raises
     ------
@@ -44,7 +43,7 @@ def one_worker_per_gpu(choice: RunnerChoice, device: str) -> RunnerChoice:
 
 
 def workers_per_gpu(choice: RunnerChoice, device: str) -> int:
-    """Return how many worker processes of the local runner share a GPU; 1 on a cluster, where nobody knows it."""
+    """Return how many worker processes of the local runner share a GPU; 1 on a cluster, where it is unknown."""
     if not choice.local or choice.workers == 1:
         return 1
     gpus = len(cuda_memories()) if device == ALL_GPUS else 1
@@ -88,10 +87,12 @@ def claim(names: Sequence[str], folder: Path) -> tuple[int, int]:
         The number of the GPU, and the open file. The claim ends when the file is closed, at the latest with the
         process, however it ends.
     """
+    import fcntl  # noqa: PLC0415 - Windows has none, and no cuda:all
+
     folder.mkdir(mode=0o700, exist_ok=True)
-    for place in count():
+    for claims_before in count():
         for number, name in enumerate(names):
-            file = os.open(folder / f"{name}-{place}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(folder / f"{name}-{claims_before}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -17,7 +17,7 @@ from cxr_schemas import RunManifest
 from cxrlib.errors import LeaseLostError, RunError, UsageError
 from cxrlib.film_steps import ScoringParameters
 from cxrlib.models.bundle import Bundle, load_bundle
-from cxrlib.models.inference.choose_engine import check_installed
+from cxrlib.models.inference.choose_engine import check_engine
 from cxrlib.parallel.cores import cores
 from cxrlib.results.objects import ResultsRoot
 from cxrlib.runs import lease, lease_chain
@@ -106,11 +106,12 @@ def score(
     if resume and run_id is None:
         raise UsageError("expected the id of the run to resume; got none")
     choice = RunnerChoice.parse(runner) if isinstance(runner, str) else runner
-    choice = one_worker_per_gpu(choice, settings.run.device)
     results = ResultsRoot.at(out)
     bundle = load_bundle(settings.bundle) if bundle is None else bundle
+    how = settings.run
     if engine is None and choice.local:
-        check_installed(bundle, engine=settings.run.engine, device=settings.run.device)
+        check_engine(bundle, engine=how.engine, device=how.device, precision=how.precision)
+    choice = one_worker_per_gpu(choice, how.device)
     run_id = new_run_id() if run_id is None else run_id
     with _leased(results, settings, bundle, run_id, held_lease=held_lease, on_lost=on_lost) as check_lease:
         run = resume_run(sources, results, settings, bundle, run_id) if resume else None

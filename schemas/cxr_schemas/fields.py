@@ -30,9 +30,11 @@ def versioned(name: str, version: int, fields: Sequence[pa.Field], extra: Mappin
 PROVENANCE: tuple[pa.Field, ...] = (
     field("bundle_name", CATEGORY, "Name of the model bundle."),
     field("bundle_version", CATEGORY, "Version of the bundle, from its card."),
-    field("bundle_digest", CATEGORY, "SHA-256 of the bundle's card and weights."),
+    field("bundle_digest", CATEGORY, "SHA-256 of the bundle's card, weights and graphs."),
     field(
-        "config_digest", CATEGORY, "SHA-256 of all settings that can change a row, except precision and forward_batch."
+        "config_digest",
+        CATEGORY,
+        "SHA-256 of all settings that can change a row, except engine, precision and forward_batch.",
     ),
     field("software_version", CATEGORY, "Version of this package."),
     field("run_id", CATEGORY, "Run that wrote the row; see _runs/<run id>/."),

@@ -47,9 +47,10 @@ class RunManifest(BaseModel):
     sources: tuple[str, ...] = Field(description="The sources as given: folders, globs, inventories.")
     bundle_name: str = Field(description="Name of the bundle.")
     bundle_version: str = Field(description="Version on the bundle's card.")
-    bundle_digest: str = Field(description="SHA-256 of the bundle's card and weights.")
+    bundle_digest: str = Field(description="SHA-256 of the bundle's card, weights and graphs.")
     config: dict[str, Any] = Field(
-        description="Every setting that can change a row, except precision and forward_batch; and the results version."
+        description="Every setting that can change a row, except engine, precision and forward_batch; and the results "
+        "version."
     )
     config_digest: str = Field(description="SHA-256 of `config`.")
     forward_batch: int | None = Field(

@@ -10,7 +10,12 @@ from cxr_schemas.fields import CATEGORY, IDENTITY, PROVENANCE, field, versioned
 
 SCORES_VERSION: Final = 3
 #: Columns added after version 1, and the schema version that added them; null in older rows that are read together.
-SCORES_SINCE: Final[dict[str, int]] = {"localisation_percent": 2, "localisation_map": 2, "forward_batch": 3}
+SCORES_SINCE: Final[dict[str, int]] = {
+    "localisation_percent": 2,
+    "localisation_map": 2,
+    "engine": 3,
+    "forward_batch": 3,
+}
 
 _F4 = pa.float32()
 _I4 = pa.int32()
@@ -138,6 +143,12 @@ SCORES: Final[pa.Schema] = versioned(
         field("qc_lungs_split", pa.bool_(), "Whether the two lungs touched in the mask and were separated."),
         field("qc_clipped_fraction", _F4, "Share of pixels at the lowest and the highest grey value.", unit="1"),
         field("qc_lung_fraction", _F4, "Share of the mask grid that is lung.", unit="1"),
+        field(
+            "engine",
+            CATEGORY,
+            "Library that ran the networks: openvino, torch, torch.compile, or several joined by +.",
+            nullable=True,
+        ),
         field("precision", CATEGORY, "Arithmetic of the networks: fp32, bf16 or fp16."),
         field(
             "forward_batch",

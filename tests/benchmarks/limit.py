@@ -177,7 +177,7 @@ def forward_cost() -> float:
     """Return the processor seconds per film of the engine's network on a full batch in memory, in its own precision."""
     bundle = load_bundle("default")
     (plan,) = bundle.card.networks
-    network = OpenVinoNetwork(bundle, plan, choose_precision("auto", "cpu"))
+    network = OpenVinoNetwork(bundle, plan, choose_precision("auto", "cpu"), bundle.card.input.batch)
     films = network.to_tensor(
         np.random.default_rng(0).random((bundle.card.input.batch, _SIDE, _SIDE), dtype=np.float32)
     )

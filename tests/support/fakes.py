@@ -86,7 +86,9 @@ class FakeEngine:
         lung = lung_probability() if corner < 0.5 else np.full_like(lung_probability(), 0.1)
         third = 1.0 / 3.0
         classes = {FilmClass.COVID19: third, FilmClass.PNEUMONIA: third, FilmClass.NORMAL: third}
-        return Prediction(lung=lung, infection=infection, classes=classes, precision="fp32", forward_batch=4)
+        return Prediction(
+            lung=lung, infection=infection, classes=classes, precision="fp32", forward_batch=4, engine="fake"
+        )
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,12 @@ def prediction(
     """Return a prediction with probability 0.9 inside the given masks and 0 outside."""
     inside = np.float32(0.9)
     return Prediction(
-        lung * inside, None if infection is None else infection * inside, classes, "fp32", forward_batch=16
+        lung * inside,
+        None if infection is None else infection * inside,
+        classes,
+        "fp32",
+        forward_batch=16,
+        engine="openvino",
     )
 
 

@@ -1,1 +1,1 @@
-"""Runs the networks of a bundle on films: engine, devices, Grad-CAM, and fused CPU graphs."""
+"""Runs the networks of a bundle on films: engines (OpenVINO, torch), devices, precision, Grad-CAM."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +22,11 @@ from cxr_schemas import Card, Reason
 from cxrlib.errors import FilmError
 from cxrlib.measuring.localisation import to_cells
 from cxrlib.models.inference.bundle_inference import BundleInference
+from cxrlib.models.inference.outputs import is_out_of_memory
 from cxrlib.models.inference.precision import Precision
 from cxrlib.types import CxrImage, Prediction
 
 _LOG = logging.getLogger(__name__)
-
-#: What libraries write into a RuntimeError if the CPU's memory runs out.
-_NO_MEMORY: Final = ("not enough memory", "bad_alloc", "bad allocation")
 
 
 class BatchedEngine:
@@ -40,6 +37,8 @@ class BatchedEngine:
     card : Card
     inference : BundleInference
         The loaded networks.
+    engine : str
+        Library that runs the networks, as rows state it.
     precision : Precision
     forward_batch : int or None
         Films per forward pass; None for the card's number.
@@ -64,6 +63,7 @@ class BatchedEngine:
         card: Card,
         inference: BundleInference,
         *,
+        engine: str,
         precision: Precision,
         forward_batch: int | None = None,
         device_name: str,
@@ -71,6 +71,7 @@ class BatchedEngine:
         prepare_thread: Callable[[], object] | None = None,
     ) -> None:
         self.card = card
+        self.engine = engine
         self.precision = precision
         self.batch = forward_batch or card.input.batch
         self._inference = inference
@@ -126,7 +127,7 @@ class BatchedEngine:
         except self.out_of_memory:
             raise
         except RuntimeError as error:
-            if any(text in str(error) for text in _NO_MEMORY):
+            if is_out_of_memory(error):
                 raise MemoryError(str(error)) from error
             if len(films) == 1:
                 got = f"{type(error).__name__} in the forward pass"
@@ -150,4 +151,5 @@ class BatchedEngine:
                 precision=self.precision.value,
                 localisation_cells=None if output.attribution is None else to_cells(output.attribution[index]),
                 forward_batch=size,
+                engine=self.engine,
             )

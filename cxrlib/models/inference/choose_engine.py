@@ -8,7 +8,7 @@ from cxr_schemas.card import NetworkSpec
 from cxrlib.errors import UsageError
 from cxrlib.extras import is_installed, require
 from cxrlib.models.bundle import Bundle
-from cxrlib.models.inference.devices import choose_device
+from cxrlib.models.inference.devices import check_device_name, choose_device, has_cuda_driver
 
 if TYPE_CHECKING:
     from cxrlib.models.inference.batched_engine import BatchedEngine
@@ -47,7 +47,7 @@ def load_engine(
         The engine is not installed (`MissingExtraError`), or cannot use the device or the precision.
     """
     if engine == "openvino" and device not in {"auto", "cpu"}:
-        raise UsageError(f"engine: openvino runs on the CPU only; got device {device!r}")
+        raise _cpu_only(device)
     if engine == "torch" or (engine == "auto" and choose_device(device) != "cpu"):
         require("the engine torch", "gpu")
         from cxrlib.models.inference.torch_engine import TorchEngine  # noqa: PLC0415 - torch costs seconds and memory
@@ -85,16 +85,29 @@ def engine_on_cpu(bundle: Bundle, network: NetworkSpec) -> str:
     return "OpenVINO, after torch has converted it at each start"
 
 
-def check_installed(bundle: Bundle, *, engine: str = "auto", device: str = "auto") -> None:
-    """Check that the libraries that `load_engine` would import are installed, before a run is planned.
+def check_engine(bundle: Bundle, *, engine: str = "auto", device: str = "auto", precision: str = "auto") -> None:
+    """Check what can be known of an engine before a run is planned: a worker could only fail with an open run.
 
-    A worker process could only report it with the traceback of its runner.
+    Parameters
+    ----------
+    bundle : Bundle
+    engine, precision : str
+        As for `load_engine`.
+    device : str
+        As for `load_engine`, or ``cuda:all``.
 
     Raises
     ------
-    MissingExtraError
-        A library is not installed.
+    UsageError
+        There is no such device, the engine cannot use it or the precision, or a library is not installed
+        (`MissingExtraError`).
     """
+    check_device_name(device)
+    if engine == "openvino" and device not in {"auto", "cpu"}:
+        raise _cpu_only(device)
+    on_cpu = device == "cpu" or (device == "auto" and not has_cuda_driver())
+    if precision == "fp16" and (engine == "openvino" or (engine == "auto" and on_cpu)):
+        raise UsageError("precision: on a CPU, OpenVINO computes in fp32 or bf16; got fp16")
     if is_installed("torch"):
         return
     if engine == "torch" or device not in {"auto", "cpu"}:
@@ -104,3 +117,7 @@ def check_installed(bundle: Bundle, *, engine: str = "auto", device: str = "auto
             require(f"network {network.name} (its localisation maps need gradients)", "gpu")
         if bundle.graph(network) is None:
             require(f"network {network.name} (the bundle has no OpenVINO graph of it, and torch can convert it)", "gpu")
+
+
+def _cpu_only(device: str) -> UsageError:
+    return UsageError(f"engine: openvino runs on the CPU only; got device {device!r}")

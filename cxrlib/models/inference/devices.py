@@ -20,6 +20,18 @@ def has_cuda_driver() -> bool:
     return True
 
 
+def check_device_name(name: str) -> None:
+    """Check that `name` is the name of a device, whether this machine has it or not.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:(\d+|all))?", name):
+        raise UsageError(f"device: expected auto, cpu, cuda, cuda:N or cuda:all; got {name!r}")
+
+
 def choose_device(wanted: str) -> str:
     """Return the device called `wanted`: ``cpu``, ``cuda`` or ``cuda:N``.
 
@@ -34,12 +46,12 @@ def choose_device(wanted: str) -> str:
         return "cuda" if has_cuda_driver() and is_installed("torch") and _cuda_devices() else "cpu"
     if wanted == "cpu":
         return wanted
-    match = re.fullmatch(r"cuda(?::(\d+))?", wanted)
-    if match is None:
-        raise UsageError(f"device: expected auto, cpu, cuda or cuda:N; got {wanted!r}")
+    check_device_name(wanted)
+    if wanted == "cuda:all":
+        raise UsageError("device: expected one device; got cuda:all, which only a run can use")
     require(f"the device {wanted}", "gpu")
     count = _cuda_devices()
-    if int(match[1] or 0) >= count:
+    if int(wanted.partition(":")[2] or 0) >= count:
         raise UsageError(f"device: expected one of this machine's {count} CUDA devices or cpu; got {wanted!r}")
     return wanted
 

@@ -50,7 +50,8 @@ class OpenVinoEngine(BatchedEngine):
         capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if chosen is Precision.FP16 or (chosen is Precision.BF16 and "BF16" not in capabilities):
             raise UsageError(f"precision: OpenVINO has no {chosen} on this CPU; use fp32, or the engine torch")
-        networks = [_load(bundle, spec, chosen) for spec in bundle.card.networks]
+        batch = forward_batch or bundle.card.input.batch
+        networks = [_load(bundle, spec, chosen, batch) for spec in bundle.card.networks]
         prepare_thread = None
         if any(not isinstance(network, OpenVinoNetwork) for network in networks):
             from cxrlib.models.inference import torch_engine  # noqa: PLC0415 - torch is imported already
@@ -60,6 +61,7 @@ class OpenVinoEngine(BatchedEngine):
         super().__init__(
             bundle.card,
             BundleInference(bundle.card, networks),
+            engine="+".join(sorted({_name(network) for network in networks})),
             precision=chosen,
             forward_batch=forward_batch,
             device_name="cpu",
@@ -68,11 +70,15 @@ class OpenVinoEngine(BatchedEngine):
         )
 
 
-def _load(bundle: Bundle, spec: NetworkSpec, precision: Precision) -> Network:
+def _name(network: Network) -> str:
+    return "openvino" if isinstance(network, OpenVinoNetwork) else "torch"
+
+
+def _load(bundle: Bundle, spec: NetworkSpec, precision: Precision, batch: int) -> Network:
     reason = "its localisation maps need gradients"
     if not bundle.card.explains(spec):
         try:
-            return OpenVinoNetwork(bundle, spec, precision)
+            return OpenVinoNetwork(bundle, spec, precision, batch)
         except ConversionError as error:
             reason = f"OpenVINO cannot run it: {error}"
     require(f"network {spec.name} ({reason})", "gpu")

@@ -1,14 +1,16 @@
 """A network's graph in OpenVINO's format, without weights, and how it becomes a model with the weights of a bundle.
 
 OpenVINO's format is an XML file and a file of constants. Here most constants of the XML are stretches of the network's
-safetensors file, which the constants file follows: only what is no weight (axes, shapes) or is no longer one (folded
-norms of the first convolutions) is stored there. So a graph takes some 50 kB compressed, and reading it needs neither
-torch nor the code that built the network. Any OpenVINO program reads the XML with these bytes as its constants:
-the safetensors file, zeros up to the next multiple of 8, and the constants file.
+safetensors file, which the constants file follows. Only what is no weight (axes, shapes) or is computed from weights
+(scales and shifts of norms, the first kernels) is stored there. The graph of the default bundle takes 190 kB
+compressed. Reading it needs neither torch nor the code that built the network. Any OpenVINO program reads the XML with
+these bytes as its constants: the safetensors file, zeros up to the next multiple of 8, and the constants file.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +21,8 @@ from cxrlib.models.inference.openvino_library import core, ov
 
 #: The constants begin at the next multiple of this after the safetensors file, in bytes.
 ALIGNMENT: Final = 8
+#: Name under which the XML holds the SHA-256 of its safetensors file.
+WEIGHTS_SHA256: Final = "weights_sha256"
 
 
 class ConversionError(Exception):
@@ -39,6 +43,11 @@ class Graph:
 
     xml: bytes
     constants: bytes
+
+    def belongs_to(self, weights: bytes) -> bool:
+        """Return whether the graph was converted from this safetensors file, of which its constants hold some values."""
+        stored = re.search(rf'<{WEIGHTS_SHA256} value="([0-9a-f]+)"'.encode(), self.xml)
+        return stored is not None and stored[1].decode() == hashlib.sha256(weights).hexdigest()
 
     def model(self, weights: bytes) -> ov.Model:
         """Return the graph with the weights of the safetensors file from which it was converted."""

@@ -14,7 +14,7 @@ from cxrlib.extras import require
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.openvino_graph import Graph
 from cxrlib.models.inference.openvino_library import core, ov
-from cxrlib.models.inference.outputs import NetworkOutput, check_shapes, describe
+from cxrlib.models.inference.outputs import NetworkOutput, check_shapes, describe, is_out_of_memory
 from cxrlib.models.inference.precision import Precision
 from cxrlib.parallel.cores import cores
 
@@ -31,6 +31,8 @@ class OpenVinoNetwork:
         One of the networks of the bundle's card.
     precision : Precision
         fp32 or bf16. In bf16 the first convolutions compute in float32.
+    batch : int
+        Films per forward pass. Another number costs a compilation.
 
     Attributes
     ----------
@@ -41,13 +43,13 @@ class OpenVinoNetwork:
     Raises
     ------
     BundleError
-        The weights do not fit the architecture, the outputs are not those of the card, or the bundle has no graph of
-        this network and torch, which could convert it, is not installed.
+        The weights do not fit the architecture, the outputs are not those of the card, or the stored graph cannot be
+        read or is that of other weights.
     ConversionError
         OpenVINO cannot run this network.
     """
 
-    def __init__(self, bundle: Bundle, spec: NetworkSpec, precision: Precision) -> None:
+    def __init__(self, bundle: Bundle, spec: NetworkSpec, precision: Precision, batch: int) -> None:
         self.spec = spec
         self.input: BundleInput = bundle.card.input_of(spec)
         self._precision = precision
@@ -56,7 +58,7 @@ class OpenVinoNetwork:
         self._models: dict[int, ov.CompiledModel] = {}
         self._lock = threading.Lock()
         self._requests = threading.local()
-        model = self._model(bundle.card.input.batch)
+        model = self._model(batch)
         shapes = {name: tuple(output.shape) for name, output in zip(spec.outputs, model.outputs, strict=True)}
         check_shapes(
             spec, self.input, len(bundle.card.classes), {name: (1, *shape[1:]) for name, shape in shapes.items()}
@@ -88,25 +90,29 @@ class OpenVinoNetwork:
 
     def _compile(self, batch: int) -> ov.CompiledModel:
         shape = (batch, 1, self.input.rows, self.input.columns)
+        threads = cores()
+        settings = {
+            "INFERENCE_PRECISION_HINT": _TYPES[self._precision],
+            # As many streams as threads: each request runs in one thread.
+            "NUM_STREAMS": threads,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # decoding processes use the same cores
+        }
         try:
             model = self._graph.probabilities(self._weights, self.spec.outputs, shape)
+            return core().compile_model(model, "CPU", settings)
         except KeyError as error:
             raise BundleError(
                 f"{describe(self.spec, self.input)}: expected outputs {', '.join(self.spec.outputs)}; "
                 f"the network has no {error}"
             ) from error
-        threads = cores()
-        return core().compile_model(
-            model,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": _TYPES[self._precision],
-                # As many streams as threads: each request runs in one thread.
-                "NUM_STREAMS": threads,
-                "INFERENCE_NUM_THREADS": threads,
-                "ENABLE_CPU_PINNING": False,  # decoding processes use the same cores
-            },
-        )
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise MemoryError(str(error)) from error
+            raise BundleError(
+                f"{describe(self.spec, self.input)}: expected a graph that OpenVINO can read; got "
+                f"{(str(error).strip().splitlines() or [type(error).__name__])[-1]}"
+            ) from error
 
 
 def find_graph(bundle: Bundle, spec: NetworkSpec) -> Graph:
@@ -115,7 +121,7 @@ def find_graph(bundle: Bundle, spec: NetworkSpec) -> Graph:
     Raises
     ------
     BundleError
-        The weights do not fit the architecture.
+        The weights do not fit the architecture, or the stored graph is that of other weights.
     MissingExtraError
         There is no graph, and torch is not installed.
     ConversionError
@@ -123,7 +129,13 @@ def find_graph(bundle: Bundle, spec: NetworkSpec) -> Graph:
     """
     stored = bundle.graph(spec)
     if stored is not None:
-        return Graph(*stored)
+        graph = Graph(*stored)
+        if not graph.belongs_to(bundle.weights(spec)):
+            raise BundleError(
+                f"network {spec.name}: expected the graph of {spec.weights}, as `cxr train` writes it; got the "
+                "graph of other weights"
+            )
+        return graph
     require(f"network {spec.name} (the bundle has no OpenVINO graph of it, and torch can convert it)", "gpu")
     from cxrlib.models.inference.openvino_convert import convert  # noqa: PLC0415 - imports torch
     from cxrlib.models.inference.torch_network import load_network  # noqa: PLC0415

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr_schemas.card import BundleInput, NetworkSpec
 from cxrlib.errors import BundleError
+
+#: What libraries write into a RuntimeError if the CPU's memory runs out.
+_NO_MEMORY: Final = ("not enough memory", "bad_alloc", "bad allocation")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,3 +65,8 @@ def check_shapes(spec: NetworkSpec, grid: BundleInput, classes: int, found: Mapp
 def describe(spec: NetworkSpec, grid: BundleInput) -> str:
     """Return how errors name a network."""
     return f"network {spec.name} ({spec.architecture}) on {grid.rows} x {grid.columns} pixels"
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether a library raised an error because the CPU's memory ran out."""
+    return any(text in str(error) for text in _NO_MEMORY)

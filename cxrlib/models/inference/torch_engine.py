@@ -72,6 +72,7 @@ class TorchEngine(BatchedEngine):
         super().__init__(
             bundle.card,
             BundleInference(bundle.card, networks),
+            engine="torch.compile" if on_gpu and compile_networks else "torch",
             precision=chosen,
             forward_batch=forward_batch,
             device_name=self.device,

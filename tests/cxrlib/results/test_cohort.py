@@ -152,6 +152,7 @@ def test_rows_of_an_older_schema_version_are_loaded_too(tmp_path: Path, version:
     assert films["localisation_percent"].dtype == "float32"
     assert films["forward_batch"].fillna(0).tolist() == [16, 0, 0]
     assert films["forward_batch"].dtype == "Int16"
+    assert films["engine"].astype(object).fillna("").tolist() == ["openvino", "", ""]
     assert films["percent_infected"].notna().all()
     assert len(pd.read_parquet(tmp_path / "scores")) == 3
 

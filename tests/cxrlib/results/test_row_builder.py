@@ -52,7 +52,7 @@ def test_row_holds_the_measured_values() -> None:
     np.testing.assert_array_equal(rle.decode(row["infection_rle"], SIDE, SIDE), film.masks.infection)
     assert (row["row_spacing_mm"], row["column_spacing_mm"]) == pytest.approx((0.2, 0.1))
     assert (row["bundle_name"], row["run_id"]) == ("default", "run-1")
-    assert (row["precision"], row["forward_batch"]) == ("fp32", 16)
+    assert (row["engine"], row["precision"], row["forward_batch"]) == ("openvino", "fp32", 16)
 
 
 def test_missing_infection_classes_or_spacing_give_nulls() -> None:

@@ -70,7 +70,7 @@ print(len(films), int(rle.decode(film.lung_rle, film.mask_rows, film.mask_column
 
 
 def _needs(what: str, library: str, extra: str) -> str:
-    return f"cxr: {what} needs {library}, which is not installed; install it with: pip install 'cxr-batch[{extra}]'\n"
+    return f"cxr: {what} needs {library}, which is not installed; in a clone of cxr: pip install '.[{extra}]'\n"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_object_in_a_store_without_its_extra_is_rejected_with_its_name(folder: P
     done = cxr_without(["s3fs"], "score", "--quiet", "list.csv", "--out", "listed", folder=folder)
     assert done.returncode == Exit.RETRYABLE, done.stderr
     code = "import pandas; print(*pandas.read_parquet('listed/rejects').message)"
-    assert "pip install 'cxr-batch[s3]'" in python_without((), "-c", code, folder=folder).stdout
+    assert "pip install '.[s3]'" in python_without((), "-c", code, folder=folder).stdout
 
 
 @pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["one process", "two workers"])

@@ -13,7 +13,7 @@ from cxrlib.models.inference import devices
 from cxrlib.models.inference.devices import choose_device
 
 
-@pytest.mark.parametrize("name", ["tpu", "cuda:99", "gpu 0", "cuda:"])
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "gpu 0", "cuda:", "cuda:all"])
 def test_a_missing_device_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="device"):
         choose_device(name)
@@ -35,7 +35,7 @@ def test_without_torch_a_gpu_is_a_usage_error_that_names_the_extra(monkeypatch: 
     monkeypatch.setattr(devices, "has_cuda_driver", lambda: True)
     monkeypatch.setitem(sys.modules, "torch", None)
     assert choose_device("auto") == "cpu"
-    with pytest.raises(UsageError, match=r"cxr-batch\[gpu\]"):
+    with pytest.raises(UsageError, match=r"pip install '.\[gpu\]"):
         choose_device("cuda")
 
 

@@ -184,13 +184,56 @@ def test_without_torch_only_networks_with_a_graph_run(monkeypatch: pytest.Monkey
     explained = parallel(GRADCAM_LAYER)
     files = {**explained.files, **openvino_convert.convert_networks(explained.card, explained.files)}
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtraError, match=r"has no OpenVINO graph of it, and torch.*cxr-batch\[gpu\]"):
+    with pytest.raises(MissingExtraError, match=r"has no OpenVINO graph of it, and torch.*pip install '.\[gpu\]"):
         openvino(tiny_bundle())
     assert explained.card.networks[1].name == "classifier"
     with pytest.raises(
         MissingExtraError, match=r"network classifier \(its localisation maps need gradients\) needs torch"
     ):
         openvino(Bundle(explained.card, explained.digest, files))
+
+
+def test_telemetry_is_hidden_whatever_is_imported_first() -> None:
+    program = "import sys, cxrlib.training.export; print('openvino_telemetry.main' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_graph_of_other_weights_is_rejected() -> None:
+    bundle, other = tiny_bundle(), tiny_system(card_network("tiny", "lung", "infection", "classes", seed=8))
+    graphs = openvino_convert.convert_networks(bundle.card, bundle.files)
+    assert openvino(Bundle(bundle.card, "", {**bundle.files, **graphs})).predict([film(0)])
+    with pytest.raises(BundleError, match=r"network tiny: expected the graph of seed-8\.safetensors, .*other weights"):
+        openvino(Bundle(other.card, "", {**other.files, **graphs}))
+
+
+@pytest.mark.parametrize("damage", ["operations", "constants"])
+def test_a_damaged_graph_is_rejected(damage: str) -> None:
+    bundle = tiny_bundle()
+    graphs = openvino_convert.convert_networks(bundle.card, bundle.files)
+    name = f"tiny.openvino.{'xml' if damage == 'operations' else 'bin'}"
+    graphs[name] = graphs[name].replace(b"<edges>", b"<edge>") if damage == "operations" else b""
+    with pytest.raises(BundleError, match=r"network tiny .*: expected a graph that OpenVINO can read; got "):
+        openvino(Bundle(bundle.card, "", {**bundle.files, **graphs}))
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), MemoryError("no room")], ids=repr)
+def test_a_failure_that_says_nothing_about_the_network_does_not_change_the_engine(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(openvino_convert, "_fold_stem", fail)
+    with pytest.raises(type(error), match=str(error)):
+        openvino(tiny_bundle())
+
+
+def test_rows_state_the_engines_of_a_bundle() -> None:
+    for bundle, engine in ((tiny_bundle(), "openvino"), (parallel(GRADCAM_LAYER), "openvino+torch")):
+        (found,) = openvino(bundle).predict([film(0)])
+        assert isinstance(found, Prediction)
+        assert found.engine == engine
 
 
 def test_the_default_bundle_is_loaded_and_run_without_torch_and_without_telemetry() -> None:
@@ -201,7 +244,7 @@ from cxrlib.models import load_bundle, load_engine
 from tests.cxrlib.models.inference.plain_film import film_of
 engine = load_engine(load_bundle("default"), device="cpu")
 engine.predict([film_of(np.zeros((256, 256), np.float32))])
-print([name for name in ("torch", "openvino_telemetry") if sys.modules.get(name)])
+print([name for name in ("torch", "openvino_telemetry.main") if sys.modules.get(name)])
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
