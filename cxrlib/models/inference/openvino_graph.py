@@ -45,7 +45,7 @@ class Graph:
     constants: bytes
 
     def belongs_to(self, weights: bytes) -> bool:
-        """Return whether the graph was converted from this safetensors file, of which its constants hold some values."""
+        """Return whether the graph was converted from this safetensors file: its constants hold some of its values."""
         stored = re.search(rf'<{WEIGHTS_SHA256} value="([0-9a-f]+)"'.encode(), self.xml)
         return stored is not None and stored[1].decode() == hashlib.sha256(weights).hexdigest()
 
