@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from cxrlib.models.inference.openvino_library import core, ov
+from cxrlib.models.inference.openvino_library import core, opset, ov
 
 #: The constants begin at the next multiple of this after the safetensors file, in bytes.
 ALIGNMENT: Final = 8
@@ -74,7 +74,7 @@ class Graph:
         model = self.model(weights)
         logits = {output.any_name: output.get_node().input_value(0) for output in model.outputs}
         results = [
-            ov.opset13.softmax(logits[name], axis=1) if name == "classes" else ov.opset13.sigmoid(logits[name])
+            opset.softmax(logits[name], axis=1) if name == "classes" else opset.sigmoid(logits[name])
             for name in outputs
         ]
         model = ov.Model(results, model.get_parameters(), "network")

@@ -1,4 +1,4 @@
-"""OpenVINO, imported without its telemetry. Every other module takes `ov` and `core` from here.
+"""OpenVINO, imported without its telemetry. Every other module takes `ov`, `opset` and `core` from here.
 
 At import, OpenVINO's converter reports the version in use to Google Analytics, if the package ``openvino_telemetry`` is
 found; pip installs it with OpenVINO. A hospital's machine must not report what it runs, so the package is hidden:
@@ -15,7 +15,10 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino as ov  # noqa: E402
 
-__all__ = ["core", "ov"]
+__all__ = ["core", "opset", "ov"]
+
+#: The operations of which graphs are built.
+opset = ov.opset13
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -52,6 +54,58 @@ def test_the_shipped_graph_is_the_one_that_the_weights_give() -> None:
     weights = bundle.weights(spec)
     graph = convert(load_network(spec, weights), 256, 256, weights)
     assert (graph.xml, graph.constants) == bundle.graph(spec)
+
+
+def test_convolutions_read_maps_before_they_are_upsampled() -> None:
+    bundle = load_bundle("default")
+    (spec,) = bundle.card.networks
+    stored = bundle.graph(spec)
+    assert stored is not None
+    kinds = Counter(operation.get_type_name() for operation in Graph(*stored).model(bundle.weights(spec)).get_ops())
+    assert kinds["ConvolutionBackpropData"] == 5
+    assert kinds["Interpolate"] == 0
+
+
+class _Upsampled(torch.nn.Module):
+    """A convolution of an upsampled map, joined with others."""
+
+    def __init__(self, kernel: int, joined: int, mode: str = "nearest", *, last: bool = False) -> None:
+        super().__init__()
+        self.mode, self.last = mode, last
+        self.first = torch.nn.Conv2d(1, 3, 3, padding=1)
+        self.skips = torch.nn.ModuleList(torch.nn.Conv2d(1, 2, 1) for _ in range(joined))
+        self.conv = torch.nn.Conv2d(3 + 2 * joined, 4, kernel, padding=kernel // 2)
+        self.norm = torch.nn.BatchNorm2d(4)
+
+    def forward(self, films: torch.Tensor) -> dict[str, torch.Tensor]:
+        maps = torch.nn.functional.interpolate(self.first(films[..., ::2, ::2]), scale_factor=2, mode=self.mode)
+        parts = [maps, *(skip(films) for skip in self.skips)]
+        joined = torch.cat(parts[::-1] if self.last else parts, dim=1) if self.skips else maps
+        return {"lung": torch.relu(self.norm(self.conv(joined))).mean(dim=1)}
+
+
+@pytest.mark.parametrize(
+    ("network", "folded"),
+    [
+        (_Upsampled(3, 0), 1),
+        (_Upsampled(3, 1), 1),
+        (_Upsampled(3, 2), 1),
+        (_Upsampled(3, 1, last=True), 0),
+        (_Upsampled(5, 1), 0),
+        (_Upsampled(3, 1, mode="bilinear"), 0),
+    ],
+    ids=["alone", "joined", "joined with two", "joined as the last", "5 x 5", "bilinear"],
+)
+def test_only_repeated_pixels_that_3_by_3_pixels_read_are_folded(network: _Upsampled, folded: int) -> None:
+    torch.manual_seed(1)
+    torch.nn.init.uniform_(network.norm.weight, 0.5, 2)
+    network.norm.running_mean = torch.rand(4) - 0.5
+    network.eval()
+    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
+    model = convert(network, 16, 16, weights).model(weights)  # it compares the logits with those of torch
+    kinds = Counter(operation.get_type_name() for operation in model.get_ops())
+    assert kinds["ConvolutionBackpropData"] == folded
+    assert kinds["Interpolate"] == 1 - folded
 
 
 def test_in_bf16_the_first_convolutions_compute_in_float32() -> None:
