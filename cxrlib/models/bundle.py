@@ -153,8 +153,8 @@ def write_bundle(uri: str, card: Card, networks: Mapping[str, bytes]) -> Bundle:
     digest = bundle_digest(card_bytes, networks)
     filesystem, root = open_filesystem(uri)
     filesystem.makedirs(root, exist_ok=True)
-    for stale in filesystem.ls(root, detail=False, refresh=True):
-        if stale.endswith(_NETWORK_SUFFIXES) and stale.rsplit("/", 1)[-1] not in networks:
+    for stale in [path for suffix in _NETWORK_SUFFIXES for path in filesystem.glob(f"{root}/*{suffix}")]:
+        if stale.rsplit("/", 1)[-1] not in networks:
             filesystem.rm(stale)
     for name, data in {**networks, CARD_FILE: card_bytes, DIGEST_FILE: f"{digest}\n".encode()}.items():
         filesystem.pipe_file(f"{root}/{name}", data)
