@@ -2,8 +2,8 @@
 
 ``python .ci/lock.py`` asks pip once what it would install for ``.[dev]`` and writes name and version alone: no
 addresses and no hashes, so that any index or mirror serves. The demo's file holds those of the same versions that the
-extra ``demo`` needs. A version that requirements.lock already names is kept, unless pyproject.toml no longer allows it;
-``--upgrade`` chooses all versions anew. Run by ``make lock``; needs nothing but pip.
+extra ``demo`` needs. Versions in requirements.lock stay, unless pyproject.toml no longer allows them; ``--upgrade``
+chooses all versions again. Run by ``make lock``; needs nothing but pip.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def pinned() -> list[str]:
 def resolve(build: list[str], constraints: list[str]) -> dict[str, dict[str, Any]]:
     """Return the metadata of each package that pip chooses for ``.[dev]`` and for the build, by canonical name."""
     with tempfile.TemporaryDirectory() as folder:
-        report, kept = Path(folder) / "report.json", Path(folder) / "constraints.txt"
-        kept.write_text("\n".join(constraints))
+        report, present = Path(folder) / "report.json", Path(folder) / "constraints.txt"
+        present.write_text("\n".join(constraints))
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-        command += ["--constraint", str(kept), "--report", str(report), *build, f"{ROOT}[dev]"]
+        command += ["--constraint", str(present), "--report", str(report), *build, f"{ROOT}[dev]"]
         subprocess.run(command, check=True, cwd=folder)  # noqa: S603
         installs = json.loads(report.read_text())["install"]
     return {canonicalize_name(item["metadata"]["name"]): item["metadata"] for item in installs}

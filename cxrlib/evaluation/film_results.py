@@ -27,7 +27,7 @@ from cxrlib.parallel.prefetch import PrefetchBounds, Prefetcher
 from cxrlib.settings import Settings
 from cxrlib.types import CxrImage, ImageRef, Prediction, ScoredFilm
 
-#: What runs the networks: `cxrlib.models.inference.torch_engine.Engine.predict`.
+#: What runs the networks: `cxrlib.models.inference.batched_engine.BatchedEngine.predict`.
 Predict = Callable[[Sequence[CxrImage]], list[Prediction | FilmError]]
 
 #: Films per call of the networks.

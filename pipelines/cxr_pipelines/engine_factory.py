@@ -28,8 +28,7 @@ EngineFactory = Callable[[], Engine]
 
 @dataclass(frozen=True, slots=True)
 class BundleEngineFactory:
-    """Makes the engine of a bundle in the worker process. The libraries of the networks are imported
-    only there.
+    """Makes the engine of a bundle in the worker process. Only there the libraries of the networks are imported.
 
     Attributes
     ----------

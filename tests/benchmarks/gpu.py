@@ -36,7 +36,7 @@ from tests.benchmarks.report import write_report
 from tests.benchmarks.tables import add_line
 
 BUDGET_S: Final = 480.0
-#: Seconds kept for writing the table.
+#: Seconds left for writing the table.
 _RESERVE_S: Final = 10.0
 #: Most seconds for the networks of one bundle.
 _NETWORKS_S: Final = 120.0

@@ -69,6 +69,17 @@ def tiny_system(*networks: dict[str, Any], batch: int = 4, **rest: Any) -> Bundl
     return Bundle(card=card, digest=bundle_digest(write_card(card), files), files=files)
 
 
+def bundle_with_all_features() -> Bundle:
+    """Return a bundle with an ensemble, networks with their own input, a cascade and a localisation."""
+    return tiny_system(
+        card_network("lung", "lung", "infection"),
+        card_network("lung-2", "lung", seed=8, input={"rows": 32, "columns": 96}),
+        card_network("classifier", "classes", seed=9, reads="lung_masked_film", input={"mean": 0.2, "std": 0.3}),
+        localisation={"network": "classifier", "layer": GRADCAM_LAYER},
+        postprocess={"lung_threshold": 0.3},
+    )
+
+
 @cache
 def _weights(seed: int) -> bytes:
     import torch

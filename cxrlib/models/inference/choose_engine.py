@@ -9,6 +9,7 @@ from cxrlib.errors import UsageError
 from cxrlib.extras import is_installed, require
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.devices import check_device_name, choose_device, has_cuda_driver
+from cxrlib.models.inference.outputs import NEEDS_GRADIENTS, NO_GRAPH
 
 if TYPE_CHECKING:
     from cxrlib.models.inference.batched_engine import BatchedEngine
@@ -37,7 +38,7 @@ def load_engine(
     forward_batch : int or None
         Films per forward pass; None for the card's number.
     compile_networks : bool
-        Compile the networks (`torch.compile`); on CUDA only.
+        Compile the networks (`torch.compile`), on CUDA only. It changes their last bits.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def engine_on_cpu(bundle: Bundle, network: NetworkSpec) -> str:
     A network whose graph the bundle does not hold is converted to find out.
     """
     if bundle.card.explains(network):
-        return "torch, because its localisation maps need gradients"
+        return f"torch, because {NEEDS_GRADIENTS}"
     if bundle.graph(network) is not None:
         return "OpenVINO"
     if not (is_installed("torch") and is_installed("openvino")):
@@ -114,9 +115,9 @@ def check_engine(bundle: Bundle, *, engine: str = "auto", device: str = "auto", 
         require("the engine torch" if engine == "torch" else f"the device {device}", "gpu")
     for network in bundle.card.networks:
         if bundle.card.explains(network):
-            require(f"network {network.name} (its localisation maps need gradients)", "gpu")
+            require(f"network {network.name} ({NEEDS_GRADIENTS})", "gpu")
         if bundle.graph(network) is None:
-            require(f"network {network.name} (the bundle has no OpenVINO graph of it, and torch can convert it)", "gpu")
+            require(f"network {network.name} ({NO_GRAPH})", "gpu")
 
 
 def _cpu_only(device: str) -> UsageError:

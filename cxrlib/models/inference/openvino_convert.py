@@ -213,9 +213,8 @@ def _constant(value: ov.Output) -> NDArray[np.float64]:
 def _stem(model: ov.Model) -> set[str]:
     """Return the names of the layers that must compute in float32.
 
-    They are the convolution that reads the film, the depthwise ones that follow it directly, and all layers between
-    these. They cause most of the change of percent infected from fp32 to bf16: of all stages, no other causes more than
-    a tenth of it.
+    They are the first convolutions, as torch's engine selects them (`torch_network.first_convolutions`), and all layers
+    between these.
     """
     in_stem: dict[str, bool | None] = {}  # None for constants
     found, ended = 0, False

@@ -14,7 +14,7 @@ from cxrlib.models.inference.bundle_inference import BundleInference
 from cxrlib.models.inference.openvino_graph import ConversionError
 from cxrlib.models.inference.openvino_library import core
 from cxrlib.models.inference.openvino_network import OpenVinoNetwork
-from cxrlib.models.inference.outputs import Network
+from cxrlib.models.inference.outputs import NEEDS_GRADIENTS, Network
 from cxrlib.models.inference.precision import Precision, choose_precision
 from cxrlib.parallel.cores import cores
 
@@ -75,7 +75,7 @@ def _name(network: Network) -> str:
 
 
 def _load(bundle: Bundle, spec: NetworkSpec, precision: Precision, batch: int) -> Network:
-    reason = "its localisation maps need gradients"
+    reason = NEEDS_GRADIENTS
     if not bundle.card.explains(spec):
         try:
             return OpenVinoNetwork(bundle, spec, precision, batch)

@@ -14,7 +14,7 @@ from cxrlib.extras import require
 from cxrlib.models.bundle import Bundle
 from cxrlib.models.inference.openvino_graph import Graph
 from cxrlib.models.inference.openvino_library import core, ov
-from cxrlib.models.inference.outputs import NetworkOutput, check_shapes, describe, is_out_of_memory
+from cxrlib.models.inference.outputs import NO_GRAPH, NetworkOutput, check_shapes, describe, is_out_of_memory
 from cxrlib.models.inference.precision import Precision
 from cxrlib.parallel.cores import cores
 
@@ -136,7 +136,7 @@ def find_graph(bundle: Bundle, spec: NetworkSpec) -> Graph:
                 "graph of other weights"
             )
         return graph
-    require(f"network {spec.name} (the bundle has no OpenVINO graph of it, and torch can convert it)", "gpu")
+    require(f"network {spec.name} ({NO_GRAPH})", "gpu")
     from cxrlib.models.inference.openvino_convert import convert  # noqa: PLC0415 - imports torch
     from cxrlib.models.inference.torch_network import load_network  # noqa: PLC0415
 

@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from cxr_schemas.card import BundleInput, NetworkSpec
 from cxrlib.errors import BundleError
 
+#: Why OpenVINO cannot run an explained network (`cxr_schemas.Card.explains`).
+NEEDS_GRADIENTS: Final = "its localisation maps need gradients"
+#: Why a network without a stored graph needs torch.
+NO_GRAPH: Final = "the bundle has no OpenVINO graph of it, and torch can convert it"
 #: What libraries write into a RuntimeError if the CPU's memory runs out.
 _NO_MEMORY: Final = ("not enough memory", "bad_alloc", "bad allocation")
 

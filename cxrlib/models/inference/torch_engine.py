@@ -32,15 +32,8 @@ class TorchEngine(BatchedEngine):
 
     Parameters
     ----------
-    bundle : Bundle
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    precision : str
-        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-    forward_batch : int or None
-        Films per forward pass; None for the card's number.
-    compile_networks : bool
-        On a GPU, compile the networks (`torch.compile`). It changes their last bits.
+    bundle, device, precision, forward_batch, compile_networks
+        As for `cxrlib.models.inference.choose_engine.load_engine`.
 
     Raises
     ------

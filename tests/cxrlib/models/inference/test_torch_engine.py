@@ -1,4 +1,4 @@
-"""The engine: a film's bits do not depend on its batch, one bad film fails alone, out-of-memory halves the batch."""
+"""The torch engine: batch sizes, a poisoned batch, and memory that runs out."""
 
 from __future__ import annotations
 
@@ -23,45 +23,6 @@ from tests.support.tiny_bundles import GRADCAM_LAYER, card_network, tiny_bundle,
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def bundle_with_all_features() -> Bundle:
-    """Return a bundle with an ensemble, networks with their own input, a cascade and a localisation."""
-    return tiny_system(
-        card_network("lung", "lung", "infection"),
-        card_network("lung-2", "lung", seed=8, input={"rows": 32, "columns": 96}),
-        card_network("classifier", "classes", seed=9, reads="lung_masked_film", input={"mean": 0.2, "std": 0.3}),
-        localisation={"network": "classifier", "layer": GRADCAM_LAYER},
-        postprocess={"lung_threshold": 0.3},
-    )
-
-
-@pytest.fixture(scope="module", params=["one-fp32", "one-bf16", "all-fp32", "all-bf16"])
-def engine(request: pytest.FixtureRequest) -> TorchEngine:
-    kind, precision = request.param.split("-")
-    return TorchEngine(
-        tiny_bundle() if kind == "one" else bundle_with_all_features(), device="cpu", precision=precision
-    )
-
-
-def test_outputs_are_probabilities_on_the_grid_of_the_card(engine: TorchEngine) -> None:
-    (prediction,) = engine.predict([film(0)])
-    assert isinstance(prediction, Prediction)
-    assert prediction.lung.shape == (64, 64)
-    assert prediction.lung.dtype == np.float32
-    assert 0 <= prediction.lung.min() <= prediction.lung.max() <= 1
-    assert prediction.classes is not None
-    assert sum(prediction.classes.values()) == pytest.approx(1, abs=1e-6)
-    assert prediction.precision == engine.precision.value
-
-
-def test_a_film_has_the_same_bits_in_any_batch_and_order(engine: TorchEngine) -> None:
-    films = [film(seed) for seed in range(11)]
-    together = engine.predict(films)
-    backwards = engine.predict(films[::-1])[::-1]
-    alone = [engine.predict([one])[0] for one in films]
-    assert all(same(a, b) for a, b in zip(together, backwards, strict=True))
-    assert all(same(a, b) for a, b in zip(together, alone, strict=True))
-
-
 def test_batch_sizes_agree_within_the_stated_tolerance() -> None:
     films = [film(seed) for seed in range(8)]
     for precision, tolerance in (("fp32", 1e-5), ("bf16", 0.02)):
@@ -72,17 +33,6 @@ def test_batch_sizes_agree_within_the_stated_tolerance() -> None:
             assert isinstance(a, Prediction)
             assert isinstance(b, Prediction)
             assert np.abs(a.lung - b.lung).max() <= tolerance
-
-
-def test_a_film_with_nan_fails_alone(engine: TorchEngine) -> None:
-    films = [film(seed) for seed in range(6)]
-    healthy = engine.predict(films)
-    films[2] = film_of(np.full((64, 64), np.nan, dtype=np.float32))
-    outcomes = engine.predict(films)
-    bad = outcomes[2]
-    assert isinstance(bad, FilmError)
-    assert bad.reason is Reason.MODEL_FAILED
-    assert all(same(outcomes[i], healthy[i]) for i in range(6) if i != 2)
 
 
 class _Poisoned(torch.nn.Module):
@@ -188,12 +138,3 @@ def test_out_of_memory_on_a_single_film_is_not_hidden(monkeypatch: pytest.Monkey
     monkeypatch.setattr(BundleInference, "run", full)
     with pytest.raises(torch.OutOfMemoryError):
         engine.predict([film(0)])
-
-
-def test_no_films_give_no_predictions(engine: TorchEngine) -> None:
-    assert engine.predict([]) == []
-
-
-def test_a_film_of_another_size_raises_a_value_error(engine: TorchEngine) -> None:
-    with pytest.raises(ValueError, match=r"expected films of \(64, 64\) pixels.*got \(32, 64\)"):
-        engine.predict([film_of(np.zeros((32, 64), dtype=np.float32))])

@@ -17,9 +17,10 @@ from cxrlib.models.inference.precision import Precision
 from cxrlib.models.inference.torch_engine import TorchEngine
 from cxrlib.models.inference.torch_network import TorchNetwork
 from cxrlib.types import CxrImage, Prediction
-from tests.cxrlib.models.inference.test_torch_engine import bundle_with_all_features, film, film_of, poison, same
+from tests.cxrlib.models.inference.plain_film import film, film_of, same
+from tests.cxrlib.models.inference.test_torch_engine import poison
 from tests.support.fake_cuda import FakeCuda, StreamOrderError, fake_cuda
-from tests.support.tiny_bundles import tiny_bundle
+from tests.support.tiny_bundles import bundle_with_all_features, tiny_bundle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
